@@ -56,8 +56,10 @@ class MachineError(ClothsegError, OSError):
     exit_code = 5
 
 
-class MissingExtraError(MachineError, ImportError):
+class MissingExtraError(ClothsegError, ImportError):
     """A part of clothseg whose packages are not installed."""
+
+    exit_code = 5
 
 
 def one_line(error: BaseException) -> str:

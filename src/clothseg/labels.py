@@ -1,0 +1,232 @@
+"""The classes: id, name and colour of each, and which Fashionpedia categories fall into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.errors import MissingInputError, SettingError, nearest, require
+
+BACKGROUND_ID = 0
+IGNORED_ID = 255
+"""Mask value of pixels that count in no loss and no score: the padding around a photo."""
+
+# Source: Fashionpedia (Jia et al., ECCV 2020), `categories` of instances_attributes_train2020.json.
+FASHIONPEDIA_CATEGORIES: Mapping[str, Sequence[str]] = {
+    "upperbody": ("shirt, blouse", "top, t-shirt, sweatshirt", "sweater", "cardigan", "jacket", "vest"),
+    "lowerbody": ("pants", "shorts", "skirt"),
+    "wholebody": ("coat", "dress", "jumpsuit", "cape"),
+    "head": ("glasses", "hat", "headband, head covering, hair accessory"),
+    "neck": ("tie",),
+    "arms and hands": ("glove", "watch"),
+    "waist": ("belt",),
+    "legs and feet": ("leg warmer", "tights, stockings", "sock", "shoe"),
+    "others": ("bag, wallet", "scarf", "umbrella"),
+    "garment parts": ("hood", "collar", "lapel", "epaulette", "sleeve", "pocket", "neckline"),
+    "closures": ("buckle", "zipper"),
+    "decorations": (*("applique", "bead", "bow", "flower", "fringe", "ribbon", "rivet", "ruffle", "sequin", "tassel"),),
+}
+"""Fashionpedia's 12 super-categories and their 46 categories, in the order of the official ids 0 to 45."""
+
+
+@dataclass(frozen=True)
+class ClothingClass:
+    """One class of a mask."""
+
+    name: str
+    color: tuple[int, int, int]
+    """RGB, 0 to 255, in palettes, overlays and legends."""
+    supercategories: tuple[str, ...] = ()
+    """Fashionpedia super-categories whose instances get this class."""
+    categories: tuple[str, ...] = ()
+    """Fashionpedia categories whose instances get this class; they win over super-categories."""
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a data set or a model; a class's id is its place in the list.
+
+    Raises:
+        SettingError: fewer than two classes, more than 255, a name or category given twice, or a wrong colour.
+
+    >>> GROUPS.names[2], GROUPS.id_of("upperbody"), GROUPS.num_classes
+    ('upperbody', 2, 13)
+    """
+
+    classes: tuple[ClothingClass, ...]
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.classes) <= IGNORED_ID:
+            raise SettingError(
+                f"A class list has 2 to {IGNORED_ID} classes, background first; this one has {len(self)}"
+            )
+        for kind, values in (
+            ("class name", list(self.names)),
+            ("category", [name for one in self.classes for name in one.categories]),
+            ("super-category", [name for one in self.classes for name in one.supercategories]),
+        ):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise SettingError(f"The {kind} {twice[0]!r} stands twice in the class list; give it one class")
+        for one in self.classes:
+            if len(one.color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in one.color):
+                raise SettingError(f"The colour of class {one.name!r} is {one.color}; give three numbers from 0 to 255")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, background counted."""
+        return len(self.classes)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The class names in the order of their ids."""
+        return tuple(one.name for one in self.classes)
+
+    @cached_property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(num_classes, 3) uint8 RGB: the colour of each class id."""
+        return np.array([one.color for one in self.classes], dtype=np.uint8)
+
+    def id_of(self, name: str) -> int:
+        """Return the id of the class called `name`.
+
+        Raises:
+            SettingError: there is no such class; the message lists the nearest.
+        """
+        if name not in self.names:
+            raise SettingError(f"Unknown class {name!r}. Nearest: {nearest(name, self.names)}")
+        return self.names.index(name)
+
+    def id_for_category(self, category: str, supercategory: str) -> int | None:
+        """Return the class id of a Fashionpedia category, or None where no class takes it.
+
+        Names decide, never ids: early Fashionpedia samples number their categories differently.
+        """
+        for class_id, one in enumerate(self.classes):
+            if category in one.categories:
+                return class_id
+        for class_id, one in enumerate(self.classes):
+            if supercategory in one.supercategories:
+                return class_id
+        return None
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return the list as plain values, as manifests and model files store it."""
+        return [{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(one).items()} for one in self.classes]
+
+    @classmethod
+    def from_dicts(cls, rows: Sequence[Mapping[str, Any]]) -> ClassList:
+        """Build a class list from what `to_dicts` returned, or from the `classes` of a YAML file.
+
+        A class without a colour gets one that differs from the others.
+
+        Raises:
+            SettingError: a row has no name, or a key or value that is not allowed.
+        """
+        return cls(tuple(_class_from_row(number, row) for number, row in enumerate(rows)))
+
+
+def _class_from_row(number: int, row: Mapping[str, Any]) -> ClothingClass:
+    allowed = ("name", "color", "supercategories", "categories")
+    if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
+        raise SettingError(f"Class {number} has no name: {row!r}. Write it as: name: dress")
+    for key in row:
+        if key not in allowed:
+            raise SettingError(f"Class {row['name']!r} has an unknown key {key!r}. Allowed: {', '.join(allowed)}")
+    for key in ("color", "supercategories", "categories"):
+        if not isinstance(row.get(key, []), list | tuple):
+            raise SettingError(f"Class {row['name']!r}: {key} is {row[key]!r}; write a list, as in [a, b]")
+    return ClothingClass(
+        row["name"],
+        tuple(row["color"]) if row.get("color") else spread_color(number),
+        tuple(row.get("supercategories", ())),
+        tuple(row.get("categories", ())),
+    )
+
+
+def spread_color(class_id: int) -> tuple[int, int, int]:
+    """Return an RGB colour for a class id; ids close together get colours far apart, and 0 is black.
+
+    The bits of the id are dealt to the three channels from the top.
+    Source: the colour map of the PASCAL VOC development kit (Everingham et al., 2010).
+
+    >>> spread_color(0), spread_color(1), spread_color(2)
+    ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+    """
+    color = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            color[channel] |= (class_id >> (3 * bit + channel) & 1) << (7 - bit)
+    return color[0], color[1], color[2]
+
+
+GROUPS = ClassList(
+    (
+        ClothingClass("background", (0, 0, 0)),
+        ClothingClass("closures", (250, 190, 212), ("closures",)),
+        ClothingClass("upperbody", (0, 130, 200), ("upperbody",)),
+        ClothingClass("head", (145, 30, 180), ("head",)),
+        ClothingClass("legs and feet", (170, 110, 40), ("legs and feet",)),
+        ClothingClass("garment parts", (70, 240, 240), ("garment parts",)),
+        ClothingClass("arms and hands", (255, 250, 200), ("arms and hands",)),
+        ClothingClass("decorations", (240, 50, 230), ("decorations",)),
+        ClothingClass("neck", (210, 245, 60), ("neck",)),
+        ClothingClass("others", (255, 225, 25), ("others",)),
+        ClothingClass("lowerbody", (60, 180, 75), ("lowerbody",)),
+        ClothingClass("waist", (245, 130, 48), ("waist",)),
+        ClothingClass("wholebody", (230, 25, 75), ("wholebody",)),
+    )
+)
+"""The 13 classes of clothseg: background and Fashionpedia's 12 super-categories."""
+
+
+def _fashionpedia_categories() -> ClassList:
+    names = ["background", *(name for group in FASHIONPEDIA_CATEGORIES.values() for name in group)]
+    return ClassList(
+        tuple(
+            ClothingClass(name, spread_color(number), categories=(name,) if number else ())
+            for number, name in enumerate(names)
+        )
+    )
+
+
+CATEGORIES = _fashionpedia_categories()
+"""Background and Fashionpedia's 46 categories: class id = official category id + 1."""
+
+
+def load_classes(source: str | Path) -> ClassList:
+    """Return the class list called `groups` or `categories`, or the one a YAML file describes.
+
+    A YAML file holds `classes:`, a list of `name`, `color` (optional), `categories` and `supercategories`; the first is
+    the background. Instances of a category that no class takes are not painted.
+
+    Raises:
+        SettingError: neither a known name nor a readable class file.
+        MissingInputError: the file is not there.
+    """
+    if str(source) in ("groups", "categories"):
+        return GROUPS if str(source) == "groups" else CATEGORIES
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        raise SettingError(
+            f"Unknown class list {str(source)!r}. Allowed: groups, categories, or a path ending in .yaml"
+        )
+    if not path.is_file():
+        raise MissingInputError(f"Class file not found: {path}. Pass --classes groups, or the path of a YAML file")
+    yaml = require("yaml", "train")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingError(f"Class file {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping) or not isinstance(content.get("classes"), list):
+        raise SettingError(f"Class file {path} has no list called classes; see docs/how-to/own-data.md for the form")
+    return ClassList.from_dicts(content["classes"])

@@ -1,0 +1,140 @@
+"""Every setting of a run in one frozen object, checked once at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from clothseg.errors import SettingError, nearest
+
+OFFICIAL_SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"
+"""Root of the official Fashionpedia download. Source: github.com/cvdfoundation/fashionpedia."""
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of preparing and training; prediction reads its model file instead.
+
+    Raises:
+        SettingError: a value is not allowed; the message says which are.
+    """
+
+    data_path: Path = Path("data")
+    """Folder where data sets are downloaded and prepared."""
+    source: str = OFFICIAL_SOURCE
+    """Root of the download: http(s) address or a local folder laid out the same way."""
+    classes: str = "groups"
+    """Classes to learn: groups (13), categories (47) or the path of a YAML file."""
+    img_size: int = 512
+    """Longer side of the network's input in pixels; a multiple of 32."""
+    batch_size: int = 32
+    """Photos per training step and process."""
+    num_workers: int | None = None
+    """Processes that load or prepare photos; None takes what the cores allow."""
+    architecture: str = "unet"
+    """Decoder, by its name in segmentation-models-pytorch."""
+    encoder_name: str = "mit_b1"
+    """Encoder: any of segmentation-models-pytorch, or tu-NAME for one of timm. The ImageNet weights of mit_b0 to mit_b5
+    are NVIDIA's, for non-commercial use only."""
+    encoder_weights: str | None = "imagenet"
+    """Start of the encoder: imagenet, none, or the path of a state dict."""
+    epochs: int = 20
+    """Passes over the training photos."""
+    learning_rate: float = 3e-4
+    """Highest learning rate, reached after the warm-up."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+    warmup: float = 0.05
+    """Share of the training in which the learning rate rises; it falls along a cosine after."""
+    patience: int = 10
+    """Epochs without a better val_loss before training stops; 0 never stops early."""
+    precision: str = "auto"
+    """Number format: auto, 32-true, bf16-mixed or 16-mixed; auto takes bf16 where the hardware has it."""
+    accelerator: str = "auto"
+    """Where to train, by Lightning's name: auto, cpu, gpu or mps."""
+    devices: int | None = None
+    """Processes or GPUs per machine; None takes every GPU there is, and one process on a CPU."""
+    num_nodes: int = 1
+    """Machines that train together."""
+    seed: int = 42
+    """Start of every random choice: order of photos, augmentation, new weights."""
+    checkpoints_path: Path = Path("checkpoints")
+    """Folder of the checkpoints."""
+    logs_path: Path = Path("logs")
+    """Folder of the TensorBoard logs."""
+    checkpoint_path: Path | None = None
+    """Model that infer.py uses; None takes the newest best checkpoint of your own training."""
+
+    def __post_init__(self) -> None:
+        if self.encoder_weights is not None and str(self.encoder_weights).lower() == "none":
+            object.__setattr__(self, "encoder_weights", None)
+        for name in ("data_path", "checkpoints_path", "logs_path", "checkpoint_path"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, Path(value))
+        for name, kinds, allowed, is_allowed in _RULES:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not is_allowed(value):
+                raise SettingError(f"{name.upper()} is {value!r}. Allowed: {allowed}")
+
+    @classmethod
+    def from_module(cls, module: ModuleType) -> Settings:
+        """Read the settings from the upper-case names of a module such as `config.py`.
+
+        Raises:
+            SettingError: an upper-case name is no setting (the nearest are listed), or a value is not allowed.
+        """
+        known = {field.name.upper(): field.name for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in vars(module).items():
+            if not name.isupper():
+                continue
+            if name not in known:
+                raise SettingError(f"Unknown setting {name} in {module.__name__}.py. Nearest: {nearest(name, known)}")
+            values[known[name]] = value
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, as a checkpoint and TensorBoard store them."""
+        return {f.name: str(v) if isinstance(v := getattr(self, f.name), Path) else v for f in fields(self)}
+
+
+def _one_of(allowed: Iterable[str]) -> tuple[type, str, Any]:
+    return str, ", ".join(allowed), lambda value: value in allowed
+
+
+_OPTIONAL_INT = (int, type(None))
+_RULES: tuple[tuple[str, Any, str, Any], ...] = (
+    ("data_path", Path, "the path of a folder", lambda value: True),
+    ("source", str, "an http(s) address or the path of a folder", bool),
+    ("classes", (str, Path), "groups, categories or the path of a YAML file", bool),
+    ("img_size", int, "a multiple of 32, from 32 to 4096", lambda value: 32 <= value <= 4096 and value % 32 == 0),
+    ("batch_size", int, "a whole number from 1 up", lambda value: value >= 1),
+    ("num_workers", _OPTIONAL_INT, "None or a whole number from 0 up", lambda value: value is None or value >= 0),
+    ("architecture", str, "the name of a decoder of segmentation-models-pytorch, such as unet", bool),
+    ("encoder_name", str, "the name of an encoder, such as mit_b1 or resnet34", bool),
+    (
+        "encoder_weights",
+        (str, Path, type(None)),
+        "imagenet, none or the path of a state dict",
+        lambda value: value != "",
+    ),
+    ("epochs", int, "a whole number from 1 up", lambda value: value >= 1),
+    ("learning_rate", (int, float), "a number above 0, at most 1", lambda value: 0 < value <= 1),
+    ("weight_decay", (int, float), "a number from 0 to 1", lambda value: 0 <= value <= 1),
+    ("warmup", (int, float), "a share from 0 to below 1", lambda value: 0 <= value < 1),
+    ("patience", int, "a whole number from 0 up", lambda value: value >= 0),
+    ("precision", *_one_of(PRECISIONS)),
+    ("accelerator", *_one_of(("auto", "cpu", "gpu", "mps"))),
+    ("devices", _OPTIONAL_INT, "None or a whole number from 1 up", lambda value: value is None or value >= 1),
+    ("num_nodes", int, "a whole number from 1 up", lambda value: value >= 1),
+    ("seed", int, "a whole number from 0 up", lambda value: value >= 0),
+    ("checkpoints_path", Path, "the path of a folder", lambda value: True),
+    ("logs_path", Path, "the path of a folder", lambda value: True),
+    ("checkpoint_path", (Path, type(None)), "None or the path of a model file", lambda value: True),
+)
