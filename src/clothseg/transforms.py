@@ -61,7 +61,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, height: int, width: int, size: int, *, square: bool = False) -> Letterbox:
-        """Fit a photo so that its longer side is `size`, padded to multiples of 32, or to `size` x `size` if `square`."""
+        """Fit a photo so that its longer side is `size`; pad to multiples of 32, or to `size` x `size` if `square`."""
         scale = size / max(height, width)
         scaled = max(1, round(height * scale)), max(1, round(width * scale))
         padded = (size, size) if square else tuple(-(-side // STRIDE) * STRIDE for side in scaled)

@@ -1,0 +1,1 @@
+"""From a download to batches: Fashionpedia, painted masks, augmented samples."""

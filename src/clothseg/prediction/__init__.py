@@ -1,0 +1,1 @@
+"""From a photo to its garments: the one door, its runtimes and its results."""

@@ -1,0 +1,1 @@
+"""Fitting a model: what runs, what watches it, and the checkpoints it leaves."""
