@@ -1,0 +1,176 @@
+"""A prepared data set's manifest: its classes, splits and counts, and which photo goes with which mask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from clothseg.errors import DataError, MissingInputError, SettingError
+from clothseg.labels import ClassList
+from clothseg.pictures import write_whole
+
+DATASET_FOLDER = "fashionist"
+"""Folder of a prepared data set inside DATA_PATH."""
+MANIFEST_NAME = "dataset.json"
+VERSION = 1
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+"""Files in a photo folder that count as photos, in lower case."""
+
+_PREPARE = 'Run "uv run data_prep.py" (add --sample to try it in minutes)'
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, such as its training photos: two folders and what is in them."""
+
+    photos: str
+    """Folder of the photos, relative to the data set's folder."""
+    masks: str
+    """Folder of the masks, relative to the data set's folder."""
+    count: int
+    """How many masks there are; photos without a mask do not count."""
+    pixels_per_class: tuple[int, ...]
+    """Pixels of each class id over all masks."""
+    photos_per_class: tuple[int, ...]
+    """Masks in which each class id occurs."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a prepared data set says about itself."""
+
+    name: str
+    source: str
+    """Where the photos and annotations came from."""
+    licence: str | None
+    classes: ClassList
+    splits: dict[str, Split]
+    """By name: train and val."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of the data set in `folder`, which is `DATA_PATH / DATASET_FOLDER`.
+
+        Raises:
+            MissingInputError: there is no prepared data set in `folder`.
+            DataError: the manifest is damaged or of a later version.
+        """
+        path = folder / MANIFEST_NAME
+        if not path.is_file():
+            raise MissingInputError(f"No prepared data set in {folder}: {MANIFEST_NAME} is not there. {_PREPARE}")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls._from_dict(values)
+        except (ValueError, TypeError, KeyError, AttributeError, SettingError, RecursionError) as error:
+            reason = error.args[0] if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+            raise DataError(f"{path} is not a data set's manifest ({reason}). {_PREPARE} again") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into `folder`, whole or not at all.
+
+        Raises:
+            MachineError: the folder cannot be written.
+        """
+        write_whole(folder / MANIFEST_NAME, self.to_json())
+
+    def to_json(self) -> bytes:
+        """Return the manifest as the bytes that `write` stores."""
+        values = {
+            "version": VERSION,
+            "name": self.name,
+            "source": self.source,
+            "licence": self.licence,
+            "classes": self.classes.to_dicts(),
+            "splits": {name: asdict(split) for name, split in self.splits.items()},
+        }
+        return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def _from_dict(cls, values: Mapping[str, Any]) -> Manifest:
+        if values["version"] != VERSION:
+            raise DataError(f"its version is {values['version']!r}, this clothseg reads {VERSION}")
+        classes = ClassList.from_dicts(values["classes"])
+        splits = {str(name): _split_from_dict(row, len(classes)) for name, row in values["splits"].items()}
+        if not splits:
+            raise DataError("it names no split")
+        licence = values["licence"]
+        return cls(
+            str(values["name"]), str(values["source"]), None if licence is None else str(licence), classes, splits
+        )
+
+
+def _split_from_dict(row: Mapping[str, Any], num_classes: int) -> Split:
+    values = {field.name: row[field.name] for field in fields(Split)}
+    for name in ("photos", "masks"):
+        parts = PurePosixPath(values[name]).parts
+        if not parts or ".." in parts or PurePosixPath(values[name]).is_absolute():
+            raise DataError(f"its {name} folder {values[name]!r} is outside the data set")
+    for name in ("pixels_per_class", "photos_per_class"):
+        values[name] = tuple(values[name])
+        if len(values[name]) != num_classes or not all(type(count) is int and count >= 0 for count in values[name]):
+            raise DataError(f"its {name} does not hold one count for each of the {num_classes} classes")
+    if type(values["count"]) is not int or values["count"] < 0:
+        raise DataError(f"its count is {values['count']!r}")
+    return Split(**values)
+
+
+def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
+    """Return (photo, mask) of every mask of `split`, sorted by stem; a photo without a mask is left out.
+
+    The stem is the path inside its folder without the suffix, so `a/b.jpg` goes with `a/b.png`. Pairing by stem, not by
+    order, keeps one missing file from shifting every pair after it.
+
+    Raises:
+        MissingInputError: the split's photo or mask folder is not there.
+        DataError: a mask has no photo, or two photos share a stem that has a mask; the stems are named.
+    """
+    photos = paths_by_stem(folder / split.photos, PHOTO_SUFFIXES)
+    masks = paths_by_stem(folder / split.masks, (".png",))
+    lonely = [stem for stem in masks if stem not in photos]
+    if lonely:
+        raise DataError(
+            f"{_named(lonely)} in {folder / split.masks} without a photo in {folder / split.photos}. "
+            'Run "uv run data_prep.py" again, or "clothseg verify" for the whole list'
+        )
+    doubled = [stem for stem in masks if len(photos[stem]) > 1]
+    if doubled:
+        raise DataError(
+            f"{_named(doubled)} in {folder / split.masks} with several photos, such as "
+            f"{', '.join(path.name for path in photos[doubled[0]])}. Keep one photo for each mask"
+        )
+    return [(photos[stem][0], masks[stem][0]) for stem in sorted(masks)]
+
+
+def paths_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the files below `folder` that end in one of `suffixes`, by stem, in sorted order.
+
+    Hidden files, such as those still being written, are left out.
+
+    Raises:
+        MissingInputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise MissingInputError(f"Folder not found: {folder}. {_PREPARE}")
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
+            found.setdefault(stem_of(path.relative_to(folder).as_posix()), []).append(path)
+    return found
+
+
+def stem_of(relative: str) -> str:
+    """Return a relative path without its suffix.
+
+    >>> stem_of("street/a.b.jpg")
+    'street/a.b'
+    """
+    return str(PurePosixPath(relative).with_suffix(""))
+
+
+def _named(stems: Iterable[str], count: int = 5) -> str:
+    stems = sorted(stems)
+    more = f" and {len(stems) - count} more" if len(stems) > count else ""
+    return f"{len(stems)} mask{'s' * (len(stems) != 1)} ({', '.join(stems[:count])}{more})"
