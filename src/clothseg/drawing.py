@@ -1,0 +1,117 @@
+"""Pictures of masks: colours laid over the photo, a legend with names, pictures side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from clothseg.labels import BACKGROUND_ID, IGNORED_ID, ClassList
+
+UInt8Array = npt.NDArray[np.uint8]
+
+_PAPER = (255, 255, 255)
+_INK = (30, 30, 30)
+
+
+def color_mask(mask: UInt8Array, classes: ClassList) -> UInt8Array:
+    """Return class ids, (H, W) uint8, as their colours, (H, W, 3) uint8 RGB; padding becomes grey."""
+    return _palette_of_256(classes)[mask]
+
+
+def _palette_of_256(classes: ClassList) -> UInt8Array:
+    palette = np.full((IGNORED_ID + 1, 3), 128, dtype=np.uint8)
+    palette[: classes.num_classes] = classes.palette
+    return palette
+
+
+def overlay(image: UInt8Array, mask: UInt8Array, classes: ClassList, *, opacity: float = 0.5) -> UInt8Array:
+    """Lay the colours of the garments over the photo, each with a thin outline in its full colour.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, class ids; background and padding stay as in the photo.
+        classes: names and colours of the ids.
+        opacity: 0 shows the photo only, 1 the colours only.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    colors = color_mask(mask, classes)
+    blended = cv2.addWeighted(image, 1 - opacity, colors, opacity, 0)
+    colored = (mask != BACKGROUND_ID) & (mask != IGNORED_ID)
+    result = np.where(colored[..., None], blended, image)
+    edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), dtype=np.uint8)) > 0
+    outline = edge & colored
+    result[outline] = colors[outline]
+    return result
+
+
+def legend(
+    classes: ClassList, class_ids: Iterable[int], *, height: int, shares: Mapping[int, float] | None = None
+) -> UInt8Array:
+    """Draw the names of classes beside their colours, one below the other.
+
+    Args:
+        classes: names and colours of the ids.
+        class_ids: the classes to name, in this order.
+        height: height of the picture in pixels; text shrinks where the classes need more room.
+        shares: part of the photo each class covers, 0 to 1, written behind its name.
+
+    Returns:
+        (height, w, 3) uint8 RGB, w as the longest name needs.
+    """
+    lines = [(class_id, _caption(classes.names[class_id], class_id, shares)) for class_id in class_ids]
+    row = max(8, min(max(16, height // 26), height // max(1, len(lines) + 1)))
+    font = _font(max(6, round(row * 0.72)))
+    width = round(max((font.getlength(text) for _, text in lines), default=0)) + 3 * row
+    picture = Image.new("RGB", (width, height), _PAPER)
+    pen = ImageDraw.Draw(picture)
+    for number, (class_id, text) in enumerate(lines):
+        top = row // 2 + number * row
+        swatch = (row // 2, top + row // 8, row // 2 + row, top + row - row // 8)
+        pen.rectangle(swatch, fill=classes.classes[class_id].color, outline=_INK)
+        pen.text((row * 1.8, top + row / 2), text, fill=_INK, font=font, anchor="lm")
+    return np.array(picture, dtype=np.uint8)
+
+
+def _caption(name: str, class_id: int, shares: Mapping[int, float] | None) -> str:
+    if shares is None:
+        return name
+    share = shares.get(class_id, 0.0)
+    return f"{name}  {share:.1%}" if share >= 0.001 else f"{name}  <0.1%"
+
+
+@lru_cache(maxsize=32)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def with_legend(
+    image: UInt8Array, classes: ClassList, class_ids: Iterable[int], *, shares: Mapping[int, float] | None = None
+) -> UInt8Array:
+    """Put a legend of the given classes at the right of a picture, (H, W, 3) uint8 RGB."""
+    height = max(image.shape[0], 64)  # a legend under 64 pixels cannot be read
+    return side_by_side(image, legend(classes, class_ids, height=height, shares=shares), gap=0)
+
+
+def classes_in(mask: UInt8Array) -> list[int]:
+    """Return the garment classes that a mask shows, lowest id first, without background and padding."""
+    counts = np.bincount(mask.ravel(), minlength=IGNORED_ID + 1)
+    return [int(one) for one in np.flatnonzero(counts) if one not in (BACKGROUND_ID, IGNORED_ID)]
+
+
+def side_by_side(*images: UInt8Array, gap: int = 8) -> UInt8Array:
+    """Join pictures, (H, W, 3) uint8 RGB each, from left to right on white, `gap` pixels apart."""
+    height = max(image.shape[0] for image in images)
+    width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
+    canvas = np.full((height, width, 3), _PAPER, dtype=np.uint8)
+    left = 0
+    for image in images:
+        canvas[: image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + gap
+    return canvas

@@ -1,0 +1,289 @@
+"""The one way a photo becomes RGB pixels, and the one way a picture or any other file is written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, PictureError, one_line
+
+UInt8Array = npt.NDArray[np.uint8]
+PhotoSource = str | Path | bytes | Image.Image | UInt8Array
+
+PHOTO_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".ppm", ".jfif")
+)
+"""Lower-case endings by which folders are searched for photos; what a file is, is read from its content."""
+
+MAX_PIXELS = 89_000_000
+"""Largest photo that is decoded, read from the header first; about 270 MB of RGB. Pillow warns from 89.5 million on."""
+
+# Only plain raster formats: Pillow would start Ghostscript for an EPS file.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded photo as a person sees it."""
+
+    pixels: UInt8Array
+    """(H, W, 3) uint8 RGB, EXIF orientation applied."""
+    notes: tuple[str, ...] = ()
+    """What was left out or changed on the way, in words: only the first frame, transparency on white."""
+
+
+def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a photo.
+
+    Args:
+        source: path, encoded bytes, a Pillow image, or (H, W, 3) uint8 RGB pixels, which are taken as they are.
+        max_pixels: larger photos are refused from their header, before anything is decoded.
+
+    Raises:
+        MissingInputError: there is no such file.
+        PictureError: a folder, empty, broken, cut off, too large, or in a format that is not read.
+    """
+    if isinstance(source, np.ndarray):
+        return Picture(_checked_pixels(source))
+    if isinstance(source, Image.Image):
+        return _decode(source, "the Pillow image", max_pixels)
+    name = "the bytes given" if isinstance(source, bytes) else str(source)
+    stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
+    with stream:
+        head = stream.read(32)
+        stream.seek(0)
+        if not head:
+            raise PictureError(f"Photo is empty (0 bytes): {name}. Pass a photo")
+        with _named_failures(name), _open_image(stream, head, name) as image:
+            return _decode(image, name, max_pixels)
+
+
+def _checked_pixels(pixels: npt.NDArray[Any]) -> UInt8Array:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise PictureError(f"Photo array is {pixels.dtype} of shape {pixels.shape}. Pass (H, W, 3) uint8 in RGB order")
+    return np.ascontiguousarray(pixels)
+
+
+def _open(path: Path) -> io.BufferedReader:
+    if path.is_dir():
+        raise PictureError(f"Photo is a folder: {path}. Pass a photo")
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise MissingInputError(f"Photo not found: {path}. Check the path") from error
+    except OSError as error:
+        raise PictureError(f"Photo cannot be opened: {path} ({error.strerror}). Check its permissions") from error
+
+
+@contextlib.contextmanager
+def _named_failures(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises on a broken file into one named error."""
+    try:
+        yield
+    except (ClothsegError, KeyboardInterrupt):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureError(f"Photo is too large: {name} ({one_line(error)}). Make it smaller first") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(f"Not a photo that can be read: {name}. Formats: {', '.join(_FORMATS)}, HEIC") from error
+    except Exception as error:  # decoders raise nearly anything on a broken file
+        raise PictureError(f"Photo is broken or cut off: {name} ({one_line(error)}). Save it again") from error
+
+
+def _open_image(stream: Any, head: bytes, name: str) -> Image.Image:
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS:
+        return Image.open(stream, formats=_FORMATS)
+    try:
+        import pi_heif
+    except ModuleNotFoundError as error:
+        raise PictureError(f'HEIC photo: {name}. Install its decoder: pip install "clothseg[heic]"') from error
+    heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)
+    return Image.frombytes(heif.mode, heif.size, bytes(heif.data), "raw", heif.mode, heif.stride)
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise PictureError(f"Photo is too large: {name} has {width} x {height} pixels, at most {max_pixels:,} are read")
+    notes = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a depth map or a second view behind it
+        image.seek(0)
+        notes.append(f"only the first of {frames} frames is used")
+    image.load()
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # noqa: BLE001 - a broken EXIF block must not cost the photo
+        upright = image
+        notes.append(f"its EXIF block is broken, so its orientation is unknown ({one_line(error)})")
+    if _is_transparent(upright):
+        upright = upright.convert("RGBA")
+        canvas = Image.new("RGBA", upright.size, (255, 255, 255, 255))
+        upright = Image.alpha_composite(canvas, upright)
+        notes.append("its transparent parts are shown on white")
+    return Picture(np.array(_to_rgb(upright, name), dtype=np.uint8), tuple(notes))
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        return image.getextrema()[-1][0] < 255  # type: ignore[index]
+    return "transparency" in image.info
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode.startswith("I"):  # Pillow's own convert clips 16-bit grey at 255 instead of scaling it
+        values = np.asarray(image).astype(np.int64)
+        if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+            raise PictureError(f"Photo has grey values beyond 16 bits: {name}. Save it with 8 or 16")
+        return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise PictureError(f"Photo has floating-point pixels: {name}. Save it with 8 or 16 bits")
+    return image.convert("RGB")
+
+
+def read_mask(path: Path) -> UInt8Array:
+    """Read an index mask.
+
+    Returns:
+        (H, W) uint8: the values as they stand in the file, palette or grey.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it is no single-channel 8-bit image, or broken.
+    """
+    try:
+        with (
+            _open(path) as stream,
+            _named_failures(str(path)),
+            Image.open(stream, formats=("PNG", "BMP", "GIF")) as image,
+        ):
+            if image.mode not in ("L", "P", "1"):
+                raise DataError(f"Mask has mode {image.mode}: {path}. Allowed: one 8-bit channel of class ids")
+            return np.array(image, dtype=np.uint8)
+    except PictureError as error:
+        raise DataError(one_line(error).replace("Photo", "Mask")) from error
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Give a path to write to, and rename it to `path` once the block has ended without an error.
+
+    The path lies beside the target, so that the rename is atomic, and is always the same for a target, so that a run
+    after a kill leaves nothing behind.
+
+    Args:
+        path: where the file is to be; its folder is made if needed.
+        sync: wait until the disk has it, so that it survives a power cut.
+
+    Raises:
+        MachineError: the folder cannot be written, or the disk is full. Nothing is left behind.
+    """
+    temporary = path.with_name(_temporary_name(path.name))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if sync:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        _remove(temporary)
+        if isinstance(error, ClothsegError):  # raised within the block, and says what it has to say
+            raise
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or one_line(error)
+        raise MachineError(f"Cannot write {path}: {reason}. Free some space, or choose another folder") from error
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _temporary_name(name: str) -> str:
+    if len(os.fsencode(name)) > 200:  # most file systems end names at 255 bytes
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{name}.part"
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def write_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Write `content` to `path`: either all of it is there afterwards, or nothing has changed.
+
+    Raises:
+        MachineError: the folder cannot be written, or the disk is full.
+    """
+    with whole_file(path, sync=sync) as temporary:
+        temporary.write_bytes(content)
+
+
+def encode_png(array: UInt8Array, *, palette: UInt8Array | None = None) -> bytes:
+    """Encode (H, W), (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG.
+
+    Args:
+        array: class ids or grey values if it has two dimensions.
+        palette: (N, 3) uint8 RGB makes of (H, W) an indexed PNG; its pixel values stay what they are.
+    """
+    if array.ndim == 2:
+        return _encode_index_png(array, palette)
+    order = cv2.COLOR_RGB2BGR if array.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    return _encoded(".png", cv2.cvtColor(array, order), [cv2.IMWRITE_PNG_COMPRESSION, 2])
+
+
+def encode_jpeg(array: UInt8Array, quality: int = 90) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as JPEG of `quality` 1 to 100."""
+    return _encoded(".jpg", cv2.cvtColor(array, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encoded(suffix: str, array: npt.NDArray[Any], options: list[int]) -> bytes:
+    done, content = cv2.imencode(suffix, array, options)
+    if not done:
+        raise MachineError(f"OpenCV could not encode {array.shape} pixels as {suffix}. Report this with the photo")
+    return content.tobytes()
+
+
+def _encode_index_png(values: UInt8Array, palette: UInt8Array | None) -> bytes:
+    """Write the PNG by hand: OpenCV writes no palettes, and label images pack best with one fixed row filter.
+
+    Each row is stored as its difference to the row above (filter 2), which for masks is nearly all zeros.
+    Source: PNG specification, third edition (W3C), sections 5, 9 and 11.
+    """
+    height, width = values.shape
+    rows = np.empty((height, width + 1), dtype=np.uint8)
+    rows[:, 0] = 2
+    rows[:1, 1:] = values[:1]
+    np.subtract(values[1:], values[:-1], out=rows[1:, 1:])
+    color_type = 0 if palette is None else 3
+    chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))]
+    if palette is not None:
+        chunks.append(_chunk(b"PLTE", np.ascontiguousarray(palette).tobytes()))
+    chunks += [_chunk(b"IDAT", _deflate(rows.tobytes())), _chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _deflate(content: bytes) -> bytes:
+    try:
+        from isal import isal_zlib
+    except ModuleNotFoundError:
+        return zlib.compress(content, 1)
+    return isal_zlib.compress(content, 1)
