@@ -1,0 +1,128 @@
+"""What a model file says of itself: classes, network, image size, normalisation, licence, training data and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import clothseg
+from clothseg.errors import ModelError, SettingError
+from clothseg.labels import ClassList
+from clothseg.transforms import STRIDE, Normalization
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """All that is needed to use a model again, in plain values; torch is not among it.
+
+    >>> from clothseg.labels import GROUPS
+    >>> from clothseg.transforms import IMAGENET
+    >>> unet = ModelDescription(classes=GROUPS, architecture="unet", encoder_name="resnet34", image_size=512,
+    ...                         normalization=IMAGENET)
+    >>> ModelDescription.from_dict(unet.to_dict()) == unet
+    True
+    """
+
+    classes: ClassList
+    """The classes, in the order of the network's output channels."""
+    architecture: str
+    """Decoder, by its name in segmentation-models-pytorch."""
+    encoder_name: str
+    """Encoder, by its name in segmentation-models-pytorch, or tu-NAME."""
+    image_size: int
+    """Longer side of the network's input in pixels, as in training."""
+    normalization: Normalization
+    """What is taken from and divided out of each RGB channel before the network sees it."""
+    licence: str = ""
+    """Terms the weights come with; empty where nothing they were made from carries terms of its own."""
+    training_data: Mapping[str, Any] = field(default_factory=dict)
+    """Name, source, licence and counts of what the model was trained on; plain values."""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    """Validation scores by name, such as val_iou; plain values."""
+    version: str = clothseg.__version__
+    """clothseg's version when the model was trained."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as plain values: what JSON and `torch.load(weights_only=True)` can read."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return values | {
+            "classes": self.classes.to_dicts(),
+            "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
+            "training_data": dict(self.training_data),
+            "scores": dict(self.scores),
+        }
+
+    @classmethod
+    def from_dict(cls, values: object) -> ModelDescription:
+        """Build a description from what `to_dict` returned.
+
+        Keys of a later version that this one does not know are passed over.
+
+        Raises:
+            ModelError: a part is missing or not what it should be; the message names it.
+        """
+        if not isinstance(values, Mapping):
+            raise ModelError(f"The model's description is {_short(values)}, not a table of values; {_WAY_OUT}")
+        wrong = [name for name, is_allowed in _CHECKS.items() if not (name in values and is_allowed(values[name]))]
+        if wrong:
+            name = wrong[0]
+            found = _short(values[name]) if name in values else "missing"
+            raise ModelError(f"The model's description has a wrong {name}: {found}; {_WAY_OUT}")
+        try:
+            classes = ClassList.from_dicts(values["classes"])
+        except (SettingError, TypeError) as error:
+            raise ModelError(f"The model's description has a wrong classes: {error}; {_WAY_OUT}") from error
+        red, green, blue = (float(part) for part in values["normalization"]["mean"])
+        spread_red, spread_green, spread_blue = (float(part) for part in values["normalization"]["std"])
+        return cls(
+            classes=classes,
+            normalization=Normalization((red, green, blue), (spread_red, spread_green, spread_blue)),
+            **{name: values[name] for name in _CHECKS if name not in ("classes", "normalization")},
+        )
+
+
+_WAY_OUT = "the file is damaged or not clothseg's. Use another model, or train one with: uv run train.py"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_three_numbers(values: object, *, above_zero: bool = False) -> bool:
+    return (
+        isinstance(values, list | tuple)
+        and len(values) == 3
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+        and all(0 < one < 1e6 if above_zero else abs(one) < 1e6 for one in values)
+    )
+
+
+def _is_normalization(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_three_numbers(value.get("mean"))
+        and _is_three_numbers(value.get("std"), above_zero=True)
+    )
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0 and value % STRIDE == 0
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+_CHECKS = {
+    "classes": lambda value: isinstance(value, list | tuple),
+    "architecture": _is_name,
+    "encoder_name": _is_name,
+    "image_size": _is_size,
+    "normalization": _is_normalization,
+    "licence": lambda value: isinstance(value, str),
+    "training_data": lambda value: isinstance(value, Mapping),
+    "scores": lambda value: isinstance(value, Mapping),
+    "version": _is_name,
+}

@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clothseg.errors import ModelError
+from clothseg.labels import CATEGORIES, GROUPS
+from clothseg.model.description import ModelDescription
+from clothseg.transforms import IMAGENET, Normalization
+
+DESCRIPTION = ModelDescription(
+    classes=GROUPS,
+    architecture="unet",
+    encoder_name="resnet18",
+    image_size=256,
+    normalization=IMAGENET,
+    licence="CC BY 4.0",
+    training_data={"name": "sample", "counts": {"train": 8}},
+    scores={"val_iou": 0.5, "iou": {"background": 0.9, "waist": None}},
+    version="0.1.0",
+)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        DESCRIPTION,
+        replace(DESCRIPTION, classes=CATEGORIES, normalization=Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))),
+    ],
+)
+def test_survives_json(description: ModelDescription) -> None:
+    assert ModelDescription.from_dict(json.loads(json.dumps(description.to_dict()))) == description
+
+
+def test_keeps_the_written_form() -> None:
+    """Files written today must be readable tomorrow: this text is the contract."""
+    written = json.dumps(
+        {
+            "classes": [
+                {"name": "background", "color": [0, 0, 0], "supercategories": [], "categories": []},
+                {"name": "dress", "color": [250, 0, 0], "supercategories": [], "categories": ["dress"]},
+            ],
+            "architecture": "fpn",
+            "encoder_name": "tu-resnet18",
+            "image_size": 512,
+            "normalization": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+            "licence": "",
+            "training_data": {"name": "own"},
+            "scores": {"val_iou": 0.75},
+            "version": "0.1.0",
+        }
+    )
+    description = ModelDescription.from_dict(json.loads(written))
+    assert description.classes.names == ("background", "dress")
+    assert description.normalization == Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert json.dumps(description.to_dict()) == written
+
+
+def test_passes_over_what_a_later_version_added() -> None:
+    assert ModelDescription.from_dict(DESCRIPTION.to_dict() | {"tomorrow": 1}) == DESCRIPTION
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", "background"),
+        ("classes", [{"name": "background"}]),
+        ("classes", [3, 4]),
+        ("classes", [{"name": "a", "color": ["x", 0, 0]}, {"name": "b"}]),
+        ("architecture", ""),
+        ("encoder_name", None),
+        ("image_size", 500),
+        ("image_size", "512"),
+        ("image_size", True),
+        ("normalization", {"mean": [0.5, 0.5, 0.5]}),
+        ("normalization", {"mean": [0.5, 0.5, 0.5], "std": [0, 1, 1]}),
+        ("normalization", {"mean": [0.5, 0.5, float("nan")], "std": [1, 1, 1]}),
+        ("licence", 3),
+        ("training_data", []),
+        ("scores", None),
+        ("version", 1.0),
+    ],
+)
+def test_a_wrong_part_is_named(key: str, value: Any) -> None:
+    with pytest.raises(ModelError, match=f"wrong {key}"):
+        ModelDescription.from_dict(DESCRIPTION.to_dict() | {key: value})
+
+
+def test_a_missing_part_is_named() -> None:
+    values = DESCRIPTION.to_dict()
+    del values["image_size"]
+    with pytest.raises(ModelError, match="wrong image_size: missing"):
+        ModelDescription.from_dict(values)
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 3])
+def test_no_table_is_refused(values: object) -> None:
+    with pytest.raises(ModelError, match="not a table"):
+        ModelDescription.from_dict(values)
+
+
+def test_reading_a_description_does_not_import_torch() -> None:
+    code = "import sys, clothseg.model.description; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
