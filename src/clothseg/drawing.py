@@ -16,6 +16,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 _PAPER = (255, 255, 255)
 _INK = (30, 30, 30)
+_LOWEST_ROW = 16  # pixels; smaller text cannot be read
 
 
 def color_mask(mask: UInt8Array, classes: ClassList) -> UInt8Array:
@@ -59,15 +60,16 @@ def legend(
     Args:
         classes: names and colours of the ids.
         class_ids: the classes to name, in this order.
-        height: height of the picture in pixels; text shrinks where the classes need more room.
+        height: height of the picture in pixels; it becomes higher where so many classes could not be read.
         shares: part of the photo each class covers, 0 to 1, written behind its name.
 
     Returns:
-        (height, w, 3) uint8 RGB, w as the longest name needs.
+        (h, w, 3) uint8 RGB: h is `height` or more, w as the longest name needs.
     """
     lines = [(class_id, _caption(classes.names[class_id], class_id, shares)) for class_id in class_ids]
-    row = max(8, min(max(16, height // 26), height // max(1, len(lines) + 1)))
-    font = _font(max(6, round(row * 0.72)))
+    row = max(_LOWEST_ROW, min(height // 26, height // (len(lines) + 1)))
+    height = max(height, row * (len(lines) + 1))
+    font = _font(round(row * 0.72))
     width = round(max((font.getlength(text) for _, text in lines), default=0)) + 3 * row
     picture = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(picture)
@@ -95,8 +97,7 @@ def with_legend(
     image: UInt8Array, classes: ClassList, class_ids: Iterable[int], *, shares: Mapping[int, float] | None = None
 ) -> UInt8Array:
     """Put a legend of the given classes at the right of a picture, (H, W, 3) uint8 RGB."""
-    height = max(image.shape[0], 64)  # a legend under 64 pixels cannot be read
-    return side_by_side(image, legend(classes, class_ids, height=height, shares=shares), gap=0)
+    return side_by_side(image, legend(classes, class_ids, height=image.shape[0], shares=shares), gap=0)
 
 
 def classes_in(mask: UInt8Array) -> list[int]:

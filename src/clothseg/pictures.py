@@ -33,7 +33,7 @@ MAX_PIXELS = 89_000_000
 """Largest photo that is decoded, read from the header first; about 270 MB of RGB. Pillow warns from 89.5 million on."""
 
 # Only plain raster formats: Pillow would start Ghostscript for an EPS file.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
@@ -176,7 +176,7 @@ def read_mask(path: Path) -> UInt8Array:
                 raise DataError(f"Mask has mode {image.mode}: {path}. Allowed: one 8-bit channel of class ids")
             return np.array(image, dtype=np.uint8)
     except PictureError as error:
-        raise DataError(one_line(error).replace("Photo", "Mask")) from error
+        raise DataError(f"Mask cannot be read: {one_line(error)}") from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,33 @@
+"""The settings you edit. A flag of the same name overrides one of them: BATCH_SIZE is `--batch-size`."""
+
+# Data
+DATA_PATH = "data"  # root folder where data sets are downloaded and extracted
+SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"  # where Fashionpedia comes from: an address or a local folder
+CLASSES = "groups"  # "groups" (13), "categories" (Fashionpedia's 46 and background), or the path of a YAML file
+IMG_SIZE = 512  # input resolution; 1024 captures more detail but requires more VRAM and time; a multiple of 32
+BATCH_SIZE = 32  # photos per step; reduce to 16 or 8 if you run into CUDA out-of-memory errors
+NUM_WORKERS = None  # processes that load photos; None: what the cores allow
+
+# Network
+ARCHITECTURE = "unet"  # decoder of segmentation-models-pytorch: "unet", "fpn", "unetplusplus", …
+# Backbone: "resnet34", "efficientnet-b0", "mit_b2", any encoder of segmentation-models-pytorch, or "tu-" and a timm name.
+# The ImageNet weights of mit_b0 … mit_b5 are NVIDIA's, for non-commercial use only, and so is what is trained from them.
+ENCODER_NAME = "mit_b1"
+ENCODER_WEIGHTS = "imagenet"  # start of the backbone: "imagenet", None (from scratch), or the path of a state dict
+
+# Training
+EPOCHS = 20  # passes over the training photos
+LEARNING_RATE = 3e-4  # highest learning rate, reached after the warm-up
+WEIGHT_DECAY = 0.01  # weight decay of AdamW
+WARMUP = 0.05  # share of the training in which the learning rate rises; it falls along a cosine after
+PATIENCE = 10  # epochs without a better val_loss before training stops; 0: never
+PRECISION = "auto"  # "auto" (bf16 where the hardware has it), "32-true", "bf16-mixed" or "16-mixed"
+ACCELERATOR = "auto"  # "auto", "cpu", "gpu" or "mps"
+DEVICES = None  # GPUs or processes per machine; None: every GPU there is, or one process on a CPU
+NUM_NODES = 1  # machines that train together
+SEED = 42  # start of every random choice
+
+# Files
+CHECKPOINTS_PATH = "checkpoints"  # where checkpoints are saved: the three best by val_loss, and last.ckpt
+LOGS_PATH = "logs"  # where TensorBoard's logs are saved
+CHECKPOINT_PATH = None  # model that infer.py uses; None: the newest best checkpoint of your own training

@@ -1,0 +1,142 @@
+"""The table of commands, and how each one starts and leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NoReturn, Protocol
+
+from clothseg import __version__
+from clothseg.errors import ClothsegError, MachineError, one_line
+from clothseg.settings import Settings
+
+COMMANDS = {
+    "prepare": (
+        "clothseg.data.prepare_command:Prepare",
+        "download Fashionpedia, or take your own data, and paint masks",
+    ),
+    "verify": ("clothseg.data.verify_command:Verify", "check a prepared data set and print its counts"),
+    "preview": ("clothseg.data.preview_command:Preview", "save pictures of what training will see"),
+    "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
+    "predict": ("clothseg.prediction.predict_command:Predict", "segment photos and folders"),
+}
+"""Command name → (where its class is, what it does). A command is a frozen dataclass with `run() -> exit code`."""
+
+
+class Command(Protocol):
+    """What a line of the table leads to."""
+
+    def run(self) -> int:
+        """Do the work and return the exit code: 0 all done, 1 some of it failed and was named."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `clothseg NAME …` as installed by pip and leave with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--version"]:
+        print(f"clothseg {__version__}")
+        sys.exit(0)
+    if not given or given[0] not in COMMANDS:
+        asked = given[:1] in (["--help"], ["-h"])
+        print(_overview(), file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
+    start(given[0], Settings(), arguments=given[1:], program=f"clothseg {given[0]}")
+
+
+def _overview() -> str:
+    rows = [f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: clothseg COMMAND …   (clothseg COMMAND --help tells its options)", "", *rows, "", "  --version"]
+    )
+
+
+def start(
+    name: str,
+    settings: Settings | ModuleType,
+    *,
+    run: Callable[[Any], int] | None = None,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+) -> NoReturn:
+    """Parse the command line of a command, run it, and leave with its exit code.
+
+    Args:
+        name: a name of `COMMANDS`.
+        settings: the defaults of its flags: `Settings`, or a module such as `config.py`.
+        run: called with the parsed command in place of its own `run`.
+        arguments: the words after the program's name; those of this process if None.
+        program: how the usage line calls the program; the running file's name if None.
+    """
+    with _leaving():
+        if isinstance(settings, ModuleType):
+            settings = Settings.from_module(settings)
+        command = _parse(_load(name), settings, arguments, program)
+        code = command.run() if run is None else run(command)
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _load(name: str) -> type[Command]:
+    module, _, class_name = COMMANDS[name][0].partition(":")
+    loaded: type[Command] = getattr(importlib.import_module(module), class_name)
+    return loaded
+
+
+def _parse(command: type[Command], settings: Settings, arguments: Sequence[str] | None, program: str | None) -> Command:
+    import tyro  # a fifth of a second, which `clothseg --help` need not spend
+
+    defaults: dict[str, Any] = {}
+    for field in fields(command):  # type: ignore[arg-type]
+        if field.name == "settings":
+            defaults[field.name] = settings
+        elif hasattr(settings, field.name):
+            defaults[field.name] = getattr(settings, field.name)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            defaults[field.name] = tyro.MISSING
+    program = program or Path(sys.argv[0]).name
+    return tyro.cli(command, default=command(**defaults), args=arguments, prog=program, description=command.__doc__)
+
+
+@contextlib.contextmanager
+def _leaving() -> Any:
+    """Turn what ends a command into the contract's one line on stderr and exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.filterwarnings("ignore", module="PIL")  # a photo that is too large is refused by name instead
+    try:
+        yield
+    except ClothsegError as error:
+        _fail(one_line(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted. Nothing is half written; run the same command again to go on", 128 + signal.SIGINT)
+    except BrokenPipeError:
+        # Whoever read the output has left, as `head` does; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except MemoryError:
+        _fail("Out of memory. Close other programs, or use smaller photos or batches", MachineError.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _fail(f"Cannot write {error.filename or 'a file'}: {error.strerror}. Free some space", MachineError.exit_code)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)  # unlike the default, lets worker processes and temporary files be cleared away
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"clothseg: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

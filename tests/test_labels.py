@@ -1,0 +1,101 @@
+import doctest
+
+import numpy as np
+import pytest
+
+import clothseg.labels
+from clothseg.errors import MissingInputError, SettingError
+from clothseg.labels import CATEGORIES, FASHIONPEDIA_CATEGORIES, GROUPS, ClassList, load_classes, spread_color
+
+SEED_CLASSES = [
+    *("background", "closures", "upperbody", "head", "legs_and_feet", "garment_parts", "arms_and_hands"),
+    *("decorations", "neck", "others", "lowerbody", "waist", "wholebody"),
+]
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(clothseg.labels).failed == 0
+
+
+def test_groups_are_the_13_classes_of_the_seed_in_its_order():
+    assert [name.replace(" ", "_") for name in GROUPS.names] == SEED_CLASSES
+
+
+def test_every_fashionpedia_category_falls_into_its_group():
+    for group, categories in FASHIONPEDIA_CATEGORIES.items():
+        for category in categories:
+            assert GROUPS.id_for_category(category, group) == GROUPS.id_of(group)
+
+
+def test_categories_are_fashionpedias_46_and_background():
+    assert CATEGORIES.num_classes == 47
+    assert CATEGORIES.names[1] == "shirt, blouse"
+    assert CATEGORIES.names[24] == "shoe"
+    assert CATEGORIES.names[46] == "tassel"
+    assert all(CATEGORIES.id_for_category(name, "any") == place for place, name in enumerate(CATEGORIES.names) if place)
+
+
+@pytest.mark.parametrize("classes", [GROUPS, CATEGORIES])
+def test_colors_differ(classes):
+    assert len({tuple(color) for color in classes.palette.tolist()}) == len(classes)
+    assert classes.palette.dtype == np.uint8
+
+
+@pytest.mark.parametrize("classes", [GROUPS, CATEGORIES])
+def test_plain_values_and_back(classes):
+    assert ClassList.from_dicts(classes.to_dicts()) == classes
+
+
+def test_spread_colors_are_255_different_ones():
+    assert len({spread_color(number) for number in range(255)}) == 255
+
+
+def test_an_unknown_class_lists_the_nearest():
+    with pytest.raises(SettingError, match="upperbody"):
+        GROUPS.id_of("uperbody")
+
+
+def test_a_yaml_file_names_classes(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "classes:\n"
+        "  - name: background\n"
+        "  - {name: dress, color: [1, 2, 3], categories: [dress, jumpsuit]}\n"
+        "  - {name: shoes, categories: [shoe]}\n"
+        "  - {name: other clothes, supercategories: [upperbody, wholebody]}\n"
+    )
+    classes = load_classes(path)
+    assert classes.names == ("background", "dress", "shoes", "other clothes")
+    assert classes.classes[1].color == (1, 2, 3)
+    assert classes.id_for_category("dress", "wholebody") == 1, "a category wins over its super-category"
+    assert classes.id_for_category("coat", "wholebody") == 3
+    assert classes.id_for_category("belt", "waist") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("classes: [", "not YAML"),
+        ("names: []", "no list called classes"),
+        ("classes: [{name: a}]", "background first; this one has 1"),
+        ("classes: [{name: a}, {name: a}]", "'a' stands twice"),
+        ("classes: [{name: a}, {title: b}]", "has no name"),
+        ("classes: [{name: a}, {name: b, colour: [1, 2, 3]}]", "unknown key 'colour'"),
+        ("classes: [{name: a}, {name: b, color: [1, 2, 300]}]", "three numbers"),
+        ("classes: [{name: a}, {name: b, color: [1, 2]}]", "three numbers"),
+        ("classes: [{name: a}, {name: b, categories: dress}]", "write a list"),
+        ("classes: [{name: a, categories: [x]}, {name: b, categories: [x]}]", "'x' stands twice"),
+    ],
+)
+def test_a_wrong_yaml_file_is_refused(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(SettingError, match=message):
+        load_classes(path)
+
+
+def test_unknown_class_lists_are_refused(tmp_path):
+    with pytest.raises(SettingError, match="Allowed: groups, categories"):
+        load_classes("group")
+    with pytest.raises(MissingInputError, match="Class file not found"):
+        load_classes(tmp_path / "none.yaml")

@@ -1,0 +1,260 @@
+import io
+import os
+import stat
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from clothseg import pictures
+from clothseg.errors import DataError, MachineError, MissingInputError, PictureError
+from clothseg.labels import GROUPS
+from clothseg.pictures import encode_jpeg, encode_png, read_mask, read_picture, whole_file, write_whole
+
+
+def photo(height=40, width=30):
+    """Four quarters: red, green, blue, white."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2, 0] = 255
+    pixels[: height // 2, width // 2 :, 1] = 255
+    pixels[height // 2 :, : width // 2, 2] = 255
+    pixels[height // 2 :, width // 2 :] = 255
+    return pixels
+
+
+def encoded(image, kind, **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_give_the_same_pixels(kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(Image.fromarray(photo()), kind, **options)
+    np.testing.assert_array_equal(read_picture(content).pixels, photo())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "AVIF", "GIF"])
+def test_lossy_formats_give_nearly_the_same_pixels(kind):
+    content = encoded(Image.fromarray(photo()), kind)
+    assert np.abs(read_picture(content).pixels.astype(int) - photo()).mean() < 8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(kind, orientation):
+    upright = Image.fromarray(photo())
+    # What a camera held that way stores: the inverse of what a viewer does.
+    stored = {
+        1: lambda image: image,
+        2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+        4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    }[orientation](upright)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if kind != "PNG" else {}
+    pixels = read_picture(encoded(stored, kind, exif=exif, **options)).pixels
+    assert pixels.shape == (40, 30, 3)
+    assert np.abs(pixels.astype(int) - photo()).mean() < 8
+
+
+def test_hidden_colour_under_transparency_does_not_show():
+    pixels = np.dstack([photo(), np.zeros((40, 30), np.uint8)])
+    picture = read_picture(encoded(Image.fromarray(pixels), "PNG"))
+    assert (picture.pixels == 255).all()
+    assert "transparent" in picture.notes[0]
+
+
+def test_an_opaque_alpha_channel_is_no_news():
+    pixels = np.dstack([photo(), np.full((40, 30), 255, np.uint8)])
+    picture = read_picture(encoded(Image.fromarray(pixels), "PNG"))
+    np.testing.assert_array_equal(picture.pixels, photo())
+    assert picture.notes == ()
+
+
+def test_16_bit_grey_is_scaled_not_clipped():
+    values = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    pixels = read_picture(encoded(Image.fromarray(values), "PNG")).pixels
+    np.testing.assert_array_equal(pixels[..., 0].ravel(), np.arange(256))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "LA", "YCbCr"])
+def test_other_colour_modes_become_rgb(mode):
+    kind = {"CMYK": "JPEG", "YCbCr": "JPEG"}.get(mode, "PNG")
+    pixels = read_picture(encoded(Image.fromarray(photo()).convert(mode), kind)).pixels
+    assert pixels.shape == (40, 30, 3)
+    assert pixels[35, 25].min() > 200, "the white quarter stays white"
+    assert np.abs(pixels[5, 5].astype(int) - pixels[5, 25]).max() > 30 or mode == "1"
+
+
+def test_of_an_animation_the_first_frame_is_used_and_said():
+    frames = [Image.fromarray(photo()), Image.fromarray(255 - photo())]
+    for kind in ("GIF", "WEBP"):
+        picture = read_picture(encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50))
+        assert np.abs(picture.pixels.astype(int) - photo()).mean() < 8
+        assert picture.notes == ("only the first of 2 frames is used",)
+
+
+def test_pillow_images_and_arrays_are_photos_too():
+    np.testing.assert_array_equal(read_picture(Image.fromarray(photo())).pixels, photo())
+    np.testing.assert_array_equal(read_picture(photo()).pixels, photo())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((3, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
+)
+def test_arrays_of_another_form_are_refused_with_the_form(array):
+    with pytest.raises(PictureError, match=r"Pass \(H, W, 3\) uint8"):
+        read_picture(array)
+
+
+def huge_png_header(width, height):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+JPEG = encode_jpeg(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8))
+PNG = encode_png(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"hello, this is no photo", "Not a photo"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "Not a photo"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "Not a photo"),
+        (JPEG[: len(JPEG) // 2], "broken or cut off"),
+        (JPEG[:300], "Not a photo|broken or cut off"),
+        (PNG[: len(PNG) // 2], "broken or cut off"),
+        (PNG[:1000] + b"\0" * 50 + PNG[1050:], "broken or cut off"),
+        (encoded(Image.fromarray(photo(200, 200)), "WEBP")[:-60], "broken or cut off|Not a photo"),
+        (huge_png_header(12000, 12000), "too large"),
+        (huge_png_header(60000, 60000), "too large"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64, "HEIC|broken"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bad_photo_is_a_named_error(content, message, tmp_path):
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=message) as caught:
+        read_picture(path)
+    assert "bad.jpg" in str(caught.value)
+    with pytest.raises(PictureError, match=message):
+        read_picture(content or b"")
+
+
+def test_missing_photos_and_folders_are_named(tmp_path):
+    with pytest.raises(MissingInputError, match=r"not found.*none\.jpg"):
+        read_picture(tmp_path / "none.jpg")
+    with pytest.raises(PictureError, match="is a folder"):
+        read_picture(tmp_path)
+
+
+def test_the_limit_of_pixels_is_the_callers_to_set():
+    with pytest.raises(PictureError, match="30 x 40 pixels, at most 1,000"):
+        read_picture(encoded(Image.fromarray(photo()), "PNG"), max_pixels=1000)
+
+
+@settings(max_examples=40)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 12)))
+def test_a_mask_survives_being_written_and_read(mask):
+    for palette in (None, GROUPS.palette):
+        content = encode_png(mask, palette=palette)
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.mode == ("L" if palette is None else "P")
+            np.testing.assert_array_equal(np.array(image), mask)
+            if palette is not None:
+                assert image.getpalette()[: palette.size] == palette.ravel().tolist()
+
+
+def test_a_mask_is_the_same_without_isal(monkeypatch):
+    mask = np.random.default_rng(0).integers(0, 13, (50, 60), np.uint8)
+    monkeypatch.setitem(__import__("sys").modules, "isal", None)
+    with Image.open(io.BytesIO(encode_png(mask))) as image:
+        np.testing.assert_array_equal(np.array(image), mask)
+
+
+def test_read_mask(tmp_path):
+    mask = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    path = tmp_path / "mask.png"
+    for palette in (None, GROUPS.palette):
+        path.write_bytes(encode_png(mask, palette=palette))
+        np.testing.assert_array_equal(read_mask(path), mask)
+    path.write_bytes(encode_png(photo()))
+    with pytest.raises(DataError, match="has mode RGB"):
+        read_mask(path)
+    path.write_bytes(encode_png(mask)[:40])
+    with pytest.raises(DataError, match="Mask"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colour_pngs_keep_their_channel_order(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, channels), np.uint8)
+    with Image.open(io.BytesIO(encode_png(pixels))) as image:
+        np.testing.assert_array_equal(np.array(image), pixels)
+
+
+def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.bin"
+    write_whole(path, b"old")
+
+    def fail_half_way():
+        with whole_file(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_as_long_as_a_file_system_allows(tmp_path):
+    path = tmp_path / ("n" * 251 + ".png")
+    write_whole(path, b"content", sync=True)
+    assert path.read_bytes() == b"content"
+
+
+def test_folders_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(MachineError, match=r"Cannot write .*file/result\.png"):
+        write_whole(tmp_path / "file" / "result.png", b"content")
+    if os.geteuid() != 0:
+        tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+        with pytest.raises(MachineError, match="Permission denied"):
+            write_whole(tmp_path / "result.png", b"content")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the device that is always full")
+def test_a_full_disk_is_named(tmp_path):
+    def fill():
+        with whole_file(tmp_path / "result.bin") as temporary:
+            temporary.symlink_to("/dev/full")
+            temporary.write_bytes(b"content")
+
+    with pytest.raises(MachineError, match="the disk is full"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_suffixes_are_lower_case():
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in pictures.PHOTO_SUFFIXES)
