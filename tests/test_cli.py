@@ -1,0 +1,151 @@
+import errno
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import tyro
+
+from clothseg import __version__, cli
+from clothseg.errors import DataError, MachineError, ModelError, SettingError
+from clothseg.settings import Settings
+
+
+@dataclass(frozen=True)
+class Count:
+    """Count photos."""
+
+    photos: tyro.conf.Positional[tuple[str, ...]]
+    """Photos to count."""
+    data_path: Path = Path("elsewhere")
+    """Where to look."""
+
+    def run(self) -> int:
+        print(len(self.photos), self.data_path)
+        return 0
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(cli.COMMANDS, "count", (f"{__name__}:Count", "count photos"))
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Count.__module__])
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def leave(*arguments, settings=None, run=None):
+    with pytest.raises(SystemExit) as caught:
+        cli.start("count", settings or Settings(), arguments=arguments, run=run, program="count")
+    return caught.value.code
+
+
+def failing_with(error):
+    def run(command):
+        raise error
+
+    return run
+
+
+def test_a_setting_is_the_default_of_the_flag_of_its_name(capsys):
+    assert leave("a.jpg", "b.jpg") == 0
+    assert capsys.readouterr().out == "2 data\n"
+    assert leave("a.jpg", "--data-path", "there") == 0
+    assert capsys.readouterr().out == "1 there\n"
+
+
+def test_a_config_module_gives_the_defaults(capsys):
+    config = ModuleType("config")
+    config.DATA_PATH = "mine"
+    assert leave("a.jpg", settings=config) == 0
+    assert capsys.readouterr().out == "1 mine\n"
+
+
+def test_a_wrong_config_is_a_usage_error(capsys):
+    config = ModuleType("config")
+    config.BATCH_SIZE = 0
+    assert leave("a.jpg", settings=config) == 2
+    assert capsys.readouterr().err == "clothseg: BATCH_SIZE is 0. Allowed: a whole number from 1 up\n"
+
+
+def test_an_unknown_flag_is_a_usage_error(capsys):
+    assert leave("a.jpg", "--output-dir", "x") == 2
+    assert "--output-dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingError("a\nb"), 2),
+        (DataError("a b"), 3),
+        (ModelError("a b"), 4),
+        (MachineError("a b"), 5),
+    ],
+)
+def test_an_error_is_one_line_and_its_exit_code(capsys, error, code):
+    assert leave("a.jpg", run=failing_with(error)) == code
+    assert capsys.readouterr().err == "clothseg: a b\n"
+
+
+def test_a_full_disk_anywhere_is_an_error_of_the_machine(capsys):
+    assert leave("a.jpg", run=failing_with(OSError(errno.ENOSPC, "No space left on device", "x.png"))) == 5
+    assert capsys.readouterr().err.startswith("clothseg: Cannot write x.png: No space left on device")
+
+
+def test_ctrl_c_leaves_with_130(capsys):
+    assert leave("a.jpg", run=failing_with(KeyboardInterrupt())) == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_a_bug_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        cli.start("count", Settings(), arguments=["a.jpg"], run=failing_with(ZeroDivisionError()))
+
+
+def run_program(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "clothseg.cli", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_overview_names_every_command():
+    ended = run_program("--help")
+    assert ended.returncode == 0
+    assert all(name in ended.stdout for name in cli.COMMANDS if name != "count")
+
+
+def test_no_command_and_unknown_commands_are_usage_errors():
+    for arguments in ((), ("segment",)):
+        ended = run_program(*arguments)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "predict" in ended.stderr
+
+
+def test_the_version():
+    assert run_program("--version").stdout == f"clothseg {__version__}\n"
+
+
+def test_sigterm_leaves_with_143():
+    code = (
+        "import os, signal\nfrom clothseg import cli\nwith cli._leaving():\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 128 + signal.SIGTERM
+
+
+def test_a_closed_pipe_is_no_traceback():
+    code = (
+        "from clothseg import cli\nfrom clothseg.settings import Settings\nimport sys\n"
+        "def flood(command):\n    while True: print('x' * 10000)\n"
+        "cli.start('predict', Settings(), arguments=['a.jpg'], run=flood)\n"
+    )
+    ended = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "{sys.executable}" -c "$0" | head -1', code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 128 + signal.SIGPIPE
+    assert ended.stderr == ""
