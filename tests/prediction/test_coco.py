@@ -1,0 +1,91 @@
+import doctest
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as pycocotools_mask
+
+import clothseg.prediction.coco
+from clothseg.prediction.coco import compress, encode_regions
+
+# pycocotools 2.0.11 is not yet quite at home in NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+masks = arrays(
+    np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.sampled_from([0, 0, 0, 1, 2, 12, 200, 255])
+)
+
+
+def assert_equals_pycocotools(mask):
+    regions = {region.class_id: region for region in encode_regions(mask)}
+    assert set(regions) == set(np.unique(mask).tolist()) - {0, 255}
+    rebuilt = np.zeros_like(mask)
+    for class_id, region in regions.items():
+        plain = np.asfortranarray(mask == class_id, dtype=np.uint8)
+        code = pycocotools_mask.encode(plain)
+        assert region.counts == code["counts"].decode()
+        assert region.rle["size"] == code["size"]
+        assert region.area == pycocotools_mask.area(code)
+        assert list(region.bbox) == pycocotools_mask.toBbox(code).tolist()
+        decoded = pycocotools_mask.decode(region.rle)
+        np.testing.assert_array_equal(decoded, plain)
+        rebuilt[decoded == 1] = class_id
+    np.testing.assert_array_equal(rebuilt, np.where(mask == 255, 0, mask), "the regions hold the whole mask")
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(clothseg.prediction.coco).failed == 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(masks)
+def test_every_class_equals_pycocotools(mask):
+    assert_equals_pycocotools(mask)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (4000, 3), (3, 4000)])
+@pytest.mark.parametrize("value", [0, 7])
+def test_plain_masks(shape, value):
+    assert_equals_pycocotools(np.full(shape, value, np.uint8))
+
+
+def test_a_checkerboard_of_all_classes():
+    assert_equals_pycocotools((np.arange(97 * 101) % 13).astype(np.uint8).reshape(97, 101))
+
+
+def test_runs_of_millions_of_pixels():
+    mask = np.zeros((3000, 3000), np.uint8)
+    mask[:, 1000:] = 2
+    mask[5, 2500] = 3
+    assert_equals_pycocotools(mask)
+
+
+def test_a_mask_like_a_real_one():
+    rng = np.random.default_rng(0)
+    blobs = cv2.resize(rng.integers(0, 13, (20, 14), np.uint8), (550, 830), interpolation=cv2.INTER_NEAREST)
+    assert_equals_pycocotools(cv2.medianBlur(blobs, 31))
+
+
+def test_views_and_read_only_masks():
+    mask = np.tile(np.array([[0, 1], [2, 2]], np.uint8), (20, 20))[::-1, ::2]
+    mask.flags.writeable = False
+    assert_equals_pycocotools(mask)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+def test_no_pixels_no_regions(shape):
+    assert encode_regions(np.zeros(shape, np.uint8)) == ()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 2**27), min_size=1, max_size=9), max_size=4))
+def test_compressed_counts_equal_pycocotools(counts):
+    # frPyObjects compresses plain counts. Its buffer has six characters for each, so larger counts overrun it.
+    expected = [
+        pycocotools_mask.frPyObjects({"size": [sum(one), 1], "counts": one}, sum(one), 1)["counts"].decode()
+        for one in counts
+    ]
+    assert compress([np.array(one, np.int64) for one in counts]) == expected
