@@ -118,18 +118,19 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
     Returns:
         (height, width) uint8, class ids; of equal logits the lowest id wins, as in `numpy.argmax`.
     """
-    best = _resize_plane(logits[0], size)
+    best = resize_plane(logits[0], size)
     mask = np.zeros(size, dtype=np.uint8)
     wins = np.empty(size, dtype=bool)
     for class_id in range(1, len(logits)):
-        plane = _resize_plane(logits[class_id], size)
+        plane = resize_plane(logits[class_id], size)
         np.greater(plane, best, out=wins)
         np.copyto(mask, class_id, where=wins)
         np.maximum(best, plane, out=best)
     return mask
 
 
-def _resize_plane(plane: Float32Array, size: tuple[int, int]) -> Float32Array:
+def resize_plane(plane: Float32Array, size: tuple[int, int]) -> Float32Array:
+    """Resize (h, w) float32 to `size`, (height, width), linearly; the result shares no memory with `plane`."""
     if plane.shape == size:
         return plane.astype(np.float32, copy=True)
     resized = cv2.resize(np.ascontiguousarray(plane), size[::-1], interpolation=cv2.INTER_LINEAR)
