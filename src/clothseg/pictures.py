@@ -269,11 +269,22 @@ def _encode_index_png(values: UInt8Array, palette: UInt8Array | None) -> bytes:
     rows[:, 0] = 2
     rows[:1, 1:] = values[:1]
     np.subtract(values[1:], values[:-1], out=rows[1:, 1:])
+    return png_from_rows(rows, palette=palette)
+
+
+def png_from_rows(rows: UInt8Array, *, palette: UInt8Array | None = None) -> bytes:
+    """Wrap rows that are filtered already as an 8-bit PNG, grey or with a palette.
+
+    Args:
+        rows: (H, 1 + W) uint8: the number of each row's filter, then its filtered values.
+        palette: (N, 3) uint8 RGB, or None for grey.
+    """
+    height, width = rows.shape[0], rows.shape[1] - 1
     color_type = 0 if palette is None else 3
     chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))]
     if palette is not None:
         chunks.append(_chunk(b"PLTE", np.ascontiguousarray(palette).tobytes()))
-    chunks += [_chunk(b"IDAT", _deflate(rows.tobytes())), _chunk(b"IEND", b"")]
+    chunks += [_chunk(b"IDAT", _deflate(np.ascontiguousarray(rows))), _chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -281,7 +292,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _deflate(content: bytes) -> bytes:
+def _deflate(content: UInt8Array) -> bytes:
     try:
         from isal import isal_zlib
     except ModuleNotFoundError:

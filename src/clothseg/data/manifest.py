@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clothseg.errors import DataError, MissingInputError, SettingError
 from clothseg.labels import ClassList
-from clothseg.pictures import write_whole
+from clothseg.pictures import PHOTO_SUFFIXES, write_whole
 
 DATASET_FOLDER = "fashionist"
 """Folder of a prepared data set inside DATA_PATH."""
 MANIFEST_NAME = "dataset.json"
 VERSION = 1
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif")
-"""Files in a photo folder that count as photos, in lower case."""
 
 _PREPARE = 'Run "uv run data_prep.py" (add --sample to try it in minutes)'
 
@@ -144,7 +142,7 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     return [(photos[stem][0], masks[stem][0]) for stem in sorted(masks)]
 
 
-def paths_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+def paths_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
     """Return the files below `folder` that end in one of `suffixes`, by stem, in sorted order.
 
     Hidden files, such as those still being written, are left out.
