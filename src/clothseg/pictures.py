@@ -284,7 +284,7 @@ def png_from_rows(rows: UInt8Array, *, palette: UInt8Array | None = None) -> byt
     chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))]
     if palette is not None:
         chunks.append(_chunk(b"PLTE", np.ascontiguousarray(palette).tobytes()))
-    chunks += [_chunk(b"IDAT", _deflate(np.ascontiguousarray(rows))), _chunk(b"IEND", b"")]
+    chunks += [_chunk(b"IDAT", _deflate(np.ascontiguousarray(rows).data)), _chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -292,7 +292,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _deflate(content: UInt8Array) -> bytes:
+def _deflate(content: memoryview) -> bytes:
     try:
         from isal import isal_zlib
     except ModuleNotFoundError:

@@ -61,7 +61,9 @@ def _checked(lengths: npt.NDArray[np.int64], num_pixels: int) -> Edges:
     total = int(lengths.sum())
     if total != num_pixels:
         too = "short" if total < num_pixels else "long"
-        raise RunLengthError(f"the run lengths are too {too}: they add up to {total}, the photo has {num_pixels} pixels")
+        raise RunLengthError(
+            f"the run lengths are too {too}: they add up to {total}, the photo has {num_pixels} pixels"
+        )
     return lengths.cumsum()[: len(lengths) // 2 * 2]
 
 
