@@ -1,0 +1,66 @@
+"""Runs a training checkpoint with torch, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clothseg.errors import SettingError, one_line
+from clothseg.model.checkpoint import load_checkpoint
+from clothseg.model.description import ModelDescription
+
+
+@dataclass(frozen=True, eq=False)
+class TorchRuntime:
+    """A network of torch."""
+
+    description: ModelDescription
+    network: torch.nn.Module
+    device: torch.device
+    bf16: bool = False
+    """Compute in bfloat16: several times as fast where the hardware has it, with slightly other masks."""
+
+    @classmethod
+    def open(cls, model_path: Path, *, device: str = "auto", bf16: bool = False) -> TorchRuntime:
+        """Load a checkpoint.
+
+        Raises:
+            ModelError: the checkpoint is damaged or foreign.
+            SettingError: torch has no such device here.
+        """
+        place = _device(device)
+        description, network = load_checkpoint(model_path)
+        ready = network.eval().to(place).to(memory_format=torch.channels_last)
+        return cls(description, ready, place, bf16)
+
+    @property
+    def name(self) -> str:
+        """What runs the network, and where."""
+        return f"torch on {self.device.type}{', bf16' if self.bf16 else ''}"
+
+    def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
+        # Permuted, rows of RGB pixels are what torch calls channels_last: nothing is copied.
+        images = torch.from_numpy(np.require(batch, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            logits = self.network(images)
+        return np.asarray(logits.float().contiguous().cpu().numpy(), dtype=np.float32)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingError(
+            f"torch cannot use the device {name!r} here ({one_line(error)[:80]}). Allowed: auto, cpu, cuda, mps"
+        ) from error
+    return device

@@ -1,0 +1,247 @@
+"""The result of a prediction: the mask of one photo, what it shows, and every form it can be had in."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from clothseg import drawing
+from clothseg.errors import InputError
+from clothseg.labels import ClassList
+from clothseg.pictures import encode_jpeg, encode_png, write_whole
+from clothseg.prediction.coco import Region, encode_regions
+from clothseg.transforms import resize_image, resize_plane
+
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+
+FORMAT_VERSION = 1
+"""Version of the JSON that `Segmentation.to_coco` returns."""
+
+MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING = "_mask.png", "_overlay.jpg", "_results.json"
+"""What is put behind a photo's stem to name its outputs."""
+
+# Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
+_LONGEST_JPEG_SIDE = 64_000
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class that a photo shows."""
+
+    class_id: int
+    name: str
+    area: int
+    """Pixels of the photo."""
+    share: float
+    """Part of the photo, 0 to 1."""
+    score: float
+    """Mean probability, 0 to 1, that the network gives the class on the pixels it won; see `soft_mask`."""
+    bbox: tuple[int, int, int, int]
+    """(x, y, width, height) of the smallest box around its pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A photo and the class of each of its pixels, in the photo's own size and as a person sees it (EXIF applied).
+
+    Boxes, codes, scores and pictures are worked out when they are asked for, and then kept.
+    """
+
+    mask: UInt8Array
+    """(H, W) uint8, class ids; read-only, since what was worked out from it would no longer fit. Change a copy."""
+    photo: UInt8Array
+    """(H, W, 3) uint8 RGB."""
+    classes: ClassList
+    """Names and colours of the ids."""
+    logits: Float32Array = field(repr=False)
+    """(C, h, w) float32 at the network's resolution, padding cropped: at most C x image size x image size x 4 bytes,
+    however large the photo."""
+    file: str = ""
+    """Name of the photo in results; empty where the pixels came without one."""
+    model: Mapping[str, str] = field(default_factory=dict)
+    """Name, version and SHA-256 of the model file."""
+    notes: tuple[str, ...] = ()
+    """What was left out or changed when the photo was read, in words."""
+
+    def __post_init__(self) -> None:
+        mask = self.mask.view()
+        mask.flags.writeable = False
+        object.__setattr__(self, "mask", mask)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the photo."""
+        height, width = self.mask.shape
+        return height, width
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Run-length code, area and box of each class but the background, lowest id first."""
+        return encode_regions(self.mask)
+
+    @cached_property
+    def labels(self) -> tuple[Label, ...]:
+        """The classes that the photo shows, largest area first; the background is none of them."""
+        labels = (
+            Label(
+                class_id=region.class_id,
+                name=self.classes.names[region.class_id],
+                area=region.area,
+                share=region.area / self.mask.size,
+                score=self._score(region),
+                bbox=region.bbox,
+            )
+            for region in self.regions
+        )
+        return tuple(sorted(labels, key=lambda label: -label.area))
+
+    def soft_mask(self, name: str) -> Float32Array:
+        """Return the network's probability of a class on each pixel.
+
+        The softmax is taken at the network's resolution and then resized, so that at a border it may differ a little
+        from what `mask` says: the mask comes from resized logits.
+
+        Returns:
+            (H, W) float32, 0 to 1.
+
+        Raises:
+            SettingError: the model has no such class.
+        """
+        return self._soft_mask(self.classes.id_of(name))
+
+    def overlay(self, *, opacity: float = 0.5, legend: bool = False) -> UInt8Array:
+        """Return the photo with the garments in their colours.
+
+        Args:
+            opacity: 0 shows the photo only, 1 the colours only.
+            legend: put names, colours and shares at the right; the picture gets wider.
+
+        Returns:
+            (H, W, 3) uint8 RGB; with a legend wider, and at least 64 pixels high.
+        """
+        return self._with_legend(drawing.overlay(self.photo, self.mask, self.classes, opacity=opacity), legend)
+
+    def cutout(self, name: str, *, tight: bool = False) -> UInt8Array:
+        """Return one garment class alone, on nothing.
+
+        Args:
+            name: the class, such as "upperbody".
+            tight: crop to the garment instead of keeping the photo's frame.
+
+        Returns:
+            (H, W, 4) uint8 RGBA; where the garment is not, all four are 0, so that no colour hides under the alpha.
+
+        Raises:
+            SettingError: the model has no such class.
+            InputError: a tight cut-out of a class that the photo does not show.
+        """
+        class_id = self.classes.id_of(name)
+        inside = self.mask == class_id
+        photo = self.photo
+        if tight:
+            rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+            if not len(rows):
+                shown = ", ".join(label.name for label in self.labels) or "nothing"
+                raise InputError(f"No {name} to cut out of {self.file or 'the photo'}. It shows: {shown}")
+            frame = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            photo, inside = photo[frame], inside[frame]
+        result = np.zeros((*inside.shape, 4), dtype=np.uint8)
+        result[inside, :3] = photo[inside]
+        result[..., 3] = 255 * inside
+        return result
+
+    def to_coco(self) -> dict[str, Any]:
+        """Return the results as plain values for JSON, version 1, for `pycocotools.mask.decode` to read.
+
+        There is one segment per class that the photo shows, lowest id first. The background has none: it is what the
+        others leave, so the segments hold the whole mask.
+        """
+        score_by_id = {label.class_id: label.score for label in self.labels}
+        height, width = self.size
+        return {
+            "version": FORMAT_VERSION,
+            "file": self.file,
+            "width": width,
+            "height": height,
+            "model": dict(self.model),
+            "segments": [
+                {
+                    "class_id": region.class_id,
+                    "label": self.classes.names[region.class_id],
+                    "rle": region.rle,
+                    "area": region.area,
+                    "bbox": list(region.bbox),
+                    "score": round(score_by_id[region.class_id], 4),
+                }
+                for region in self.regions
+            ],
+        }
+
+    def save(self, folder: str | Path, *, stem: str | None = None, json: bool = False) -> tuple[Path, ...]:
+        """Write the mask (indexed PNG), the overlay with legend (JPEG) and, if asked for, the results (JSON).
+
+        Args:
+            folder: where to write; made if needed.
+            stem: start of the file names, the photo's own if None; it may begin with folders.
+            json: write the results, too.
+
+        Returns:
+            The files: `<stem>_mask.png`, `<stem>_overlay.jpg`, `<stem>_results.json`. Each is written whole or not at
+            all.
+
+        Raises:
+            MachineError: the folder cannot be written, or the disk is full.
+        """
+        stem = stem or Path(self.file).stem or "photo"
+        contents = {
+            MASK_ENDING: encode_png(self.mask, palette=self.classes.palette),
+            OVERLAY_ENDING: encode_jpeg(self._overlay_for_jpeg()),
+        }
+        if json:
+            contents[RESULTS_ENDING] = f"{json_text.dumps(self.to_coco())}\n".encode()
+        paths = {ending: Path(folder) / f"{stem}{ending}" for ending in contents}
+        for ending, content in contents.items():
+            write_whole(paths[ending], content)
+        return tuple(paths.values())
+
+    def _overlay_for_jpeg(self) -> UInt8Array:
+        """Return the overlay with its legend, shrunk where a side is longer than JPEG can hold."""
+        scale = min(1.0, _LONGEST_JPEG_SIDE / max(self.size))
+        if scale == 1:
+            return self.overlay(legend=True)
+        height, width = (max(1, int(side * scale)) for side in self.size)
+        return self._with_legend(resize_image(self.overlay(), (height, width)), legend=True)
+
+    def _with_legend(self, picture: UInt8Array, legend: bool) -> UInt8Array:
+        if not legend:
+            return picture
+        shares = {region.class_id: region.area / self.mask.size for region in self.regions}
+        by_area = sorted(shares, key=lambda class_id: -shares[class_id])
+        return drawing.with_legend(picture, self.classes, by_area, shares=shares)
+
+    @cached_property
+    def _log_totals(self) -> Float32Array:
+        """(h, w) float32: the logarithm of the sum of the exponentials of the logits, what softmax divides by."""
+        highest = self.logits.max(axis=0)
+        total = np.zeros_like(highest)
+        for plane in self.logits:
+            total += np.exp(plane - highest)
+        return np.asarray(highest + np.log(total), dtype=np.float32)
+
+    def _soft_mask(self, class_id: int) -> Float32Array:
+        return resize_plane(np.exp(self.logits[class_id] - self._log_totals), self.size)
+
+    def _score(self, region: Region) -> float:
+        x, y, width, height = region.bbox
+        inside = (self.mask[y : y + height, x : x + width] == region.class_id).view(np.uint8)
+        probabilities = self._soft_mask(region.class_id)[y : y + height, x : x + width]
+        return min(1.0, float(cv2.mean(probabilities, mask=inside)[0]))

@@ -1,0 +1,210 @@
+"""Which photos a command line means, and a name of its own for the outputs of each."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clothseg.errors import InputError, MissingInputError
+from clothseg.pictures import PHOTO_SUFFIXES
+from clothseg.prediction.segmentation import MASK_ENDING, OVERLAY_ENDING
+
+# Most file systems end names at 255 bytes; the longest ending and a number take up to 20.
+_LONGEST_STEM = 230
+
+
+@dataclass(frozen=True)
+class FoundPhoto:
+    """A photo to segment."""
+
+    path: Path
+    """Where it is read."""
+    file: str
+    """Its path inside the folder it was found in, with slashes; just its name where it was given itself."""
+    stem: str
+    """Start of the paths of its outputs inside the output folder; no two photos of a search share one."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the inputs of a command line came to."""
+
+    photos: tuple[FoundPhoto, ...]
+    problems: tuple[InputError, ...]
+    """Inputs that are not there, or hold no photo."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A photo whose outputs have no name yet."""
+
+    path: Path
+    base: Path
+    """The folder it was found in."""
+
+    @property
+    def relative(self) -> Path:
+        return self.path.relative_to(self.base)
+
+    def stem(self, detail: int) -> str:
+        """Return the name of its outputs: 0 without the photo's ending, 1 with it, 2 with the folder's name, too."""
+        relative = self.relative.with_name(self.relative.stem) if detail == 0 else self.relative
+        shortened = relative.with_name(_shortened(relative.name))
+        return (Path(self.base.absolute().name) / shortened if detail == 2 else shortened).as_posix()
+
+
+def find_photos(inputs: Sequence[str | Path], *, output: Path) -> Search:
+    """Find the photos that `inputs` mean, and name their outputs.
+
+    An input is a photo, a folder (searched through for endings of photos, hidden files and folders passed over), or a
+    pattern such as `photos/**/*.jpg`. A photo meant twice is taken once. Inside folders, what an earlier run wrote is
+    no photo: the output folder, or where that is the searched folder itself, masks and overlays of the photos in it.
+
+    Outputs are named by the photo's path inside the folder, without its ending. Photos that would share a name, also
+    where capitals do not count, keep their ending (`a.jpg_mask.png`), then get the folder's name before it, then a
+    number; so do photos whose outputs would overwrite one of the photos.
+    """
+    candidates: dict[Path, _Candidate] = {}
+    problems: list[InputError] = []
+    for one in inputs:
+        try:
+            for candidate in _candidates(str(one), output):
+                candidates.setdefault(_place(candidate.path), candidate)
+        except InputError as error:
+            problems.append(error)
+    photos = tuple(candidates.values())
+    stems = _unique_stems(photos, output)
+    found = (FoundPhoto(one.path, one.relative.as_posix(), stem) for one, stem in zip(photos, stems, strict=True))
+    return Search(tuple(found), tuple(problems))
+
+
+def _candidates(given: str, output: Path) -> list[_Candidate]:
+    path = Path(given)
+    if given and (path.is_file() or path.is_symlink()) and not path.is_dir():
+        return [_Candidate(path, path.parent)]
+    if given and path.is_dir():
+        base, paths = path, _photos_below(path)
+    elif given and path.exists():
+        raise InputError(f"Neither a photo nor a folder: {given}. Pass a file or a folder")
+    elif glob.has_magic(given):
+        base, paths = _matches(path)
+    else:
+        raise MissingInputError(f"Photo not found: {given or repr(given)}. Check the path")
+    found = [_Candidate(one, base) for one in _without_outputs(paths, base, output)]
+    if not found:
+        raise InputError(f"No photos in {given}. Looked for names ending in {', '.join(sorted(PHOTO_SUFFIXES))}")
+    return found
+
+
+def _matches(pattern: Path) -> tuple[Path, list[Path]]:
+    """Return the folder in front of a pattern's first wildcard, and the photos that the pattern means."""
+    literal = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
+    matches = sorted(map(Path, glob.glob(str(pattern), recursive=True)), key=_natural)  # noqa: PTH207 - passes hidden files over
+    paths = [path for match in matches for path in (_photos_below(match) if match.is_dir() else [match])]
+    return Path(*pattern.parts[:literal]), [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES]
+
+
+def _photos_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"Folder cannot be read: {error.filename} ({error.strerror}). Check its permissions")
+
+    found = []
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(where, name)
+            if name.startswith(".") or path.suffix.lower() not in PHOTO_SUFFIXES:
+                continue
+            if path.is_file() or path.is_symlink():  # a pipe would be waited for without end
+                found.append(path)
+    return sorted(found, key=_natural)
+
+
+def _without_outputs(paths: Sequence[Path], base: Path, output: Path) -> list[Path]:
+    """Leave out what an earlier run into `output` wrote among the photos of `base`."""
+    if _is_within(base, output):
+        beside = {path.with_suffix("") for path in paths} | set(paths)
+        return [path for path in paths if not any(source in beside for source in _sources(path))]
+    if _is_within(output, base):
+        return [path for path in paths if not _is_within(path, output)]
+    return list(paths)
+
+
+def _sources(path: Path) -> list[Path]:
+    """Return the paths, without ending or with it, of the photo of which `path` would be a mask or an overlay."""
+    endings = (MASK_ENDING, OVERLAY_ENDING)
+    return [
+        path.with_name(path.name.removesuffix(end))
+        for end in endings
+        if path.name.removesuffix(end) not in ("", path.name)
+    ]
+
+
+def _unique_stems(photos: Sequence[_Candidate], output: Path) -> list[str]:
+    inputs = {_folded(str(_place(photo.path))) for photo in photos}
+
+    def overwrites(stem: str) -> bool:
+        paths = (_place(output / f"{stem}{ending}") for ending in (MASK_ENDING, OVERLAY_ENDING))
+        return any(_folded(str(path)) in inputs for path in paths)
+
+    details = [0] * len(photos)
+    for _ in range(2):  # twice: a longer name may be the shorter one of another photo
+        stems = [photo.stem(detail) for photo, detail in zip(photos, details, strict=True)]
+        shared = Counter(map(_folded, stems))
+        details = [
+            detail + 1 if shared[_folded(stem)] > 1 or overwrites(stem) else detail
+            for stem, detail in zip(stems, details, strict=True)
+        ]
+    stems = [photo.stem(detail) for photo, detail in zip(photos, details, strict=True)]
+    return _numbered(stems, overwrites)
+
+
+def _numbered(stems: Iterable[str], is_forbidden: Callable[[str], bool]) -> list[str]:
+    """Return `stems`, with a number behind each that is still taken by an earlier one or forbidden."""
+    taken: set[str] = set()
+    result = []
+    for stem in stems:
+        name, number = stem, 1
+        while _folded(name) in taken or is_forbidden(name):
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(_folded(name))
+        result.append(name)
+    return result
+
+
+def _shortened(name: str) -> str:
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST_STEM:
+        return name
+    start = encoded[: _LONGEST_STEM - 9].decode("utf-8", "ignore")
+    return f"{start}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+
+
+def _folded(path: str) -> str:
+    """Return `path` as a file system sees it for which A is a, and é is e with an accent."""
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def _natural(path: Path) -> list[tuple[list[str | int], str]]:
+    """Return a key that sorts 2.jpg before 10.jpg, folder by folder."""
+    return [
+        ([int(part) if place % 2 else part.casefold() for place, part in enumerate(re.split(r"([0-9]+)", name))], name)
+        for name in path.parts
+    ]
+
+
+def _place(path: Path) -> Path:
+    """Return where a file lies, links of folders followed; a link to a file is a file of its own."""
+    return path.parent.resolve() / path.name
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg.labels import GROUPS
+from clothseg.model.description import ModelDescription
+from clothseg.prediction.predictor import Predictor
+from clothseg.transforms import IMAGENET
+
+
+class ColorRuntime:
+    """A runtime of NumPy alone: a pixel belongs to the class whose colour is nearest to its own.
+
+    It is exact and needs no training, so that tests know what a photo has to give.
+    """
+
+    name = "numpy"
+
+    def __init__(self, image_size):
+        self.description = ModelDescription(
+            classes=GROUPS, architecture="colors", encoder_name="none", image_size=image_size, normalization=IMAGENET
+        )
+
+    def logits(self, batch):
+        assert batch.dtype == np.uint8
+        assert batch.shape[1] % 32 == batch.shape[2] % 32 == 0
+        differences = batch[..., None, :].astype(np.float32) - GROUPS.palette.astype(np.float32)
+        return np.moveaxis(-np.square(differences / 100).sum(axis=-1), -1, 1)
+
+
+@pytest.fixture(scope="session")
+def predictor():
+    return Predictor(ColorRuntime(64), model={"name": "colors", "version": "1"})
+
+
+@pytest.fixture
+def figure():
+    """A photo, (90, 60, 3), of an upperbody above a lowerbody on a background, and its mask."""
+    mask = np.zeros((90, 60), np.uint8)
+    mask[10:45, 5:35] = GROUPS.id_of("upperbody")
+    mask[45:80, 15:45] = GROUPS.id_of("lowerbody")
+    return GROUPS.palette[mask], mask
+
+
+@pytest.fixture
+def photo_file(tmp_path, figure):
+    """Writes a photo of the figure to a path below the test's own folder and returns the path."""
+
+    def write(name):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(figure[0]).save(path, quality=95)
+        return path
+
+    return write

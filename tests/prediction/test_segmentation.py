@@ -1,0 +1,153 @@
+import json
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as pycocotools_mask
+
+from clothseg.errors import InputError, MachineError, SettingError
+from clothseg.labels import GROUPS
+from clothseg.prediction.segmentation import Segmentation
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+UPPERBODY, LOWERBODY = GROUPS.id_of("upperbody"), GROUPS.id_of("lowerbody")
+
+
+@pytest.fixture
+def segmentation(figure):
+    photo, mask = figure
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(13, 30, 20)).astype(np.float32)
+    logits += 5 * (mask[1::3, 1::3] == np.arange(13)[:, None, None])
+    return Segmentation(mask, photo, GROUPS, logits, file="album/figure.one.jpg", model={"name": "m", "version": "1"})
+
+
+def test_labels_name_the_garments_largest_first(segmentation):
+    assert [label.name for label in segmentation.labels] == ["upperbody", "lowerbody"]
+    upperbody = segmentation.labels[0]
+    assert upperbody.class_id == UPPERBODY
+    assert upperbody.area == 35 * 30
+    assert upperbody.share == pytest.approx(35 * 30 / (90 * 60))
+    assert upperbody.bbox == (5, 10, 30, 35)
+
+
+def test_the_score_is_the_mean_softmax_over_the_class(segmentation):
+    exponentials = np.exp(segmentation.logits.astype(np.float64))
+    softmax = exponentials / exponentials.sum(axis=0)
+    for label in segmentation.labels:
+        inside = segmentation.mask[1::3, 1::3] == label.class_id
+        # At the network's resolution; linear resizing moves it a little at the border.
+        assert label.score == pytest.approx(softmax[label.class_id][inside].mean(), abs=0.05)
+
+
+def test_soft_masks_are_probabilities(segmentation):
+    soft = np.stack([segmentation.soft_mask(name) for name in GROUPS.names])
+    assert soft.shape == (13, 90, 60)
+    assert soft.dtype == np.float32
+    assert soft.min() >= 0
+    np.testing.assert_allclose(soft.sum(axis=0), 1, atol=1e-4)
+    assert soft[UPPERBODY][segmentation.mask == UPPERBODY].mean() > 0.8
+
+
+def test_soft_masks_of_huge_logits_stay_finite(segmentation):
+    huge = Segmentation(segmentation.mask, segmentation.photo, GROUPS, segmentation.logits * np.float32(1e4))
+    assert np.isfinite(huge.soft_mask("upperbody")).all()
+    assert 0 <= huge.labels[0].score <= 1
+
+
+def test_the_mask_cannot_be_changed_in_place(segmentation):
+    with pytest.raises(ValueError, match="read-only"):
+        segmentation.mask[0, 0] = 1
+    with pytest.raises(FrozenInstanceError):
+        segmentation.mask = None
+
+
+def test_an_overlay_has_the_photos_size(segmentation):
+    assert segmentation.overlay().shape == (90, 60, 3)
+    np.testing.assert_array_equal(segmentation.overlay(opacity=0)[0], segmentation.photo[0])
+    legend = segmentation.overlay(legend=True)
+    assert legend.shape[0] == 90
+    assert legend.shape[1] > 60
+
+
+def test_a_cutout_keeps_the_frame_and_hides_nothing(segmentation):
+    cutout = segmentation.cutout("upperbody")
+    assert cutout.shape == (90, 60, 4)
+    inside = segmentation.mask == UPPERBODY
+    np.testing.assert_array_equal(cutout[inside][:, :3], segmentation.photo[inside])
+    assert (cutout[inside][:, 3] == 255).all()
+    assert not cutout[~inside].any(), "no colour is hidden where the garment is not"
+
+
+def test_a_tight_cutout_is_the_garments_box(segmentation):
+    assert segmentation.cutout("upperbody", tight=True).shape == (35, 30, 4)
+    with pytest.raises(InputError, match=r"No waist .*It shows: upperbody, lowerbody"):
+        segmentation.cutout("waist", tight=True)
+    assert not segmentation.cutout("waist").any()
+    with pytest.raises(SettingError, match="upperbody"):
+        segmentation.cutout("uperbody")
+
+
+def test_coco_results_are_the_contracts(segmentation):
+    results = json.loads(json.dumps(segmentation.to_coco()))
+    assert list(results) == ["version", "file", "width", "height", "model", "segments"]
+    assert results["version"] == 1
+    assert results["file"] == "album/figure.one.jpg"
+    assert (results["width"], results["height"]) == (60, 90)
+    assert results["model"] == {"name": "m", "version": "1"}
+    assert [segment["class_id"] for segment in results["segments"]] == [UPPERBODY, LOWERBODY]
+    rebuilt = np.zeros((90, 60), np.uint8)
+    for segment in results["segments"]:
+        assert list(segment) == ["class_id", "label", "rle", "area", "bbox", "score"]
+        assert segment["label"] == GROUPS.names[segment["class_id"]]
+        decoded = pycocotools_mask.decode(segment["rle"])
+        assert segment["area"] == decoded.sum()
+        rebuilt[decoded == 1] = segment["class_id"]
+    np.testing.assert_array_equal(rebuilt, segmentation.mask)
+
+
+def test_saved_files_are_read_back(segmentation, tmp_path):
+    mask_path, overlay_path, results_path = segmentation.save(tmp_path / "new" / "folder", json=True)
+    assert mask_path == tmp_path / "new" / "folder" / "figure.one_mask.png"
+    with Image.open(mask_path) as mask:
+        assert mask.mode == "P"
+        np.testing.assert_array_equal(np.array(mask), segmentation.mask)
+        np.testing.assert_array_equal(np.array(mask.convert("RGB")), GROUPS.palette[segmentation.mask])
+    with Image.open(overlay_path) as overlay:
+        assert overlay.format == "JPEG"
+        expected = segmentation.overlay(legend=True)
+        assert overlay.size == (expected.shape[1], expected.shape[0])
+        assert np.abs(np.array(overlay).astype(int) - expected).mean() < 10
+    assert json.loads(results_path.read_text()) == segmentation.to_coco()
+    assert {path.name for path in mask_path.parent.iterdir()} == {
+        "figure.one_mask.png",
+        "figure.one_overlay.jpg",
+        "figure.one_results.json",
+    }
+
+
+def test_without_json_two_files_are_saved(segmentation, tmp_path):
+    assert [path.name for path in segmentation.save(tmp_path, stem="a/b")] == ["b_mask.png", "b_overlay.jpg"]
+    assert (tmp_path / "a" / "b_mask.png").is_file()
+
+
+def test_saving_where_a_file_stands_is_refused(segmentation, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(MachineError, match="taken"):
+        segmentation.save(tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_photo_wider_than_jpeg_allows_still_gets_an_overlay(tmp_path):
+    mask = np.zeros((2, 70_000), np.uint8)
+    mask[:, :40_000] = UPPERBODY
+    logits = np.zeros((13, 1, 64), np.float32)
+    wide = Segmentation(mask, np.zeros((2, 70_000, 3), np.uint8), GROUPS, logits)
+    mask_path, overlay_path = wide.save(tmp_path)
+    assert mask_path.name == "photo_mask.png"
+    with Image.open(mask_path) as image:
+        assert image.size == (70_000, 2)
+    with Image.open(overlay_path) as image:
+        assert 60_000 < image.width < 65_536
