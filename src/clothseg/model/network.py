@@ -1,0 +1,153 @@
+"""The network: photos as bytes in, normalised where it runs, one plane of logits per class out."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import Tensor, nn
+
+from clothseg.errors import InputError, ModelError, SettingError, one_line
+from clothseg.model.description import ModelDescription
+from clothseg.model.encoders import TIMM_PREFIX, check_architecture, check_encoder, normalization_of
+from clothseg.model.weights import (
+    IMAGENET_WEIGHTS,
+    find_imagenet_weights,
+    fit_state_dict,
+    load_fitting,
+    read_state_dict,
+)
+from clothseg.transforms import STRIDE, Normalization
+
+
+class SegmentationNetwork(nn.Module):
+    """A network of segmentation-models-pytorch that normalises its own input.
+
+    Photos travel to the device as bytes, a quarter of what float32 takes, and are normalised there.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, normalization: Normalization) -> None:
+        super().__init__()
+        self.network = network
+        self.normalization = normalization
+        # The same arithmetic as `Normalization.apply`. Not in the state dict: the model's description holds it.
+        std = torch.tensor(normalization.std).view(1, 3, 1, 1)
+        mean = torch.tensor(normalization.mean).view(1, 3, 1, 1)
+        self.register_buffer("scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("shift", mean / std, persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of a batch, (B, C, H, W) float32.
+
+        Args:
+            image: (B, 3, H, W) RGB, uint8 or floating with values 0 to 255; H and W multiples of 32, as
+                `transforms.Letterbox` makes them.
+
+        Raises:
+            InputError: H or W is no multiple of 32.
+        """
+        height, width = image.shape[-2:]
+        # While it is traced or exported, a size may be a symbol that has no value yet.
+        if isinstance(height, int) and isinstance(width, int) and (height % STRIDE or width % STRIDE):
+            raise InputError(
+                f"The network's input is {height} x {width} pixels; both must be multiples of {STRIDE}. "
+                "Pad it with transforms.Letterbox"
+            )
+        logits: Tensor = self.network(image * self.scale - self.shift)
+        return logits.float()
+
+
+def build_network(
+    architecture: str, encoder_name: str, *, encoder_weights: str | Path | None, num_classes: int
+) -> SegmentationNetwork:
+    """Build a network; its decoder starts at random, its encoder from `encoder_weights`.
+
+    Args:
+        architecture: decoder, by its name in segmentation-models-pytorch: unet, fpn, deeplabv3plus, ...
+        encoder_name: encoder of segmentation-models-pytorch, or tu-NAME for one of timm.
+        encoder_weights: "imagenet" for the published weights, from the cache or downloaded; the path of a state dict;
+            None for random weights, which needs no network.
+        num_classes: planes of logits.
+
+    Raises:
+        SettingError: an unknown name, decoder and encoder that do not go together, or no weights published.
+        MissingModelError: the file of weights is not there.
+        ModelError: the file of weights is broken or made for another encoder.
+        MachineError: the published weights cannot be downloaded.
+    """
+    architecture = check_architecture(architecture)
+    check_encoder(encoder_name)
+    network = _create(architecture, encoder_name, num_classes)
+    if encoder_weights is not None:
+        is_published = str(encoder_weights) == IMAGENET_WEIGHTS
+        path = find_imagenet_weights(encoder_name) if is_published else Path(encoder_weights)
+        tensors = read_state_dict(path)
+        encoder = network.get_submodule("encoder")
+        missing = load_fitting(encoder, tensors)
+        if missing and encoder_name.startswith(TIMM_PREFIX) and (is_published or _fits_timm(encoder_name, tensors)):
+            # timm renames tensors where it takes features from a model, so timm itself has to load its own files.
+            overlay = {"pretrained_cfg_overlay": {"state_dict": tensors}}
+            network = _create(architecture, encoder_name, num_classes, weights=True, **overlay)
+        elif missing:
+            total = len(encoder.state_dict())
+            raise ModelError(
+                f"Encoder weights {path} do not fit {encoder_name}: {total - missing} of its {total} tensors are in it "
+                "under the same name and in the same shape. Set ENCODER_NAME to the encoder they were made for, or "
+                "ENCODER_WEIGHTS to none"
+            )
+    return SegmentationNetwork(network, normalization_of(encoder_name))
+
+
+def network_of(description: ModelDescription) -> SegmentationNetwork:
+    """Build the network that a model file describes, with random weights, ready for those of the file."""
+    network = build_network(
+        description.architecture,
+        description.encoder_name,
+        encoder_weights=None,
+        num_classes=description.classes.num_classes,
+    )
+    return SegmentationNetwork(network.network, description.normalization)
+
+
+def _create(
+    architecture: str, encoder_name: str, num_classes: int, *, weights: bool | None = None, **encoder_options: Any
+) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            # smp wants tu- names for its timm- encoders; both are allowed here.
+            warnings.filterwarnings("ignore", message="`timm-` encoders are deprecated", category=DeprecationWarning)
+            network: nn.Module = smp.create_model(
+                architecture,
+                encoder_name=encoder_name,
+                encoder_weights=weights,
+                in_channels=3,
+                classes=num_classes,
+                **encoder_options,
+            )
+    except (
+        ValueError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+        AssertionError,
+    ) as error:
+        raise SettingError(
+            f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}: {one_line(error)[:200]}. "
+            "Choose another of the two; unet and fpn take nearly all encoders"
+        ) from error
+    return network
+
+
+def _fits_timm(encoder_name: str, tensors: dict[str, Tensor]) -> bool:
+    """Say whether `tensors` are a whole model of timm, its classifier apart."""
+    with torch.device("meta"):
+        expected = timm.create_model(encoder_name.removeprefix(TIMM_PREFIX), num_classes=0).state_dict()
+    fitting = fit_state_dict(tensors, expected)
+    return all(name in fitting or name.endswith("num_batches_tracked") for name in expected)
