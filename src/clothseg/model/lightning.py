@@ -1,0 +1,220 @@
+"""How the network learns: loss, optimizer and schedule, and the scores of a whole validation epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from clothseg.errors import ModelError, SettingError
+from clothseg.labels import ClassList
+from clothseg.model.description import ModelDescription
+from clothseg.model.encoders import check_architecture, licence_note
+from clothseg.model.loss import DiceFocalLoss
+from clothseg.model.metrics import ConfusionMatrix
+from clothseg.model.network import build_network
+from clothseg.model.schedule import learning_rate_factor
+from clothseg.scores import Scores
+
+DESCRIPTION_KEY = "clothseg"
+"""Where a checkpoint holds its `ModelDescription`."""
+
+Batch = Mapping[str, Any]
+"""image: (B, 3, S, S) uint8 RGB; mask: (B, S, S) uint8, class ids and `IGNORED_ID`; name: list of B photo names."""
+
+
+class ClothSegmentationModel(LightningModule):
+    """A network that learns to find clothes.
+
+    Logs `train_loss` and `train_loss_step`, `val_loss`, `val_iou`, `val_f1`, `val_acc`, and `val_iou/NAME` for every
+    class that the validation photos show; a class they do not show is in no mean and is not logged.
+
+    `val_loss` is the mean over photos of the loss of the batch each was in. As the Dice part is of a batch as a whole,
+    runs compare by `val_loss` only at equal batch size; the scores do not depend on it.
+
+    Args:
+        classes: the classes to learn, or what their `to_dicts` returned, as a checkpoint holds them.
+        architecture: decoder, by its name in segmentation-models-pytorch.
+        encoder_name: encoder of segmentation-models-pytorch, or tu-NAME for one of timm.
+        encoder_weights: imagenet, None or the path of a state dict; see `build_network`.
+        image_size: side of the square photos it learns from, in pixels.
+        learning_rate: the highest of the schedule.
+        weight_decay: of AdamW; norms and biases have none.
+        warmup: share of the training in which the learning rate rises.
+        training_data: what it learns from, in plain values, for the model's description.
+
+    Raises:
+        SettingError, ModelError, MachineError: as `build_network`.
+    """
+
+    def __init__(
+        self,
+        classes: ClassList | Sequence[Mapping[str, Any]],
+        *,
+        architecture: str = "unet",
+        encoder_name: str = "mit_b1",
+        encoder_weights: str | None = "imagenet",
+        image_size: int = 512,
+        learning_rate: float = 3e-4,
+        weight_decay: float = 0.01,
+        warmup: float = 0.05,
+        training_data: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.classes = classes if isinstance(classes, ClassList) else ClassList.from_dicts(classes)
+        self.architecture = check_architecture(architecture)
+        encoder_weights = None if encoder_weights is None else str(encoder_weights)
+        # Plain values only: a checkpoint is read with weights_only=True. The settings of the run go to the logger.
+        self.save_hyperparameters(
+            {
+                "classes": self.classes.to_dicts(),
+                "architecture": self.architecture,
+                "encoder_name": encoder_name,
+                "encoder_weights": encoder_weights,
+                "image_size": image_size,
+                "learning_rate": learning_rate,
+                "weight_decay": weight_decay,
+                "warmup": warmup,
+                "training_data": dict(training_data or {}),
+            },
+            logger=False,
+        )
+        self.network = build_network(
+            self.architecture,
+            encoder_name,
+            encoder_weights=encoder_weights,
+            num_classes=self.classes.num_classes,
+        )
+        self.licence = licence_note(encoder_name, encoder_weights)
+        self.last_scores: dict[str, Any] = {}
+        self.loss = DiceFocalLoss()
+        self.confusion = ConfusionMatrix(self.classes.num_classes)
+        self.mean_loss = MeanMetric()
+
+    @property
+    def description(self) -> ModelDescription:
+        """What a model file says of this model, with the scores of its latest validation."""
+        return ModelDescription(
+            classes=self.classes,
+            architecture=self.architecture,
+            encoder_name=self.hparams["encoder_name"],
+            image_size=self.hparams["image_size"],
+            normalization=self.network.normalization,
+            licence=self.licence,
+            training_data=self.hparams["training_data"],
+            scores=self.last_scores,
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits, (B, C, H, W) float32, of photos, (B, 3, H, W) uint8 RGB."""
+        logits: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def configure_model(self) -> None:
+        """Lay the weights out with the channels last, as convolutions on CPUs and tensor cores want them."""
+        self.network.to(memory_format=torch.channels_last)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises:
+            ModelError: the loss is no number; the photos of the batch are named.
+            SettingError: a batch of one photo is too small for this network.
+        """
+        try:
+            logits = self(batch["image"])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise SettingError(
+                f"ARCHITECTURE {self.architecture} averages over too little here: a batch of {len(batch['image'])} at "
+                f"{batch['image'].shape[-1]} pixels. Raise BATCH_SIZE to 2 or more (a short last batch counts too), "
+                "raise IMG_SIZE, or choose unet"
+            ) from error
+        loss = self.loss(logits, batch["mask"])
+        self._check_finite(loss, batch, f"training step {batch_idx}")
+        size = len(batch["image"])
+        self.log("train_loss_step", loss, prog_bar=True, batch_size=size)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+        return torch.as_tensor(loss)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Add a batch to the epoch's loss and confusion matrix.
+
+        Returns:
+            `prediction`, (B, S, S) int64 class ids, for callbacks that draw.
+        """
+        logits = self(batch["image"])
+        loss = self.loss(logits, batch["mask"])
+        self._check_finite(loss, batch, f"validation step {batch_idx}")
+        prediction = logits.argmax(dim=1)
+        self.mean_loss.update(loss, weight=len(batch["image"]))
+        self.confusion.update(prediction, batch["mask"])
+        return {"prediction": prediction}
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the batches of an earlier validation, one cut short included."""
+        self.mean_loss.reset()
+        self.confusion.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the whole epoch, over all processes."""
+        scores = Scores.from_confusion(self.confusion.compute().cpu().numpy(), self.classes.names)
+        values = {"val_loss": float(self.mean_loss.compute())}
+        means = {"val_iou": scores.mean_iou, "val_f1": scores.mean_f1, "val_acc": scores.accuracy}
+        iou = {name: float(value) for name, value in zip(scores.names, scores.iou, strict=True) if value == value}
+        # Without a single counted pixel the means are no numbers, and there is nothing to log.
+        values |= {name: value for name, value in means.items() if value == value}
+        self.log_dict(values, prog_bar=True, sync_dist=True)
+        self.log_dict({f"val_iou/{name}": value for name, value in iou.items()}, sync_dist=True)
+        if not self.trainer.sanity_checking:
+            self.last_scores = values | {"iou": {name: iou.get(name) for name in scores.names}}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW, and a schedule that moves at every step.
+
+        Raises:
+            SettingError: the training has no end that the schedule could aim at.
+        """
+        num_steps = self.trainer.estimated_stepping_batches
+        if num_steps == float("inf"):
+            raise SettingError("EPOCHS is unlimited; the learning rate needs an end to fall towards. Set a number")
+        warmup = self.hparams["warmup"]
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.hparams["learning_rate"])
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, int(num_steps), warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the model's description; drop the source of the encoder's first weights, which are in the file itself."""
+        checkpoint[DESCRIPTION_KEY] = self.description.to_dict()
+        checkpoint["hyper_parameters"] = dict(checkpoint["hyper_parameters"]) | {"encoder_weights": None}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over what only the first run could know: the licence of the first weights, and the latest scores."""
+        description = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
+        self.licence = description.licence
+        self.last_scores = dict(description.scores)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        parameters = [one for one in self.parameters() if one.requires_grad]
+        return [
+            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": self.hparams["weight_decay"]},
+            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+    def _check_finite(self, loss: Tensor, batch: Batch, where: str) -> None:
+        if not torch.isfinite(loss):
+            names = batch.get("name", ())
+            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            raise ModelError(
+                f"The loss became {float(loss)} in epoch {self.current_epoch}, {where} (photos {shown}). "
+                f"Lower LEARNING_RATE (now {self.hparams['learning_rate']:g}), or set PRECISION to 32-true; "
+                "the checkpoints hold the state before"
+            )
