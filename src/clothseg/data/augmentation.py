@@ -1,0 +1,203 @@
+"""Random variants of a photo and its mask: crop, flip, turn, shift, shear and colour in one warp and one matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.labels import IGNORED_ID
+from clothseg.transforms import IMAGENET, Letterbox, Normalization, resize_image
+
+UInt8Array = npt.NDArray[np.uint8]
+Float64Array = npt.NDArray[np.float64]
+Generator = np.random.Generator
+
+MAX_SHRINK = 2.0
+"""Linear interpolation reads 2 x 2 pixels; a photo that shrinks more is averaged first, or fine stripes turn coarse."""
+
+# Source: Rec. ITU-R BT.601, the weights of luma.
+LUMA = np.array([0.299, 0.587, 0.114])
+# Source: NTSC's YIQ; hue turns in the plane of I and Q.
+RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far augmentation goes; each value is drawn evenly from its range.
+
+    The defaults are those of the usual torchvision list: RandomResizedCrop with scale 0.5 to 1, RandomHorizontalFlip,
+    RandomRotation 12, RandomAffine with shift 0.05 and shear 5, ColorJitter 0.2 with hue 0.05, RandomGrayscale 0.1.
+    One thing is milder: a photo's sides change by at most `aspect`, where RandomResizedCrop squeezes by up to a third.
+    """
+
+    visible: tuple[float, float] = (0.5, 1.0)
+    """Share of the photo inside the crop; at 1 the photo just fits, as in validation."""
+    aspect: float = 0.1
+    """Sides are stretched against each other by up to this share."""
+    flip: float = 0.5
+    """Probability of a mirror image."""
+    rotation: float = 12.0
+    """Degrees, either way."""
+    shift: float = 0.05
+    """Share of the input's side, either way, beside the random place of the crop."""
+    shear: float = 5.0
+    """Degrees, either way, in x and in y."""
+    brightness: float = 0.2
+    """Factor 1 ± this."""
+    contrast: float = 0.2
+    """Factor 1 ± this, about the mean colour of photos."""
+    saturation: float = 0.2
+    """Factor 1 ± this."""
+    hue: float = 0.05
+    """Share of a full turn of the colour circle, either way."""
+    gray: float = 0.1
+    """Probability of a photo without colour."""
+
+
+@dataclass(frozen=True, eq=False)
+class Augmentation:
+    """One variant of one photo: where each pixel goes and how its colour changes."""
+
+    letterbox: Letterbox | None
+    """The photo is only scaled, and this does it, as in validation; None: `matrix` does."""
+    reduced_size: tuple[int, int]
+    """(height, width) to which the photo is averaged down before the warp; the photo's own size if it is not."""
+    matrix: Float64Array
+    """(2, 3): place in the photo to place in the input, (x, y) in pixels; a pixel's centre lies at + 0.5."""
+    color: Float64Array
+    """(3, 4): RGB of 0 to 255 and a 1 to RGB."""
+    size: int
+    """Side of the square input, in pixels."""
+
+
+def draw_augmentation(
+    rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength | None
+) -> Augmentation:
+    """Draw one variant of a photo; equal generators give equal variants.
+
+    Args:
+        rng: where chance comes from; always the same number of values is drawn.
+        photo_size: (height, width) of the photo.
+        img_size: side of the square input.
+        strength: ranges to draw from; None leaves the photo as validation has it.
+    """
+    height, width = photo_size
+    if strength is None:
+        box = Letterbox.fit(height, width, img_size, square=True)
+        scale_y, scale_x = box.scaled_size[0] / height, box.scaled_size[1] / width
+        matrix = np.array([[scale_x, 0.0, 0.0], [0.0, scale_y, 0.0]])
+        return Augmentation(box, photo_size, matrix, np.eye(3, 4), img_size)
+    scales = _draw_scales(rng, photo_size, img_size, strength)
+    matrix = _draw_matrix(rng, photo_size, scales, img_size, strength)
+    color = _draw_color(rng, strength)
+    shrinks = min(scales) * MAX_SHRINK < 1
+    reduced = tuple(max(1, round(side * scale)) for side, scale in zip(photo_size, scales[::-1], strict=True))
+    return Augmentation(None, (reduced[0], reduced[1]) if shrinks else photo_size, matrix, color, img_size)
+
+
+def augment(
+    image: UInt8Array, mask: UInt8Array, augmentation: Augmentation, normalization: Normalization = IMAGENET
+) -> tuple[UInt8Array, UInt8Array]:
+    """Return the variant of a photo and of its mask that `augmentation` describes.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, class ids.
+        augmentation: drawn for a photo of this size.
+        normalization: its fill colour lies around the photo.
+
+    Returns:
+        (size, size, 3) uint8 RGB and (size, size) uint8 with `IGNORED_ID` around the photo.
+    """
+    if augmentation.letterbox is not None:
+        return augmentation.letterbox.image(image, normalization), augmentation.letterbox.mask(mask)
+    size = (augmentation.size, augmentation.size)
+    height, width = augmentation.reduced_size
+    unshrink = np.diag([image.shape[1] / width, image.shape[0] / height, 1.0])
+    colored = cv2.transform(resize_image(image, (height, width)), augmentation.color)
+    warped = cv2.warpAffine(
+        colored,
+        _at_pixel_centers(augmentation.matrix @ unshrink),
+        size,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=normalization.fill,
+    )
+    target = cv2.warpAffine(
+        mask,
+        _at_pixel_centers(augmentation.matrix),
+        size,
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(IGNORED_ID,),
+    )
+    return np.asarray(warped, dtype=np.uint8), np.asarray(target, dtype=np.uint8)
+
+
+def _draw_scales(rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength) -> tuple[float, float]:
+    """Return the scales of x and y at which the drawn share of the photo fits into the input.
+
+    At zoom 1 the longer side just fits. Up to the zoom where the shorter side fits too, only the longer one is cut.
+    """
+    longer, shorter = max(photo_size), min(photo_size)
+    ratio = longer / shorter
+    hidden = 1 / rng.uniform(*strength.visible)
+    zoom = hidden if hidden <= ratio else math.sqrt(hidden * ratio)
+    stretch = math.exp(rng.uniform(-1, 1) * math.log1p(strength.aspect) / 2)
+    scale = zoom * img_size / longer
+    return scale * stretch, scale / stretch
+
+
+def _draw_matrix(
+    rng: Generator, photo_size: tuple[int, int], scales: tuple[float, float], img_size: int, strength: Strength
+) -> Float64Array:
+    """Return (2, 3): scale, place the crop and mirror; then shear, turn and shift about the input's centre."""
+    place = rng.uniform(size=2)
+    mirrored = rng.uniform() < strength.flip
+    angle = math.radians(rng.uniform(-1, 1) * strength.rotation)
+    shear_x, shear_y = np.tan(np.radians(rng.uniform(-1, 1, size=2) * strength.shear))
+    shift_x, shift_y = rng.uniform(-1, 1, size=2) * strength.shift * img_size
+
+    slack_x, slack_y = (img_size - side * scale for side, scale in zip(photo_size[::-1], scales, strict=True))
+    crop = np.array([[scales[0], 0, place[0] * slack_x], [0, scales[1], place[1] * slack_y], [0, 0, 1]])
+    if mirrored:
+        crop = np.array([[-1, 0, img_size], [0, 1, 0], [0, 0, 1]]) @ crop
+    center = img_size / 2
+    shear = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])
+    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+    about_center = _shift(center + shift_x, center + shift_y) @ turn @ shear @ _shift(-center, -center)
+    return np.asarray((about_center @ crop)[:2])
+
+
+def _draw_color(rng: Generator, strength: Strength) -> Float64Array:
+    """Return (3, 4): brightness, contrast, saturation and hue in one; or luma alone.
+
+    Hue turns in YIQ, which is linear, where torchvision goes through HSV pixel by pixel.
+    """
+    brightness, contrast, saturation = 1 + rng.uniform(-1, 1, size=3) * (
+        strength.brightness,
+        strength.contrast,
+        strength.saturation,
+    )
+    turn = rng.uniform(-1, 1) * strength.hue * 2 * math.pi
+    if rng.uniform() < strength.gray:
+        saturation = 0.0
+    cos, sin = math.cos(turn) * saturation, math.sin(turn) * saturation
+    chroma = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    factor = brightness * contrast
+    offset = (1 - contrast) * brightness * float(LUMA @ IMAGENET.fill)
+    return np.column_stack((factor * (YIQ_TO_RGB @ chroma @ RGB_TO_YIQ), np.full(3, offset)))
+
+
+def _shift(x: float, y: float) -> Float64Array:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+def _at_pixel_centers(matrix: Float64Array) -> Float64Array:
+    """Return `matrix` for OpenCV, in whose warps a pixel's centre has whole coordinates."""
+    return np.asarray((_shift(-0.5, -0.5) @ np.vstack((matrix, (0, 0, 1))) @ _shift(0.5, 0.5))[:2])
