@@ -26,7 +26,7 @@ class PaintedMask:
     height: int
     width: int
     starts: npt.NDArray[np.int64]
-    """(n,) first pixel of each stretch, rising; pixels before the first are background. Pixel (y, x) is x * height + y."""
+    """(n,) first pixel of each stretch, rising; those before are background. Pixel (y, x) is number x * height + y."""
     class_ids: UInt8Array
     """(n,) the class of each stretch."""
 
