@@ -1,0 +1,196 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as pycocotools_mask
+
+from clothseg import cli
+from clothseg.pictures import read_mask
+from clothseg.prediction.predict_command import shown
+from clothseg.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.fixture
+def predict(tmp_path, monkeypatch, capfd, checkpoint_path):
+    """Runs the command in the test's own folder; returns exit code, lines of stdout and lines of stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, ckpt=checkpoint_path):
+        words = [*arguments, "--ckpt", str(ckpt)] if ckpt else arguments
+        with pytest.raises(SystemExit) as leaving:
+            cli.start("predict", Settings(), arguments=list(map(str, words)), program="infer.py")
+        captured = capfd.readouterr()
+        return leaving.value.code, captured.out.splitlines(), captured.err.splitlines()
+
+    return run
+
+
+def test_the_seeds_example(predict, photo_file, checkpoint_path):
+    photo_file("test_image.jpg")
+    code, out, err = predict("test_image.jpg", "--output", "results", "--json")
+    assert code == 0
+    assert out == [f"results/test_image_{end}" for end in ("mask.png", "overlay.jpg", "results.json")]
+    assert err[0].startswith(f"Model: {checkpoint_path} (torch on ")
+    assert err[1].startswith("Found: ")
+    assert err[2].startswith("1 photo in ")
+    mask = read_mask(Path("results/test_image_mask.png"))
+    results = json.loads(Path("results/test_image_results.json").read_text())
+    rebuilt = np.zeros_like(mask)
+    for segment in results["segments"]:
+        rebuilt[pycocotools_mask.decode(segment["rle"]) == 1] = segment["class_id"]
+        assert 0 < segment["score"] <= 1
+    np.testing.assert_array_equal(rebuilt, mask)
+    assert mask.shape == (results["height"], results["width"]) == (90, 60)
+    assert results["file"] == "test_image.jpg"
+    assert results["model"]["name"] == "tiny.ckpt"
+
+
+def test_photos_and_folders_in_one_call(predict, photo_file):
+    photo_file("one.png")
+    photo_file("album/two.png")
+    photo_file("album/deep/three.png")
+    code, out, err = predict("one.png", "album")
+    assert code == 0
+    assert [line for line in out if "mask" in line] == [
+        "output/one_mask.png",
+        "output/deep/three_mask.png",
+        "output/two_mask.png",
+    ]
+    assert "3 photos in " in err[-1]
+    assert err[-1].endswith("in output")
+
+
+def test_a_bad_photo_is_named_and_the_rest_done(predict, photo_file):
+    photo_file("album/a.png")
+    Path("album/b.png").write_bytes(b"broken")
+    code, out, err = predict("album", "gone.jpg")
+    assert code == 1
+    assert out == ["output/a_mask.png", "output/a_overlay.jpg"]
+    assert "clothseg: Photo not found: gone.jpg. Check the path" in err
+    assert [line for line in err if line.startswith("clothseg: ") and "album/b.png" in line]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.jpg", None, "clothseg: Photo not found: gone.jpg. Check the path"),
+        ("empty.jpg", b"", "clothseg: Photo is empty (0 bytes): empty.jpg. Pass a photo"),
+        ("text.jpg", b"just words, nothing else", "clothseg: Not a photo that can be read: text.jpg."),
+    ],
+)
+def test_a_single_bad_photo_is_bad_input(predict, name, content, message):
+    if content is not None:
+        Path(name).write_bytes(content)
+    code, out, err = predict(name)
+    assert code == 3
+    assert out == []
+    assert err[-1].startswith(message)
+    assert not list(Path().rglob("*_mask.png"))
+
+
+def test_nothing_but_bad_photos_is_bad_input(predict):
+    Path("a.jpg").write_bytes(b"broken")
+    code, _, err = predict("a.jpg", "gone.jpg")
+    assert code == 3
+    assert sum(line.startswith("clothseg: ") for line in err) == 3
+    assert err[-1].startswith("clothseg: None of the 2 photos and folders could be used")
+
+
+def test_no_photo_at_all_is_wrong_usage(predict):
+    code, _, err = predict()
+    assert code == 2
+    assert err
+
+
+def test_a_missing_photo_is_told_before_a_model_is_looked_for(predict):
+    assert predict("gone.jpg", ckpt="none.ckpt")[0] == 3
+
+
+@pytest.mark.parametrize("ckpt", ["none.ckpt", None])
+def test_without_a_model_the_way_to_one_is_told(predict, photo_file, ckpt):
+    photo_file("a.png")
+    code, out, err = predict("a.png", ckpt=ckpt)
+    assert code == 4
+    assert out == []
+    assert len(err) == 1
+    assert "uv run train.py" in err[0]
+
+
+def test_the_newest_best_checkpoint_is_the_default(predict, photo_file, checkpoint_path):
+    from clothseg.model.best import BestCheckpoint
+
+    photo_file("a.png")
+    Path("checkpoints").mkdir()
+    Path("checkpoints/clothseg-001-0.5000.ckpt").write_bytes(checkpoint_path.read_bytes())
+    BestCheckpoint("clothseg-001-0.5000.ckpt", val_loss=0.5, val_iou=0.2, epoch=1).write(Path("checkpoints"))
+    code, _, err = predict("a.png", ckpt=None)
+    assert code == 0
+    assert err[0].startswith("Model: checkpoints/clothseg-001-0.5000.ckpt, the newest best of your own training")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(predict, photo_file, tmp_path):
+    import pickle
+
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    photo_file("a.png")
+    Path("trap.ckpt").write_bytes(pickle.dumps(Trap()))
+    code, _, err = predict("a.png", ckpt="trap.ckpt")
+    assert code == 4
+    assert "trap.ckpt" in err[-1]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_output_that_is_a_file_is_the_machines_fault(predict, photo_file):
+    photo_file("a.png")
+    Path("taken").write_text("mine")
+    code, out, err = predict("a.png", "--output", "taken")
+    assert code == 5
+    assert out == []
+    assert err == ["clothseg: Cannot make the output folder taken: a file stands there. Pass another --output"]
+    assert Path("taken").read_text() == "mine"
+
+
+def test_odd_names_are_printed_on_one_line_each(predict, photo_file):
+    photo_file("album/new\nline.png")
+    photo_file("album/[bold]two words.png")
+    Image.fromarray(np.zeros((5, 5, 4), np.uint8)).save("album/clear[red].png")
+    code, out, err = predict("album")
+    assert code == 0
+    assert "output/new\\nline_mask.png" in out
+    assert "output/[bold]two words_mask.png" in out
+    assert "clear[red].png: its transparent parts are shown on white" in err
+
+
+def test_a_photo_that_begins_with_a_dash(predict, photo_file):
+    photo_file("-dash.png")
+    assert predict("./-dash.png")[0] == 0
+    assert Path("output/-dash_mask.png").is_file()
+
+
+def test_shown_paths_are_one_printable_line():
+    assert shown("a b/é.jpg") == "a b/é.jpg"
+    assert shown("a\nb\udcff") == "a\\nb\\udcff"
+
+
+def test_neither_the_command_nor_its_help_imports_torch():
+    script = (
+        "import sys, clothseg.prediction.predict_command\n"
+        "from clothseg import cli\n"
+        "try: cli.main(['predict', '--help'])\n"
+        "except SystemExit as leaving: code = leaving.code\n"
+        "heavy = {'torch', 'lightning', 'segmentation_models_pytorch', 'torchvision'} & set(sys.modules)\n"
+        "sys.exit(f'{code} {heavy}' if code or heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("--ckpt", "--output", "--json", "PHOTO_OR_DIR"):
+        assert word in done.stdout
