@@ -23,21 +23,18 @@ from clothseg.prediction.sources import FoundPhoto, find_photos
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment photos: a mask, an overlay and, if asked for, COCO JSON for each.
+    """Segment photos: a mask, an overlay and, if asked for, COCO JSON for each."""
 
-    Args:
-        photos: Photos, folders or quoted patterns such as "photos/**/*.jpg".
-        checkpoint_path: Model file; without one, the newest best checkpoint of your own training.
-        output: Folder to write to; folders of photos keep their structure in it.
-        json: Write the results as JSON with COCO run-length codes, too.
-        checkpoints_path: Folder in which the newest best checkpoint is looked for.
-    """
-
-    photos: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO_OR_DIR")]
+    photos: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO_OR_DIR...")]
+    """Photos, folders or quoted patterns such as "photos/**/*.jpg"."""
     checkpoint_path: Annotated[Path | None, tyro.conf.arg(name="ckpt")] = None
+    """Model file; without one, the newest best checkpoint of your own training."""
     output: Path = Path("output")
+    """Folder to write to; folders of photos keep their structure in it."""
     json: bool = False
+    """Write the results as JSON with COCO run-length codes, too."""
     checkpoints_path: Path = Path("checkpoints")
+    """Folder in which the newest best checkpoint is looked for."""
 
     def run(self) -> int:
         """Segment the photos; print the paths of the files written to stdout, all else to stderr.
