@@ -1,0 +1,29 @@
+"""4. What watches the training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clothseg.settings import Settings
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+
+
+def build_callbacks(settings: Settings) -> list[Callback]:
+    """Return the progress bar, the logs, early stopping and the checkpoints; add your own to the list."""
+    from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, RichProgressBar
+
+    from clothseg.training.callbacks import EpochLines, PredictionPictures
+    from clothseg.training.checkpoints import Checkpoints
+
+    callbacks: list[Callback] = [
+        RichProgressBar(console_kwargs={"stderr": True}),
+        EpochLines(),
+        LearningRateMonitor(logging_interval="step"),
+        PredictionPictures(),
+        Checkpoints(settings.checkpoints_path),
+    ]
+    if settings.patience:
+        callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
+    return callbacks

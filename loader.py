@@ -1,0 +1,29 @@
+"""2. Build the data; run it to save sample pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import config
+from clothseg import cli
+from clothseg.settings import Settings
+
+if TYPE_CHECKING:
+    from clothseg.data.datamodule import ClothSegmentationData
+
+
+def build_data(settings: Settings) -> ClothSegmentationData:
+    """Return the training and validation batches of the data set that data_prep.py has prepared."""
+    from clothseg.data.datamodule import ClothSegmentationData  # brings torch, which --help does not wait for
+
+    return ClothSegmentationData(
+        settings.data_path,
+        img_size=settings.img_size,
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        seed=settings.seed,
+    )
+
+
+if __name__ == "__main__":
+    cli.start("preview", config)

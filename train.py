@@ -1,0 +1,28 @@
+"""5. Put data, model and callbacks together and fit."""
+
+import config
+from callbacks import build_callbacks
+from clothseg import cli
+from clothseg.training.train_command import Train, check_inputs, print_result
+from loader import build_data
+from model import build_model
+
+
+def train(command: Train) -> int:
+    """Train as the settings say, from the start or from `--ckpt`, and return the exit code."""
+    check_inputs(command)
+    from lightning.pytorch import seed_everything
+
+    from clothseg.training.fit import fit
+
+    settings = command.settings
+    seed_everything(settings.seed, workers=True, verbose=False)
+    data = build_data(settings)
+    model = build_model(settings, data, with_weights=command.ckpt is None)
+    result = fit(model, data, settings=settings, callbacks=build_callbacks(settings), resume=command.ckpt)
+    print_result(result, data.classes)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.start("train", config, run=train)
