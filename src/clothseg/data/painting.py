@@ -1,18 +1,10 @@
-"""Masks painted by all cores: photos go out to processes in small groups, counts and problems come back."""
+"""Masks painted from photo tasks by all cores, each photo checked before; counts and problems come back."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +15,7 @@ from clothseg.data.masks import paint
 from clothseg.data.photo_headers import read_photo_size
 from clothseg.data.photo_tasks import Instance, PhotoTask
 from clothseg.data.problems import Problem, RecordError
+from clothseg.data.processes import work_in_groups
 from clothseg.data.run_lengths import Edges
 from clothseg.data.segmentations import read_outlines
 from clothseg.errors import InputError, MachineError, one_line
@@ -30,10 +23,6 @@ from clothseg.errors import InputError, MachineError, one_line
 LIE_FACTOR = 10
 LIE_PIXELS = 100
 """A stated area is a lie if it is this many times off, and by more pixels than this."""
-
-_PHOTOS_AT_ONCE = 32
-_GROUPS_AHEAD = 3
-"""Groups waiting for each process: enough to keep it busy, few enough to keep the parent small."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,7 @@ def paint_photos(
     """
     tally = Tally.nothing(canvas.num_classes)
     done = 0
-    for count, part in _painted_groups(_grouped(tasks), partial(_paint_group, canvas), num_workers):
+    for count, part in work_in_groups(partial(paint_group, canvas), tasks, num_workers=num_workers):
         tally.add(part)
         done += count
         if progress:
@@ -101,55 +90,8 @@ def paint_photos(
     return tally
 
 
-def _grouped(tasks: Iterable[PhotoTask]) -> Iterator[list[PhotoTask]]:
-    tasks = iter(tasks)
-    while group := list(islice(tasks, _PHOTOS_AT_ONCE)):
-        yield group
-
-
-def _painted_groups(
-    groups: Iterator[list[PhotoTask]], paint_group: Callable[[Sequence[PhotoTask]], Tally], num_workers: int
-) -> Iterator[tuple[int, Tally]]:
-    """Yield the size and the tally of each group, in the order they came."""
-    if num_workers < 2:
-        for group in groups:
-            yield len(group), paint_group(group)
-        return
-    # Spawned, not forked: a fork copies locks that a thread of the caller may hold.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
-    waiting: deque[tuple[int, Future[Tally]]] = deque()
-    try:
-        for group in groups:
-            waiting.append((len(group), pool.submit(paint_group, group)))
-            if len(waiting) > num_workers * _GROUPS_AHEAD:
-                size, future = waiting.popleft()
-                yield size, future.result()
-        for size, future in waiting:
-            yield size, future.result()
-    except BrokenProcessPool as error:
-        raise MachineError(
-            "A process that paints masks has died, most likely for want of memory. Run it again with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it: after a kill -9 nobody else would end this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _paint_group(canvas: Canvas, group: Sequence[PhotoTask]) -> Tally:
+def paint_group(canvas: Canvas, group: Sequence[PhotoTask]) -> Tally:
+    """Paint some photos in this process; see `paint_photos`."""
     tally = Tally.nothing(canvas.num_classes)
     for task in group:
         try:

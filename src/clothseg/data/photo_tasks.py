@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from clothseg.data.annotations import CATEGORY_RECORD, AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
@@ -58,6 +58,11 @@ class PhotoTasks:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def file_names(self) -> list[str]:
+        """The photos, relative to their folder, in the order of the file."""
+        return [image.file_name for image in self._images]
+
     def __iter__(self) -> Iterator[PhotoTask]:
         """Yield one photo after the other, in the order of the file; outlines are read from the file as it goes."""
         for image in self._images:
@@ -71,7 +76,7 @@ class PhotoTasks:
 
 
 def gather_tasks(
-    file: AnnotationFile, classes: ClassList, photos: Mapping[str, list[Path]], *, strict_categories: bool
+    file: AnnotationFile, classes: ClassList, photos: Mapping[str, list[str]], *, strict_categories: bool
 ) -> PhotoTasks:
     """Check every record of an annotation file, outlines excepted, and gather the annotations by photo.
 
@@ -83,7 +88,7 @@ def gather_tasks(
     Args:
         file: the annotation file.
         classes: into which the categories are sorted.
-        photos: the files of the photo folder by stem, as `manifest.paths_by_stem` returns them.
+        photos: the files of the photo folder by stem, as `manifest.names_by_stem` returns them.
         strict_categories: set aside annotations whose category falls into no class; otherwise they are left out and
             counted.
 
@@ -160,7 +165,7 @@ def _category_problem(record: CategoryRecord, names: Mapping[Any, tuple[str, str
 
 
 def _usable_images(
-    images: Iterable[ImageRecord], photos: Mapping[str, list[Path]], problems: list[Problem]
+    images: Iterable[ImageRecord], photos: Mapping[str, list[str]], problems: list[Problem]
 ) -> tuple[list[ImageRecord], set[Any]]:
     """Return the images that can be painted, their file names made plain, and the ids of the others."""
     images = list(images)
@@ -221,12 +226,12 @@ def plain_file_name(file_name: Any) -> str:
     return path.as_posix()
 
 
-def _check_photo(file_name: str, num_by_stem: Counter[str], photos: Mapping[str, list[Path]]) -> None:
+def _check_photo(file_name: str, num_by_stem: Counter[str], photos: Mapping[str, list[str]]) -> None:
     stem = stem_of(file_name)
     there = photos.get(stem, [])
     if num_by_stem[stem] > 1 or len(there) > 1:
         raise RecordError("shared stem", f"several photos are called {stem!r} and would share one mask")
-    if not there or there[0].name != PurePosixPath(file_name).name:
+    if there != [file_name]:
         raise RecordError("missing photo", f"{file_name!r} is not in the photo folder")
 
 

@@ -1,0 +1,268 @@
+"""Any data becomes photos, masks and a manifest in one layout: whole, repeatable, and continued after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem
+from clothseg.data.painting import Tally
+from clothseg.data.progress import Steps, hide_step
+from clothseg.data.report import REPORT_NAME, Report, SplitReport
+from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, one_line
+from clothseg.labels import ClassList
+from clothseg.pictures import PHOTO_SUFFIXES
+
+PAINTER = 1
+"""Number of the way masks are painted; counted up when the same records would give other masks."""
+SAMPLE = "sample"
+
+
+@dataclass(frozen=True)
+class SplitFolders:
+    """One split to prepare: its name and its folders inside the data set's."""
+
+    name: str
+    photos: str
+    masks: str
+
+
+TRAIN = SplitFolders("train", "train", "train_masks")
+VAL = SplitFolders("val", "test", "val_masks")
+"""The photos of val lie in test, as those of Fashionpedia do, whose layout every data set gets."""
+
+
+class Source(Protocol):
+    """Where a data set comes from."""
+
+    @property
+    def kind(self) -> str:
+        """Fashionpedia, sample, coco or masks."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, as the user gave it."""
+
+    @property
+    def splits(self) -> Sequence[SplitFolders]:
+        """What there is to prepare."""
+
+    def fingerprint(self) -> str:
+        """Return what changes when any file that goes in has changed.
+
+        Raises:
+            MissingInputError: a local file is not there.
+        """
+
+    def bring(self, folder: Path, steps: Steps) -> None:
+        """Put the photos, and annotation files if there are any, into the data set's folder."""
+
+    def fill_masks(
+        self, folder: Path, split: SplitFolders, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
+    ) -> tuple[SplitReport, Tally]:
+        """Put the masks of a split into the empty folder `masks`."""
+
+    def describe(self, folder: Path) -> tuple[str, str | None]:
+        """Return the name and the licence of what `bring` brought."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that is ready."""
+
+    report: Report
+    manifest: Manifest
+    was_ready: bool
+    """Nothing had to be done."""
+
+
+def prepare(
+    source: Source, folder: Path, classes: ClassList, *, num_workers: int, steps: Steps = hide_step
+) -> Prepared:
+    """Prepare a data set in `folder`, or find that it is prepared already.
+
+    The manifest is taken away first and written last, so that a folder with a manifest is whole. Masks are painted into
+    a hidden folder that takes its final name when it is full. After a kill, the next run ends with the same bytes as a
+    run that nobody disturbed. What another source has left in the folder is removed, never mixed in.
+
+    Args:
+        source: where the data comes from.
+        folder: `DATA_PATH / DATASET_FOLDER`.
+        classes: the classes of the masks.
+        num_workers: processes that paint.
+        steps: shows the progress; nothing by default.
+
+    Raises:
+        DataError: a file as a whole cannot be used, no photo is left, or the folder holds other data that is not to be
+            lost.
+        MissingInputError: the source lacks a file.
+        MachineError: the disk or the network stands in the way, or another run prepares the same folder.
+    """
+    wanted = Report(source.kind, source.address, source.fingerprint(), _hash([PAINTER, classes.to_dicts()]))
+    with _disk_failures(folder), _locked(folder):
+        ready = _find_ready(folder, wanted)
+        if ready:
+            return ready
+        _make_room(folder, wanted)
+        source.bring(folder, steps)
+        splits: dict[str, Split] = {}
+        reports: dict[str, SplitReport] = {}
+        for split in source.splits:
+            stage = folder / f".{split.masks}.{os.getpid()}.part"
+            stage.mkdir()
+            reports[split.name], tally = source.fill_masks(
+                folder, split, stage, classes=classes, num_workers=num_workers, steps=steps
+            )
+            if not tally.num_masks:
+                replace(wanted, splits=reports).write(folder)
+                raise DataError(_nothing_left(folder, split, reports[split.name]))
+            _put_in_place(stage, folder / split.masks)
+            splits[split.name] = _split(split, tally)
+        if hasattr(os, "sync"):  # once for all masks, before the manifest says they are there
+            os.sync()
+        name, licence = source.describe(folder)
+        report = replace(wanted, splits=reports, finished=True)
+        report.write(folder)
+        manifest = Manifest(name, source.address, licence, classes, splits)
+        manifest.write(folder)
+    return Prepared(report, manifest, was_ready=False)
+
+
+def _hash(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def files_fingerprint(paths: Sequence[Path]) -> str:
+    """Return a hash over the names, sizes and times of files.
+
+    Raises:
+        MissingInputError: one is not there.
+    """
+    rows = []
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise MissingInputError(f"File not found: {path}. Check the path") from error
+        rows.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
+    return _hash(rows)
+
+
+@contextlib.contextmanager
+def _disk_failures(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if isinstance(error, ClothsegError):
+            raise
+        reason = error.strerror or one_line(error)
+        raise MachineError(
+            f"Cannot prepare {folder}: {reason} ({error.filename}). Choose another --data-path"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the system lets go of it however the process ends."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise MachineError(
+            f"Another run is preparing {folder}. Wait until it is done, or pass another --data-path"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _find_ready(folder: Path, wanted: Report) -> Prepared | None:
+    """Return what is in the folder if it is all there and is what is wanted."""
+    report = Report.read(folder)
+    if report is None or not report.finished or not report.is_of(wanted):
+        return None
+    try:
+        manifest = Manifest.read(folder)
+        for split in manifest.splits.values():
+            masks = names_by_stem(folder / split.masks, (".png",))
+            if len(masks) != split.count or masks.keys() - names_by_stem(folder / split.photos, PHOTO_SUFFIXES).keys():
+                return None
+    except (DataError, MissingInputError):
+        return None
+    return Prepared(report, manifest, was_ready=True)
+
+
+def _make_room(folder: Path, wanted: Report) -> None:
+    """Take the manifest and everything of another source away, then note what is being prepared.
+
+    Raises:
+        DataError: what would be lost is not to be had back easily.
+    """
+    before = Report.read(folder)
+    if before and (before.kind, before.inputs) != (wanted.kind, wanted.inputs):
+        _check_replaceable(folder, before, wanted)
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    for leftover in (*folder.glob(".*.part"), *folder.glob(".*.old")):  # of a run that was killed
+        _remove_folder(leftover)
+    if before and (before.kind, before.inputs) != (wanted.kind, wanted.inputs):
+        for split in (TRAIN, VAL):
+            (folder / f"{split.photos}.unpacked.json").unlink(missing_ok=True)
+            _remove_folder(folder / split.photos)
+            _remove_folder(folder / split.masks)
+        for annotations in folder.glob("*.json"):
+            if annotations.name != REPORT_NAME:
+                annotations.unlink()
+    wanted.write(folder)
+
+
+def _check_replaceable(folder: Path, before: Report, wanted: Report) -> None:
+    way_out = f"Pass another --data-path, or delete {folder} first"
+    if wanted.kind == SAMPLE and before.kind != SAMPLE:
+        raise DataError(f"{folder} holds data from {before.source}, which the sample would replace. {way_out}")
+    if "://" in before.source and "://" in wanted.source:
+        raise DataError(f"{folder} holds what was downloaded from {before.source}, not from {wanted.source}. {way_out}")
+
+
+def _remove_folder(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _put_in_place(stage: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.old")
+    if target.exists() or target.is_symlink():
+        target.replace(old)
+    stage.replace(target)
+    _remove_folder(old)
+
+
+def _split(split: SplitFolders, tally: Tally) -> Split:
+    return Split(
+        split.photos,
+        split.masks,
+        tally.num_masks,
+        tuple(tally.pixels_per_class.tolist()),
+        tuple(tally.photos_per_class.tolist()),
+    )
+
+
+def _nothing_left(folder: Path, split: SplitFolders, report: SplitReport) -> str:
+    why = ", ".join(f"{reason} ({count})" for reason, count in report.reasons.items()) or "there are none"
+    return f"No photo of {split.name} can be used: {why}. See {folder / REPORT_NAME} for each"
