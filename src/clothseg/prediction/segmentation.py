@@ -44,7 +44,7 @@ class Label:
     share: float
     """Part of the photo, 0 to 1."""
     score: float
-    """Mean probability, 0 to 1, that the network gives the class on the pixels it won; see `soft_mask`."""
+    """Mean probability, 0 to 1, that the network gives the class on its pixels; see `soft_mask`."""
     bbox: tuple[int, int, int, int]
     """(x, y, width, height) of the smallest box around its pixels."""
 
