@@ -102,6 +102,12 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
     assert (tmp_path / "taken").read_text() == "mine"
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_an_output_where_no_folder_can_be_made_is_refused():
+    with pytest.raises(MachineError, match=r"Cannot make the output folder /proc/clothseg: .*Pass another --output"):
+        check_output(Path("/proc/clothseg"))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
