@@ -7,11 +7,15 @@ from pathlib import Path, PurePosixPath
 from clothseg.data.annotations import open_annotations
 from clothseg.data.manifest import names_by_stem
 from clothseg.data.painting import Canvas, Tally, paint_photos
-from clothseg.data.photo_tasks import gather_tasks, unknown_names
+from clothseg.data.photo_tasks import gather_tasks
 from clothseg.data.progress import Steps
+from clothseg.data.record_checks import unknown_names
 from clothseg.data.report import SplitReport
 from clothseg.labels import CATEGORIES, GROUPS, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
+
+PHOTOS_WORTH_A_PROCESS = 300
+"""Fewer photos are painted in less time than a process takes to start."""
 
 
 def paint_annotations(
@@ -47,7 +51,7 @@ def paint_annotations(
         tally = paint_photos(
             tasks,
             Canvas(photos, masks, len(classes)),
-            num_workers=num_workers,
+            num_workers=min(num_workers, len(tasks) // PHOTOS_WORTH_A_PROCESS),
             progress=lambda done: advance(done, len(tasks)),
         )
     notes = [f"The class list asks for {name}, which the file does not have" for name in unknown_names(file, classes)]

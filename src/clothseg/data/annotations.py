@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import mmap
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,7 +73,9 @@ class _Content(msgspec.Struct):
     licenses: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _RawContent(msgspec.Struct):
+class Rows(msgspec.Struct):
+    """An annotation file as rows of JSON, nothing in them decoded."""
+
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
     categories: list[msgspec.Raw]
@@ -93,17 +97,9 @@ def open_annotations(path: Path) -> AnnotationFile:
         MissingInputError: there is no such file.
         DataError: it is no JSON object with the lists images, annotations and categories.
     """
-    if not path.is_file():
-        raise MissingInputError(f"Annotation file not found: {path}. Pass the path of a COCO instance JSON")
-    content = _mapped(path)
     problems: list[Problem] = []
-    try:
-        decoded = _decode(content, problems)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(
-            f"{path} is not a COCO annotation file: {one_line(error)}. It takes a JSON object with the lists images, "
-            "annotations and categories"
-        ) from error
+    with _named_failures(path):
+        decoded = _decode(_mapped(path), problems)
     return AnnotationFile(
         path,
         decoded.images,
@@ -115,7 +111,40 @@ def open_annotations(path: Path) -> AnnotationFile:
     )
 
 
+def open_rows(path: Path) -> Rows:
+    """Open an annotation file as rows of JSON; NaN and Infinity, which JSON does not have, become null.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it is no JSON object with the lists images, annotations and categories.
+    """
+    with _named_failures(path):
+        content = _mapped(path)
+        try:
+            return msgspec.json.decode(content, type=Rows)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            without = _without_bare_words(content)
+            if without is None:
+                raise
+            return msgspec.json.decode(without, type=Rows)
+
+
+@contextlib.contextmanager
+def _named_failures(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(
+            f"{path} is not a COCO annotation file: {one_line(error)}. It takes a JSON object with the lists images, "
+            "annotations and categories"
+        ) from error
+
+
 def _mapped(path: Path) -> memoryview:
+    if not path.is_file():
+        raise MissingInputError(f"Annotation file not found: {path}. Pass the path of a COCO instance JSON")
     with path.open("rb") as stream:
         if not path.stat().st_size:
             raise DataError(f"Annotation file is empty (0 bytes): {path}. Fetch or export it again")
@@ -136,7 +165,7 @@ def _decode(content: memoryview | bytes, problems: list[Problem]) -> _Content:
 
 
 def _decode_one_by_one(content: memoryview | bytes, problems: list[Problem]) -> _Content:
-    raw = msgspec.json.decode(content, type=_RawContent)
+    raw = msgspec.json.decode(content, type=Rows)
     return _Content(
         _records(raw.images, ImageRecord, IMAGE_RECORD, problems),
         _records(raw.annotations, AnnotationRecord, ANNOTATION_RECORD, problems),

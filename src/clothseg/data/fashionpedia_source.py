@@ -14,13 +14,12 @@ from clothseg.data.annotations import open_annotations
 from clothseg.data.archives import read_unpacked, unpack
 from clothseg.data.download import fetch
 from clothseg.data.painting import Tally
-from clothseg.data.prepare import SAMPLE, SplitFolders, files_fingerprint
 from clothseg.data.progress import Steps
 from clothseg.data.report import SplitReport
 from clothseg.data.sample import draw_sample
+from clothseg.data.source import SAMPLE, SplitFolders, copy_file, files_fingerprint
 from clothseg.errors import MissingInputError
 from clothseg.labels import ClassList
-from clothseg.pictures import whole_file
 from clothseg.settings import OFFICIAL_SOURCE
 
 
@@ -56,7 +55,7 @@ class Mirror:
         """Fetch what is not there yet, the small and rare annotation files first, and unpack the photos."""
         for split in fashionpedia.SPLITS:
             target = fashionpedia.local_path(folder, split.annotations)
-            _copy(self._fetch(split.annotations, folder, steps), target)
+            copy_file(self._fetch(split.annotations, folder, steps), target)
         for split in fashionpedia.SPLITS:
             photos = folder / split.photos
             if self._is_remote and read_unpacked(photos) is not None:
@@ -93,13 +92,6 @@ class Mirror:
             return fetch(self.address, name, target)
         with steps(f"Fetching {target.name}", unit="bytes") as advance:
             return fetch(self.address, name, target, progress=advance)
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.resolve() == target.resolve():
-        return
-    with whole_file(target, sync=True) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from clothseg.data.annotations import CATEGORY_RECORD, AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
+from clothseg.data.annotations import AnnotationFile, AnnotationRecord, ImageRecord
 from clothseg.data.manifest import stem_of
 from clothseg.data.problems import Problem, RecordError
-from clothseg.errors import DataError, nearest
-from clothseg.labels import BACKGROUND_ID, ClassList
-from clothseg.pictures import MAX_PIXELS
+from clothseg.data.record_checks import (
+    area_of,
+    check_annotation,
+    check_image,
+    class_of,
+    class_of_categories,
+    is_id,
+    plain_file_name,
+)
+from clothseg.labels import ClassList
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ def gather_tasks(
         DataError: no category falls into any class.
     """
     problems = list(file.problems)
-    class_ids = _class_of_categories(file, classes, problems)
+    class_ids = class_of_categories(file, classes, problems)
     images, bad_ids = _usable_images(file.images, photos, problems)
     known = {image.id for image in images}
     gathered: dict[Any, list[tuple[AnnotationRecord, int, float | None]]] = {}
@@ -105,11 +111,11 @@ def gather_tasks(
     seen: set[Any] = set()
     for record in file.annotations:
         try:
-            _check_annotation(record, known, bad_ids, seen)
-            class_id, category = _class_of(record, class_ids, strict_categories=strict_categories)
-            area = _area_of(record)
+            check_annotation(record, known, bad_ids, seen)
+            class_id, category = class_of(record, class_ids, strict_categories=strict_categories)
+            area = area_of(record)
         except RecordError as error:
-            image_id = record.image_id if _is_id(record.image_id) else None
+            image_id = record.image_id if is_id(record.image_id) else None
             if image_id in known:
                 num_set_aside[image_id] += 1
             problems.append(Problem(error.reason, error.detail, image_id, record.id))
@@ -123,80 +129,26 @@ def gather_tasks(
     return PhotoTasks(file, problems, left_out, images, gathered, num_set_aside)
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str | float) and not isinstance(value, bool)
-
-
-def _class_of_categories(
-    file: AnnotationFile, classes: ClassList, problems: list[Problem]
-) -> dict[Any, tuple[int | None, str, str]]:
-    """Return (class id or None, category, super-category) by category id."""
-    names: dict[Any, tuple[str, str]] = {}
-    doubtful: set[Any] = set()
-    for record in file.categories:
-        problem = _category_problem(record, names)
-        if problem:
-            problems.append(Problem(CATEGORY_RECORD, f"{problem}: id {record.id!r}, name {record.name!r}"))
-            if _is_id(record.id):
-                doubtful.add(record.id)
-        else:
-            names[record.id] = (record.name, record.supercategory or "")
-    by_id: dict[Any, tuple[int | None, str, str]] = {
-        key: (classes.id_for_category(*pair), *pair) for key, pair in names.items() if key not in doubtful
-    }
-    if not any(class_id is not None for class_id, _, _ in by_id.values()):
-        asked = [name for one in classes.classes for name in (*one.categories, *one.supercategories)]
-        found = sorted({name for name, _ in names.values()})
-        raise DataError(
-            f"No category of {file.path} falls into a class. It has {', '.join(map(repr, found[:8])) or 'none'}; the "
-            f"classes take {', '.join(map(repr, asked[:8])) or 'none'}. Pass --classes with a YAML file that sorts them"
-        )
-    return by_id
-
-
-def _category_problem(record: CategoryRecord, names: Mapping[Any, tuple[str, str]]) -> str | None:
-    if not _is_id(record.id):
-        return "the id is no number or text"
-    if not isinstance(record.name, str) or not isinstance(record.supercategory or "", str):
-        return "the name or super-category is no text"
-    if names.get(record.id, (record.name, record.supercategory or "")) != (record.name, record.supercategory or ""):
-        return "the id has two names"
-    return None
-
-
 def _usable_images(
     images: Iterable[ImageRecord], photos: Mapping[str, list[str]], problems: list[Problem]
 ) -> tuple[list[ImageRecord], set[Any]]:
     """Return the images that can be painted, their file names made plain, and the ids of the others."""
     images = list(images)
-    num_by_id = Counter(image.id for image in images if _is_id(image.id))
+    num_by_id = Counter(image.id for image in images if is_id(image.id))
     num_by_stem = Counter(stem for image in images if (stem := _stem(image.file_name)) is not None)
     usable, bad_ids = [], set()
     for image in images:
         try:
-            _check_image(image, num_by_id)
+            check_image(image, num_by_id)
             image.file_name = plain_file_name(image.file_name)
             _check_photo(image.file_name, num_by_stem, photos)
             usable.append(image)
         except RecordError as error:
-            if _is_id(image.id):
+            if is_id(image.id):
                 bad_ids.add(image.id)
             name = image.file_name if isinstance(image.file_name, str) else None
             problems.append(Problem(error.reason, error.detail, image.id, file_name=name))
     return usable, bad_ids
-
-
-def _check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
-    if not _is_id(image.id):
-        raise RecordError("image id", f"its id is {image.id!r}, no number or text")
-    if num_by_id[image.id] > 1:
-        raise RecordError("duplicate image id", f"{num_by_id[image.id]} images have the id {image.id!r}")
-    if image.height is None or image.width is None:
-        raise RecordError("image size", f"width {image.width!r}, height {image.height!r}: one is missing")
-    if not all(type(side) is int and side > 0 for side in (image.height, image.width)):
-        raise RecordError("image size", f"width {image.width!r}, height {image.height!r}: no whole numbers above 0")
-    if image.height * image.width > MAX_PIXELS:
-        raise RecordError("image size", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
 
 
 def _stem(file_name: Any) -> str | None:
@@ -206,26 +158,6 @@ def _stem(file_name: Any) -> str | None:
         return None
 
 
-def plain_file_name(file_name: Any) -> str:
-    """Return a photo's file name, relative and with slashes, if it stays inside the photo folder.
-
-    Raises:
-        RecordError: it does not, or it is no text.
-
-    >>> plain_file_name("./street/a.jpg")
-    'street/a.jpg'
-    """
-    if not isinstance(file_name, str) or not file_name.strip():
-        raise RecordError("file name", f"its file_name is {file_name!r}, no text")
-    path = PurePosixPath(file_name)
-    windows = PureWindowsPath(file_name)
-    if path.is_absolute() or windows.drive or windows.root or ".." in path.parts or "\\" in file_name:
-        raise RecordError("file name", f"its file_name {file_name!r} leads out of the photo folder")
-    if not path.name or "\0" in file_name or any(part.startswith(".") for part in path.parts):
-        raise RecordError("file name", f"its file_name {file_name!r} is hidden or no file's name")
-    return path.as_posix()
-
-
 def _check_photo(file_name: str, num_by_stem: Counter[str], photos: Mapping[str, list[str]]) -> None:
     stem = stem_of(file_name)
     there = photos.get(stem, [])
@@ -233,57 +165,3 @@ def _check_photo(file_name: str, num_by_stem: Counter[str], photos: Mapping[str,
         raise RecordError("shared stem", f"several photos are called {stem!r} and would share one mask")
     if there != [file_name]:
         raise RecordError("missing photo", f"{file_name!r} is not in the photo folder")
-
-
-def _check_annotation(record: AnnotationRecord, known: set[Any], bad_ids: set[Any], seen: set[Any]) -> None:
-    if not _is_id(record.image_id) or (record.image_id not in known and record.image_id not in bad_ids):
-        raise RecordError("missing image", f"its image_id is {record.image_id!r}, and no image has it")
-    if record.id is None:
-        return
-    if not _is_id(record.id):
-        raise RecordError("annotation id", f"its id is {record.id!r}, no number or text")
-    if record.id in seen:
-        raise RecordError("duplicate annotation id", f"another annotation before it has the id {record.id!r}")
-    seen.add(record.id)
-
-
-def _class_of(
-    record: AnnotationRecord, class_ids: Mapping[Any, tuple[int | None, str, str]], *, strict_categories: bool
-) -> tuple[int | None, str]:
-    if not _is_id(record.category_id) or record.category_id not in class_ids:
-        raise RecordError("unknown category", f"its category_id is {record.category_id!r}, and no category has it")
-    class_id, category, supercategory = class_ids[record.category_id]
-    if class_id is None and strict_categories:
-        raise RecordError(
-            "category without class",
-            f"no class takes the category {category!r} or the super-category {supercategory!r}",
-        )
-    return class_id, category
-
-
-def _area_of(record: AnnotationRecord) -> float | None:
-    """Return the area that the file states; None, and 0 as some exporters write, leave it to the outline."""
-    if record.area is None:
-        return None
-    if isinstance(record.area, bool) or not isinstance(record.area, int | float) or not 0 <= record.area < 2**63:
-        raise RecordError("area", f"its area is {record.area!r}, no number of pixels")
-    return record.area or None
-
-
-def unknown_names(file: AnnotationFile, classes: ClassList) -> list[str]:
-    """Return what a class list asks for and an annotation file does not have, each with the nearest that it has."""
-    names = {record.name for record in file.categories if isinstance(record.name, str)}
-    groups = {record.supercategory for record in file.categories if isinstance(record.supercategory, str)}
-    found = []
-    for class_id, one in enumerate(classes.classes):
-        if class_id == BACKGROUND_ID:
-            continue
-        found += [
-            f"category {name!r} (nearest: {nearest(name, names, 2)})" for name in one.categories if name not in names
-        ]
-        found += [
-            f"super-category {name!r} (nearest: {nearest(name, groups, 2)})"
-            for name in one.supercategories
-            if name not in groups
-        ]
-    return found

@@ -3,74 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.painting import Tally
 from clothseg.data.progress import Steps, hide_step
 from clothseg.data.report import REPORT_NAME, Report, SplitReport
+from clothseg.data.source import SAMPLE, TRAIN, VAL, Source, SplitFolders, hash_of
 from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, one_line
 from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
 
 PAINTER = 1
 """Number of the way masks are painted; counted up when the same records would give other masks."""
-SAMPLE = "sample"
-
-
-@dataclass(frozen=True)
-class SplitFolders:
-    """One split to prepare: its name and its folders inside the data set's."""
-
-    name: str
-    photos: str
-    masks: str
-
-
-TRAIN = SplitFolders("train", "train", "train_masks")
-VAL = SplitFolders("val", "test", "val_masks")
-"""The photos of val lie in test, as those of Fashionpedia do, whose layout every data set gets."""
-
-
-class Source(Protocol):
-    """Where a data set comes from."""
-
-    @property
-    def kind(self) -> str:
-        """Fashionpedia, sample, coco or masks."""
-
-    @property
-    def address(self) -> str:
-        """Where it is, as the user gave it."""
-
-    @property
-    def splits(self) -> Sequence[SplitFolders]:
-        """What there is to prepare."""
-
-    def fingerprint(self) -> str:
-        """Return what changes when any file that goes in has changed.
-
-        Raises:
-            MissingInputError: a local file is not there.
-        """
-
-    def bring(self, folder: Path, steps: Steps) -> None:
-        """Put the photos, and annotation files if there are any, into the data set's folder."""
-
-    def fill_masks(
-        self, folder: Path, split: SplitFolders, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
-    ) -> tuple[SplitReport, Tally]:
-        """Put the masks of a split into the empty folder `masks`."""
-
-    def describe(self, folder: Path) -> tuple[str, str | None]:
-        """Return the name and the licence of what `bring` brought."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +54,7 @@ def prepare(
         MissingInputError: the source lacks a file.
         MachineError: the disk or the network stands in the way, or another run prepares the same folder.
     """
-    wanted = Report(source.kind, source.address, source.fingerprint(), _hash([PAINTER, classes.to_dicts()]))
+    wanted = Report(source.kind, source.address, source.fingerprint(), hash_of([PAINTER, classes.to_dicts()]))
     with _disk_failures(folder), _locked(folder):
         ready = _find_ready(folder, wanted)
         if ready:
@@ -133,26 +82,6 @@ def prepare(
         manifest = Manifest(name, source.address, licence, classes, splits)
         manifest.write(folder)
     return Prepared(report, manifest, was_ready=False)
-
-
-def _hash(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def files_fingerprint(paths: Sequence[Path]) -> str:
-    """Return a hash over the names, sizes and times of files.
-
-    Raises:
-        MissingInputError: one is not there.
-    """
-    rows = []
-    for path in paths:
-        try:
-            found = path.stat()
-        except OSError as error:
-            raise MissingInputError(f"File not found: {path}. Check the path") from error
-        rows.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
-    return _hash(rows)
 
 
 @contextlib.contextmanager

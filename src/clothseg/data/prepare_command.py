@@ -19,7 +19,8 @@ from clothseg.labels import load_classes
 from clothseg.settings import OFFICIAL_SOURCE
 
 if TYPE_CHECKING:
-    from clothseg.data.prepare import Prepared, Source
+    from clothseg.data.prepare import Prepared
+    from clothseg.data.source import Source
 
 SHOWN_PROBLEMS = 10
 """How many records are named on the screen; the report names all."""
