@@ -1,0 +1,262 @@
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from clothseg.data.sample import draw_photo, draw_sample, sample_picture
+from clothseg.data.sample_outlines import visible
+from clothseg.data.sample_shapes import ellipse, ribbon, smooth, tube
+from clothseg.errors import SettingError
+from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
+
+COUNTS = {"train": 46, "val": 20, "test": 3}
+
+# pycocotools decodes through an old NumPy interface.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_sample(folder, train_photos=COUNTS["train"], val_photos=COUNTS["val"], test_photos=COUNTS["test"], seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(folder):
+    """Every photo by file name: (H, W, 3) uint8 RGB."""
+    found = {}
+    for archive in ("train2020", "val_test2020"):
+        with zipfile.ZipFile(folder / "images" / f"{archive}.zip") as members:
+            for name in members.namelist():
+                found[name.split("/")[1]] = np.asarray(Image.open(io.BytesIO(members.read(name))))
+    return found
+
+
+def annotations(folder, split):
+    name = "info_test2020" if split == "test" else f"instances_attributes_{split}2020"
+    return json.loads((folder / "annotations" / f"{name}.json").read_text())
+
+
+def instances(folder, photos):
+    """Yield each annotation of train and val with its group, its mask and its photo."""
+    groups = {name: group for group, names in FASHIONPEDIA_CATEGORIES.items() for name in names}
+    for split in ("train", "val"):
+        coco = COCO(folder / "annotations" / f"instances_attributes_{split}2020.json")
+        for row in coco.dataset["annotations"]:
+            group = groups[coco.cats[row["category_id"]]["name"]]
+            yield row, group, coco.annToMask(row), photos[coco.imgs[row["image_id"]]["file_name"]]
+
+
+def test_layout_is_that_of_the_official_download(folder, photos):
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert files == [
+        "annotations/info_test2020.json",
+        "annotations/instances_attributes_train2020.json",
+        "annotations/instances_attributes_val2020.json",
+        "images/train2020.zip",
+        "images/val_test2020.zip",
+    ]
+    listed = {split: [row["file_name"] for row in annotations(folder, split)["images"]] for split in COUNTS}
+    assert {split: len(names) for split, names in listed.items()} == COUNTS
+    with zipfile.ZipFile(folder / "images" / "train2020.zip") as archive:
+        assert archive.namelist() == [f"train/{name}" for name in listed["train"]]
+    with zipfile.ZipFile(folder / "images" / "val_test2020.zip") as archive:
+        assert archive.namelist() == [f"test/{name}" for name in listed["val"] + listed["test"]]
+    for split in COUNTS:
+        for row in annotations(folder, split)["images"]:
+            assert photos[row["file_name"]].shape == (row["height"], row["width"], 3)
+
+
+def test_annotation_files_have_the_official_keys(folder):
+    for split in ("train", "val"):
+        content = annotations(folder, split)
+        assert list(content) == ["info", "licenses", "images", "annotations", "categories", "attributes"]
+        assert set(content["annotations"][0]) == {
+            *("id", "image_id", "category_id", "attribute_ids", "segmentation", "area", "bbox", "iscrowd"),
+        }
+        assert len({row["id"] for row in content["annotations"]}) == len(content["annotations"])
+        named = {row["name"]: row["supercategory"] for row in content["categories"]}
+        assert named == {name: group for group, names in FASHIONPEDIA_CATEGORIES.items() for name in names}
+        assert [row["id"] for row in content["categories"]] == list(range(46))
+        assert set(content["categories"][0]) == {"id", "name", "supercategory", "level", "taxonomy_id"}
+    assert "annotations" not in annotations(folder, "test")
+
+
+def test_every_group_is_in_both_splits_and_every_category_is_drawn(folder):
+    drawn = set()
+    for split in ("train", "val"):
+        content = annotations(folder, split)
+        categories = {row["id"]: row for row in content["categories"]}
+        found = [categories[row["category_id"]] for row in content["annotations"]]
+        assert {row["supercategory"] for row in found} == set(FASHIONPEDIA_CATEGORIES)
+        drawn |= {row["name"] for row in found}
+    assert drawn == {name for names in FASHIONPEDIA_CATEGORIES.values() for name in names}
+
+
+def test_area_and_box_are_those_of_the_mask(folder, photos):
+    for row, _, mask, photo in instances(folder, photos):
+        assert mask.shape == photo.shape[:2]
+        assert row["area"] == mask.sum() > 0
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+        assert row["bbox"] == box
+
+
+def test_polygons_are_smooth_closed_and_inside_the_photo(folder, photos):
+    parts = []
+    for row, _, _, photo in instances(folder, photos):
+        if isinstance(row["segmentation"], dict):
+            continue
+        assert row["iscrowd"] == 0
+        parts.append(len(row["segmentation"]))
+        for polygon in row["segmentation"]:
+            points = np.array(polygon).reshape(-1, 2)
+            assert len(points) >= 3
+            assert (points >= 0).all()
+            assert (points <= photo.shape[1::-1]).all()
+            np.testing.assert_array_equal(points, points.round(2))
+        if row["area"] > 2000:
+            assert sum(len(polygon) for polygon in row["segmentation"]) >= 24
+    assert max(parts) > 1, "something in front cuts an instance in two"
+
+
+def test_instances_with_holes_are_compressed_rle(folder, photos):
+    holed = 0
+    for row, _, mask, photo in instances(folder, photos):
+        if isinstance(row["segmentation"], dict):
+            assert row["iscrowd"] == 1
+            assert row["segmentation"]["size"] == list(photo.shape[:2])
+            assert isinstance(row["segmentation"]["counts"], str)
+            _, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            holed += bool((tree[0][:, 3] >= 0).any())
+    assert holed >= 5
+
+
+def test_annotations_cover_what_was_painted():
+    """For every instance on the raster that the pixels were blended from there is an annotation of the same shape."""
+    agreements = []
+    for index in range(6):
+        photo = draw_photo(9, "train", index)
+        canvas, size = photo.canvas, (photo.canvas.height, photo.canvas.width)
+        masks = {}
+        for row in photo.instances:
+            runs = row["segmentation"]
+            runs = runs if isinstance(runs, dict) else coco_mask.merge(coco_mask.frPyObjects(runs, *size))
+            masks.setdefault(row["category"], []).append(coco_mask.decode(runs) > 0)
+        for number, category in enumerate(canvas.instances):
+            layers = [layer for layer, owners in enumerate(canvas.owners) if number in owners]
+            fine = visible(canvas, layers, (0, 0, canvas.width, canvas.height))
+            painted = cv2.resize(fine, size[::-1], interpolation=cv2.INTER_AREA) >= 128
+            if painted.sum() >= 150:
+                shared = [(mask & painted).sum() / (mask | painted).sum() for mask in masks[category]]
+                agreements.append(max(shared))
+    assert len(agreements) > 60
+    assert min(agreements) > 0.75
+    assert np.median(agreements) > 0.97
+
+
+def test_outlines_lie_on_the_edges_of_the_stored_photo(folder, photos):
+    """Averaged over all instances, the photo changes most within a pixel of the outline."""
+    steps = np.arange(-5, 6)
+    total, count = np.zeros(len(steps)), np.zeros(len(steps))
+    for row, _, mask, photo in instances(folder, photos):
+        if row["area"] < 300:
+            continue
+        x, y, width, height = (int(side) for side in row["bbox"])
+        around = np.s_[max(0, y - 8) : y + height + 8, max(0, x - 8) : x + width + 8]
+        mask, gray = mask[around], cv2.cvtColor(photo[around], cv2.COLOR_RGB2GRAY)
+        change = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
+        inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+        outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+        away = np.where(mask > 0, inside - 0.5, 0.5 - outside)
+        for number, step in enumerate(steps):
+            ring = change[np.abs(away - step) <= 0.5]
+            total[number] += ring.sum()
+            count[number] += len(ring)
+    profile = total / count
+    assert abs(steps[profile.argmax()]) <= 1
+    assert profile.max() > 2 * max(profile[0], profile[-1])
+
+
+def test_colour_does_not_give_a_class_away(folder, photos):
+    colors = {}
+    for row, group, mask, photo in instances(folder, photos):
+        if row["area"] >= 20:
+            colors.setdefault(group, []).append(photo[mask > 0].mean(axis=0))
+    assert len(colors) == GROUPS.num_classes - 1
+    for group, found in colors.items():
+        assert np.linalg.norm(np.std(found, axis=0)) > 35, group
+
+
+def test_no_two_photos_are_alike(photos):
+    small = np.array([cv2.resize(photo, (16, 16), interpolation=cv2.INTER_AREA) for photo in photos.values()], float)
+    apart = np.abs(small[:, None] - small[None]).mean(axis=(2, 3, 4)) + 255 * np.eye(len(small))
+    assert apart.min() > 8
+    assert len({photo.shape for photo in photos.values()}) > len(photos) / 2
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        draw_sample(tmp_path / name, train_photos=3, val_photos=2, test_photos=1, seed=seed)
+    first, again, other = (digests(tmp_path / name) for name in "abc")
+    assert first == again
+    assert len(first) == 5
+    assert all(first[name] != other[name] for name in first)
+
+
+def test_a_photo_depends_on_seed_split_and_number_only(folder):
+    photo = draw_photo(5, "val", 7)
+    content = annotations(folder, "val")
+    image = content["images"][7]
+    rows = [row for row in content["annotations"] if row["image_id"] == image["id"]]
+    assert photo.pixels.shape[:2] == (image["height"], image["width"])
+    assert [row["segmentation"] for row in rows] == [one["segmentation"] for one in photo.instances]
+
+
+def test_progress_counts_to_the_end(tmp_path):
+    seen = []
+    draw_sample(tmp_path, train_photos=2, val_photos=1, test_photos=1, progress=lambda *step: seen.append(step))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("wrong", [{"train_photos": -1}, {"val_photos": -2}, {"seed": -1}])
+def test_numbers_below_zero_are_refused_before_anything_is_written(tmp_path, wrong):
+    with pytest.raises(SettingError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}"):
+        draw_sample(tmp_path / "drawn", **wrong)
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_sample_picture_is_one_photo_of_a_person():
+    picture = sample_picture(1)
+    assert picture.shape == (720, 480, 3)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture, sample_picture(1))
+    assert np.abs(picture.astype(int) - sample_picture(2)).mean() > 10
+
+
+def test_smooth_goes_through_its_points():
+    points = np.array([(0, 0), (10, 2), (12, 9), (3, 7)], float)
+    np.testing.assert_allclose(smooth(points, steps=4)[::4], points)
+    np.testing.assert_allclose(smooth(points, closed=False, steps=4)[::4], points)
+
+
+def test_areas_of_the_basic_shapes():
+    def area(shape):
+        return cv2.contourArea(shape.astype(np.float32))
+
+    assert area(ellipse(np.zeros(2), (4, 2), angle=0.7, count=200)) == pytest.approx(np.pi * 8, rel=0.01)
+    assert area(ribbon([(0, 0), (10, 0)], 1.5)) == pytest.approx(30)
+    assert area(tube([(0, 0), (10, 0)], (2, 2))) == pytest.approx(40 + 4 * np.pi, rel=0.02)
