@@ -10,7 +10,7 @@ NUM_WORKERS = None  # processes that load photos; None: what the cores allow
 
 # Network
 ARCHITECTURE = "unet"  # decoder of segmentation-models-pytorch: "unet", "fpn", "unetplusplus", …
-# The backbone: "resnet34", "efficientnet-b0", "mit_b2", any encoder of segmentation-models-pytorch, or "tu-NAME" of timm.
+# The backbone: "resnet34", "efficientnet-b0", "mit_b2", any of segmentation-models-pytorch, or "tu-NAME" of timm.
 # The ImageNet weights of mit_b0 … mit_b5 are NVIDIA's, for non-commercial use only, as is what is trained from them.
 ENCODER_NAME = "mit_b1"
 ENCODER_WEIGHTS = "imagenet"  # start of the backbone: "imagenet", None (from scratch), or the path of a state dict

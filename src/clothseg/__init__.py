@@ -1,3 +1,28 @@
 """clothseg finds the clothes in a photo: data, training, prediction and scores for 13 classes of garments."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clothseg.prediction.predictor import Predictor, load
+    from clothseg.prediction.segmentation import Label, Segmentation
+
 __version__ = "0.1.0"
+
+__all__ = ["Label", "Predictor", "Segmentation", "__version__", "load"]
+
+_HOMES = {
+    "load": "clothseg.prediction.predictor",
+    "Predictor": "clothseg.prediction.predictor",
+    "Segmentation": "clothseg.prediction.segmentation",
+    "Label": "clothseg.prediction.segmentation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import clothseg` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'clothseg' has no attribute {name!r}. It has: {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
