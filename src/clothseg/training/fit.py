@@ -1,0 +1,173 @@
+"""One training run: set up Lightning, fit, and say what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.errors import MachineError, SettingError, one_line
+from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.model.precision import preferred_precision
+from clothseg.settings import Settings
+from clothseg.training.checkpoints import Checkpoints, WholeFileIO
+from clothseg.training.interruption import StopOnSignal
+from clothseg.training.result import FitResult
+from clothseg.training.resume import ExactResume, read_resume_point
+from clothseg.training.tensorboard import describe_run, log_folder_of, open_log
+
+_CLIP_NORM = 1.0
+"""Longest gradient that is followed in full; a rare batch of odd photos then cannot throw the weights far off."""
+
+_QUIET = (
+    "does not have many workers",  # the cores this process may use were counted already
+    "exists and is not empty",
+    "Consider setting `persistent_workers",
+    "Please add the following callbacks",  # a resumed training may watch itself in another way
+    "isinstance(treespec, LeafSpec)",  # Lightning 2.6 itself calls what torch 2.15 deprecates
+)
+"""Warnings of Lightning about things that are so on purpose, or its own affair."""
+
+
+def fit(
+    model: ClothSegmentationModel,
+    data: ClothSegmentationData,
+    *,
+    settings: Settings,
+    callbacks: Sequence[Callback],
+    resume: Path | None = None,
+) -> FitResult:
+    """Train `model` on `data`.
+
+    Args:
+        model: the model to train.
+        data: its batches.
+        settings: how to train.
+        callbacks: what watches the training; `Checkpoints` is added if it is not among them.
+        resume: checkpoint to go on from, at the very step where it was written.
+
+    Raises:
+        SettingError: settings that do not fit the machine, or not the training to be resumed.
+        ModelError: `resume` is no checkpoint of a training, or does not fit `model`; the loss became NaN.
+        MachineError: out of memory or disk.
+        TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is whole.
+    """
+    point = None if resume is None else read_resume_point(resume, model.description)
+    seed_everything(settings.seed, workers=True, verbose=False)
+    checkpoints = next((one for one in callbacks if isinstance(one, Checkpoints)), None)
+    if checkpoints is None:
+        checkpoints = Checkpoints(settings.checkpoints_path)
+        callbacks = [*callbacks, checkpoints]
+    log = open_log(settings, point)
+    num_photos = len(data.train_dataset)
+    exact = ExactResume(settings, num_photos=num_photos, log_folder=log_folder_of(log))
+    with _quiet(), _named_failures(settings), StopOnSignal(checkpoints) as stop:
+        trainer = build_trainer(data, settings=settings, callbacks=[*callbacks, exact, stop], log=log)
+        if point is not None:
+            point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
+            if point.epoch >= settings.epochs and trainer.is_global_zero:
+                print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to go on", file=sys.stderr)
+        if trainer.is_global_zero:
+            describe_run(log, settings)
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    best = checkpoints.best
+    progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning's types leave out its counters
+    return FitResult(
+        best_path=checkpoints.best_path,
+        last_path=checkpoints.last_path,
+        scores={} if best is None else best.scores,
+        epochs=progress.processed,
+        is_main_process=trainer.is_global_zero,
+    )
+
+
+def build_trainer(
+    data: ClothSegmentationData, *, settings: Settings, callbacks: Sequence[Callback], log: TensorBoardLogger
+) -> Trainer:
+    """Set up Lightning's Trainer as `settings` say.
+
+    Raises:
+        SettingError: this machine has not the devices or the number format asked for.
+    """
+    precision: Any = settings.precision
+    if precision == "auto":
+        precision = preferred_precision(settings.accelerator)
+    is_on_gpu = settings.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    try:
+        trainer = Trainer(
+            accelerator=settings.accelerator,
+            devices="auto" if settings.devices is None else settings.devices,
+            num_nodes=settings.num_nodes,
+            precision=precision,
+            max_epochs=settings.epochs,
+            gradient_clip_val=_CLIP_NORM,
+            callbacks=list(callbacks),
+            logger=log,
+            plugins=[WholeFileIO()],
+            use_distributed_sampler=False,  # EpochSampler shares the samples out, and knows where to go on
+            num_sanity_val_steps=0,  # would show up in the scores of the first epoch
+            sync_batchnorm=is_on_gpu,  # several GPUs then learn as one with a larger batch; torch has none for the CPU
+            benchmark=is_on_gpu,  # every batch has one size, so the fastest convolution is worth looking for
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise SettingError(f"{one_line(error)}. Change ACCELERATOR, DEVICES, NUM_NODES or PRECISION") from error
+    steps = math.ceil(len(data.train_dataset) / (data.batch_size * trainer.world_size))
+    connector: Any = trainer  # the number of processes, and so of steps, is known only now
+    connector.log_every_n_steps = max(1, min(50, steps // 10))
+    return trainer
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Lightning says about itself and its devices, and nothing else."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for part in _QUIET:
+            warnings.filterwarnings("ignore", message=f".*{re.escape(part)}")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+
+@contextlib.contextmanager
+def _named_failures(settings: Settings) -> Iterator[None]:
+    """Turn what a machine too small or a batch too small makes torch say into what to do about it."""
+    sizes = f"BATCH_SIZE {settings.batch_size} and IMG_SIZE {settings.img_size}"
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise MachineError(f"Out of memory with {sizes}. Lower BATCH_SIZE first, then IMG_SIZE") from error
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in _MEMORY_SIGNS):
+            raise MachineError(f"Out of memory with {sizes}. Lower BATCH_SIZE first, then IMG_SIZE") from error
+        if "DataLoader worker" in str(error):
+            raise MachineError(
+                f"A process that loads photos was killed ({one_line(error)}). If memory ran out, lower NUM_WORKERS"
+            ) from error
+        raise
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of it
+            raise KeyboardInterrupt from error
+        raise

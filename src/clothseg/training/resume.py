@@ -1,0 +1,180 @@
+"""Going on where a checkpoint stopped: the same step, the same samples, the same random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from clothseg.errors import ModelError, SettingError
+from clothseg.model.description import ModelDescription
+from clothseg.model.lightning import DESCRIPTION_KEY
+from clothseg.model.seal import check_seal
+from clothseg.model.tensor_files import read_tensor_file
+from clothseg.settings import Settings
+
+TRAINING_KEY = "clothseg_training"
+"""Where a checkpoint says how it was trained."""
+
+_KEPT_SETTINGS = ("img_size", "batch_size", "learning_rate", "weight_decay", "warmup", "seed")
+"""What a resumed training must not change, since steps already done depend on it. `epochs` may: the learning rate then
+follows, from the next step on, the curve of a training planned with that many epochs."""
+
+_VALIDATION_TO_DO = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+"""What Lightning counts when a validation was broken off in its first batch: resumed, it runs the whole validation."""
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where and how a training stopped."""
+
+    path: Path
+    epoch: int
+    """The epoch to go on in, counted from 0."""
+    batches_done: int
+    """Batches of that epoch that each process has already learnt from."""
+    global_step: int
+    """Optimizer steps done."""
+    num_ranks: int
+    """Processes that trained together."""
+    num_photos: int
+    """Training photos."""
+    log_folder: str
+    """Folder of its TensorBoard log, inside the logs folder."""
+    settings: Mapping[str, Any]
+    """Its settings, as `Settings.to_dict` gives them."""
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any], path: Path) -> ResumePoint:
+        """Read the resume point of a loaded checkpoint.
+
+        Raises:
+            ModelError: the checkpoint holds a model but no training to resume.
+        """
+        state = checkpoint.get(TRAINING_KEY)
+        if not isinstance(state, Mapping) or "loops" not in checkpoint or "optimizer_states" not in checkpoint:
+            raise ModelError(
+                f"{path} holds a model but not the state of a training. Resume from a checkpoint that training wrote, "
+                "such as checkpoints/last.ckpt"
+            )
+        return cls(path=path, global_step=checkpoint["global_step"], **state)
+
+    def check(self, settings: Settings, *, num_ranks: int, num_photos: int) -> None:
+        """Refuse to go on in another way than the training began.
+
+        Raises:
+            SettingError: a setting, the number of processes or of photos is another one.
+        """
+        for name in _KEPT_SETTINGS:
+            before, now = self.settings.get(name), settings.to_dict()[name]
+            if before != now:
+                flag = name.replace("_", "-")
+                self._refuse(f"{name.upper()} {before}", f"{now}", f"Pass --{flag} {before}")
+        if self.epoch > settings.epochs:
+            raise SettingError(
+                f"{self.path} has done {self.epoch} epochs already, EPOCHS is {settings.epochs}. Raise it"
+            )
+        if self.num_ranks != num_ranks:
+            self._refuse(f"{self.num_ranks} processes", f"{num_ranks}", "Set DEVICES and NUM_NODES as they were")
+        if self.num_photos != num_photos:
+            self._refuse(f"{self.num_photos} photos", f"{num_photos}", "Use the same DATA_PATH")
+
+    def _refuse(self, before: str, now: str, way_out: str) -> None:
+        raise SettingError(
+            f"{self.path} was trained with {before}, now it is {now}, so its epoch cannot be continued. "
+            f"{way_out}, or start a new training without --ckpt"
+        )
+
+
+def read_resume_point(path: Path, model: ModelDescription) -> ResumePoint:
+    """Read where a checkpoint stopped, before anything is set up.
+
+    Raises:
+        MissingModelError: there is no such file.
+        ModelError: it is damaged, no checkpoint of a training, or of another model than `model`.
+    """
+    way_out = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
+    if path.is_file():
+        check_seal(path)
+    checkpoint = read_tensor_file(path, kind="Checkpoint", way_out=way_out)
+    if not isinstance(checkpoint, Mapping):
+        raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {way_out}")
+    point = ResumePoint.of(checkpoint, path)
+    trained = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
+    for name, setting in (("classes", "CLASSES"), ("architecture", "ARCHITECTURE"), ("encoder_name", "ENCODER_NAME")):
+        before, now = getattr(trained, name), getattr(model, name)
+        if before != now:
+            before, now = (one if isinstance(one, str) else ", ".join(one.names) for one in (before, now))
+            raise ModelError(f"{path} was trained with {setting} {before}, now it is {now}. Use the same, or {way_out}")
+    return point
+
+
+class ExactResume(Callback):
+    """Makes an interrupted and resumed training end with the weights of an undisturbed one.
+
+    The order of the photos and their augmentation are functions of seed and epoch (`clothseg.data`), and so is, through
+    this callback, every random number of a step (dropout): a function of seed, epoch, batch and process. So no state of
+    a generator has to be stored, and a checkpoint needs only say which step comes next.
+
+    Args:
+        settings: stored in each checkpoint, to be compared when it is resumed.
+        num_photos: training photos.
+        log_folder: folder of the TensorBoard log, inside the logs folder.
+    """
+
+    def __init__(self, settings: Settings, *, num_photos: int, log_folder: str) -> None:
+        self.settings = settings
+        self.num_photos = num_photos
+        self.log_folder = log_folder
+        self._position: dict[str, int] | None = None
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note which batch comes next."""
+        state = checkpoint[TRAINING_KEY]
+        self._position = {"epoch": state["epoch"], "batches_done": state["batches_done"]}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the loader which batch comes next.
+
+        Lightning 2.6 would do so itself, but not where the learning rate's schedule asks for the number of steps: that
+        sets the loader up before the checkpoint is read.
+        """
+        if self._position is not None:
+            loader: Any = trainer.train_dataloader
+            loader.load_state_dict(self._position)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seed the random numbers of this step."""
+        torch.manual_seed(step_seed(self.settings.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint how the training was set up and which step comes next."""
+        progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning's types leave out its counters
+        batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        is_between_epochs = progress.processed == progress.ready
+        checkpoint[TRAINING_KEY] = {
+            "epoch": progress.processed,
+            "batches_done": 0 if is_between_epochs else batches.processed,
+            "num_ranks": trainer.world_size,
+            "num_photos": self.num_photos,
+            "log_folder": self.log_folder,
+            "settings": self.settings.to_dict(),
+        }
+        if trainer.validating:
+            # Lightning takes a validation broken off after any other batch for done, and trains past the epoch's end.
+            checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = {
+                "total": dict(_VALIDATION_TO_DO),
+                "current": dict(_VALIDATION_TO_DO),
+                "is_last_batch": False,
+            }
+
+
+def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
+    """Return the seed of one training step on one process: alike only for like arguments, for all that matters."""
+    return int(np.random.SeedSequence([seed, epoch, batch, rank]).generate_state(1, np.uint64)[0])

@@ -1,0 +1,149 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.labels import ClassList, ClothingClass
+from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.pictures import encode_jpeg, encode_png
+from clothseg.settings import Settings
+from clothseg.training.build import build_data, build_model
+from clothseg.training.callbacks import build_callbacks
+from clothseg.training.fit import fit
+from clothseg.training.result import FitResult
+
+CLASSES = ClassList(
+    (
+        ClothingClass("background", (0, 0, 0)),
+        ClothingClass("shirt", (200, 40, 0)),
+        ClothingClass("trousers", (0, 190, 80)),
+        ClothingClass("hat", (60, 0, 220)),
+    )
+)
+"""The hat is in no photo: a class absent from the data."""
+
+
+def write_data(data_path: Path, *, train: int = 12, val: int = 4) -> None:
+    """Write a prepared data set of small photos: a shirt above trousers, at places that differ from photo to photo."""
+    folder = data_path / DATASET_FOLDER
+    rng = np.random.default_rng(0)
+    splits = {}
+    for name, photos, masks, count in (("train", "train", "train_masks", train), ("val", "test", "val_masks", val)):
+        pixels, seen = np.zeros(len(CLASSES), dtype=int), np.zeros(len(CLASSES), dtype=int)
+        for number in range(count):
+            image, mask = _draw(rng)
+            for part, content in ((photos, encode_jpeg(image)), (masks, encode_png(mask))):
+                path = folder / part / f"{number:03d}{'.jpg' if part == photos else '.png'}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            counts = np.bincount(mask.ravel(), minlength=len(CLASSES))
+            pixels, seen = pixels + counts, seen + (counts > 0)
+        splits[name] = Split(photos, masks, count, tuple(pixels.tolist()), tuple(seen.tolist()))
+    Manifest("drawn", "tests/training", "CC0", CLASSES, splits).write(folder)
+
+
+def _draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    height, width = (int(side) for side in rng.integers(56, 96, 2))
+    left, top = width // 5 + int(rng.integers(0, 8)), height // 6 + int(rng.integers(0, 8))
+    mask = np.zeros((height, width), dtype=np.uint8)
+    mask[top : height // 2, left : width - left] = 1
+    mask[height // 2 : height - top // 2, left : width - left] = 2
+    image = CLASSES.palette[mask] * 0.8 + rng.integers(0, 50, (height, width, 3))
+    return image.astype(np.uint8), mask
+
+
+class Watcher(Callback):
+    """Notes what each step saw, and does something at one place of the training."""
+
+    def __init__(self, hook: str = "", epoch: int = -1, batch: int = 0, do: Callable[[], Any] = lambda: None) -> None:
+        self.place = (hook, epoch, batch)
+        self.do = do
+        self.samples: list[tuple[int, str]] = []
+        self.learning_rates: list[float] = []
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.samples += [(trainer.current_epoch, name) for name in batch["name"]]
+        self.learning_rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self._act(trainer, "train", batch_idx)
+
+    def on_validation_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._act(trainer, "val", batch_idx)
+
+    def _act(self, trainer: Trainer, hook: str, batch: int) -> None:
+        if self.place == (hook, trainer.current_epoch, batch):
+            self.do()
+
+
+class Bench:
+    """A folder with a data set, and trainings on it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        write_data(root / "data")
+        self.settings = Settings(
+            data_path=root / "data",
+            img_size=64,
+            batch_size=4,
+            num_workers=0,
+            architecture="deeplabv3plus",  # small beside such an encoder, and has both dropout and batch norm
+            encoder_name="tu-test_byobnet",
+            encoder_weights=None,
+            epochs=2,
+            learning_rate=2e-3,
+            precision="32-true",
+            accelerator="cpu",
+            checkpoints_path=root / "checkpoints",
+            logs_path=root / "logs",
+        )
+
+    def named(self, name: str, **values: Any) -> Settings:
+        """Return the settings with their own checkpoints and logs, and with `values`."""
+        folder = self.root / name
+        paths = {"checkpoints_path": folder / "checkpoints", "logs_path": folder / "logs"}
+        return replace(self.settings, **{**paths, **values})
+
+    def train(
+        self, settings: Settings, *, resume: Path | None = None, watcher: Callback | None = None
+    ) -> tuple[FitResult, ClothSegmentationModel]:
+        data: ClothSegmentationData = build_data(settings)
+        model = build_model(settings, data, with_weights=resume is None)
+        callbacks = build_callbacks(settings)
+        callbacks = callbacks if watcher is None else [watcher, *callbacks]
+        return fit(model, data, settings=settings, callbacks=callbacks, resume=resume), model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Settings, FitResult, Any, Watcher]:
+    """An undisturbed training of three epochs, which tests read and do not change."""
+    bench = Bench(tmp_path_factory.mktemp("finished"))
+    settings = bench.named("whole", epochs=3)
+    watcher = Watcher()
+    result, model = bench.train(settings, watcher=watcher)
+    return bench, settings, result, model.state_dict(), watcher
+
+
+@pytest.fixture
+def watch() -> type[Watcher]:
+    return Watcher
+
+
+@pytest.fixture(name="write_data")
+def write_data_fixture() -> Callable[..., None]:
+    return write_data
