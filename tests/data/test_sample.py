@@ -164,6 +164,28 @@ def test_annotations_cover_what_was_painted():
     assert np.median(agreements) > 0.97
 
 
+def test_painting_larger_instances_first_gives_back_what_lies_on_top():
+    """Masks painted by Fashionpedia's rule hold, away from edges, the class of the topmost layer."""
+    groups = {name: group for group, names in FASHIONPEDIA_CATEGORIES.items() for name in names}
+    wrong = compared = 0
+    for index in range(8):
+        photo = draw_photo(11, "val", index)
+        canvas, size = photo.canvas, (photo.canvas.height, photo.canvas.width)
+        mask = np.zeros(size, np.uint8)
+        for row in sorted(photo.instances, key=lambda one: -one["area"]):
+            runs = row["segmentation"]
+            runs = runs if isinstance(runs, dict) else coco_mask.merge(coco_mask.frPyObjects(runs, *size))
+            mask[coco_mask.decode(runs) > 0] = GROUPS.id_of(groups[row["category"]])
+        names = [[groups[canvas.instances[number]] for number in owners] for owners in canvas.owners]
+        classes = np.array([GROUPS.id_of(owners[-1]) if owners else 0 for owners in names], np.uint8)
+        fine = classes[canvas.top]
+        flat = cv2.erode(fine, np.ones((7, 7))) == cv2.dilate(fine, np.ones((7, 7)))
+        wrong += np.count_nonzero(mask[flat[::2, ::2]] != fine[::2, ::2][flat[::2, ::2]])
+        compared += np.count_nonzero(flat[::2, ::2])
+    assert compared > 1_000_000
+    assert wrong / compared < 0.0005
+
+
 def test_outlines_lie_on_the_edges_of_the_stored_photo(folder, photos):
     """Averaged over all instances, the photo changes most within a pixel of the outline."""
     steps = np.arange(-5, 6)

@@ -141,7 +141,7 @@ class Canvas:
         drawn = np.zeros(half[::-1], dtype=np.uint8)
         for crease in layer.creases:
             line = _fixed(np.asarray(crease) - box[:2], 0.5)
-            cv2.polylines(drawn, [line], False, 120, max(1, round(layer.bulge / 12)), cv2.LINE_AA, _SHIFT)
+            cv2.polylines(drawn, [line], False, 100, max(1, round(layer.bulge / 20)), cv2.LINE_AA, _SHIFT)
         return np.asarray(1 - cv2.blur(drawn, (3, 3)) / np.float32(255), dtype=np.float32)
 
     def _grain(self, box: tuple[int, int, int, int]) -> Float32Array:
