@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from clothseg.data.sample import draw_photo, draw_sample, sample_picture
-from clothseg.data.sample_outlines import visible
-from clothseg.data.sample_shapes import ellipse, ribbon, smooth, tube
+from clothseg.data.sample.outlines import visible
+from clothseg.data.sample.shapes import ellipse, ribbon, smooth, tube
 from clothseg.errors import SettingError
 from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
 
