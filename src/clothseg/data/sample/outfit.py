@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from clothseg.data import sample_accessories as accessories
-from clothseg.data import sample_trimmings as trimmings
+from clothseg.data.sample import accessories, trimmings
 from clothseg.data.sample.body import SIDES
 from clothseg.data.sample.clothes import WAIST, Garment, make_garment, put_on, put_on_sleeve, put_on_tights
 from clothseg.data.sample.decorations import add_decoration
