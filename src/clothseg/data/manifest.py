@@ -75,6 +75,11 @@ class Manifest:
         """
         write_whole(folder / MANIFEST_NAME, self.to_json())
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a model file says of the data it learned from, as plain values."""
+        counts = {name: split.count for name, split in self.splits.items()}
+        return {"name": self.name, "source": self.source, "licence": self.licence, "counts": counts}
+
     def to_json(self) -> bytes:
         """Return the manifest as the bytes that `write` stores."""
         values = {

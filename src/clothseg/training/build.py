@@ -61,7 +61,6 @@ def build_model(
         SettingError, ModelError, MachineError: an unknown network, or weights that are not to be had.
     """
     seed_everything(settings.seed, workers=True, verbose=False)
-    manifest = data.manifest
     return ClothSegmentationModel(
         data.classes,
         architecture=settings.architecture,
@@ -71,10 +70,5 @@ def build_model(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup=settings.warmup,
-        training_data={
-            "name": manifest.name,
-            "source": manifest.source,
-            "licence": manifest.licence,
-            "counts": {name: split.count for name, split in manifest.splits.items()},
-        },
+        training_data=data.manifest.summary(),
     )
