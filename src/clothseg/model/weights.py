@@ -141,7 +141,7 @@ def _prefixes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 
 def _download_from_hub(encoder_name: str, source: HubFile) -> Path:
     where = hub.ENDPOINT
-    if hub.is_offline_mode():
+    if hub.HF_HUB_OFFLINE:
         raise MachineError(
             f"ImageNet weights of {encoder_name} are not in the cache and HF_HUB_OFFLINE forbids a download. {_WAY_OUT}"
         )

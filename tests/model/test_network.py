@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from clothseg.errors import InputError, SettingError
+from clothseg.labels import GROUPS
+from clothseg.model.description import ModelDescription
+from clothseg.model.network import SegmentationNetwork, build_network, network_of
+from clothseg.transforms import Normalization
+
+
+@pytest.fixture(scope="module")
+def network() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    return build_network("unet", "tu-mobilenetv3_small_050", encoder_weights=None, num_classes=13).eval()
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (160, 32)])
+def test_logits_are_of_the_inputs_size(network: SegmentationNetwork, height: int, width: int) -> None:
+    logits = network(torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8))
+    assert logits.shape == (2, 13, height, width)
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 32), (64, 100), (1, 1)])
+def test_other_sizes_are_refused(network: SegmentationNetwork, height: int, width: int) -> None:
+    with pytest.raises(InputError, match=f"{height} x {width} pixels; both must be multiples of 32"):
+        network(torch.zeros(1, 3, height, width, dtype=torch.uint8))
+
+
+def test_normalizes_as_prediction_without_torch_does(network: SegmentationNetwork) -> None:
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    normalized = network.normalization.apply(image[0].permute(1, 2, 0).numpy())
+    expected = network.network(torch.from_numpy(normalized).permute(2, 0, 1)[None])
+    torch.testing.assert_close(network(image), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bytes_and_floats_of_the_same_scale_give_the_same(network: SegmentationNetwork) -> None:
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    assert torch.equal(network(image), network(image.float()))
+
+
+def test_logits_are_float32_under_autocast(network: SegmentationNetwork) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).dtype == torch.float32
+
+
+def test_can_be_exported(network: SegmentationNetwork) -> None:
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    exported = torch.export.export(network, (image,)).module()
+    torch.testing.assert_close(exported(image), network(image))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder_name"), [("fpn", "timm-efficientnet-b0"), ("segformer", "mit_b0"), ("Unet", "mit_b0")]
+)
+def test_decoders_and_encoders_combine(architecture: str, encoder_name: str) -> None:
+    built = build_network(architecture, encoder_name, encoder_weights=None, num_classes=5).eval()
+    assert built(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 5, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder_name"),
+    [("unetplusplus", "mit_b0"), ("linknet", "mit_b0"), ("dpt", "resnet18"), ("unet", "tu-vit_tiny_patch16_224")],
+)
+def test_a_pair_that_does_not_go_together_is_refused(architecture: str, encoder_name: str) -> None:
+    with pytest.raises(SettingError, match=f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}"):
+        build_network(architecture, encoder_name, encoder_weights=None, num_classes=5)
+
+
+def test_a_description_decides_the_normalization() -> None:
+    normalization = Normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    description = ModelDescription(
+        classes=GROUPS,
+        architecture="unet",
+        encoder_name="tu-mobilenetv3_small_050",
+        image_size=64,
+        normalization=normalization,
+    )
+    built = network_of(description)
+    assert built.normalization == normalization
+    torch.testing.assert_close(built.shift.flatten(), torch.tensor([0.1 / 0.4, 0.2 / 0.5, 0.3 / 0.6]))

@@ -1,0 +1,119 @@
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from clothseg.errors import MissingModelError, ModelError
+from clothseg.model.tensor_files import read_tensor_file
+
+
+def read(path: Path) -> object:
+    return read_tensor_file(path, kind="Checkpoint", way_out="Do this.")
+
+
+class Code:
+    """A pickle of this makes a folder when it is read by something careless."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.save({"weight": torch.arange(5000.0), "epoch": 3}, tmp_path / "saved.pth")
+    return tmp_path / "saved.pth"
+
+
+def test_tensors_and_plain_values_are_read(saved: Path) -> None:
+    content = read(saved)
+    assert isinstance(content, dict)
+    assert content["epoch"] == 3
+    assert torch.equal(content["weight"], torch.arange(5000.0))
+
+
+def test_the_old_format_is_read(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    content = read(tmp_path / "old.pth")
+    assert isinstance(content, dict)
+    assert torch.equal(content["weight"], torch.ones(3))
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingModelError, match=r"Checkpoint not found: .*a\.ckpt\. Do this\."):
+        read(tmp_path / "a.ckpt")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is a folder, not a file\. Do this\."):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"hello", "is not a PyTorch file"),
+        (b"<html><body>Sign in</body></html>", "is not a PyTorch file"),
+        (b"\x80", "Checkpoint"),
+        (b"\x80\x02.", "Checkpoint"),
+        (b"\x80\x02}q\x00.", "Checkpoint"),
+        (b"PK\x03\x04", "is cut off or damaged"),
+        (bytes(range(256)) * 10, "is not a PyTorch file"),
+    ],
+)
+def test_no_model_at_all(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.ckpt").write_bytes(content)
+    with pytest.raises(ModelError, match=said):
+        read(tmp_path / "a.ckpt")
+
+
+def test_broken_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
+    with pytest.raises(ModelError, match="cannot be read"):
+        read(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.999])
+def test_cut_off(share: float, saved: Path) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ModelError, match="is cut off or damaged"):
+        read(saved)
+
+
+def test_a_flipped_byte_in_a_tensor_is_noticed(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    content[len(content) // 2] ^= 1
+    saved.write_bytes(content)
+    assert torch.load(saved, weights_only=True)["epoch"] == 3, "torch itself does not notice"
+    with pytest.raises(ModelError, match="fails its checksum"):
+        read(saved)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_code_is_refused_and_never_run(is_zip: bool, tmp_path: Path) -> None:
+    path, made = tmp_path / "a.ckpt", tmp_path / "made"
+    torch.save({"state_dict": Code(made)}, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(ModelError, match=r"names Python code \(\w+\.mkdir\), which is never run"):
+        read(path)
+    assert not made.exists()
+
+
+def test_a_bare_pickle_of_code_is_never_run(tmp_path: Path) -> None:
+    (tmp_path / "a.ckpt").write_bytes(pickle.dumps(Code(tmp_path / "made")))
+    with pytest.raises(ModelError):
+        read(tmp_path / "a.ckpt")
+    assert not (tmp_path / "made").exists()
+
+
+def test_another_kind_of_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.ckpt", "w") as archive:
+        archive.writestr("photo.jpg", b"x")
+    with pytest.raises(ModelError, match="cannot be read"):
+        read(tmp_path / "a.ckpt")
