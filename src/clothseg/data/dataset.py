@@ -1,10 +1,9 @@
-"""Samples for training and validation: a photo and its mask, decoded fast, augmented or letterboxed."""
+"""Samples for training and validation: a photo and its mask, augmented or letterboxed, and batches of them."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,28 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from clothseg.data.augmentation import Strength, augment, draw_augmentation
+from clothseg.data.pair import read_pair
 from clothseg.data.sampler import SampleKey
-from clothseg.errors import DataError, MissingInputError, PictureError, one_line
-from clothseg.pictures import read_mask, read_picture
 from clothseg.transforms import IMAGENET
 
-try:
-    import simplejpeg
-except ModuleNotFoundError:  # Pillow reads the same pixels, more slowly
-    simplejpeg = None
-
 UInt8Array = npt.NDArray[np.uint8]
-
-_EXIF_MARK = b"Exif\0\0"
-_ORIENTATION_TAG = 0x0112
-# Source: PNG specification, third edition (W3C): bit depth 8 and colour type 0 (grey) follow the size in IHDR; IEND.
-_GREY_PNG = b"\x08\x00"
-_PNG_END = b"IEND\xaeB`\x82"
 
 # Source: glibc, malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -132,85 +118,7 @@ class ClothDataset(Dataset[Sample]):
             DataError: one of them cannot be read, or they do not fit together; the message names the file.
             MissingInputError: one of them is not there.
         """
-        photo_path, mask_path = Path(self._photos[index]), Path(self._masks[index])
-        image, mask = read_photo(photo_path), read_class_ids(mask_path)
-        if mask.shape != image.shape[:2]:
-            raise DataError(
-                f"Mask {mask_path} is {_size(mask)} pixels, its photo {photo_path} {_size(image)}. "
-                'They must be of one size; run "uv run data_prep.py" again'
-            )
-        if (highest := int(mask.max(initial=0))) >= self.num_classes:
-            raise DataError(
-                f"Mask {mask_path} holds class id {highest}; the data set has the ids 0 to {self.num_classes - 1}. "
-                'Run "uv run data_prep.py" again'
-            )
-        return image, mask
-
-
-def read_photo(path: Path) -> UInt8Array:
-    """Return a photo as `pictures.read_picture` does, (H, W, 3) uint8 RGB, but plain JPEGs faster.
-
-    Raises:
-        DataError: the photo cannot be read; the message names it.
-        MissingInputError: it is not there.
-    """
-    try:
-        content = path.read_bytes()
-        image = _decode_plain_jpeg(content)
-        return read_picture(path).pixels if image is None else image
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise _explained(path, error) from error
-    except PictureError as error:
-        raise DataError(f"{one_line(error)}. Training needs every photo of the data set") from error
-
-
-def _size(pixels: UInt8Array) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
-
-
-def _explained(path: Path, error: OSError) -> DataError | MissingInputError:
-    if isinstance(error, FileNotFoundError):
-        return MissingInputError(f'{path} is gone. Run "uv run data_prep.py" again')
-    return DataError(f"{path} cannot be read ({error.strerror}). Check its permissions")
-
-
-def _decode_plain_jpeg(content: bytes) -> UInt8Array | None:
-    """Decode a colour or grey JPEG that needs no turning; None leaves anything else, and errors, to `read_picture`."""
-    if simplejpeg is None or not content.startswith(b"\xff\xd8"):
-        return None
-    try:
-        _, _, color_space, _ = simplejpeg.decode_jpeg_header(content)
-        if color_space not in ("YCbCr", "RGB", "Gray") or _is_turned(content):
-            return None
-        return np.asarray(simplejpeg.decode_jpeg(content), dtype=np.uint8)
-    except ValueError:
-        return None
-
-
-def _is_turned(jpeg: bytes) -> bool:
-    if _EXIF_MARK not in jpeg:
-        return False
-    with Image.open(io.BytesIO(jpeg)) as image:
-        return bool(image.getexif().get(_ORIENTATION_TAG, 1) != 1)
-
-
-def read_class_ids(path: Path) -> UInt8Array:
-    """Return an index mask as `pictures.read_mask` does, (H, W) uint8, but grey PNGs faster.
-
-    Raises:
-        DataError: the mask cannot be read; the message names it.
-        MissingInputError: it is not there.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _explained(path, error) from error
-    # OpenCV would turn a palette into colours, and grey less than 8 bits deep into 0 to 255.
-    if content[24:26] == _GREY_PNG and content.endswith(_PNG_END):
-        mask = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-        if mask is not None and mask.ndim == 2:
-            return np.asarray(mask, dtype=np.uint8)
-    return read_mask(path)
+        return read_pair(Path(self._photos[index]), Path(self._masks[index]), num_classes=self.num_classes)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -1,0 +1,51 @@
+"""A tiny prepared data set, drawn here."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.labels import GROUPS
+from clothseg.pictures import encode_jpeg, encode_png, write_whole
+
+SIZES = ((90, 60), (60, 96), (120, 80), (64, 64), (200, 50), (33, 47), (80, 80))
+
+
+def draw_pair(number: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a smooth photo, (H, W, 3) uint8 RGB, and a mask of two garments, (H, W) uint8."""
+    rng = np.random.default_rng(number)
+    height, width = size
+    noise = rng.integers(0, 256, size=(4, 4, 3), dtype=np.uint8)
+    image = cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = np.zeros(size, dtype=np.uint8)
+    mask[height // 8 : height // 2, width // 4 : width * 3 // 4] = 2
+    mask[height // 2 : height * 3 // 4, width // 3 : width * 2 // 3] = 10
+    return image, mask
+
+
+def write_split(folder: Path, photos: str, masks: str, numbers: range) -> Split:
+    """Write one pair for each number; return what a manifest says of them."""
+    pixels = np.zeros(len(GROUPS), dtype=int)
+    shown = np.zeros(len(GROUPS), dtype=int)
+    for number in numbers:
+        image, mask = draw_pair(number, SIZES[number % len(SIZES)])
+        write_whole(folder / photos / f"street_{number:02}.jpg", encode_jpeg(image, 95))
+        write_whole(folder / masks / f"street_{number:02}.png", encode_png(mask))
+        counts = np.bincount(mask.ravel(), minlength=len(GROUPS))
+        pixels += counts
+        shown += counts > 0
+    return Split(photos, masks, len(numbers), tuple(pixels.tolist()), tuple(shown.tolist()))
+
+
+@pytest.fixture
+def prepared_path(tmp_path: Path) -> Path:
+    """DATA_PATH with a prepared data set of 7 training and 3 validation photos."""
+    folder = tmp_path / "data" / DATASET_FOLDER
+    splits = {
+        "train": write_split(folder, "train", "train_masks", range(7)),
+        "val": write_split(folder, "test", "val_masks", range(7, 10)),
+    }
+    Manifest("drawn for a test", "tests/data/conftest.py", "Apache-2.0", GROUPS, splits).write(folder)
+    return folder.parent

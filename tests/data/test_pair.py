@@ -1,0 +1,155 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg.data import pair
+from clothseg.data.pair import read_class_ids, read_pair, read_photo
+from clothseg.errors import DataError, MissingInputError
+from clothseg.pictures import encode_jpeg, encode_png, read_mask, read_picture
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """(60, 90, 3) uint8 RGB with a gradient in each direction."""
+    y, x = np.mgrid[:60, :90]
+    return np.dstack((x * 2, y * 4, 255 - x)).astype(np.uint8)
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """(60, 90) uint8 class ids."""
+    ids = np.zeros((60, 90), dtype=np.uint8)
+    ids[10:40, 20:50] = 2
+    ids[30:50, 40:80] = 12
+    return ids
+
+
+def save(picture: Image.Image, path: Path, **options: object) -> Path:
+    stream = io.BytesIO()
+    picture.save(stream, **options)
+    path.write_bytes(stream.getvalue())
+    return path
+
+
+@pytest.mark.parametrize("has_simplejpeg", [True, False])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+def test_training_sees_the_pixels_that_prediction_sees(
+    tmp_path: Path,
+    photo: np.ndarray,
+    mode: str,
+    orientation: int | None,
+    has_simplejpeg: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not has_simplejpeg:
+        monkeypatch.setattr(pair, "simplejpeg", None)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    path = save(Image.fromarray(photo).convert(mode), tmp_path / "a.jpg", format="JPEG", quality=92, exif=exif)
+    expected = read_picture(path).pixels
+    assert expected.shape == ((90, 60, 3) if orientation in (6, 8) else (60, 90, 3))
+    assert np.abs(read_photo(path).astype(int) - expected).max() <= 1
+
+
+def test_a_photo_turned_by_xmp_is_turned(tmp_path: Path, photo: np.ndarray) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    path = save(Image.fromarray(photo), tmp_path / "a.jpg", format="JPEG", xmp=xmp)
+    assert np.array_equal(read_photo(path), read_picture(path).pixels)
+
+
+# Pillow warns before `read_picture` notes it.
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_a_broken_exif_block_costs_no_photo(tmp_path: Path, photo: np.ndarray) -> None:
+    content = encode_jpeg(photo)
+    block = b"Exif\0\0II*\0\xff\xff\xff\x7f broken"
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + content[2:])
+    assert np.array_equal(read_photo(path), read_picture(path).pixels)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_photos_need_not_be_jpegs(tmp_path: Path, photo: np.ndarray, suffix: str) -> None:
+    path = save(Image.fromarray(photo), tmp_path / f"a{suffix}", format=suffix[1:].upper(), lossless=True)
+    assert np.array_equal(read_photo(path), photo)
+
+
+def test_masks_keep_their_ids_in_any_png(tmp_path: Path, mask: np.ndarray) -> None:
+    palette = np.arange(39, dtype=np.uint8).reshape(13, 3)
+    (tmp_path / "grey.png").write_bytes(encode_png(mask))
+    (tmp_path / "palette.png").write_bytes(encode_png(mask, palette=palette))
+    save(Image.fromarray(mask), tmp_path / "pillow.png", format="PNG")
+    save(Image.fromarray(mask > 0), tmp_path / "bits.png", format="PNG")
+    for name in ("grey", "palette", "pillow"):
+        assert np.array_equal(read_class_ids(tmp_path / f"{name}.png"), mask)
+    assert np.array_equal(read_class_ids(tmp_path / "bits.png"), mask > 0)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.995])
+@pytest.mark.parametrize("part", ["photo", "mask"])
+def test_files_cut_off_anywhere_are_refused_by_name(
+    tmp_path: Path, photo: np.ndarray, mask: np.ndarray, part: str, share: float
+) -> None:
+    contents = {"photo": encode_jpeg(photo), "mask": encode_png(mask)}
+    contents[part] = contents[part][: int(len(contents[part]) * share)]
+    for name, content in contents.items():
+        (tmp_path / f"{name}.bin").write_bytes(content)
+    with pytest.raises(DataError, match=f"{part}.bin"):
+        read_pair(tmp_path / "photo.bin", tmp_path / "mask.bin", num_classes=13)
+
+
+def test_a_mask_with_flipped_bytes_is_refused(tmp_path: Path, mask: np.ndarray) -> None:
+    content = bytearray(encode_png(mask))
+    path = tmp_path / "mask.png"
+    for place in range(40, len(content) - 12, 7):
+        broken = bytearray(content)
+        broken[place] ^= 0x55
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match=r"mask\.png"):
+            read_class_ids(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no photo", b"\xff\xd8\xff", b"<svg></svg>"])
+def test_what_is_no_photo_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.jpg"):
+        read_photo(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg"):
+        read_class_ids(tmp_path / "a.jpg")
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    for read in (read_photo, read_class_ids):
+        with pytest.raises(MissingInputError, match=r"gone\.png is gone"):
+            read(tmp_path / "gone.png")
+        with pytest.raises(DataError, match="cannot be read"):
+            read(tmp_path)
+
+
+def test_a_pair_that_does_not_fit_is_refused(tmp_path: Path, photo: np.ndarray, mask: np.ndarray) -> None:
+    photo_path, mask_path = tmp_path / "a.jpg", tmp_path / "a.png"
+    photo_path.write_bytes(encode_jpeg(photo))
+    mask_path.write_bytes(encode_png(mask[:-1]))
+    with pytest.raises(DataError, match=r"a\.png is 90 x 59 pixels, its photo .*a\.jpg 90 x 60"):
+        read_pair(photo_path, mask_path, num_classes=13)
+    mask_path.write_bytes(encode_png(mask))
+    with pytest.raises(DataError, match=r"a\.png holds class id 12; the data set has the ids 0 to 11"):
+        read_pair(photo_path, mask_path, num_classes=12)
+    image, ids = read_pair(photo_path, mask_path, num_classes=13)
+    assert np.array_equal(ids, read_mask(mask_path))
+    assert np.abs(image.astype(int) - photo).mean() < 4
+
+
+def test_a_photo_too_large_to_decode_is_refused_from_its_header(tmp_path: Path, photo: np.ndarray) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encode_jpeg(photo))
+    content = bytearray(path.read_bytes())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 5 : frame + 9] = (60000).to_bytes(2, "big") * 2
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"too large.*a\.jpg"):
+        read_photo(path)
