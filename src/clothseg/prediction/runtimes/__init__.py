@@ -14,8 +14,10 @@ from clothseg.model.description import ModelDescription
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
-RUNTIME_BY_SUFFIX = {".ckpt": "torch"}
-"""The runtime of each kind of model file."""
+RUNTIMES_BY_SUFFIX = {".ckpt": ("torch",), ".onnx": ("openvino", "onnxruntime")}
+"""The runtimes of each kind of model file; the first is taken unasked."""
+
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 class Runtime(Protocol):
@@ -40,29 +42,43 @@ class Runtime(Protocol):
         """
 
 
-def open_runtime(model_path: Path, *, runtime: str = "auto", device: str = "auto") -> Runtime:
-    """Load a model file into the runtime it is made for.
+def open_runtime(model_path: Path, *, runtime: str = "auto", device: str = "auto", precision: str = "auto") -> Runtime:
+    """Load a model file into a runtime it is made for.
 
     Args:
         model_path: a model file; its ending says what it is.
-        runtime: auto, or the name of a runtime, to refuse files of any other.
+        runtime: auto, or the name of a runtime: torch for checkpoints, openvino or onnxruntime for exported models.
         device: auto, or where to run, such as cpu, cuda or mps.
+        precision: fp32, bf16, or auto: bf16 where it is fast and was shown to change next to nothing, which only an
+            exported model knows of itself.
 
     Raises:
         MissingModelError: there is no such file.
         ModelError: its ending is unknown, or it is damaged.
-        SettingError: the runtime or the device does not fit.
+        SettingError: the runtime, the device or the precision does not fit.
         MissingExtraError: the runtime is not installed.
     """
     if not model_path.exists():
         raise MissingModelError(f"Model not found: {model_path}. Train one with: uv run train.py, or pass --ckpt PATH")
-    allowed = ", ".join(RUNTIME_BY_SUFFIX)
-    fitting = RUNTIME_BY_SUFFIX.get(model_path.suffix.lower())
+    fitting = RUNTIMES_BY_SUFFIX.get(model_path.suffix.lower())
     if fitting is None:
-        raise ModelError(f"Not a model file: {model_path}. Allowed endings: {allowed}")
-    if runtime not in ("auto", fitting):
-        raise SettingError(f"The runtime {runtime!r} does not run {model_path.name}. Allowed: auto, {fitting}")
+        raise ModelError(f"Not a model file: {model_path}. Allowed endings: {', '.join(RUNTIMES_BY_SUFFIX)}")
+    if runtime not in ("auto", *fitting):
+        raise SettingError(
+            f"The runtime {runtime!r} does not run {model_path.name}. Allowed: {', '.join(('auto', *fitting))}"
+        )
+    if precision not in PRECISIONS:
+        raise SettingError(f"Unknown precision {precision!r}. Allowed: {', '.join(PRECISIONS)}")
+    chosen = fitting[0] if runtime == "auto" else runtime
+    if chosen == "openvino":
+        from clothseg.prediction.runtimes.openvino import OpenVINORuntime
+
+        return OpenVINORuntime.open(model_path, device=device, precision=precision)
+    if chosen == "onnxruntime":
+        from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
+
+        return OnnxRuntime.open(model_path, device=device, precision=precision)
     require("torch", "train")
     from clothseg.prediction.runtimes.torch import TorchRuntime
 
-    return TorchRuntime.open(model_path, device=device)
+    return TorchRuntime.open(model_path, device=device, bf16=precision == "bf16")

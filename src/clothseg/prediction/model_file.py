@@ -1,0 +1,190 @@
+"""An exported model as a file: ONNX that describes itself, ends in its own SHA-256, and is read without torch or onnx.
+
+An ONNX file is one protobuf message, and a message goes on where more fields are written after it. A model file is:
+
+1. what the exporter wrote: the graph and its weights;
+2. a metadata entry `clothseg`: JSON with the format's version, the model's description and how the export was checked;
+3. a metadata entry `clothseg.sha256`: the SHA-256 of every byte before this entry, and nothing after it.
+
+The last entry has a fixed length, so whatever byte of the file changes, is lost or added, it shows. Any reader of ONNX
+reads the file as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clothseg.errors import MissingModelError, ModelError, one_line
+from clothseg.model.description import ModelDescription
+from clothseg.prediction.protobuf import NoMessageError, fields, read_varint, with_length
+
+FORMAT = 1
+"""Version of the JSON in the metadata; a later version is refused."""
+
+LARGEST_BF16_CHANGE = 0.002
+"""bfloat16 is used unasked only where the export's check on real photos changed mIoU by less than this."""
+
+_WAY_OUT = 'Make one from a checkpoint with "clothseg export CKPT", or use another model'
+
+# Source: onnx.proto of ONNX 1.17: field numbers of ModelProto, GraphProto, TensorProto and StringStringEntryProto.
+_MODEL_GRAPH, _MODEL_METADATA = 7, 14
+_GRAPH_INITIALIZER = 5
+_TENSOR_DATA_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW = 2, 4, 8, 9
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_FLOAT_TYPES: Mapping[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file that was read whole and found undamaged."""
+
+    content: bytes = field(repr=False)
+    """The file: ONNX, ready for any runtime."""
+    description: ModelDescription
+    check: Mapping[str, Any]
+    """What the export found when it compared the model with torch; `docs/how-to/export.md` names its keys."""
+
+    @classmethod
+    def read(cls, path: Path) -> ModelFile:
+        """Read a model file and verify every byte of it.
+
+        Raises:
+            MissingModelError: there is no such file.
+            ModelError: a folder, empty, cut off, changed, no ONNX, not clothseg's, of a later version, or with weights
+                that are no numbers.
+        """
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise MissingModelError(f"Model not found: {path}. {_WAY_OUT}") from error
+        except OSError as error:
+            raise ModelError(f"Model cannot be read: {path} ({error.strerror}). {_WAY_OUT}") from error
+        if not content:
+            raise ModelError(f"Model is empty (0 bytes): {path}. {_WAY_OUT}")
+        try:
+            return cls.from_bytes(content)
+        except ModelError as error:
+            raise ModelError(f"Model {path} {one_line(error)}. {_WAY_OUT}") from error
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> ModelFile:
+        """Take apart what `seal_model` returned.
+
+        Raises:
+            ModelError: as `read`; the message goes on after the name of the file.
+        """
+        is_whole = _check_seal(content)
+        try:
+            entries = _metadata(content)
+        except NoMessageError as error:
+            raise ModelError("is cut off, damaged, or no ONNX file") from error
+        if "clothseg" not in entries:
+            raise ModelError("is not clothseg's: it does not say which classes it knows")
+        if not is_whole:
+            raise ModelError("is cut off or damaged: its SHA-256 is not at its end")
+        description, check = _described(entries["clothseg"])
+        wrong = _first_without_numbers(content)
+        if wrong is not None:
+            raise ModelError(f"has weights that are no numbers (NaN or infinite), first in {wrong}")
+        return cls(content, description, check)
+
+    @property
+    def allows_bf16(self) -> bool:
+        """Whether the export's check on real photos showed that bfloat16 changes next to nothing."""
+        change = self.check.get("bf16_miou_change")
+        return isinstance(change, int | float) and abs(change) < LARGEST_BF16_CHANGE
+
+
+def seal_model(graph: bytes, description: ModelDescription, check: Mapping[str, Any]) -> bytes:
+    """Return the content of a model file.
+
+    Args:
+        graph: a serialised ONNX ModelProto that has no metadata of clothseg yet.
+        description: what the model says of itself.
+        check: how the export was checked, in plain values; `bf16_miou_change` only if that was on real photos.
+    """
+    values = {"format": FORMAT, "description": description.to_dict(), "check": dict(check)}
+    content = graph + _entry("clothseg", json.dumps(values, ensure_ascii=False, allow_nan=False))
+    return content + _seal(hashlib.sha256(content).hexdigest())
+
+
+def _seal(digest: str) -> bytes:
+    return _entry("clothseg.sha256", digest)
+
+
+def _check_seal(content: bytes) -> bool:
+    """Tell whether the file ends in a seal, and refuse it where the seal is of another content."""
+    length = len(_seal(64 * "0"))
+    seal = content[-length:]
+    if not seal.startswith(_seal(64 * "0")[:-64]):
+        return False
+    if seal != _seal(hashlib.sha256(memoryview(content)[:-length]).hexdigest()):
+        raise ModelError("is damaged: it does not match its SHA-256")
+    return True
+
+
+def _entry(key: str, value: str) -> bytes:
+    parts = with_length(_ENTRY_KEY, key.encode()) + with_length(_ENTRY_VALUE, value.encode())
+    return with_length(_MODEL_METADATA, parts)
+
+
+def _metadata(content: bytes) -> dict[str, bytes]:
+    """Return the metadata entries of an ONNX file."""
+    entries = {}
+    for number, start, end in fields(content, 0, len(content)):
+        if number == _MODEL_METADATA:
+            parts = {part: content[first:last] for part, first, last in fields(content, start, end)}
+            entries[parts.get(_ENTRY_KEY, b"").decode(errors="replace")] = parts.get(_ENTRY_VALUE, b"")
+    return entries
+
+
+def _described(entry: bytes) -> tuple[ModelDescription, Mapping[str, Any]]:
+    try:
+        values = json.loads(entry)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"has a description that is no JSON ({one_line(error)})") from error
+    version = values.get("format") if isinstance(values, Mapping) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise ModelError(
+            f"was written by a later clothseg (format {version}, this one reads {FORMAT}): pip install -U clothseg"
+        )
+    if version != FORMAT or not isinstance(values.get("check"), Mapping):
+        raise ModelError(f"has a description of an unknown form ({version!r})")
+    return ModelDescription.from_dict(values.get("description")), values["check"]
+
+
+def _first_without_numbers(content: bytes) -> str | None:
+    """Return the name of the first weight tensor that holds NaN or infinity, or None.
+
+    Runtimes would not tell: their maximum of NaN and 0 may be 0, so that a broken layer gives plausible masks.
+    """
+    for number, start, end in fields(content, 0, len(content)):
+        if number != _MODEL_GRAPH:
+            continue
+        for part, first, last in fields(content, start, end):
+            if part == _GRAPH_INITIALIZER and not _has_numbers(content, first, last):
+                name = next((content[a:b] for n, a, b in fields(content, first, last) if n == _TENSOR_NAME), b"")
+                return name.decode(errors="replace")
+    return None
+
+
+def _has_numbers(content: bytes, start: int, end: int) -> bool:
+    parts = {number: (first, last) for number, first, last in fields(content, start, end)}
+    if _TENSOR_DATA_TYPE not in parts:
+        return True
+    kind = _FLOAT_TYPES.get(read_varint(content, parts[_TENSOR_DATA_TYPE][0])[0])
+    if kind is None:
+        return True
+    for number in (_TENSOR_RAW, _TENSOR_FLOATS):
+        first, last = parts.get(number, (0, 0))
+        values = np.frombuffer(content, kind, (last - first) // kind.itemsize, first)
+        if not np.isfinite(values).all():
+            return False
+    return True

@@ -1,0 +1,57 @@
+"""Runs an exported model with ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.errors import ModelError, SettingError, one_line, require
+from clothseg.model.description import ModelDescription
+from clothseg.prediction.model_file import ModelFile
+from clothseg.prediction.runtimes.threads import num_threads
+
+_ONLY_ERRORS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxRuntime:
+    """A network of ONNX Runtime."""
+
+    description: ModelDescription
+    session: Any
+    """onnxruntime.InferenceSession; it may be called from several threads at once."""
+
+    name = "ONNX Runtime on cpu"
+
+    @classmethod
+    def open(cls, model_path: Path, *, device: str = "auto", precision: str = "auto") -> OnnxRuntime:
+        """Load an exported model.
+
+        Raises:
+            ModelError: the file is damaged or foreign.
+            SettingError: another device than the CPU, or another precision than fp32.
+            MissingExtraError: onnxruntime is not installed.
+        """
+        onnxruntime = require("onnxruntime", "onnxruntime")
+        if device not in ("auto", "cpu"):
+            raise SettingError(f"ONNX Runtime runs on the CPU here, not on {device!r}. Allowed: auto, cpu")
+        if precision not in ("auto", "fp32"):
+            raise SettingError(f"ONNX Runtime computes in fp32, not in {precision!r}. Allowed: auto, fp32")
+        file = ModelFile.read(model_path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads() or 0
+        options.log_severity_level = _ONLY_ERRORS
+        try:
+            session = onnxruntime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no common class but this
+            raise ModelError(f"ONNX Runtime does not run {model_path}: {one_line(error)[:200]}") from error
+        return cls(file.description, session)
+
+    def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
+        (logits,) = self.session.run(["logits"], {"image": batch})
+        return np.asarray(logits, dtype=np.float32)
