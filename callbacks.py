@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 def build_callbacks(settings: Settings) -> list[Callback]:
     """Return the progress bar, the logs, early stopping and the checkpoints; add your own to the list."""
-    from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, RichProgressBar
+    from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 
-    from clothseg.training.callbacks import EpochLines, PredictionPictures
+    from clothseg.training.callbacks import Messages, PredictionPictures, Progress
     from clothseg.training.checkpoints import Checkpoints
 
     callbacks: list[Callback] = [
-        RichProgressBar(console_kwargs={"stderr": True}),
-        EpochLines(),
+        Progress(),
+        Messages(),
         LearningRateMonitor(logging_interval="step"),
         PredictionPictures(),
         Checkpoints(settings.checkpoints_path),

@@ -3,7 +3,7 @@
 import config
 from callbacks import build_callbacks
 from clothseg import cli
-from clothseg.training.train_command import Train, check_inputs, print_result
+from clothseg.training.train_command import Train, check_inputs
 from loader import build_data
 from model import build_model
 
@@ -14,6 +14,7 @@ def train(command: Train) -> int:
     from lightning.pytorch import seed_everything
 
     from clothseg.training.fit import fit
+    from clothseg.training.result import print_result
 
     settings = command.settings
     seed_everything(settings.seed, workers=True, verbose=False)
