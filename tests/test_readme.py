@@ -1,0 +1,94 @@
+"""The README tells the truth: its tree, its settings, its commands."""
+
+import ast
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import config
+from clothseg.labels import GROUPS
+from tests.test_architecture import LIBRARY, RECIPE, ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^uv run .*$", README, flags=re.MULTILINE)
+
+
+def first_sentence(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring
+    return docstring.splitlines()[0]
+
+
+def expected_tree() -> str:
+    rows = [(name, ROOT / name) for name in RECIPE] + [("src/clothseg/", None)]
+    modules = [path for path in LIBRARY.glob("*.py") if path.stem != "__init__"]
+    folders = [path.parent for path in LIBRARY.glob("*/__init__.py")]
+    rows += [(f"  {path.name}", path) for path in sorted(modules)]
+    rows += [(f"  {path.name}/", path / "__init__.py") for path in sorted(folders)]
+    return "\n".join(f"{name:<19}{first_sentence(path)}" if path else name for name, path in rows)
+
+
+def test_the_tree_is_made_of_the_modules_first_sentences():
+    assert expected_tree() in README, f"put this into the README:\n{expected_tree()}"
+
+
+def test_the_table_of_settings_has_the_defaults():
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(.+?)` \|", README, flags=re.MULTILINE)
+    assert {name for name, _ in rows} == {"BATCH_SIZE", "IMG_SIZE", "ENCODER_NAME", "ENCODER_WEIGHTS", "DATA_PATH"}
+    for name, default in rows:
+        assert ast.literal_eval(default) == getattr(config, name)
+
+
+def test_the_classes_are_listed_with_their_ids():
+    listed = re.search(r"^0 background · .*?wholebody$", README, flags=re.MULTILINE | re.DOTALL)
+    assert listed
+    assert re.sub(r"\s+", " ", listed[0]) == " · ".join(f"{number} {name}" for number, name in enumerate(GROUPS.names))
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_names_a_file_and_flags_that_exist(command):
+    for part in command.split(" && "):
+        _, _, program, *arguments = shlex.split(part)
+        if not program.endswith(".py"):
+            assert program in ("pytest", "tensorboard")
+            continue
+        shown = subprocess.run(
+            [sys.executable, program, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        for flag in (argument for argument in arguments if argument.startswith("--")):
+            assert flag in shown.stdout, f"{program} has no {flag}"
+
+
+def test_the_first_command_does_the_main_job(tmp_path):
+    """Word for word, in a copy of the recipe as a fresh clone has it."""
+    for name in RECIPE:
+        shutil.copy(ROOT / name, tmp_path)
+    command = COMMANDS[0].replace("uv run", shlex.quote(sys.executable))
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONWARNINGS": "default"}
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    photos = sorted((tmp_path / "data" / "fashionist" / "test").glob("*.jpg"))
+    assert len(photos) == 48
+    found = set()
+    for photo in photos:
+        results = json.loads((tmp_path / "results" / f"{photo.stem}_results.json").read_text())
+        with Image.open(photo) as image, Image.open(tmp_path / "results" / f"{photo.stem}_mask.png") as mask:
+            assert mask.size == image.size == (results["width"], results["height"])
+            found |= set(np.unique(np.array(mask)).tolist())
+    assert len(found) >= 5, "a network that has learned something tells several garments apart"
