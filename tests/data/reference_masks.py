@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ def annotation_to_mask(segmentation: Any, height: int, width: int) -> UInt8Array
         run_lengths = coco_mask.frPyObjects(segmentation, height, width)
     else:
         run_lengths = segmentation
-    return np.asarray(coco_mask.decode(run_lengths))
+    with warnings.catch_warnings():
+        # pycocotools 2.0.11 hands NumPy 2 an array class without the copy keyword.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message="__array__ implementation")
+        return np.asarray(coco_mask.decode(run_lengths))
 
 
 def paint_reference(annotations: Iterable[tuple[Mapping[str, Any], int]], height: int, width: int) -> UInt8Array:
@@ -38,9 +42,7 @@ def paint_reference(annotations: Iterable[tuple[Mapping[str, Any], int]], height
 def reference_masks(annotation_file: Path, classes: ClassList) -> Iterator[tuple[str, UInt8Array]]:
     """Yield file name and mask of each photo of a COCO file."""
     content = json.loads(annotation_file.read_text(encoding="utf-8"))
-    class_ids = {
-        row["id"]: classes.id_for_category(row["name"], row["supercategory"]) for row in content["categories"]
-    }
+    class_ids = {row["id"]: classes.id_for_category(row["name"], row["supercategory"]) for row in content["categories"]}
     by_image: dict[int, list[tuple[dict[str, Any], int]]] = {}
     for annotation in content["annotations"]:
         class_id = class_ids[annotation["category_id"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
@@ -36,12 +35,12 @@ def read_photo_size(path: Path) -> tuple[int, int]:
 def _quick_size(path: Path) -> tuple[int, int] | None:
     """Return the size of a JPEG that looks whole, or None where only decoding can tell."""
     try:
-        with path.open("rb", buffering=0) as stream:
+        with path.open("rb") as stream:
             stream.seek(-2, os.SEEK_END)
             if stream.read(2) != _JPEG_END:
                 return None
             stream.seek(0)
-            with Image.open(io.BufferedReader(stream), formats=("JPEG",)) as image:
+            with Image.open(stream, formats=("JPEG",)) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     return None

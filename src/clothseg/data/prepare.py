@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,8 +171,16 @@ def _check_replaceable(folder: Path, before: Report, wanted: Report) -> None:
 def _remove_folder(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+        return
+    for attempts_left in range(20, -1, -1):
+        if not path.exists():
+            return
+        try:
+            shutil.rmtree(path)
+        except OSError:  # processes of a run killed a moment ago may still have been writing into it
+            if not attempts_left:
+                raise
+            time.sleep(0.1)
 
 
 def _put_in_place(stage: Path, target: Path) -> None:

@@ -87,7 +87,7 @@ def _read_polygons(segmentation: bytes) -> list[Polygon]:
     except msgspec.ValidationError as error:
         if segmentation in (b"", b"null"):
             raise RecordError(MISSING, "it has no segmentation") from error
-        if segmentation[:1] != b"[":
+        if "Expected `array" in str(error):
             raise RecordError(POLYGON, f"its segmentation is neither polygons nor run lengths ({error})") from error
         raise RecordError(COORDINATE, f"a coordinate is not a finite number ({error})") from error
     except msgspec.DecodeError as error:
