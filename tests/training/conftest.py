@@ -103,6 +103,9 @@ class Bench:
             logs_path=root / "logs",
         )
 
+    watcher = Watcher
+    classes = CLASSES
+
     def named(self, name: str, **values: Any) -> Settings:
         """Return the settings with their own checkpoints and logs, and with `values`."""
         folder = self.root / name

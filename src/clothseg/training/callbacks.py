@@ -46,10 +46,9 @@ class Progress(RichProgressBar):
         super().__init__(console_kwargs={"stderr": True})
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return what stands beside the bar; the log's number need not."""
+        """Return what stands beside the bar: the loss of the step; `Messages` prints the scores."""
         metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
+        return {"loss": metrics["train_loss_step"]} if "train_loss_step" in metrics else {}
 
 
 class Messages(Callback):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -26,7 +30,8 @@ class TrainingStopped(SystemExit):
         self.last_path = last_path
 
     def __str__(self) -> str:
-        return f"{signal.Signals(self.signal_number).name} stopped the training; it is saved in {self.last_path}"
+        name = signal.Signals(self.signal_number).name
+        return f"{name} stopped the training. Go on with: uv run train.py --ckpt {shlex.quote(str(self.last_path))}"
 
 
 class StopOnSignal(Callback):
@@ -69,8 +74,14 @@ class StopOnSignal(Callback):
         self.received = self.received or number
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over again: Lightning has just put its own handler on SIGTERM, which saves nothing."""
+        """Take the signals over again: Lightning has just put its own handler on SIGTERM, which saves nothing.
+
+        Signals often go to all processes of a job. Those that load photos must not leave before the step is complete.
+        """
         self._install()
+        loaders: Any = (trainer.train_dataloader, trainer.val_dataloaders)
+        for loader in loaders:
+            loader.worker_init_fn = partial(_start_deaf, loader.worker_init_fn)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Leave after a step; after an epoch's last step its validation is begun first, to be resumed there."""
@@ -92,4 +103,15 @@ class StopOnSignal(Callback):
             number = int(trainer.strategy.reduce(asked, reduce_op="max"))
         if number:
             self.checkpoints.save_last(trainer)
-            raise TrainingStopped(number, self.checkpoints.last_path)
+            stopped = TrainingStopped(number, self.checkpoints.last_path)
+            if trainer.is_global_zero:
+                print(stopped, file=sys.stderr)
+            raise stopped
+
+
+def _start_deaf(start: Callable[[int], None] | None, worker_id: int) -> None:
+    """Start a loader process that leaves when the training closes it or is gone, and at no signal."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if start is not None:
+        start(worker_id)

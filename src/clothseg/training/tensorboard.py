@@ -54,6 +54,7 @@ def describe_run(logger: TensorBoardLogger, settings: Settings) -> None:
     that it is right at any time and for a training that was killed.
     """
     values = settings.to_dict()
+    logger.log_hyperparams(values)  # without scores of its own this writes hparams.yaml, and nothing else
     rows = [f"| {name} | {value} |" for name, value in values.items()]
     logger.experiment.add_text("settings", "\n".join(["| setting | value |", "|---|---|", *rows]))
     shown = {name: value if isinstance(value := values[name], int | float) else str(value) for name in _HPARAMS}

@@ -1,0 +1,122 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from clothseg.model.seal import check_seal
+from clothseg.training.checkpoints import Checkpoints
+from clothseg.training.interruption import StopOnSignal, TrainingStopped
+
+HERE = Path(__file__).parent
+
+
+def start_command(bench, *words: str) -> subprocess.Popen[str]:
+    """Start `clothseg train` as a process group of its own, as a shell or a batch system does."""
+    flags = {
+        "data-path": bench.settings.data_path,
+        "img-size": 64,
+        "batch-size": 4,
+        "num-workers": 1,
+        "architecture": "deeplabv3plus",
+        "encoder-name": "tu-test_byobnet",
+        "encoder-weights": "none",
+        "precision": "32-true",
+        "accelerator": "cpu",
+        "checkpoints-path": bench.settings.checkpoints_path,
+        "logs-path": bench.settings.logs_path,
+    }
+    options = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        [sys.executable, "-m", "clothseg.cli", "train", *options, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+
+
+def test_sigterm_to_all_processes_of_a_job_saves_and_leaves_with_143(bench):
+    with start_command(bench, "--epochs", "1000") as process:
+        for line in process.stderr:
+            if line.startswith("epoch 1"):
+                break
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = process.stderr.read()
+    assert process.returncode == 143, rest
+    last = bench.settings.checkpoints_path / "last.ckpt"
+    assert f"SIGTERM stopped the training. Go on with: uv run train.py --ckpt {last}" in rest
+    assert "Traceback" not in rest
+    assert check_seal(last)
+    assert torch.load(last, weights_only=True)["clothseg_training"]["epoch"] >= 2
+    assert not list(bench.settings.checkpoints_path.glob(".*"))
+
+
+KILLED = """
+import os, signal, sys
+from datetime import timedelta
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import torch
+from conftest import Watcher, build_data, build_model, fit
+from clothseg.settings import Settings
+from clothseg.training.checkpoints import Checkpoints
+
+torch.set_num_threads(1)
+settings = Settings(**{values!r})
+data = build_data(settings)
+callbacks = [
+    Watcher("train", 1, 2, lambda: os.kill(os.getpid(), signal.SIGKILL)),
+    Checkpoints(settings.checkpoints_path, every=timedelta(0)),
+]
+fit(build_model(settings, data), data, settings=settings, callbacks=callbacks)
+"""
+
+
+def test_kill_9_and_resume_ends_as_an_undisturbed_training(finished, watch):
+    bench, _, result, weights, seen = finished
+    settings = bench.named("killed", epochs=3)
+    code = KILLED.format(here=str(HERE), values=settings.to_dict())
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    watcher = watch()
+    resumed, model = bench.train(settings, resume=settings.checkpoints_path / "last.ckpt", watcher=watcher)
+    assert watcher.samples == seen.samples[12 + 2 * 4 :]
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    assert resumed.scores == result.scores
+
+
+def test_a_second_ctrl_c_leaves_at_once(bench):
+    def interrupt_twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    before = signal.getsignal(signal.SIGINT)
+    watcher = bench.watcher("train", 0, 1, interrupt_twice)
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(bench.settings, watcher=watcher)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not bench.settings.checkpoints_path.exists()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_each_signal_has_its_exit_code(bench, name):
+    number = getattr(signal, name)
+    watcher = bench.watcher("train", 0, 0, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(TrainingStopped, match=name) as stopped:
+        bench.train(bench.settings, watcher=watcher)
+    assert stopped.value.code == 128 + number
+    assert stopped.value.last_path.is_file()
+
+
+def test_the_signals_are_given_back(tmp_path):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    with StopOnSignal(Checkpoints(tmp_path)) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.received == signal.SIGTERM
+    assert {number: signal.getsignal(number) for number in before} == before

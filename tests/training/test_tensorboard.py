@@ -1,0 +1,74 @@
+import cv2
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from clothseg.training.callbacks import draw_prediction
+
+
+def read_log(folder) -> EventAccumulator:
+    log = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
+    return log.Reload()
+
+
+@pytest.fixture(scope="module")
+def log(finished) -> EventAccumulator:
+    return read_log(finished[1].logs_path / "version_0")
+
+
+def test_every_promised_curve_is_there(log):
+    tags = set(log.Tags()["scalars"])
+    expected = {"train_loss", "train_loss_step", "val_loss", "val_iou", "val_f1", "val_acc", "lr-AdamW/pg1"}
+    assert expected | {f"val_iou/{name}" for name in ("background", "shirt", "trousers")} <= tags
+    assert "val_iou/hat" not in tags
+    assert [event.step for event in log.Scalars("val_loss")] == [2, 5, 8]
+    assert [event.step for event in log.Scalars("train_loss_step")] == list(range(9))
+    assert len({event.value for event in log.Scalars("lr-AdamW/pg1")}) > 5
+
+
+def test_pictures_of_the_same_photos_each_epoch(log):
+    assert set(log.Tags()["images"]) == {
+        f"predictions/{split}_{number}" for split in ("train", "val") for number in range(3)
+    }
+    for tag in log.Tags()["images"]:
+        pictures = log.Images(tag)
+        assert len(pictures) == 3
+        shown = [cv2.imdecode(np.frombuffer(one.encoded_image_string, np.uint8), cv2.IMREAD_COLOR) for one in pictures]
+        assert shown[0].shape[1] > 3 * 40  # photo, truth, prediction and legend
+
+
+def test_settings_as_text_and_hyperparameters(log):
+    text = log.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| learning_rate | 0.002 |" in text
+    metadata = log.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    start = plugin_data_pb2.HParamsPluginData.FromString(metadata).session_start_info
+    assert start.hparams["learning_rate"].number_value == 0.002
+    assert start.hparams["encoder_weights"].string_value == "None"
+    metadata = log.summary_metadata["_hparams_/experiment"].plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(metadata).experiment
+    named = {info.name.tag for info in experiment.metric_infos}
+    assert named == {"val_loss", "val_iou", "val_f1", "val_acc"} <= set(log.Tags()["scalars"])
+
+
+def test_a_resumed_training_goes_on_in_its_log(bench):
+    settings = bench.named("resumed", epochs=1)
+    bench.train(settings)
+    bench.train(bench.named("resumed", epochs=2), resume=settings.checkpoints_path / "last.ckpt")
+    assert [path.name for path in settings.logs_path.iterdir()] == ["version_0"]
+    log = read_log(settings.logs_path / "version_0")
+    assert [event.step for event in log.Scalars("val_loss")] == [2, 5]
+    assert [event.step for event in log.Scalars("train_loss_step")] == list(range(6))
+
+
+def test_draw_prediction_names_the_classes_of_both(finished):
+    classes = finished[0].classes
+    truth = np.zeros((40, 30), dtype=np.uint8)
+    truth[:20] = 1
+    prediction = np.full((40, 30), 2, dtype=np.uint8)
+    image = np.full((40, 30, 3), 200, dtype=np.uint8)
+    picture = draw_prediction(image, truth, prediction, classes)
+    assert picture.shape[0] >= 40
+    assert picture.shape[1] > 3 * 30
+    assert np.array_equal(picture[:40, :30], image)
+    assert not np.array_equal(picture[:40, 38:68], picture[:40, 76:106])
