@@ -214,7 +214,7 @@ class ClothSegmentationModel(LightningModule):
             names = batch.get("name", ())
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             raise ModelError(
-                f"The loss became {float(loss)} in epoch {self.current_epoch}, {where} (photos {shown}). "
+                f"The loss became {loss.item()} in epoch {self.current_epoch}, {where} (photos {shown}). "
                 f"Lower LEARNING_RATE (now {self.hparams['learning_rate']:g}), or set PRECISION to 32-true; "
                 "the checkpoints hold the state before"
             )
