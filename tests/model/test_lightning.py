@@ -1,0 +1,195 @@
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+
+from clothseg.errors import ModelError, SettingError
+from clothseg.labels import GROUPS, IGNORED_ID
+from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.scores import Scores, confusion_matrix
+
+pytestmark = [
+    # A handful of samples needs neither loader processes nor shuffling.
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*:UserWarning"),
+    # Several of these train without validating.
+    pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`.*:UserWarning"),
+    # Lightning 2.6 with torch 2.15.
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated.*"),
+]
+
+MakeModel = Callable[..., ClothSegmentationModel]
+MakeTrainer = Callable[..., Trainer]
+Samples = list[dict[str, Any]]
+
+
+def test_a_real_network_learns_a_batch_by_heart(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    model = make_model(learning_rate=5e-3)
+    trainer = make_trainer(max_epochs=90, check_val_every_n_epoch=90)
+    trainer.fit(model, loader(samples, 5), loader(samples, 5))
+    assert model.last_scores["val_iou"] > 0.9
+    assert min(model.last_scores["iou"].values()) > 0.7
+    assert model.last_scores["val_loss"] < 0.1
+
+
+def test_scores_are_of_the_whole_epoch(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    model = make_model()
+    metrics = make_trainer().validate(model, loader(samples, 2), verbose=False)[0]
+
+    model.eval()
+    matrix, losses = np.zeros((13, 13), np.int64), []
+    for batch in loader(samples, 2):
+        with torch.no_grad():
+            logits = model(batch["image"])
+        losses += [float(model.loss(logits, batch["mask"]))] * len(logits)
+        matrix += confusion_matrix(logits.argmax(1).numpy(), batch["mask"].numpy(), 13)
+    scores = Scores.from_confusion(matrix, GROUPS.names)
+    assert metrics["val_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert metrics["val_iou"] == pytest.approx(scores.mean_iou, rel=1e-5)
+    assert metrics["val_f1"] == pytest.approx(scores.mean_f1, rel=1e-5)
+    assert metrics["val_acc"] == pytest.approx(scores.accuracy, rel=1e-5)
+    for name, value in zip(GROUPS.names, scores.iou, strict=True):
+        assert metrics[f"val_iou/{name}"] == pytest.approx(value, rel=1e-5)
+
+
+def test_scores_do_not_depend_on_the_batch_size(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    model = make_model()
+    one, all_at_once = (make_trainer().validate(model, loader(samples, n), verbose=False)[0] for n in (1, 5))
+    for name in one.keys() - {"val_loss"}:
+        assert one[name] == pytest.approx(all_at_once[name], abs=2e-4), name
+
+
+def test_an_absent_class_is_left_out_not_logged_as_0(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    for sample in samples:
+        sample["mask"][(sample["mask"] > 2) & (sample["mask"] < IGNORED_ID)] = 0
+    model = make_model()
+    metrics = make_trainer().validate(model, loader(samples, 5), verbose=False)[0]
+    per_class = {name for name in metrics if name.startswith("val_iou/")}
+    assert per_class == {"val_iou/background", "val_iou/closures", "val_iou/upperbody"}
+    assert metrics["val_iou"] == pytest.approx(np.mean([metrics[name] for name in per_class]), rel=1e-5)
+    assert model.description.scores["iou"]["waist"] is None
+
+
+def test_photos_of_padding_alone_have_a_loss_and_no_scores(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    for sample in samples:
+        sample["mask"][:] = IGNORED_ID
+    assert make_trainer().validate(make_model(), loader(samples, 5), verbose=False) == [{"val_loss": 0.0}]
+
+
+def test_a_sanity_check_leaves_no_scores(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    model = make_model()
+    trainer = make_trainer(max_epochs=1, num_sanity_val_steps=1, limit_val_batches=1, check_val_every_n_epoch=2)
+    trainer.fit(model, loader(samples[:2], 2), loader(samples[:2], 2))
+    assert model.last_scores == {}
+
+
+@pytest.mark.parametrize("stage", ["training", "validation"])
+def test_a_loss_that_is_no_number_stops_at_once(
+    stage: str, samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    model = make_model()
+    with torch.no_grad():
+        next(model.network.parameters())[:] = torch.nan
+    trainer = make_trainer(max_epochs=3)
+    run = trainer.fit if stage == "training" else trainer.validate
+    with pytest.raises(ModelError, match=f"became nan in epoch 0, {stage} step 0.*photo-0.jpg.*Lower LEARNING_RATE"):
+        run(model, loader(samples, 2))
+    assert trainer.global_step == 0
+
+
+def test_a_batch_too_small_to_average_is_named(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    model = make_model(architecture="deeplabv3plus", encoder_name="resnet18")
+    with pytest.raises(SettingError, match=r"a batch of 1 at 64 pixels\. Raise BATCH_SIZE"):
+        make_trainer(max_epochs=1).fit(model, loader(samples, 1))
+
+
+def test_a_batch_of_one_trains(samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(max_steps=2)
+    trainer.fit(make_model(), loader(samples, 1))
+    assert trainer.global_step == 2
+
+
+def test_norms_and_biases_do_not_decay(make_model: MakeModel, make_trainer: MakeTrainer) -> None:
+    model = make_model(weight_decay=0.03)
+    model.trainer = make_trainer(max_steps=10)
+    configured = model.configure_optimizers()
+    assert isinstance(configured, Mapping)
+    decayed, kept = configured["optimizer"].param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.03, 0)
+    assert {one.ndim for one in kept["params"]} == {1}
+    assert min(one.ndim for one in decayed["params"]) > 1
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+
+
+def test_the_learning_rate_moves_at_every_step(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    rates: list[float] = []
+
+    class Watched(ClothSegmentationModel):
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+            rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    model = make_model()
+    model.__class__ = Watched
+    make_trainer(max_epochs=2).fit(model, loader(samples, 1))
+    assert len(rates) == 10
+    assert rates[0] == pytest.approx(3e-4)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] < 0.2 * 3e-4
+
+
+@pytest.mark.filterwarnings("ignore:.*max_epochs.*")
+def test_a_training_without_end_is_refused(
+    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+) -> None:
+    with pytest.raises(SettingError, match="EPOCHS is unlimited"):
+        make_trainer(max_epochs=-1).fit(make_model(), loader(samples, 5))
+
+
+def test_a_checkpoint_needs_no_weights_from_elsewhere(
+    tmp_path: Path, make_model: MakeModel, make_trainer: MakeTrainer, loader: Any, samples: Samples
+) -> None:
+    source = make_model()
+    weights = {k.removeprefix("network.encoder."): v for k, v in source.network.state_dict().items() if "encoder." in k}
+    torch.save(weights, tmp_path / "weights.pth")
+    model = make_model(encoder_weights=str(tmp_path / "weights.pth"))
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(model, loader(samples, 5), loader(samples, 5))
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    (tmp_path / "weights.pth").unlink()
+
+    loaded = ClothSegmentationModel.load_from_checkpoint(tmp_path / "model.ckpt")
+    assert loaded.description == model.description
+    assert loaded.description.scores["val_iou"] > 0
+    assert all(torch.equal(one, model.state_dict()[name]) for name, one in loaded.state_dict().items())
+
+
+def test_the_licence_of_the_first_weights_survives_a_resumed_training(
+    tmp_path: Path, make_model: MakeModel, make_trainer: MakeTrainer, loader: Any, samples: Samples
+) -> None:
+    model = make_model()
+    model.licence = "non-commercial"
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(model, loader(samples, 5))
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    resumed = make_model()
+    make_trainer(max_epochs=2).fit(resumed, loader(samples, 5), ckpt_path=tmp_path / "first.ckpt", weights_only=True)
+    assert resumed.description.licence == "non-commercial"
