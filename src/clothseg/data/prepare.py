@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clothseg.data.locks import alone
 from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.painting import Tally
 from clothseg.data.progress import Steps, hide_step
@@ -56,7 +57,7 @@ def prepare(
         MachineError: the disk or the network stands in the way, or another run prepares the same folder.
     """
     wanted = Report(source.kind, source.address, source.fingerprint(), hash_of([PAINTER, classes.to_dicts()]))
-    with _disk_failures(folder), _locked(folder):
+    with _disk_failures(folder), alone(folder):
         ready = _find_ready(folder, wanted)
         if ready:
             return ready
@@ -97,28 +98,6 @@ def _disk_failures(folder: Path) -> Iterator[None]:
         raise MachineError(
             f"Cannot prepare {folder}: {reason} ({error.filename}). Choose another --data-path"
         ) from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the system lets go of it however the process ends."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise MachineError(
-            f"Another run is preparing {folder}. Wait until it is done, or pass another --data-path"
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _find_ready(folder: Path, wanted: Report) -> Prepared | None:

@@ -1,0 +1,127 @@
+"""A manifest reads back as written, a damaged one is named, and pairs go by stem."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem, pairs, stem_of
+from clothseg.errors import DataError, MissingInputError
+from clothseg.labels import GROUPS
+
+SPLIT = Split("train", "train_masks", 2, tuple(range(13)), (2,) * 13)
+MANIFEST = Manifest("Übung", "http://x/y", None, GROUPS, {"train": SPLIT})
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def test_it_reads_back_as_written(tmp_path):
+    MANIFEST.write(tmp_path)
+
+    assert Manifest.read(tmp_path) == MANIFEST
+    assert json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))["version"] == 1
+
+
+def test_a_folder_without_one_says_how_to_make_one(tmp_path):
+    with pytest.raises(MissingInputError, match=r"uv run data_prep\.py.*--sample"):
+        Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: [],
+        lambda values: values | {"version": 2},
+        lambda values: {key: value for key, value in values.items() if key != "splits"},
+        lambda values: values | {"splits": {}},
+        lambda values: values | {"splits": []},
+        lambda values: values | {"classes": [{"name": "only one"}]},
+        lambda values: values | {"classes": None},
+        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"photos": "../out"}}},
+        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"masks": "/etc"}}},
+        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"masks": 5}}},
+        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"count": "2"}}},
+        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"pixels_per_class": [1]}}},
+        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"photos_per_class": [-1] * 13}}},
+        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"photos_per_class": None}}},
+    ],
+)
+def test_a_damaged_one_is_named_with_what_to_do(tmp_path, damage):
+    MANIFEST.write(tmp_path)
+    path = tmp_path / MANIFEST_NAME
+    path.write_text(json.dumps(damage(json.loads(path.read_text(encoding="utf-8")))))
+
+    with pytest.raises(DataError, match=r"dataset\.json.*data_prep\.py"):
+        Manifest.read(tmp_path)
+
+
+def test_pairs_go_by_stem_whatever_else_lies_there(tmp_path):
+    touch(
+        tmp_path / "train",
+        "a.jpg",
+        "b.JPEG",
+        "street/a.png",
+        "extra.jpg",
+        "b.txt",
+        ".c.jpg.part",
+        ".hidden/d.jpg",
+        "x.y.webp",
+    )
+    touch(tmp_path / "train_masks", "a.png", "b.png", "street/a.png", "notes.txt", ".c.png", "x.y.png")
+
+    found = [[path.relative_to(tmp_path).as_posix() for path in pair] for pair in pairs(tmp_path, SPLIT)]
+
+    assert found == [
+        ["train/a.jpg", "train_masks/a.png"],
+        ["train/b.JPEG", "train_masks/b.png"],
+        ["train/street/a.png", "train_masks/street/a.png"],
+        ["train/x.y.webp", "train_masks/x.y.png"],
+    ]
+
+
+def test_one_photo_missing_and_one_extra_shifts_nothing_and_is_named(tmp_path):
+    touch(tmp_path / "train", "a.jpg", "c.jpg", "d.jpg")
+    touch(tmp_path / "train_masks", "a.png", "b.png", "c.png")
+
+    with pytest.raises(DataError, match=r"1 mask \(b\).*without a photo"):
+        pairs(tmp_path, SPLIT)
+
+
+def test_two_photos_for_one_mask_are_named(tmp_path):
+    touch(tmp_path / "train", "a.jpg", "a.png")
+    touch(tmp_path / "train_masks", "a.png")
+
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png"):
+        pairs(tmp_path, SPLIT)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    touch(tmp_path / "train", "a.jpg")
+
+    with pytest.raises(MissingInputError, match="train_masks"):
+        pairs(tmp_path, SPLIT)
+
+
+@given(
+    st.lists(
+        st.text(st.characters(codec="ascii", exclude_characters="/\0.", categories=["L", "N", "P"]), min_size=1),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_photo_and_mask_of_a_name_have_one_stem(parts):
+    name = "/".join(parts)
+    assert stem_of(f"{name}.jpg") == stem_of(f"{name}.png") == name
+
+
+def test_the_stem_of_a_listing_is_the_stem_of_a_name(tmp_path):
+    touch(tmp_path, "a.b.jpg", "x/.y.jpg", "x/y..jpg", "x/ .jpg")
+
+    for stem, names in names_by_stem(tmp_path, (".jpg",)).items():
+        assert [stem_of(name) for name in names] == [stem]
