@@ -201,8 +201,10 @@ def test_killed_between_the_last_byte_and_the_final_name(target: Path) -> None:
 )
 def test_a_server_that_stays_broken_is_given_up(target: Path, answer: Answer, message: str) -> None:
     with BrokenServer(answer) as server:
+        start = time.monotonic()
         with pytest.raises(MachineError, match=message) as caught:
             fetch(server.address, ZIP, target, patience=QUICK)
+        assert time.monotonic() - start < QUICK.longest
         assert len(server.requests) == QUICK.attempts
         assert f"{server.address}/{ZIP}" in str(caught.value)
         assert "--source" in str(caught.value)
