@@ -105,6 +105,7 @@ class Bench:
 
     watcher = Watcher
     classes = CLASSES
+    model = staticmethod(build_model)
 
     def named(self, name: str, **values: Any) -> Settings:
         """Return the settings with their own checkpoints and logs, and with `values`."""

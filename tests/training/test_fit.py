@@ -1,0 +1,112 @@
+import multiprocessing
+import os
+import signal
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clothseg.errors import MachineError, MissingInputError, SettingError
+from clothseg.labels import GROUPS
+from clothseg.training.build import build_data, check_classes
+from clothseg.training.fit import fit
+
+
+def test_the_loss_falls(finished):
+    result = finished[2]
+    assert result.epochs == 3
+    losses = [float(path.stem.rpartition("-")[2]) for path in sorted(result.last_path.parent.glob("clothseg-*"))]
+    assert losses == sorted(losses, reverse=True)
+    assert result.scores["val_loss"] == pytest.approx(losses[-1], abs=1e-4)
+
+
+def test_training_is_repeatable(finished):
+    bench, _, result, weights, _ = finished
+    again, model = bench.train(bench.named("repeated", epochs=3))
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    assert again.scores == result.scores
+
+
+def test_nothing_superfluous_is_said(bench, capsys):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bench.train(replace(bench.settings, epochs=1))
+    assert [str(one.message) for one in caught] == []
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if not line.startswith(("Epoch", " "))]
+    assert [line.split()[0] for line in lines if line] == ["Training", "epoch"]
+    assert "deeplabv3plus with tu-test_byobnet on 12 photos, validating on 4: 4 classes" in lines[0]
+
+
+def test_fewer_photos_than_a_batch(bench):
+    result, _ = bench.train(replace(bench.settings, batch_size=32, epochs=1))
+    assert result.epochs == 1
+
+
+def test_patience_ends_a_training_that_no_longer_improves(bench):
+    settings = bench.named("patience", epochs=30, patience=1, learning_rate=1e-9, warmup=0.0)
+    assert bench.train(settings)[0].epochs < 30
+
+
+def test_a_batch_too_small_for_batch_norm_is_refused_by_name(bench):
+    with pytest.raises(SettingError, match="Raise BATCH_SIZE to 2"):
+        bench.train(replace(bench.settings, batch_size=1))
+
+
+def test_no_data_set_names_the_script(bench):
+    with pytest.raises(MissingInputError, match=r"data_prep\.py"):
+        build_data(replace(bench.settings, data_path=bench.root / "nowhere"))
+
+
+def test_other_classes_than_the_data_has_are_refused(bench):
+    data = build_data(bench.settings)
+    with pytest.raises(SettingError, match="CLASSES is categories, but the data set drawn"):
+        check_classes(replace(bench.settings, classes="categories"), data.manifest)
+    check_classes(replace(bench.settings, classes="categories"), replace_classes(data.manifest))
+
+
+def replace_classes(manifest):
+    from clothseg.labels import CATEGORIES
+
+    assert manifest.classes not in (GROUPS, CATEGORIES)
+    return replace(manifest, classes=CATEGORIES)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_a_wrong_setting(bench):
+    with pytest.raises(SettingError, match="Change ACCELERATOR"):
+        bench.train(replace(bench.settings, accelerator="gpu"))
+
+
+def test_out_of_memory_names_the_settings_to_lower(bench):
+    watcher = bench.watcher("train", 0, 1, lambda: torch.empty(1 << 50))
+    with pytest.raises(MachineError, match=r"BATCH_SIZE 4 and IMG_SIZE 64\. Lower BATCH_SIZE first"):
+        bench.train(bench.settings, watcher=watcher)
+
+
+def test_a_killed_loader_process_is_told(bench):
+    def kill_loader():
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+
+    settings = replace(bench.settings, num_workers=1)
+    with pytest.raises(MachineError, match="lower NUM_WORKERS"):
+        bench.train(settings, watcher=bench.watcher("train", 0, 1, kill_loader))
+
+
+def test_a_broken_photo_is_named_from_a_loader_process(bench):
+    photo = sorted((bench.root / "data" / "fashionist" / "train").iterdir())[3]
+    photo.write_bytes(photo.read_bytes()[:300])
+    with pytest.raises(ValueError, match=photo.name) as caught:
+        bench.train(replace(bench.settings, num_workers=1))
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoints_are_kept_without_being_asked_for(bench):
+    settings = replace(bench.settings, epochs=1)
+    data = build_data(settings)
+    result = fit(bench.model(settings, data), data, settings=settings, callbacks=[])
+    assert result.best_path is not None
+    assert result.best_path.is_file()
