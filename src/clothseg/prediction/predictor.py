@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +16,21 @@ from PIL import Image
 from clothseg.errors import InputError, MissingModelError, ModelError
 from clothseg.model.best import find_best
 from clothseg.model.description import ModelDescription
-from clothseg.pictures import PhotoSource, Picture, read_picture
+from clothseg.pictures import PhotoSource, read_picture
+from clothseg.prediction.passes import Passes, is_finite, whole_logits
+from clothseg.prediction.pipeline import in_order
 from clothseg.prediction.runtimes import Runtime, open_runtime
 from clothseg.prediction.segmentation import Segmentation
-from clothseg.transforms import Letterbox, logits_to_mask
+from clothseg.prediction.tiles import fineness, tiled
+from clothseg.transforms import logits_to_mask
 
-# Decoded photos that wait for the network. Two keep it busy; each may take 270 MB.
-_PHOTOS_AHEAD = 2
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Photos worked on at once: one in the network, one on its way in, one on its way out. Each may take 270 MB.
+_UNDER_WAY = 3
 
 
 @dataclass(frozen=True)
@@ -47,29 +54,24 @@ class Outcome:
         return self.segmentation
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A photo that is decoded and has the network's size."""
-
-    picture: Picture
-    box: Letterbox
-    image: npt.NDArray[np.uint8]
-    file: str
-
-
 class Predictor:
-    """Segments photos with one loaded model.
+    """Segments photos with one loaded model; may be used from several threads at once.
 
     Args:
         runtime: the network, ready to run.
         model: name, version and SHA-256 of the model file, for results.
         origin: which model this is and why it was taken, for people.
+        passes: how often and how finely the network looks at a photo.
     """
 
-    def __init__(self, runtime: Runtime, *, model: Mapping[str, str], origin: str = "") -> None:
+    def __init__(
+        self, runtime: Runtime, *, model: Mapping[str, str], origin: str = "", passes: Passes | None = None
+    ) -> None:
         self._runtime = runtime
+        self._network = Lock()  # a network has all cores to itself: two at once would only take turns
         self.model = dict(model)
         self.origin = origin
+        self.passes = passes or Passes()
 
     @property
     def description(self) -> ModelDescription:
@@ -92,10 +94,26 @@ class Predictor:
             PictureError: the photo cannot be read.
             ModelError: the network gave no numbers.
         """
-        return self._segment(self._prepare(photo))
+        picture = read_picture(photo)
+        file = _file_of(photo)
+        mask, logits = self._looked_at(picture.pixels)
+        if not is_finite(logits):
+            raise ModelError(
+                f"The model {self.model.get('name', '')} gives no numbers on {file or 'this photo'} (NaN or "
+                "infinite). Its weights are damaged: use another model"
+            )
+        return Segmentation(
+            mask=mask,
+            photo=picture.pixels,
+            classes=self.description.classes,
+            logits=logits,
+            file=file,
+            model=self.model,
+            notes=picture.notes,
+        )
 
     def predict_many(self, photos: Iterable[PhotoSource]) -> Iterator[Segmentation]:
-        """Segment any number of photos in their order, decoding the next while the network works.
+        """Segment any number of photos in their order, working on the next while the network is busy.
 
         Photos are taken from `photos` as they are needed and no result is kept, so memory does not grow with their
         number.
@@ -112,50 +130,35 @@ class Predictor:
         Yields:
             One outcome per photo, in order.
         """
-        source = iter(photos)
-        waiting: deque[tuple[PhotoSource, Future[_Prepared]]] = deque()
-        decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clothseg-decoder")
-        try:
-            for photo in islice(source, _PHOTOS_AHEAD):
-                waiting.append((photo, decoder.submit(self._prepare, photo)))
-            while waiting:
-                photo, prepared = waiting.popleft()
-                outcome = self._outcome(photo, prepared)
-                waiting.extend((ahead, decoder.submit(self._prepare, ahead)) for ahead in islice(source, 1))
-                del prepared  # the photo's pixels are the caller's from here on
-                yield outcome
-        finally:
-            decoder.shutdown(cancel_futures=True)
+        return self.in_pipeline(self.outcome, photos)
 
-    def _outcome(self, photo: PhotoSource, prepared: Future[_Prepared]) -> Outcome:
+    def outcome(self, photo: PhotoSource) -> Outcome:
+        """Segment one photo as `predict` does, but return what is wrong with it in place of raising it."""
         try:
-            return Outcome(photo, self._segment(prepared.result()))
+            return Outcome(photo, self.predict(photo))
         except InputError as error:
             return Outcome(photo, error=error)
 
-    def _prepare(self, photo: PhotoSource) -> _Prepared:
-        picture = read_picture(photo)
-        height, width = picture.pixels.shape[:2]
-        box = Letterbox.fit(height, width, self.description.image_size)
-        image = box.image(picture.pixels, self.description.normalization)
-        return _Prepared(picture, box, image, _file_of(photo))
+    def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield `work(item)` of each item in order, some of them at a time, so that neither cores nor network wait.
 
-    def _segment(self, prepared: _Prepared) -> Segmentation:
-        logits = prepared.box.crop(self._runtime.logits(prepared.image[None])[0])
-        if not np.isfinite(logits).all():
-            raise ModelError(
-                f"The model {self.model.get('name', '')} gives no numbers on {prepared.file or 'this photo'} (NaN or "
-                "infinite). Its weights are damaged: use another model"
-            )
-        return Segmentation(
-            mask=logits_to_mask(logits, prepared.box.photo_size),
-            photo=prepared.picture.pixels,
-            classes=self.description.classes,
-            logits=logits,
-            file=prepared.file,
-            model=self.model,
-            notes=prepared.picture.notes,
-        )
+        Args:
+            work: calls `predict` or `outcome`, and does what is to be done with the result, such as saving it.
+            items: taken as they are needed.
+        """
+        return in_order(work, items, workers=_UNDER_WAY)
+
+    def _looked_at(self, pixels: UInt8Array) -> tuple[UInt8Array, Float32Array]:
+        """Return the mask, (H, W) uint8, and the logits at the model's resolution."""
+        size = pixels.shape[0], pixels.shape[1]
+        if fineness(self.passes, size, self.description.image_size) > 1:
+            return tiled(self._logits, pixels, self.description, self.passes)
+        logits = whole_logits(self._logits, pixels, self.description, self.passes)
+        return logits_to_mask(logits, size), logits
+
+    def _logits(self, batch: UInt8Array) -> Float32Array:
+        with self._network:
+            return self._runtime.logits(batch)
 
 
 def load(
@@ -163,14 +166,16 @@ def load(
     *,
     runtime: str = "auto",
     device: str = "auto",
+    passes: Passes | None = None,
     checkpoints_path: str | Path = "checkpoints",
 ) -> Predictor:
     """Load a model and return the predictor that segments photos with it.
 
     Args:
         model: path of a model file; None takes the newest best checkpoint of your own training.
-        runtime: auto, or torch.
-        device: auto takes a GPU where there is one; or cpu, cuda, mps.
+        runtime: auto; torch runs checkpoints; openvino or onnxruntime runs exported models.
+        device: auto takes the fastest there is; or cpu, cuda, mps.
+        passes: how often and how finely the network looks at a photo; once, as a whole, if None.
         checkpoints_path: folder in which None looks.
 
     Raises:
@@ -181,7 +186,7 @@ def load(
     model_path, origin = _choose(model, Path(checkpoints_path))
     opened = open_runtime(model_path, runtime=runtime, device=device)
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": _sha256(model_path)}
-    return Predictor(opened, model=identity, origin=origin)
+    return Predictor(opened, model=identity, origin=origin, passes=passes)
 
 
 def _choose(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str]:
