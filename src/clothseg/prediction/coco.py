@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -143,3 +144,32 @@ def compress(counts: list[IntArray]) -> list[str]:
     ends = np.cumsum([0, *(len(one) for one in counts)])
     borders = np.concatenate(([0], np.cumsum(lengths)))[ends]
     return [text[start:end] for start, end in pairwise(borders)]
+
+
+def decode_region(rle: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a compressed run-length code, as `Region.rle` or `pycocotools.mask.encode` give it.
+
+    Returns:
+        (H, W) bool.
+
+    >>> decode_region({"size": [2, 3], "counts": "231"}).astype(int)
+    array([[0, 1, 1],
+           [0, 1, 0]])
+    """
+    height, width = rle["size"]
+    counts = _decompressed(rle["counts"])
+    is_inside = np.arange(len(counts)) % 2 == 1
+    return np.repeat(is_inside, counts).reshape(width, height).T
+
+
+def _decompressed(text: str) -> IntArray:
+    """Return the run lengths of a compressed string; the inverse of `compress`."""
+    codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(codes < 0x20)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
+    counts = np.add.reduceat((codes & 0x1F) << shifts, starts)
+    counts -= np.where(codes[ends] & 0x10, np.int64(32) << shifts[ends], 0)
+    counts[1::2] = np.cumsum(counts[1::2])
+    counts[2::2] = np.cumsum(counts[2::2])
+    return counts
