@@ -7,16 +7,27 @@ from PIL import Image
 
 from clothseg.errors import MachineError, PictureError
 from clothseg.pictures import read_mask
-from clothseg.prediction.folder import check_output, predict_into_folder
+from clothseg.prediction.folder import FolderRun, check_output
+from clothseg.prediction.journal import JOURNAL_NAME
+from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.sources import find_photos
 
 
-def segment(predictor, *inputs, output, json=False):
-    return list(predict_into_folder(predictor, find_photos(inputs, output=output).photos, output, json=json))
+def run_of(predictor, *inputs, output, **outputs):
+    output.mkdir(parents=True, exist_ok=True)
+    return FolderRun(predictor, find_photos(inputs, output=output).photos, output, Outputs(**outputs))
+
+
+def segment(predictor, *inputs, output, **outputs):
+    return list(run_of(predictor, *inputs, output=output, **outputs).reports())
 
 
 def files_in(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != JOURNAL_NAME
+    )
 
 
 def test_a_folder_keeps_its_structure(predictor, photo_file, figure, tmp_path):

@@ -1,13 +1,18 @@
-"""Segments any number of photos into an output folder, one after the other, in bounded memory."""
+"""Segments any number of photos into an output folder, in a pipeline and in bounded memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import clothseg
 from clothseg.errors import InputError, MachineError
+from clothseg.prediction.journal import Entry, Journal
+from clothseg.prediction.outputs.collection import write_collection
+from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import FoundPhoto
@@ -19,8 +24,11 @@ class PhotoReport:
 
     photo: FoundPhoto
     segmentation: Segmentation | None = None
+    """None also for a photo that an earlier run did."""
     files: tuple[Path, ...] = ()
     error: InputError | None = None
+    result: Mapping[str, Any] | None = None
+    """What `Segmentation.to_coco` returns, where the run was asked for results."""
 
 
 def check_output(folder: Path) -> None:
@@ -38,21 +46,87 @@ def check_output(folder: Path) -> None:
         raise MachineError(f"Cannot write into {folder}: permission denied. Pass another --output")
 
 
-def predict_into_folder(
-    predictor: Predictor, photos: Sequence[FoundPhoto], output: Path, *, json: bool = False
-) -> Iterator[PhotoReport]:
-    """Segment photos and write their outputs; a photo that cannot be read is reported, and the rest done.
+@dataclass(frozen=True)
+class FolderRun:
+    """The prediction of some photos into one output folder."""
 
-    Yields:
-        One report per photo, in order, once its files are written.
+    predictor: Predictor
+    photos: Sequence[FoundPhoto]
+    output: Path
+    outputs: Outputs = field(default_factory=Outputs)
+    keeps_journal: bool = True
+    """Note in the folder what is done, so that a later run can resume, and so that formats can be written."""
 
-    Raises:
-        MachineError: the output cannot be written; the photos before are done.
-    """
-    outcomes = predictor.outcomes(photo.path for photo in photos)
-    for photo, outcome in zip(photos, outcomes, strict=True):
+    def reports(self, *, resume: bool = False) -> Iterator[PhotoReport]:
+        """Segment the photos and write their outputs; a photo that cannot be read is reported, and the rest done.
+
+        Photos are decoded, segmented and written in threads, some at a time.
+
+        Args:
+            resume: pass over photos that an earlier run with the same model and options has done.
+
+        Yields:
+            One report per photo, in order, once its files are written.
+
+        Raises:
+            MachineError: the output cannot be written; the photos before are done.
+        """
+        if not self.keeps_journal:
+            yield from self.predictor.in_pipeline(self._report, self.photos)
+            return
+        journal = self._journal()
+        done = journal.start(self.photos, resume=resume)
+
+        def report(photo: FoundPhoto) -> PhotoReport:
+            return PhotoReport(photo, files=done[photo.stem]) if photo.stem in done else self._report(photo)
+
+        with journal:
+            for one in self.predictor.in_pipeline(report, self.photos):
+                if one.segmentation is not None:
+                    journal.add(Entry.of(one.photo, self.output, one.files, one.result))
+                yield one
+
+    def write_collection(self) -> tuple[Path, ...]:
+        """Write the formats that hold all photos together; called once all reports have come.
+
+        Returns:
+            The files.
+
+        Raises:
+            MachineError: the output cannot be written.
+        """
+        if not self.outputs.formats:
+            return ()
+        classes = self.predictor.description.classes
+        journal = self._journal()
+        return write_collection(
+            self.output, classes, lambda: journal.results(self.photos), formats=self.outputs.formats
+        )
+
+    def _report(self, photo: FoundPhoto) -> PhotoReport:
+        outcome = self.predictor.outcome(photo.path)
         if outcome.segmentation is None:
-            yield PhotoReport(photo, error=outcome.error)
-            continue
+            return PhotoReport(photo, error=outcome.error)
         segmentation = replace(outcome.segmentation, file=photo.file)
-        yield PhotoReport(photo, segmentation, segmentation.save(output, stem=photo.stem, json=json))
+        files = segmentation.save(
+            self.output,
+            stem=photo.stem,
+            json=self.outputs.json,
+            cutouts=self.outputs.cutouts,
+            soft_masks=self.outputs.soft_masks,
+        )
+        result = segmentation.to_coco() if self.outputs.need_results else None
+        return PhotoReport(photo, segmentation, files, result=result)
+
+    def _journal(self) -> Journal:
+        """Return the journal; its first line holds all that decides about the files of a photo."""
+        outputs: dict[str, Any] = asdict(self.outputs) | {"results": self.outputs.need_results}
+        del outputs["formats"]  # they are written anew from the results
+        run = {
+            "clothseg": clothseg.__version__,
+            "model": self.predictor.model,
+            "runtime": self.predictor.runtime_name,
+            "passes": asdict(self.predictor.passes) | {"scales": list(self.predictor.passes.scales)},
+            "outputs": outputs,
+        }
+        return Journal(self.output, run)

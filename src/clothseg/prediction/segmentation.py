@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,8 @@ from clothseg.errors import InputError
 from clothseg.labels import ClassList
 from clothseg.pictures import encode_jpeg, encode_png, write_whole
 from clothseg.prediction.coco import Region, encode_regions
+from clothseg.prediction.outputs.options import Cutouts
+from clothseg.prediction.polygons import Corners, outline
 from clothseg.transforms import resize_image, resize_plane
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -27,6 +31,7 @@ FORMAT_VERSION = 1
 """Version of the JSON that `Segmentation.to_coco` returns."""
 
 MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING = "_mask.png", "_overlay.jpg", "_results.json"
+CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.png", "_soft-{name}.png"
 """What is put behind a photo's stem to name its outputs."""
 
 # Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
@@ -159,6 +164,21 @@ class Segmentation:
         result[..., 3] = 255 * inside
         return result
 
+    def polygons(self, name: str, *, tolerance: float = 1.0) -> list[Corners]:
+        """Return the outlines of a class as polygons, one for each connected piece; see `polygons.outline`.
+
+        Args:
+            name: the class.
+            tolerance: an outline with fewer corners may stray this many pixels from the mask's; 0 keeps it exact.
+
+        Returns:
+            (N, 2) int32 each: x and y of corners, on the edges of pixels. `polygon.ravel().tolist()` is COCO's form.
+
+        Raises:
+            SettingError: the model has no such class.
+        """
+        return outline(self.mask == self.classes.id_of(name), tolerance=tolerance)
+
     def to_coco(self) -> dict[str, Any]:
         """Return the results as plain values for JSON, version 1, for `pycocotools.mask.decode` to read.
 
@@ -186,32 +206,54 @@ class Segmentation:
             ],
         }
 
-    def save(self, folder: str | Path, *, stem: str | None = None, json: bool = False) -> tuple[Path, ...]:
-        """Write the mask (indexed PNG), the overlay with legend (JPEG) and, if asked for, the results (JSON).
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        stem: str | None = None,
+        json: bool = False,
+        cutouts: Cutouts = "none",
+        soft_masks: bool = False,
+    ) -> tuple[Path, ...]:
+        """Write the mask (indexed PNG), the overlay with legend (JPEG) and what else is asked for.
 
         Args:
             folder: where to write; made if needed.
             stem: start of the file names, the photo's own if None; it may begin with folders.
-            json: write the results, too.
+            json: write the results, `<stem>_results.json`.
+            cutouts: write each garment that the photo shows, `<stem>_cutout-<class>.png`: "frame" or "tight".
+            soft_masks: write the probability of each class that the photo shows, `<stem>_soft-<class>.png`.
 
         Returns:
-            The files: `<stem>_mask.png`, `<stem>_overlay.jpg`, `<stem>_results.json`. Each is written whole or not at
-            all.
+            The files, `<stem>_mask.png` and `<stem>_overlay.jpg` first. Each is written whole or not at all.
 
         Raises:
             MachineError: the folder cannot be written, or the disk is full.
         """
         stem = stem or Path(self.file).stem or "photo"
-        contents = {
-            MASK_ENDING: encode_png(self.mask, palette=self.classes.palette),
-            OVERLAY_ENDING: encode_jpeg(self._overlay_for_jpeg()),
-        }
+        paths = []
+        for ending, content in self._contents(json=json, cutouts=cutouts, soft_masks=soft_masks):
+            paths.append(Path(folder) / f"{stem}{ending}")
+            write_whole(paths[-1], content)
+        return tuple(paths)
+
+    def _contents(self, *, json: bool, cutouts: Cutouts, soft_masks: bool) -> Iterator[tuple[str, bytes]]:
+        """Yield the ending and the content of each file."""
+        yield MASK_ENDING, encode_png(self.mask, palette=self.classes.palette)
+        yield OVERLAY_ENDING, encode_jpeg(self._overlay_for_jpeg())
         if json:
-            contents[RESULTS_ENDING] = f"{json_text.dumps(self.to_coco())}\n".encode()
-        paths = {ending: Path(folder) / f"{stem}{ending}" for ending in contents}
-        for ending, content in contents.items():
-            write_whole(paths[ending], content)
-        return tuple(paths.values())
+            yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
+        if cutouts == "none" and not soft_masks:
+            return
+        names_in_files = _names_in_files(self.classes)
+        for region in self.regions:
+            name, name_in_file = self.classes.names[region.class_id], names_in_files[region.class_id]
+            if cutouts != "none":
+                content = encode_png(self.cutout(name, tight=cutouts == "tight"))
+                yield CUTOUT_ENDING.format(name=name_in_file), content
+            if soft_masks:
+                content = encode_png(np.rint(255 * self.soft_mask(name)).astype(np.uint8))
+                yield SOFT_MASK_ENDING.format(name=name_in_file), content
 
     def _overlay_for_jpeg(self) -> UInt8Array:
         """Return the overlay with its legend, shrunk where a side is longer than JPEG can hold."""
@@ -245,3 +287,10 @@ class Segmentation:
         inside = (self.mask[y : y + height, x : x + width] == region.class_id).view(np.uint8)
         probabilities = self._soft_mask(region.class_id)[y : y + height, x : x + width]
         return min(1.0, float(cv2.mean(probabilities, mask=inside)[0]))
+
+
+def _names_in_files(classes: ClassList) -> list[str]:
+    """Return each class's name as part of a file's: "legs and feet" becomes legs-and-feet; no two are the same."""
+    names = [re.sub(r"\W+", "-", name) for name in classes.names]
+    times = Counter(name.casefold() for name in names)
+    return [f"{name}-{number}" if times[name.casefold()] > 1 else name for number, name in enumerate(names)]

@@ -14,10 +14,18 @@ from pathlib import Path
 
 from clothseg.errors import InputError, MissingInputError
 from clothseg.pictures import PHOTO_SUFFIXES
-from clothseg.prediction.segmentation import MASK_ENDING, OVERLAY_ENDING
+from clothseg.prediction.segmentation import CUTOUT_ENDING, MASK_ENDING, OVERLAY_ENDING, SOFT_MASK_ENDING
 
-# Most file systems end names at 255 bytes; the longest ending and a number take up to 20.
-_LONGEST_STEM = 230
+# Most file systems end names at 255 bytes; the ending and a number take the rest, a class's name in it up to 35.
+_LONGEST_STEM = 200
+
+_ENDINGS = (MASK_ENDING, OVERLAY_ENDING, CUTOUT_ENDING, SOFT_MASK_ENDING)
+_OUTPUT_NAME = re.compile(
+    f"(?P<stem>.+)({'|'.join(re.escape(ending.format(name='NAME')) for ending in _ENDINGS)})".replace(
+        "NAME", r"[\w-]+"
+    ),
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,14 @@ class _Candidate:
         return (Path(self.base.absolute().name) / shortened if detail == 2 else shortened).as_posix()
 
 
-def find_photos(inputs: Sequence[str | Path], *, output: Path) -> Search:
+def find_photos(inputs: Sequence[str | Path], *, output: Path, listed: Iterable[str] = ()) -> Search:
     """Find the photos that `inputs` mean, and name their outputs.
+
+    Args:
+        inputs: what a person typed.
+        output: where the outputs will be.
+        listed: more photos or folders, as a list names them. Their outputs keep the relative paths that stand in it, so
+            that a photo's outputs do not depend on what else is listed.
 
     An input is a photo, a folder (searched through for endings of photos, hidden files and folders passed over), or a
     pattern such as `photos/**/*.jpg`. A photo meant twice is taken once. Inside folders, what an earlier run wrote is
@@ -73,16 +87,28 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path) -> Search:
     """
     candidates: dict[Path, _Candidate] = {}
     problems: list[InputError] = []
-    for one in inputs:
+    for one, is_listed in (*((one, False) for one in inputs), *((one, True) for one in listed)):
         try:
             for candidate in _candidates(str(one), output):
-                candidates.setdefault(_place(candidate.path), candidate)
+                named = _relative_to_here(candidate) if is_listed else candidate
+                candidates.setdefault(_place(candidate.path), named)
         except InputError as error:
             problems.append(error)
     photos = tuple(candidates.values())
     stems = _unique_stems(photos, output)
     found = (FoundPhoto(one.path, one.relative.as_posix(), stem) for one, stem in zip(photos, stems, strict=True))
     return Search(tuple(found), tuple(problems))
+
+
+def read_list(content: bytes) -> list[str]:
+    """Return the names in a list: one a line, or each ended by a zero byte as `find -print0` writes them."""
+    separator = b"\0" if b"\0" in content else b"\n"
+    return [os.fsdecode(name) for line in content.split(separator) if (name := line.rstrip(b"\r\n")).strip()]
+
+
+def _relative_to_here(candidate: _Candidate) -> _Candidate:
+    is_below = not candidate.path.is_absolute() and ".." not in candidate.path.parts
+    return _Candidate(candidate.path, Path()) if is_below else candidate
 
 
 def _candidates(given: str, output: Path) -> list[_Candidate]:
@@ -131,28 +157,23 @@ def _without_outputs(paths: Sequence[Path], base: Path, output: Path) -> list[Pa
     """Leave out what an earlier run into `output` wrote among the photos of `base`."""
     if _is_within(base, output):
         beside = {path.with_suffix("") for path in paths} | set(paths)
-        return [path for path in paths if not any(source in beside for source in _sources(path))]
+        return [path for path in paths if _source(path) not in beside]
     if _is_within(output, base):
         return [path for path in paths if not _is_within(path, output)]
     return list(paths)
 
 
-def _sources(path: Path) -> list[Path]:
-    """Return the paths, without ending or with it, of the photo of which `path` would be a mask or an overlay."""
-    endings = (MASK_ENDING, OVERLAY_ENDING)
-    return [
-        path.with_name(path.name.removesuffix(end))
-        for end in endings
-        if path.name.removesuffix(end) not in ("", path.name)
-    ]
+def _source(path: Path) -> Path | None:
+    """Return the path, without ending or with it, of the photo of which `path` would be an output."""
+    found = _OUTPUT_NAME.fullmatch(path.name)
+    return path.with_name(found["stem"]) if found else None
 
 
 def _unique_stems(photos: Sequence[_Candidate], output: Path) -> list[str]:
-    inputs = {_folded(str(_place(photo.path))) for photo in photos}
+    sources = {_folded(str(source)) for photo in photos if (source := _source(_place(photo.path))) is not None}
 
     def overwrites(stem: str) -> bool:
-        paths = (_place(output / f"{stem}{ending}") for ending in (MASK_ENDING, OVERLAY_ENDING))
-        return any(_folded(str(path)) in inputs for path in paths)
+        return _folded(str(_place(output / stem))) in sources
 
     details = [0] * len(photos)
     for _ in range(2):  # twice: a longer name may be the shorter one of another photo

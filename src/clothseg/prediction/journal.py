@@ -1,0 +1,170 @@
+"""What a run has finished, line by line in the output folder, so that a later run can go on where it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+from clothseg.errors import MachineError
+from clothseg.pictures import whole_file
+from clothseg.prediction.sources import FoundPhoto
+
+JOURNAL_NAME = ".clothseg.jsonl"
+"""The journal's name in the output folder; hidden, since it is no result."""
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo that is done."""
+
+    stem: str
+    """Start of its outputs' names; what tells the photos of a run apart."""
+    photo: tuple[str, int, int]
+    """Its path as given, its size in bytes and its time of change in nanoseconds: whether it is still the same."""
+    files: Mapping[str, int]
+    """The files written, by their paths inside the output folder, and their sizes in bytes."""
+    result: Mapping[str, Any] | None = None
+    """What `Segmentation.to_coco` returned, where the run was asked for results."""
+
+    @classmethod
+    def of(cls, photo: FoundPhoto, output: Path, files: Iterable[Path], result: Mapping[str, Any] | None) -> Entry:
+        """Describe a photo whose files have just been written."""
+        sizes = {path.relative_to(output).as_posix(): path.stat().st_size for path in files}
+        return cls(photo.stem, _identity(photo), sizes, result)
+
+    def is_whole(self, photo: FoundPhoto, output: Path) -> bool:
+        """Tell whether the photo has not changed since, and its files are there with the sizes they had.
+
+        Files get their names only when they are whole, so a file of the right size is not looked into.
+        """
+        if tuple(self.photo) != _identity(photo):
+            return False
+        try:
+            return all((output / name).stat().st_size == size for name, size in self.files.items())
+        except OSError:
+            return False
+
+
+class Journal:
+    """The journal of one run: a first line that says what the run does, and a line for each photo that is done.
+
+    A line is added once all files of its photo have their names, so a kill at any moment loses at most the photos that
+    were under way. A line that a kill cut off is passed over.
+
+    Args:
+        output: the output folder.
+        run: what decides about the files' content: model, options, version. Results of another run are not its own.
+    """
+
+    def __init__(self, output: Path, run: Mapping[str, Any]) -> None:
+        self._output = output
+        self._path = output / JOURNAL_NAME
+        self._head = {"version": VERSION, **run}
+        self._stream: IO[bytes] | None = None
+
+    def start(self, photos: Iterable[FoundPhoto], *, resume: bool) -> dict[str, tuple[Path, ...]]:
+        """Begin to write: an empty journal, or with `resume` one that holds those of `photos` that are done.
+
+        Returns:
+            The files of each photo that is done, by its stem.
+
+        Raises:
+            MachineError: the journal cannot be written.
+        """
+        by_stem = {photo.stem: photo for photo in photos} if resume else {}
+        done: dict[str, tuple[Path, ...]] = {}
+        with whole_file(self._path) as temporary, temporary.open("wb") as stream:
+            stream.write(_line(self._head))
+            for entry in self.entries() if resume else ():
+                photo = by_stem.get(entry.stem)
+                if photo is not None and entry.stem not in done and entry.is_whole(photo, self._output):
+                    stream.write(_line(vars(entry)))
+                    done[entry.stem] = tuple(self._output / name for name in entry.files)
+        return done
+
+    def __enter__(self) -> Self:
+        try:
+            self._stream = self._path.open("ab")
+        except OSError as error:
+            raise MachineError(f"Cannot write {self._path}: {error.strerror}. Choose another --output") from error
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def add(self, entry: Entry) -> None:
+        """Note a photo as done."""
+        assert self._stream is not None, "use the journal in a with block"
+        self._stream.write(_line(vars(entry)))
+        self._stream.flush()
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the photos that are done; none if there is no journal, or another run's."""
+        try:
+            stream = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with stream:
+            if _parsed(stream.readline()) != self._head:
+                return
+            for line in stream:
+                entry = _entry(_parsed(line))
+                if entry is not None:
+                    yield entry
+
+    def results(self, photos: Iterable[FoundPhoto]) -> Iterator[Mapping[str, Any]]:
+        """Yield the results of those of `photos` that are done, in their order, holding one at a time."""
+        places: dict[str, int] = {}
+        with self._path.open("rb") as stream:
+            for place, line in _lines(stream):
+                entry = _entry(_parsed(line))
+                if entry is not None:
+                    places[entry.stem] = place
+            for photo in photos:
+                if photo.stem in places:
+                    stream.seek(places[photo.stem])
+                    entry = _entry(_parsed(stream.readline()))
+                    if entry is not None and entry.result is not None:
+                        yield entry.result
+
+
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    for line in stream:
+        yield place, line
+        place += len(line)
+
+
+def _identity(photo: FoundPhoto) -> tuple[str, int, int]:
+    try:
+        status = photo.path.stat()
+    except OSError:
+        return str(photo.path), -1, -1
+    return str(photo.path), status.st_size, status.st_mtime_ns
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(values)}\n".encode("ascii")
+
+
+def _parsed(line: bytes) -> Any:
+    if not line.endswith(b"\n"):  # cut off
+        return None
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _entry(values: Any) -> Entry | None:
+    """Return the entry of a parsed line; None for the first line, and for anything else that is none."""
+    if not isinstance(values, dict) or values.keys() != {"stem", "photo", "files", "result"}:
+        return None
+    return Entry(values["stem"], tuple(values["photo"]), values["files"], values["result"])

@@ -1,0 +1,110 @@
+"""COCO files for a folder of photos: the official results list, and instances with polygons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from clothseg.labels import BACKGROUND_ID, ClassList
+from clothseg.pictures import whole_file
+from clothseg.prediction.coco import decode_region
+from clothseg.prediction.polygons import outline
+
+IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.json", "coco_polygons.json"
+
+
+def write_results(folder: Path, classes: ClassList, results: Iterable[Mapping[str, Any]]) -> tuple[Path, ...]:
+    """Write the results in COCO's results format, and the images and categories that they point to.
+
+    `COCO("coco_images.json").loadRes("coco_results.json")` of pycocotools reads them. Photos are numbered from 1.
+
+    Source: cocodataset.org, "Results Format", instance segmentation.
+
+    Args:
+        folder: where to write.
+        classes: names of the ids; a category id is a class id.
+        results: what `Segmentation.to_coco` returned for each photo.
+
+    Returns:
+        The two files.
+    """
+    images_path, results_path = folder / IMAGES_NAME, folder / RESULTS_NAME
+    images = []
+    with whole_file(results_path) as temporary, temporary.open("w", encoding="ascii") as stream:
+        stream.write("[")
+        separator = "\n"
+        for image_id, result in enumerate(results, start=1):
+            images.append(_image(image_id, result))
+            for segment in result["segments"]:
+                entry = {
+                    "image_id": image_id,
+                    "category_id": segment["class_id"],
+                    "segmentation": segment["rle"],
+                    "score": segment["score"],
+                }
+                stream.write(f"{separator}{json.dumps(entry)}")
+                separator = ",\n"
+        stream.write("\n]\n")
+    with whole_file(images_path) as temporary:
+        temporary.write_text(f"{json.dumps(_dataset(images, classes, []))}\n", encoding="ascii")
+    return images_path, results_path
+
+
+def write_polygons(folder: Path, classes: ClassList, results: Iterable[Mapping[str, Any]]) -> tuple[Path, ...]:
+    """Write the results as COCO instances with polygons: one annotation for each class that a photo shows.
+
+    Every connected piece is a polygon, holes cut open with a slit. Outlines stray at most a pixel from the mask.
+
+    Args:
+        folder: where to write.
+        classes: names of the ids; a category id is a class id.
+        results: what `Segmentation.to_coco` returned for each photo.
+
+    Returns:
+        The file.
+    """
+    images: list[dict[str, Any]] = []
+    annotations = list(_annotations(results, images))
+    path = folder / POLYGONS_NAME
+    with whole_file(path) as temporary:
+        temporary.write_text(f"{json.dumps(_dataset(images, classes, annotations))}\n", encoding="ascii")
+    return (path,)
+
+
+def _annotations(results: Iterable[Mapping[str, Any]], images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the annotations of all photos, and put the photos into `images`."""
+    annotation_id = 0
+    for image_id, result in enumerate(results, start=1):
+        images.append(_image(image_id, result))
+        for segment in result["segments"]:
+            annotation_id += 1
+            yield {
+                "id": annotation_id,
+                "image_id": image_id,
+                "category_id": segment["class_id"],
+                "segmentation": [polygon.ravel().tolist() for polygon in outline(decode_region(segment["rle"]))],
+                "area": segment["area"],
+                "bbox": segment["bbox"],
+                "iscrowd": 0,
+                "score": segment["score"],
+            }
+
+
+def _image(image_id: int, result: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": image_id, "file_name": result["file"], "width": result["width"], "height": result["height"]}
+
+
+def _dataset(images: list[Any], classes: ClassList, annotations: list[Any]) -> dict[str, Any]:
+    return {
+        "info": {"description": "Clothes found by clothseg"},
+        "licenses": [],
+        "images": images,
+        "categories": [
+            {"id": class_id, "name": name, "supercategory": "clothing"}
+            for class_id, name in enumerate(classes.names)
+            if class_id != BACKGROUND_ID
+        ],
+        "annotations": annotations,
+    }

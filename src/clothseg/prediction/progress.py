@@ -1,0 +1,59 @@
+"""How far a run is, with its rate and the time left: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+Item = TypeVar("Item")
+
+LINE_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+
+def tracked(console: Console, items: Iterable[Item], *, total: int) -> Iterator[Item]:
+    """Pass items on and show on `console` how many of `total` have come; nothing for a single one."""
+    if total == 1:
+        yield from items
+    elif console.is_terminal:
+        columns = (TextColumn("Segmenting"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
+        # Paths go above the bar only if stdout is this terminal, too; otherwise rich would send them to stderr.
+        with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
+            yield from progress.track(items, total=total)
+    else:
+        yield from _with_lines(console, items, total)
+
+
+def _with_lines(console: Console, items: Iterable[Item], total: int) -> Iterator[Item]:
+    start = last = time.monotonic()
+    for number, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= LINE_EVERY and number < total:
+            last = now
+            console.print(progress_line(number, total, now - start))
+
+
+def progress_line(number: int, total: int, seconds: float) -> str:
+    """Return in words how far a run is.
+
+    >>> progress_line(50, 200, 25.0)
+    '50 of 200 photos, 2.0 per second, 1 min 15 s left'
+    """
+    left = round(seconds / number * (total - number))
+    parts = [(left // 3600, "h"), (left // 60 % 60, "min"), (left % 60, "s")]
+    words = " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
+    return f"{number} of {total} photos, {number / seconds:.1f} per second, {words} left"
+
+
+class _RateColumn(ProgressColumn):
+    """Photos per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} photos/s" if task.speed else "")
