@@ -24,7 +24,7 @@ polygons = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=12
 
 
 def outline(segmentation, height=HEIGHT, width=WIDTH):
-    return read_outlines([json.dumps(segmentation).encode()], height, width)[0]
+    return read_outlines([([json.dumps(segmentation).encode()], height, width)])[0][0]
 
 
 @given(st.lists(polygons, min_size=1, max_size=3))
@@ -45,7 +45,7 @@ def test_any_mixture_of_outlines_equals_the_reference(seed, height, width, count
         for number in range(count)
     ]
     order = sorted(range(count), key=lambda number: -annotations[number][0]["area"])
-    found = read_outlines([json.dumps(one["segmentation"]).encode() for one, _ in annotations], height, width)
+    (found,) = read_outlines([([json.dumps(one["segmentation"]).encode() for one, _ in annotations], height, width)])
 
     mask = paint([(annotations[number][1], edges) for number in order for edges in found[number]], height, width)
 
@@ -94,11 +94,14 @@ def test_any_mixture_of_outlines_equals_the_reference(seed, height, width, count
 def test_a_wrong_outline_is_named_and_costs_no_other(raw, reason):
     good = json.dumps(GOOD).encode()
 
-    before, wrong, after = read_outlines([good, raw, good], HEIGHT, WIDTH)
+    first, (before, wrong, after), last = read_outlines(
+        [([good], HEIGHT, WIDTH), ([good, raw, good], HEIGHT, WIDTH), ([good], HEIGHT, WIDTH)]
+    )
 
     assert isinstance(wrong, RecordError)
     assert wrong.reason == reason
-    assert [edges.tolist() for edges in before] == [edges.tolist() for edges in after]
+    for other in (first[0], after, last[0]):
+        assert [edges.tolist() for edges in before] == [edges.tolist() for edges in other]
     expected = annotation_to_mask(GOOD, HEIGHT, WIDTH)
     assert (paint([(1, before[0])], HEIGHT, WIDTH).to_array() == expected).all()
 
@@ -119,5 +122,6 @@ def test_points_somewhat_outside_the_photo_are_painted_as_pycocotools_does():
 
 
 def test_only_wrong_outlines_give_only_reasons():
-    assert all(isinstance(one, RecordError) for one in read_outlines([b"null", b"[]"], HEIGHT, WIDTH))
-    assert read_outlines([], HEIGHT, WIDTH) == []
+    assert all(isinstance(one, RecordError) for one in read_outlines([([b"null", b"[]"], HEIGHT, WIDTH)])[0])
+    assert read_outlines([([], HEIGHT, WIDTH)]) == [[]]
+    assert read_outlines([]) == []

@@ -98,8 +98,7 @@ def paint(regions: Sequence[tuple[int, Edges]], height: int, width: int) -> Pain
 
 def _cover(class_ids: UInt8Array, places: npt.NDArray[np.int64], class_id: int) -> None:
     """Set the stretches that lie in a region; `places` are its edges' places among all edges."""
-    first, last = places.min(), places.max()
-    steps = np.zeros(last - first + 1, dtype=np.int8)
-    steps[places[0::2] - first] = 1
-    steps[places[1::2] - first] = -1
-    np.copyto(class_ids[first : last + 1], class_id, where=steps.cumsum(dtype=np.int8).view(bool))
+    first, last = places[0], places[-1]
+    turns = np.zeros(last - first, dtype=bool)
+    turns[places[:-1] - first] = True
+    np.copyto(class_ids[first:last], class_id, where=np.logical_xor.accumulate(turns))

@@ -93,22 +93,32 @@ def paint_photos(
 def paint_group(canvas: Canvas, group: Sequence[PhotoTask]) -> Tally:
     """Paint some photos in this process; see `paint_photos`."""
     tally = Tally.nothing(canvas.num_classes)
+    usable = []
     for task in group:
         try:
-            tally.count(_paint_photo(canvas, task, tally.problems))
+            _check_photo(canvas.photos / task.file_name, task)
+            usable.append(task)
+        except RecordError as error:
+            tally.problems.append(Problem(error.reason, error.detail, task.image_id, file_name=task.file_name))
+    outlines = read_outlines(
+        [([instance.segmentation for instance in task.instances], task.height, task.width) for task in usable]
+    )
+    for task, own_outlines in zip(usable, outlines, strict=True):
+        try:
+            tally.count(_paint_photo(canvas, task, own_outlines, tally.problems))
         except RecordError as error:
             tally.problems.append(Problem(error.reason, error.detail, task.image_id, file_name=task.file_name))
     return tally
 
 
-def _paint_photo(canvas: Canvas, task: PhotoTask, problems: list[Problem]) -> npt.NDArray[np.int64]:
+def _paint_photo(
+    canvas: Canvas, task: PhotoTask, outlines: Sequence[list[Edges] | RecordError], problems: list[Problem]
+) -> npt.NDArray[np.int64]:
     """Write one mask and return its pixels per class.
 
     Raises:
-        RecordError: the photo cannot be used, or none of its annotations.
+        RecordError: none of its annotations can be used.
     """
-    _check_photo(canvas.photos / task.file_name, task)
-    outlines = read_outlines([instance.segmentation for instance in task.instances], task.height, task.width)
     usable: list[tuple[float, int, list[Edges]]] = []
     for instance, outline in zip(task.instances, outlines, strict=True):
         try:

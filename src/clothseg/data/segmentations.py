@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -35,47 +37,67 @@ _polygons_decoder = msgspec.json.Decoder(list[list[float]])
 _run_lengths_decoder = msgspec.json.Decoder(_RunLengths)
 
 
-def read_outlines(segmentations: Sequence[bytes], height: int, width: int) -> list[list[Edges] | RecordError]:
-    """Read all outlines of one photo.
+@dataclass
+class _Photo:
+    """The outlines of one photo on their way."""
 
-    Polygons are rasterised by pycocotools, for all annotations at once, and only after every one of them is checked. A
-    polygon of one or two points beside proper ones is passed over: it encloses nothing.
+    results: list[list[Edges] | RecordError]
+    polygons: list[Polygon]
+    places: list[tuple[int, int]]
+    """Which of the polygons belong to each annotation: first, and one after the last."""
+
+
+def read_outlines(photos: Sequence[tuple[Sequence[bytes], int, int]]) -> list[list[list[Edges] | RecordError]]:
+    """Read all outlines of some photos.
+
+    Polygons are rasterised by pycocotools, and only after every one of them is checked. A polygon of one or two points
+    beside proper ones is passed over: it encloses nothing.
 
     Args:
-        segmentations: of each annotation, `segmentation` as it stands in the file: polygons, or run lengths as a list
-            or a compressed string.
-        height: of the photo in pixels.
-        width: of the photo in pixels.
+        photos: of each photo, the `segmentation` of each annotation as it stands in the file (polygons, or run lengths
+            as a list or a compressed string), and the photo's height and width in pixels.
 
     Returns:
-        For each annotation the edges of its parts, which may overlap, or why it cannot be used.
+        For each annotation of each photo the edges of its parts, which may overlap, or why it cannot be used.
     """
-    results: list[list[Edges] | RecordError] = []
-    polygons: list[Polygon] = []
-    places: list[tuple[int, int]] = []  # which of the polygons belong to an annotation
+    found = []
+    strings: list[bytes] = []
+    for segmentations, height, width in photos:
+        photo = _read_photo(segmentations, height, width)
+        if photo.polygons:
+            strings += [one["counts"] for one in coco_mask.frPyObjects(photo.polygons, height, width)]
+        found.append(photo)
+    edges = iter(edges_from_trusted(strings))
+    for photo in found:
+        own = list(islice(edges, len(photo.polygons)))
+        for number, (first, last) in enumerate(photo.places):
+            result = photo.results[number]
+            if isinstance(result, list):
+                result += own[first:last]
+    return [photo.results for photo in found]
+
+
+def _read_photo(segmentations: Sequence[bytes], height: int, width: int) -> _Photo:
+    photo = _Photo([], [], [])
     for segmentation in segmentations:
-        first = len(polygons)
+        first = len(photo.polygons)
         try:
             if segmentation[:1] == b"{":
-                results.append([_read_run_lengths(segmentation, height, width)])
+                photo.results.append([_read_run_lengths(segmentation, height, width)])
             else:
-                polygons += _read_polygons(segmentation)
-                results.append([])
+                photo.polygons += _read_polygons(segmentation)
+                photo.results.append([])
         except RecordError as error:
-            results.append(error)
-        places.append((first, len(polygons)))
-    if not polygons:
-        return results
-    if not _all_within(polygons, height, width):  # together; now one by one
-        for number, (first, last) in enumerate(places):
-            if first < last and not _all_within(polygons[first:last], height, width):
-                results[number] = RecordError(COORDINATE, "points too far outside the photo, or too long an outline")
-                polygons[first:last] = [_NOTHING] * (last - first)
-    edges = edges_from_trusted([one["counts"] for one in coco_mask.frPyObjects(polygons, height, width)])
-    return [
-        edges[first:last] if first < last and isinstance(result, list) else result
-        for result, (first, last) in zip(results, places, strict=True)
-    ]
+            photo.results.append(error)
+        photo.places.append((first, len(photo.polygons)))
+    if photo.polygons and not _all_within(photo.polygons, height, width):  # together; now one by one
+        for number, (first, last) in enumerate(photo.places):
+            if first < last and not _all_within(photo.polygons[first:last], height, width):
+                photo.results[number] = RecordError(
+                    COORDINATE, "points too far outside the photo, or too long an outline"
+                )
+                photo.polygons[first:last] = [_NOTHING] * (last - first)
+    return photo
 
 
 _NOTHING: Polygon = np.zeros(6)
