@@ -20,12 +20,12 @@ def test_without_a_container_all_cores_count(tmp_path: Path) -> None:
     assert available_cores(tmp_path / "missing") >= 1
 
 
-@pytest.mark.parametrize("cores", range(1, 200))
 @pytest.mark.parametrize("num_processes", [1, 2, 8])
-def test_loaders_never_outnumber_the_cores(cores: int, num_processes: int) -> None:
-    loaders = num_loaders(cores=cores, num_processes=num_processes)
-    assert 0 <= loaders <= 16
-    assert (loaders + 1) * num_processes <= max(cores, num_processes)
+def test_loaders_never_outnumber_the_cores(num_processes: int) -> None:
+    for cores in range(1, 200):
+        loaders = num_loaders(cores=cores, num_processes=num_processes)
+        assert 0 <= loaders <= 16
+        assert (loaders + 1) * num_processes <= max(cores, num_processes)
 
 
 def test_a_number_asked_for_is_taken() -> None:
