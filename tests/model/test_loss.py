@@ -3,6 +3,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 
+import clothseg.model.loss as loss_module
 from clothseg.labels import IGNORED_ID
 from clothseg.model.loss import DiceFocalLoss
 
@@ -50,6 +51,31 @@ def test_value_and_gradient_are_smps(num_classes: int, present: int, ignored: fl
 def test_bytes_and_whole_numbers_give_the_same() -> None:
     logits, target = batch(13)
     assert DiceFocalLoss()(logits, target) == DiceFocalLoss()(logits, target.long())
+
+
+def test_it_does_not_matter_how_the_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, gradients = [], []
+    for limit in (1, 13 * 40 * 5, 13 * 24 * 40, 2 * 13 * 24 * 40, 1 << 26):
+        monkeypatch.setitem(loss_module._PIECE, "cpu", limit)
+        logits, target = batch(13)
+        logits = logits.contiguous(memory_format=torch.channels_last).requires_grad_()
+        value = DiceFocalLoss()(logits, target)
+        value.backward()
+        values.append(value)
+        gradients.append(logits.grad)
+    for value, gradient in zip(values[1:], gradients[1:], strict=True):
+        torch.testing.assert_close(value, values[0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(gradient, gradients[0], rtol=1e-4, atol=1e-10)
+
+
+def test_bfloat16_logits_get_a_bfloat16_gradient() -> None:
+    logits, target = batch(13)
+    coarse = logits.bfloat16().requires_grad_()
+    value = DiceFocalLoss()(coarse, target)
+    value.backward()
+    assert value == DiceFocalLoss()(coarse.detach().float(), target)
+    assert coarse.grad is not None
+    assert coarse.grad.dtype == torch.bfloat16
 
 
 def test_a_batch_of_padding_teaches_nothing() -> None:

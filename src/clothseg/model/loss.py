@@ -1,16 +1,24 @@
-"""Half Dice, half focal loss: smp's values from one pass over all classes at once."""
+"""Half Dice, half focal loss: smp's values from all classes at once, a cacheful of pixels at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from clothseg.labels import IGNORED_ID
 
-_GAMMA = 2
-"""Exponent of the focal loss. Source: Lin et al., Focal Loss for Dense Object Detection, 2017, and smp's default."""
-
 _SMALLEST = 1e-7
 """Keeps the Dice of a class that is nowhere from dividing by zero. Source: smp.losses.DiceLoss."""
+
+_PIECE = {"cpu": 1 << 17, "other": 1 << 26}
+"""Logits looked at in one go: half a megabyte stays in a core's cache; a GPU wants much at once, but not all."""
+
+Piece = tuple[slice, slice, slice, slice]
 
 
 class DiceFocalLoss(nn.Module):
@@ -18,8 +26,11 @@ class DiceFocalLoss(nn.Module):
 
     The value is that of `0.5 * smp.losses.DiceLoss("multiclass") + 0.5 * smp.losses.FocalLoss("multiclass")`, both with
     `ignore_index=255`, and so is the gradient: a class absent from the batch adds 0 to the Dice part, and the focal
-    part is one class against the rest, by sigmoid. Where smp loops over the classes, this looks at all of them at once.
+    part is one class against the rest, by sigmoid, with gamma 2.
     A batch without a pixel to learn from gives 0; smp gives NaN.
+
+    smp goes through the classes one by one and keeps a dozen tensors of the logits' size for the backward pass. This
+    keeps none: the gradient follows from the logits and a few sums per class.
     """
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -31,35 +42,77 @@ class DiceFocalLoss(nn.Module):
             target: (B, H, W) uint8 or int64, class ids; `IGNORED_ID` is left out.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            logits = logits.float()
-            class_ids = torch.arange(logits.shape[1], dtype=target.dtype, device=target.device)
-            is_class = target.unsqueeze(1) == class_ids.view(1, -1, 1, 1)
-            is_counted = (target != IGNORED_ID).unsqueeze(1)
-            return 0.5 * _dice_loss(logits, is_class, is_counted) + 0.5 * _focal_loss(logits, is_class, is_counted)
+            loss: Tensor = _DiceFocal.apply(logits, target)
+        return loss
 
 
-def _dice_loss(logits: Tensor, is_class: Tensor, is_counted: Tensor) -> Tensor:
-    """Return the mean over classes of 1 - Dice over the whole batch, 0 for classes that are nowhere in it.
+class _DiceFocal(torch.autograd.Function):
+    """The loss and its gradient.
 
-    Args:
-        logits: (B, C, H, W) float32.
-        is_class: (B, C, H, W) bool, the target as one plane per class.
-        is_counted: (B, 1, H, W) bool, False where the target is ignored.
+    With z a logit, its sign turned where the class is the true one, cross-entropy against the rest is softplus(z) and
+    the probability of the wrong answer sigmoid(z): one formula for both sides of the focal loss.
     """
-    probability = logits.softmax(dim=1)
-    overlap = (probability * is_class).sum((0, 2, 3))
-    predicted = (probability * is_counted).sum((0, 2, 3))
-    present = is_class.sum((0, 2, 3))
-    dice = 2 * overlap / (predicted + present).clamp_min(_SMALLEST)
-    return ((1 - dice) * (present > 0)).mean()
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        num_classes = logits.shape[1]
+        # float64 and int64, as a float32 stops counting at 16 million pixels.
+        overlap = torch.zeros(num_classes, dtype=torch.float64, device=logits.device)
+        predicted, focal = torch.zeros_like(overlap), torch.zeros_like(overlap[0])
+        present = torch.zeros(num_classes, dtype=torch.int64, device=logits.device)
+        counted_pixels = torch.zeros_like(present[0])
+        for piece in _pieces(logits):
+            values, is_class, is_counted = _take(logits, target, piece)
+            probability = values.softmax(dim=1).mul_(is_counted)
+            predicted += probability.sum((0, 2, 3))
+            overlap += probability.mul_(is_class).sum((0, 2, 3))
+            present += is_class.sum((0, 2, 3))
+            counted_pixels += is_counted.sum()
+            against = torch.where(is_class, -values, values)
+            focal += against.sigmoid().square_().mul_(F.softplus(against)).mul_(is_counted).sum()
+        terms = counted_pixels.clamp_min(1) * num_classes
+        total = (predicted + present).clamp_min(_SMALLEST)
+        ctx.save_for_backward(logits, target, overlap, total, present > 0, terms)
+        dice_loss = ((1 - 2 * overlap / total) * (present > 0)).mean()
+        return (0.5 * dice_loss + 0.5 * focal / terms).float()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        logits, target, overlap, total, is_present, terms = ctx.saved_tensors
+        # How the Dice part moves with the probability of a pixel's wrong classes, and of its true one.
+        share = 0.5 * upstream * is_present / logits.shape[1]
+        by_wrong = (2 * overlap / total.square() * share).float().view(1, -1, 1, 1)
+        by_true = by_wrong - (2 / total * share).float().view(1, -1, 1, 1)
+        focal_share = (0.5 * upstream / terms).float()
+        gradient = torch.empty_like(logits)
+        for piece in _pieces(logits):
+            values, is_class, is_counted = _take(logits, target, piece)
+            probability = values.softmax(dim=1)
+            dice = torch.where(is_class, by_true, by_wrong).mul_(probability)
+            dice.addcmul_(probability, dice.sum(dim=1, keepdim=True), value=-1)
+            against = torch.where(is_class, -values, values)
+            wrong, entropy = against.sigmoid(), F.softplus(against)
+            # d/dz of wrong² · entropy = wrong² · (2 · (1 - wrong) · entropy + wrong)
+            focal = torch.addcmul(wrong, wrong, entropy, value=-2).add_(entropy, alpha=2)
+            focal.mul_(wrong).mul_(wrong).mul_(focal_share)
+            gradient[piece] = torch.where(is_class, dice - focal, dice + focal).mul_(is_counted)
+        return gradient, None
 
 
-def _focal_loss(logits: Tensor, is_class: Tensor, is_counted: Tensor) -> Tensor:
-    """Return the mean over counted pixels and classes of the one-against-the-rest focal loss.
+def _pieces(logits: Tensor) -> Iterator[Piece]:
+    """Cut (B, C, H, W) into whole photos, or into rows of one where a photo is too large for a piece."""
+    batch, num_classes, height, width = logits.shape
+    limit = _PIECE["cpu" if logits.device.type == "cpu" else "other"]
+    photos = max(1, limit // (num_classes * height * width))
+    rows = height if photos > 1 else max(1, min(height, limit // (num_classes * width)))
+    for first in range(0, batch, photos):
+        for top in range(0, height, rows):
+            yield slice(first, first + photos), slice(None), slice(top, top + rows), slice(None)
 
-    With z the logit, its sign turned where the class is the true one, cross-entropy is softplus(z) and the probability
-    of the wrong answer sigmoid(z): one formula for both sides. Arguments as of `_dice_loss`.
-    """
-    against = torch.where(is_class, -logits, logits)
-    loss = against.sigmoid().pow(_GAMMA) * F.softplus(against)
-    return (loss * is_counted).sum() / (is_counted.sum().clamp_min(1) * logits.shape[1])
+
+def _take(logits: Tensor, target: Tensor, piece: Piece) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of a piece the logits in float32, the target as one plane per class, and where it counts, (b, 1, h, w)."""
+    class_ids = torch.arange(logits.shape[1], dtype=target.dtype, device=target.device).view(1, -1, 1, 1)
+    true_class = target[piece[0], piece[2], piece[3]].unsqueeze(1)
+    return logits[piece].float(), true_class == class_ids, true_class != IGNORED_ID
