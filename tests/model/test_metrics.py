@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
 
 from clothseg.labels import IGNORED_ID
-from clothseg.model.metrics import ConfusionMatrix
+from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.scores import Scores
 
 
@@ -51,6 +51,13 @@ def test_logits_and_class_ids_give_the_same() -> None:
     from_logits.update(logits, target)
     from_ids.update(logits.argmax(dim=1).to(torch.uint8), target.long())
     assert torch.equal(from_logits.compute(), from_ids.compute())
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_of_equal_logits_the_lowest_class_wins(memory_format: torch.memory_format) -> None:
+    logits = torch.randint(0, 3, (2, 13, 40, 40)).float().contiguous(memory_format=memory_format)
+    expected = torch.from_numpy(np.argmax(logits.numpy(), axis=1))
+    assert torch.equal(predicted_classes(logits), expected)
 
 
 def test_padding_is_not_counted() -> None:

@@ -16,7 +16,7 @@ from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
 from clothseg.model.encoders import check_architecture, licence_note
 from clothseg.model.loss import DiceFocalLoss
-from clothseg.model.metrics import ConfusionMatrix
+from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.model.network import build_network
 from clothseg.model.schedule import learning_rate_factor
 from clothseg.scores import Scores
@@ -152,7 +152,7 @@ class ClothSegmentationModel(LightningModule):
         logits = self(batch["image"])
         loss = self.loss(logits, batch["mask"])
         self._check_finite(loss, batch, f"validation step {batch_idx}")
-        prediction = logits.argmax(dim=1)
+        prediction = predicted_classes(logits)
         self.mean_loss.update(loss, weight=len(batch["image"]))
         self.confusion.update(prediction, batch["mask"])
         return {"prediction": prediction}
