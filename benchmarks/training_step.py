@@ -1,0 +1,212 @@
+"""Measures loss, validation metrics and a whole training step against the plain way, in one run.
+
+Needs no data: uv run python benchmarks/training_step.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
+
+from clothseg.errors import ClothsegError
+from clothseg.labels import IGNORED_ID
+from clothseg.model.loss import DiceFocalLoss
+from clothseg.model.metrics import ConfusionMatrix
+from clothseg.model.network import build_network
+from clothseg.model.precision import preferred_precision
+
+NUM_CLASSES = 13
+ROUNDS = 4
+Run = Callable[[], Any]
+Rows = list[tuple[str, Run, Run, float | None]]
+
+
+def blocks(batch_size: int, size: int) -> Tensor:
+    """Return class ids, (B, size, size) uint8, in patches as in real masks, with a third of padding at the bottom."""
+    coarse = torch.randint(0, NUM_CLASSES, (batch_size, 1, size // 32, size // 32)).float()
+    mask = torch.nn.functional.interpolate(coarse, scale_factor=32, mode="nearest")[:, 0].to(torch.uint8)
+    mask[:, size * 2 // 3 :] = IGNORED_ID
+    return mask
+
+
+def smp_loss() -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the plain loss: half Dice, half focal of segmentation-models-pytorch, which want int64 targets."""
+    dice = smp.losses.DiceLoss(mode="multiclass", ignore_index=IGNORED_ID)
+    focal = smp.losses.FocalLoss(mode="multiclass", ignore_index=IGNORED_ID)
+    return lambda logits, target: 0.5 * dice(logits, target.long()) + 0.5 * focal(logits, target.long())
+
+
+def loss_run(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, target: Tensor) -> Run:
+    """Return a forward and backward pass of `loss`."""
+
+    def run() -> Tensor:
+        leaf = logits.detach().requires_grad_()
+        value = loss(leaf, target)
+        torch.autograd.backward(value)
+        return value.detach()
+
+    return run
+
+
+def plain_metrics() -> MetricCollection:
+    """Return IoU, F1 and accuracy, as means and per class, as torchmetrics computes them."""
+    metrics: dict[str, Metric | MetricCollection] = {}
+    for average in ("macro", "none"):
+        for name, kind in (("iou", MulticlassJaccardIndex), ("f1", MulticlassF1Score), ("acc", MulticlassAccuracy)):
+            metrics[f"{name}_{average}"] = kind(NUM_CLASSES, average=average, ignore_index=IGNORED_ID)
+    return MetricCollection(metrics)
+
+
+def step_run(arguments: argparse.Namespace, *, is_plain: bool) -> Run:
+    """Return a training step: normalise, forward, loss, backward, AdamW."""
+    torch.manual_seed(0)
+    network = build_network(
+        arguments.architecture, arguments.encoder_name, encoder_weights=None, num_classes=NUM_CLASSES
+    ).to(arguments.device)
+    network.train()
+    image = torch.randint(0, 256, (arguments.batch_size, 3, arguments.img_size, arguments.img_size), dtype=torch.uint8)
+    image = image.to(arguments.device)
+    target = blocks(arguments.batch_size, arguments.img_size).to(arguments.device)
+    loss = smp_loss() if is_plain else DiceFocalLoss()
+    if not is_plain:
+        network.to(memory_format=torch.channels_last)
+        image = image.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters())
+
+    def run() -> None:
+        with torch.autocast(arguments.device, torch.bfloat16, enabled=not is_plain):
+            logits = network(image)
+        loss(logits, target).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+def rows(arguments: argparse.Namespace) -> Rows:
+    """Return name, plain way, our way and the ratio that is aimed at, of everything that is measured."""
+    torch.manual_seed(0)
+    size, batch_size, device = arguments.img_size, arguments.batch_size, arguments.device
+    logits = 2 * torch.randn(batch_size, NUM_CLASSES, size, size, device=device)
+    target = blocks(batch_size, size).to(device)
+    long_target, class_ids = target.long(), logits.argmax(dim=1)
+    theirs, ours = plain_metrics().to(device), ConfusionMatrix(NUM_CLASSES).to(device)
+    return [
+        (
+            "loss, forward and backward",
+            loss_run(smp_loss(), logits, target),
+            loss_run(DiceFocalLoss(), logits, target),
+            2.0,
+        ),
+        (
+            "metrics of class ids",
+            lambda: theirs.update(class_ids, long_target),
+            lambda: ours.update(class_ids, target),
+            20.0,
+        ),
+        (
+            "metrics of logits, argmax counted",
+            lambda: theirs.update(logits, long_target),
+            lambda: ours.update(logits, target),
+            None,
+        ),
+        (
+            f"step, {arguments.architecture} {arguments.encoder_name}: fp32 | bf16, channels_last",
+            step_run(arguments, is_plain=True),
+            step_run(arguments, is_plain=False),
+            # Without instructions for bfloat16 nothing is promised, and training does not use it.
+            1.8 if preferred_precision("cpu" if device == "cpu" else "gpu") == "bf16-mixed" else None,
+        ),
+    ]
+
+
+def measure(plain: Run, ours: Run, clock: Callable[[], float], device: str) -> tuple[float, float]:
+    """Return the least seconds of either, measured in turns so that both meet the same machine."""
+    best = [float("inf"), float("inf")]
+    for round_number in range(ROUNDS + 1):
+        for place, run in enumerate((plain, ours)):
+            start = clock()
+            run()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            # The first round fills caches and lets torchmetrics find out which metrics share their counts.
+            if round_number:
+                best[place] = min(best[place], clock() - start)
+    return best[0], best[1]
+
+
+def processor(device: str) -> str:
+    """Return the name of the GPU, or of the CPU as Linux tells it, with what it has for bfloat16."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    flags = " ".join(line for line in lines if line.startswith("flags"))
+    return f"{named} ({', '.join(one for one in ('amx_bf16', 'avx512_bf16') if one in flags) or 'no bfloat16'})"
+
+
+def heading(arguments: argparse.Namespace) -> str:
+    """Return machine, versions, commit and date in words."""
+    packages = ("torch", "lightning", "segmentation-models-pytorch", "torchmetrics")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    threads = "" if arguments.device == "cuda" else f", {torch.get_num_threads()} threads"
+    return (
+        f"Training at {arguments.img_size} px, batches of {arguments.batch_size}\n"
+        f"{processor(arguments.device)}{threads}, Python {platform.python_version()}, "
+        f"{', '.join(f'{name} {version(name)}' for name in packages)}\n"
+        f"commit {commit or 'unknown'}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+    )
+
+
+def main() -> int:
+    """Measure everything and print one table; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description="Loss, metrics and training step against the plain way.")
+    parser.add_argument("--architecture", default="unet")
+    parser.add_argument("--encoder-name", default="mit_b1")
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--img-size", type=int, default=512)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="with 1, processor time is measured, so other programs do not count"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    one_thread = arguments.device == "cpu" and arguments.threads == 1
+    clock = time.process_time if one_thread else time.perf_counter
+    table = Table("what", "plain, ms", "clothseg, ms", "times the plain", "target", title=heading(arguments))
+    missed = False
+    try:
+        for name, plain, ours, target in rows(arguments):
+            before, after = measure(plain, ours, clock, arguments.device)
+            ratio = before / after
+            missed |= target is not None and ratio < target
+            aim = "" if target is None else f">= {target:g}"
+            table.add_row(name, f"{before * 1e3:.1f}", f"{after * 1e3:.1f}", f"{ratio:.1f}", aim)
+    except ClothsegError as error:
+        raise SystemExit(f"Error: {error}") from error
+    Console(width=max(110, Console().width)).print(table)
+    return int(missed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
