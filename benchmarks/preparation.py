@@ -1,0 +1,321 @@
+"""Measures painting masks and opening annotation files against the plain way, in the same run.
+
+Run it on a prepared data set: uv run python benchmarks/preparation.py --data-path data
+Opening is measured on a file of 600 MB that is written for it when asked: add --large-file
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+from rich.console import Console
+from rich.table import Table
+
+from clothseg.data import fashionpedia
+from clothseg.data.annotations import open_annotations
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
+from clothseg.data.painting import Canvas, paint_group, paint_photos
+from clothseg.data.photo_tasks import PhotoTask, gather_tasks
+from clothseg.data.processes import GROUP_SIZE
+from clothseg.data.workers import available_cores
+from clothseg.errors import ClothsegError
+from clothseg.pictures import PHOTO_SUFFIXES
+
+ROUNDS = 5
+LARGE_BYTES = 600_000_000
+PHOTO_COUNTS = (2_000, 20_000)
+"""Photos painted by several processes; the parent must not be larger for the many than for the few."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    step: str
+    plain: str
+    ours: str
+    ratio: float
+    target: str
+    is_met: bool
+
+
+def plain_masks(annotations: Path, folder: Path, target: Path) -> Callable[[], int]:
+    """Return the plain way: `annToMask` for each instance, boolean painting, `cv2.imwrite`."""
+    content = json.loads(annotations.read_bytes())
+    classes = Manifest.read(folder).classes
+    class_ids = {row["id"]: classes.id_for_category(row["name"], row["supercategory"]) for row in content["categories"]}
+    by_image = defaultdict(list)
+    for one in content["annotations"]:
+        by_image[one["image_id"]].append(one)
+
+    def annotation_to_mask(segmentation: Any, height: int, width: int) -> Any:
+        if isinstance(segmentation, list):
+            segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            segmentation = coco_mask.frPyObjects(segmentation, height, width)
+        return coco_mask.decode(segmentation)
+
+    def paint() -> int:
+        for image in content["images"]:
+            height, width = image["height"], image["width"]
+            mask = np.zeros((height, width), dtype=np.uint8)
+            for one in sorted(by_image[image["id"]], key=lambda one: -one["area"]):
+                mask[annotation_to_mask(one["segmentation"], height, width) == 1] = class_ids[one["category_id"]]
+            cv2.imwrite(str(target / f"{Path(image['file_name']).stem}.png"), mask)
+        return len(content["images"])
+
+    return paint
+
+
+def tasks_of(folder: Path) -> tuple[list[PhotoTask], Canvas]:
+    """Return what there is to paint in the validation split, and where the photos are."""
+    manifest = Manifest.read(folder)
+    split = manifest.splits["val"]
+    file = open_annotations(fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
+    photos = names_by_stem(folder / split.photos, PHOTO_SUFFIXES)
+    tasks = list(gather_tasks(file, manifest.classes, photos, strict_categories=False))
+    return tasks, Canvas(folder / split.photos, Path(), len(manifest.classes))
+
+
+def measure_painting(way: str, folder: Path, target: Path) -> float:
+    """Return the seconds of processor time per mask on one core; waiting for other programs does not count."""
+    cv2.setNumThreads(1)
+    if way == "plain":
+        paint = plain_masks(fashionpedia.local_path(folder, fashionpedia.VAL.annotations), folder, target)
+    else:
+        tasks, canvas = tasks_of(folder)
+        canvas = Canvas(canvas.photos, target, canvas.num_classes)
+
+        def paint() -> int:
+            for first in range(0, len(tasks), GROUP_SIZE):
+                paint_group(canvas, tasks[first : first + GROUP_SIZE])
+            return len(tasks)
+
+    best = float("inf")
+    for _ in range(3):
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        began = time.process_time()
+        count = paint()
+        best = min(best, (time.process_time() - began) / count)
+    return best
+
+
+def link_photos(folder: Path, target: Path, count: int) -> None:
+    """Fill a folder with `count` links to the photos that there are, each under a name of its own."""
+    tasks, canvas = tasks_of(folder)
+    target.mkdir()
+    for number in range(count):
+        name = tasks[number % len(tasks)].file_name
+        (target / f"{number}_{name}").symlink_to((canvas.photos / name).resolve())
+
+
+def many_tasks(tasks: list[PhotoTask], count: int) -> Iterator[PhotoTask]:
+    """Yield `count` photos: the same ones again and again, under other names."""
+    for number in range(count):
+        task = tasks[number % len(tasks)]
+        yield replace(task, file_name=f"{number}_{task.file_name}")
+
+
+def measure_processes(num_workers: int, folder: Path, photos: Path, masks: Path, count: int) -> tuple[float, float]:
+    """Return the seconds on the clock for painting `count` photos, and the most MB that the parent held."""
+    tasks, canvas = tasks_of(folder)
+    masks.mkdir()
+    began = time.perf_counter()
+    paint_photos(many_tasks(tasks, count), Canvas(photos, masks, canvas.num_classes), num_workers=num_workers)
+    return time.perf_counter() - began, peak_memory()
+
+
+def measure_opening(way: str, path: Path) -> tuple[float, float]:
+    """Return the seconds for opening an annotation file, and by how many MB this process grew."""
+    before = peak_memory()
+    began = time.perf_counter()
+    content = open_annotations(path) if way == "ours" else json.loads(path.read_bytes())
+    seconds = time.perf_counter() - began
+    assert content
+    return seconds, peak_memory() - before
+
+
+def peak_memory() -> float:
+    """Return the most MB of memory that this process ever held."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def write_large_file(path: Path, source: Path) -> None:
+    """Write an annotation file of 600 MB by repeating the records of a real one under new ids."""
+    content = json.loads(source.read_bytes())
+    images: list[dict[str, Any]] = []
+    size = 0
+    head = json.dumps({"info": {}, "licenses": [], "categories": content["categories"]})[:-1]
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(head + ', "annotations": [')
+        copy = 0
+        while size < LARGE_BYTES:
+            for one in content["annotations"]:
+                row = one | {
+                    "id": len(content["annotations"]) * copy + one["id"],
+                    "image_id": copy * 10**6 + one["image_id"],
+                }
+                size += stream.write(("" if size == 0 else ", ") + json.dumps(row))
+            images += [
+                one | {"id": copy * 10**6 + one["id"], "file_name": f"{copy}_{one['file_name']}"}
+                for one in content["images"]
+            ]
+            copy += 1
+        stream.write(f'], "images": {json.dumps(images)}}}')
+
+
+def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own, so that no measurement sees what another left behind."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    result = receiver.recv()
+    process.join()
+    return result
+
+
+def _send(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    sender.send(function(*arguments))
+
+
+def painting_row(folder: Path, scratch: Path) -> Row:
+    """Compare painting on one core."""
+    best = {"plain": float("inf"), "ours": float("inf")}
+    for _ in range(ROUNDS):
+        for way in best:
+            best[way] = min(best[way], in_process(measure_painting, way, folder, scratch / way))
+    ratio = best["plain"] / best["ours"]
+    texts = {way: f"{seconds * 1e3:.2f} ms, {1 / seconds:.0f}/s" for way, seconds in best.items()}
+    return Row("mask of a photo, one core", texts["plain"], texts["ours"], ratio, ">= 5", ratio >= 5)
+
+
+def process_rows(folder: Path, scratch: Path) -> list[Row]:
+    """Compare painting by all cores with painting by one, and the parent's memory for few and many photos."""
+    cores = available_cores()
+    photos = scratch / "photos"
+    link_photos(folder, photos, max(PHOTO_COUNTS))
+    few, many = PHOTO_COUNTS
+
+    def measured(num_workers: int, count: int) -> tuple[float, float]:
+        masks = scratch / f"{num_workers}_{count}"
+        found: tuple[float, float] = in_process(measure_processes, num_workers, folder, photos, masks, count)
+        shutil.rmtree(masks)
+        return found
+
+    alone, (together, memory) = measured(1, many)[0], measured(cores, many)
+    alone, together = min(alone, measured(1, many)[0]), min(together, measured(cores, many)[0])
+    memory_before = measured(cores, few)[1]
+    goal = 0.85 * cores
+    return [
+        Row(
+            f"{many:,} masks, 1 process and {cores}",
+            f"{alone:.1f} s",
+            f"{together:.1f} s",
+            alone / together,
+            f">= {goal:.1f}",
+            alone / together >= goal,
+        ),
+        Row(
+            f"memory of the parent, {few:,} and {many:,} photos",
+            f"{memory_before:.0f} MB",
+            f"{memory:.0f} MB",
+            memory / memory_before,
+            "<= 1.1",
+            memory <= 1.1 * memory_before,
+        ),
+    ]
+
+
+def opening_row(path: Path) -> Row:
+    """Compare opening an annotation file with `json.loads`."""
+    found = {way: in_process(measure_opening, way, path) for way in ("plain", "ours")}
+    texts = {way: f"{seconds:.2f} s, +{megabytes:,.0f} MB" for way, (seconds, megabytes) in found.items()}
+    ratio = found["plain"][0] / found["ours"][0]
+    is_met = ratio >= 10 and found["ours"][1] < 1000
+    return Row(
+        f"annotation file of {path.stat().st_size / 1e6:.0f} MB",
+        texts["plain"],
+        texts["ours"],
+        ratio,
+        ">= 10, < 1 GB",
+        is_met,
+    )
+
+
+def processor() -> str:
+    """Return the processor's name as Linux tells it, or what Python knows of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def heading() -> str:
+    """Return machine, versions, commit and date in words."""
+    packages = ("pycocotools", "opencv-python-headless", "numpy", "msgspec", "isal")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return (
+        f"Preparing data\n{processor()}, {available_cores()} cores, Python {platform.python_version()}, "
+        f"{', '.join(f'{name} {version(name)}' for name in packages)}\n"
+        f"commit {commit or 'unknown'}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+    )
+
+
+def main() -> int:
+    """Measure, print one table, and return 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description="Preparation of data against the plain way.")
+    parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of a prepared Fashionpedia mirror")
+    parser.add_argument("--large-file", action="store_true", help="also open an annotation file of 600 MB")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    arguments = parser.parse_args()
+    folder = arguments.data_path / DATASET_FOLDER
+    title = heading()
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            scratch = Path(name)
+            rows = [painting_row(folder, scratch), *process_rows(folder, scratch)]
+            if arguments.large_file:
+                large = scratch / "large.json"
+                write_large_file(large, fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
+                rows.append(opening_row(large))
+    except ClothsegError as error:
+        raise SystemExit(f"Error: {error}") from error
+    table = Table("step", "plain", "clothseg", "times", "target", title=title)
+    for row in rows:
+        mark = "" if row.is_met else " (missed)"
+        table.add_row(row.step, row.plain, row.ours, f"{row.ratio:.1f}", row.target + mark)
+    Console(width=max(110, Console().width)).print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"title": title, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    return int(not all(row.is_met for row in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
