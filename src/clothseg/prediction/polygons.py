@@ -16,7 +16,7 @@ def outline(inside: npt.NDArray[np.bool_] | UInt8Array, *, tolerance: float = 1.
     Corners lie on the edges of pixels, x from 0 to W and y from 0 to H, so that a pixel's whole square is inside. (The
     contours of `cv2.findContours` run through the centres of pixels: half a pixel is lost on every side, and a single
     pixel is no polygon.) A hole is joined to the outline by a slit without width, so that a format of plain polygons
-    keeps it; fill polygons by the even-odd rule, as pycocotools does.
+    keeps it.
 
     Args:
         inside: (H, W), true where the class is.
@@ -89,9 +89,13 @@ def _simplified(loop: Corners, tolerance: float) -> Corners:
 
 
 def _joined(loops: list[Corners]) -> Corners:
-    """Return one closed line through an outline and its holes, going in and out over the shortest ways."""
+    """Return one closed line through an outline and its holes, going in and out over the shortest ways.
+
+    Holes are gone round the other way, so that the area is right and either rule of filling leaves them out.
+    """
     line = loops[0]
-    for hole in loops[1:]:
+    for loop in loops[1:]:
+        hole = loop[::-1]
         distances = np.abs(line[:, None] - hole[None]).sum(axis=2)
         leave, enter = np.unravel_index(int(distances.argmin()), distances.shape)
         turned = np.roll(hole, -int(enter), axis=0)
