@@ -7,7 +7,7 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
 from clothseg.errors import InputError, MachineError, SettingError
-from clothseg.labels import GROUPS
+from clothseg.labels import GROUPS, ClassList, ClothingClass
 from clothseg.prediction.segmentation import Segmentation
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -151,3 +151,48 @@ def test_a_photo_wider_than_jpeg_allows_still_gets_an_overlay(tmp_path):
         assert image.size == (70_000, 2)
     with Image.open(overlay_path) as image:
         assert 60_000 < image.width < 65_536
+
+
+def test_cutouts_and_soft_masks_are_saved_for_each_garment_shown(segmentation, tmp_path):
+    for kind, upperbody in (("frame", (90, 60)), ("tight", (35, 30))):
+        files = segmentation.save(tmp_path / kind, stem="deep/a", cutouts=kind, soft_masks=True)
+        assert [path.relative_to(tmp_path / kind).as_posix() for path in files] == [
+            "deep/a_mask.png",
+            "deep/a_overlay.jpg",
+            "deep/a_cutout-upperbody.png",
+            "deep/a_soft-upperbody.png",
+            "deep/a_cutout-lowerbody.png",
+            "deep/a_soft-lowerbody.png",
+        ]
+        with Image.open(files[2]) as image:
+            assert image.mode == "RGBA"
+            assert image.size == upperbody[::-1]
+            np.testing.assert_array_equal(np.array(image), segmentation.cutout("upperbody", tight=kind == "tight"))
+        with Image.open(files[3]) as image:
+            assert image.mode == "L"
+            soft = np.array(image) / 255
+        assert np.abs(soft - segmentation.soft_mask("upperbody")).max() < 0.003
+    plain = segmentation.save(tmp_path / "plain")
+    assert len(plain) == 2
+
+
+def test_no_two_classes_share_a_file(segmentation, tmp_path):
+    names = ["background", *(f"class {number}" for number in range(1, 9)), "bag, wallet", "legs/feet", "A b", "a-b"]
+    classes = ClassList(tuple(ClothingClass(name, (number, 0, 0)) for number, name in enumerate(names)))
+    mask = np.tile(np.arange(13, dtype=np.uint8), (30, 2))
+    logits = np.zeros((13, 30, 26), np.float32)
+    other = Segmentation(mask, np.zeros((30, 26, 3), np.uint8), classes, logits, file="a.jpg")
+    files = other.save(tmp_path, cutouts="tight")
+    assert len({path.name.casefold() for path in files}) == 2 + 12
+    assert [path.name for path in files[-4:]] == [
+        "a_cutout-bag-wallet.png",
+        "a_cutout-legs-feet.png",
+        "a_cutout-A-b-11.png",
+        "a_cutout-a-b-12.png",
+    ]
+
+
+def test_polygons_are_exact_on_demand(segmentation):
+    (polygon,) = segmentation.polygons("upperbody", tolerance=0)
+    assert sorted(polygon.tolist()) == [[5, 10], [5, 45], [35, 10], [35, 45]]
+    assert segmentation.polygons("waist") == []

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clothseg.errors import InputError, MissingInputError
-from clothseg.prediction.sources import _Candidate, _numbered, _unique_stems, find_photos
+from clothseg.prediction.sources import _Candidate, _numbered, _unique_stems, find_photos, read_list
 
 
 @pytest.fixture
@@ -161,3 +161,27 @@ def test_no_two_photos_ever_share_a_name(found):
 
 def test_numbers_pass_over_names_that_are_taken():
     assert _numbered(["a", "a", "a-2", "a"], lambda name: name == "a-3") == ["a", "a-2", "a-2-2", "a-4"]
+
+
+def test_photos_of_a_list_keep_the_paths_in_it(touch, tmp_path):
+    touch("p/a/1.jpg", "p/b/1.jpg", "p/b/2.jpg", "p/c/3.jpg")
+    listed = ["p/a/1.jpg", "p/b/1.jpg", str(tmp_path / "p/b/2.jpg"), "p/c", "gone.jpg"]
+    search = find_photos([], output=Path("out"), listed=listed)
+    assert [photo.stem for photo in search.photos] == ["p/a/1", "p/b/1", "2", "p/c/3"]
+    assert [photo.file for photo in search.photos] == ["p/a/1.jpg", "p/b/1.jpg", "2.jpg", "p/c/3.jpg"]
+    assert [str(problem) for problem in search.problems] == ["Photo not found: gone.jpg. Check the path"]
+    assert find_photos([], output=Path("out"), listed=listed[1:2]).photos == search.photos[1:2]
+
+
+def test_lists_are_lines_or_end_in_zero_bytes():
+    assert read_list("a.jpg\r\n two words.jpg\n\nкофта.jpg".encode()) == ["a.jpg", " two words.jpg", "кофта.jpg"]
+    assert read_list(b"new\nline.jpg\0b.jpg\0") == ["new\nline.jpg", "b.jpg"]
+    assert read_list(b"\xff.jpg\n") == ["\udcff.jpg"]
+    assert read_list(b"") == []
+
+
+def test_cutouts_and_soft_masks_of_an_earlier_run_are_no_photos(touch):
+    touch("p/a.jpg", "p/a_cutout-legs-and-feet.png", "p/a_soft-upperbody.png", "p/b_cutout-waist.png")
+    assert stems("p", output="p") == {"p/a.jpg": "a", "p/b_cutout-waist.png": "b_cutout-waist"}
+    found = stems("p/a.jpg", "p/a_soft-upperbody.png", output="p")
+    assert found["p/a.jpg"] == "a.jpg", "given itself, it would be overwritten"
