@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -194,3 +195,91 @@ def test_neither_the_command_nor_its_help_imports_torch():
     assert done.returncode == 0, done.stderr
     for word in ("--ckpt", "--output", "--json", "PHOTO_OR_DIR"):
         assert word in done.stdout
+
+
+def test_a_list_on_standard_input(predict, photo_file, monkeypatch):
+    photo_file("album/a.png")
+    photo_file("album/deep/b.png")
+    photo_file("c.png")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"album/a.png\nalbum/deep/b.png\ngone.png\n")))
+    code, out, err = predict("c.png", "-")
+    assert code == 1
+    assert [line for line in out if "mask" in line] == [
+        "output/c_mask.png",
+        "output/album/a_mask.png",
+        "output/album/deep/b_mask.png",
+    ]
+    assert "clothseg: Photo not found: gone.png. Check the path" in err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    code, _, err = predict("-")
+    assert code == 3
+    assert err == ["clothseg: The list on standard input is empty. Write one photo or folder a line"]
+
+
+def test_a_second_run_resumes(predict, photo_file):
+    photo_file("album/a.png")
+    photo_file("album/b.png")
+    first, _, _ = predict("album")
+    masks = {path: path.stat().st_mtime_ns for path in Path("output").rglob("*.*")}
+    photo_file("album/c.png")
+    code, out, err = predict("album", "--resume")
+    assert first == code == 0
+    assert len(out) == 6
+    assert "1 photo in " in err[-1]
+    assert err[-1].endswith("2 done before, in output")
+    after = {path: path.stat().st_mtime_ns for path in masks if path.suffix != ".jsonl"}
+    assert after == {path: masks[path] for path in after}
+
+
+def test_every_output_at_once(predict, photo_file):
+    photo_file("album/a.png")
+    photo_file("album/b.png")
+    formats = ("coco", "coco-polygons", "label-studio", "cvat")
+    code, out, _ = predict("album", "--json", "--cutouts", "tight", "--soft-masks", "--formats", *formats)
+    assert code == 0
+    assert out[-7:] == [
+        "output/coco_images.json",
+        "output/coco_results.json",
+        "output/coco_polygons.json",
+        "output/label_studio_tasks.json",
+        "output/label_studio_interface.xml",
+        "output/cvat_annotations.xml",
+        "output/cvat_labels.json",
+    ]
+    assert all(Path(line).is_file() for line in out)
+    results = [json.loads(Path(f"output/{name}_results.json").read_text()) for name in "ab"]
+    entries = json.loads(Path("output/coco_results.json").read_text())
+    assert [entry["segmentation"] for entry in entries] == [one["rle"] for each in results for one in each["segments"]]
+    shown = [segment["label"].replace(" ", "-") for segment in results[0]["segments"]]
+    for kind in ("cutout", "soft"):
+        assert {path.name for path in Path("output").glob(f"a_{kind}-*.png")} == {
+            f"a_{kind}-{name}.png" for name in shown
+        }
+
+
+def test_one_photo_leaves_nothing_but_its_files(predict, photo_file):
+    photo_file("a.png")
+    assert predict("a.png")[0] == 0
+    assert sorted(path.name for path in Path("output").iterdir()) == ["a_mask.png", "a_overlay.jpg"]
+
+
+def test_more_looks_give_another_mask_of_the_same_size(predict, photo_file):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)).save("a.png")
+    masks = []
+    for flags in ([], ["--tiles", "3"], ["--flip"], ["--scales", "0.75", "1.25"]):
+        assert predict("a.png", *flags)[0] == 0
+        masks.append(read_mask(Path("output/a_mask.png")))
+    assert {mask.shape for mask in masks} == {(300, 200)}
+    assert all((masks[0] != mask).any() for mask in masks[1:])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--tiles", "0"], ["--scales", "9"], ["--cutouts", "round"], ["--formats", "yolo"], ["--runtime", "magic"]],
+)
+def test_flags_with_values_that_are_not_allowed(predict, photo_file, flags):
+    photo_file("a.png")
+    code, out, err = predict("a.png", *flags)
+    assert code == 2
+    assert out == []
+    assert err
