@@ -11,6 +11,7 @@ from clothseg.data.photo_tasks import gather_tasks
 from clothseg.data.progress import Steps
 from clothseg.data.record_checks import unknown_names
 from clothseg.data.report import SplitReport
+from clothseg.data.source import SplitFolders
 from clothseg.labels import CATEGORIES, GROUPS, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
 
@@ -20,7 +21,8 @@ PHOTOS_WORTH_A_PROCESS = 300
 
 def paint_annotations(
     annotations: Path,
-    photos: Path,
+    folder: Path,
+    split: SplitFolders,
     masks: Path,
     *,
     classes: ClassList,
@@ -31,7 +33,8 @@ def paint_annotations(
 
     Args:
         annotations: the COCO instance JSON.
-        photos: the photo folder.
+        folder: the data set's folder.
+        split: which of its photos.
         masks: an empty folder for the masks.
         classes: into which the categories are sorted. One's own list may leave categories out; in the two built in,
             a category that falls into no class is a fault of the file.
@@ -44,13 +47,15 @@ def paint_annotations(
     """
     file = open_annotations(annotations)
     is_own = classes not in (GROUPS, CATEGORIES)
-    tasks = gather_tasks(file, classes, names_by_stem(photos, PHOTO_SUFFIXES), strict_categories=not is_own)
+    tasks = gather_tasks(
+        file, classes, names_by_stem(folder / split.photos, PHOTO_SUFFIXES), strict_categories=not is_own
+    )
     for parent in {PurePosixPath(name).parent for name in tasks.file_names}:
         (masks / parent).mkdir(parents=True, exist_ok=True)
-    with steps(f"Painting {len(tasks):,} masks of {annotations.name}") as advance:
+    with steps(f"Painting masks of {split.name}") as advance:
         tally = paint_photos(
             tasks,
-            Canvas(photos, masks, len(classes)),
+            Canvas(folder / split.photos, masks, len(classes)),
             num_workers=min(num_workers, len(tasks) // PHOTOS_WORTH_A_PROCESS),
             progress=lambda done: advance(done, len(tasks)),
         )

@@ -71,7 +71,8 @@ class Mirror:
         annotations = next(one.annotations for one in fashionpedia.SPLITS if one.name == split.name)
         return paint_annotations(
             fashionpedia.local_path(folder, annotations),
-            folder / split.photos,
+            folder,
+            split,
             masks,
             classes=classes,
             num_workers=num_workers,

@@ -69,7 +69,7 @@ def check_masks(
     tally = Tally.nothing(num_classes)
     done = 0
     num_workers = min(num_workers, len(pairs) // PAIRS_WORTH_A_PROCESS)
-    with steps(f"Checking {len(pairs):,} masks of {source.name}") as advance:
+    with steps(f"Checking masks of {source.name}") as advance:
         for count, part in work_in_groups(partial(_check_group, num_classes), pairs, num_workers=num_workers):
             tally.add(part)
             done += count

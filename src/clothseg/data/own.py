@@ -71,7 +71,8 @@ class OwnAnnotations:
         """Paint the masks of a split."""
         return paint_annotations(
             _annotations_path(folder, split),
-            folder / split.photos,
+            folder,
+            split,
             masks,
             classes=classes,
             num_workers=num_workers,
@@ -174,7 +175,7 @@ def _folders_fingerprint(folders: Sequence[Path]) -> str:
 def _bring_photos(names: Sequence[str], source: Path, target: Path, steps: Steps) -> None:
     """Link photos into a folder, or copy them where the file system has no links between the two."""
     target.mkdir(parents=True, exist_ok=True)
-    with steps(f"Bringing {len(names):,} photos of {source.name}") as advance:
+    with steps(f"Bringing photos of {source.name}") as advance:
         for number, name in enumerate(names, 1):
             _bring_photo(source / name, target / name)
             if number % 100 == 0 or number == len(names):

@@ -90,7 +90,7 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
             len(pairs), unlabelled, np.zeros(num_classes, dtype=np.int64), np.zeros(num_classes, dtype=np.int64)
         )
         done = 0
-        with steps(f"Checking {len(pairs):,} photos of {name}") as advance:
+        with steps(f"Checking photos of {name}") as advance:
             look = partial(_look_at_group, folder / split.photos, folder / split.masks, num_classes)
             for count, group in work_in_groups(look, pairs, num_workers=num_workers):
                 for one in group:
