@@ -4,7 +4,7 @@ import torch
 from clothseg.errors import InputError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
-from clothseg.model.network import SegmentationNetwork, build_network, network_of
+from clothseg.model.network import SegmentationNetwork, build_network, freeze_unused, network_of
 from clothseg.transforms import Normalization
 
 
@@ -79,3 +79,22 @@ def test_a_description_decides_the_normalization() -> None:
     built = network_of(description)
     assert built.normalization == normalization
     torch.testing.assert_close(built.shift.flatten(), torch.tensor([0.1 / 0.4, 0.2 / 0.5, 0.3 / 0.6]))
+
+
+@pytest.mark.parametrize("encoder_name", ["efficientnet-b0", "mit_b0", "tu-resnet18"])
+def test_every_parameter_in_training_gets_a_gradient(encoder_name: str) -> None:
+    built = build_network("unet", encoder_name, encoder_weights=None, num_classes=3)
+    freeze_unused(built, 64)
+    built(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)).sum().backward()
+    trained = {name for name, one in built.named_parameters() if one.requires_grad}
+    assert trained == {name for name, one in built.named_parameters() if one.grad is not None}
+    frozen = {name for name, _ in built.named_parameters()} - trained
+    assert all("_conv_head" in name or "_bn1" in name for name in frozen)
+    assert bool(frozen) == (encoder_name == "efficientnet-b0")
+
+
+def test_an_encoder_of_one_size_is_refused_before_training() -> None:
+    built = build_network("unet", "tu-swin_tiny_patch4_window7_224", encoder_weights=None, num_classes=3)
+    freeze_unused(built, 224)
+    with pytest.raises(SettingError, match="cannot take photos of IMG_SIZE 256"):
+        freeze_unused(built, 256)

@@ -17,7 +17,7 @@ from clothseg.model.description import ModelDescription
 from clothseg.model.encoders import check_architecture, licence_note
 from clothseg.model.loss import DiceFocalLoss
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
-from clothseg.model.network import build_network
+from clothseg.model.network import build_network, freeze_unused
 from clothseg.model.schedule import learning_rate_factor
 from clothseg.scores import Scores
 
@@ -90,6 +90,7 @@ class ClothSegmentationModel(LightningModule):
             encoder_weights=encoder_weights,
             num_classes=self.classes.num_classes,
         )
+        freeze_unused(self.network, image_size)
         self.licence = licence_note(encoder_name, encoder_weights)
         self.last_scores: dict[str, Any] = {}
         self.loss = DiceFocalLoss()
