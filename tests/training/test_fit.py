@@ -110,3 +110,13 @@ def test_checkpoints_are_kept_without_being_asked_for(bench):
     result = fit(bench.model(settings, data), data, settings=settings, callbacks=[])
     assert result.best_path is not None
     assert result.best_path.is_file()
+
+
+@pytest.mark.parametrize("name", ["checkpoints_path", "logs_path"])
+def test_a_folder_that_cannot_be_written_is_said_at_once(bench, name):
+    taken = bench.root / "taken"
+    taken.write_text("a file")
+    watcher = bench.watcher()
+    with pytest.raises(MachineError, match=f"Cannot write to {taken}"):
+        bench.train(replace(bench.settings, **{name: taken}), watcher=watcher)
+    assert watcher.samples == []

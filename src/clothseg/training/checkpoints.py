@@ -86,9 +86,10 @@ class Checkpoints(Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Write `last.ckpt` when it is time, except after the last batch, which the epoch's end follows soon."""
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
         is_time = time.monotonic() - self._saved_at >= self.every.total_seconds()
-        is_last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if not is_last_batch and trainer.strategy.broadcast(is_time):
+        if trainer.strategy.reduce_boolean_decision(is_time, all=False):  # clocks differ, and all must save together
             self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

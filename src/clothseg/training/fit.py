@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
+import os
 import re
 import sys
 import warnings
@@ -80,6 +82,8 @@ def fit(
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
                 print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to go on", file=sys.stderr)
+        for folder in (checkpoints.folder, settings.logs_path):
+            _check_writable(folder)
         if trainer.is_global_zero:
             describe_run(log, settings)
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -129,6 +133,22 @@ def build_trainer(
     connector: Any = trainer  # the number of processes, and so of steps, is known only now
     connector.log_every_n_steps = max(1, min(50, steps // 10))
     return trainer
+
+
+def _check_writable(folder: Path) -> None:
+    """Make `folder` if needed; hours of training should not end at a folder that cannot be written.
+
+    Raises:
+        MachineError: it cannot be made, or not be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise MachineError(
+            f"Cannot write to {folder}: {error.strerror}. Choose another CHECKPOINTS_PATH or LOGS_PATH"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -120,7 +120,8 @@ class ExactResume(Callback):
 
     The order of the photos and their augmentation are functions of seed and epoch (`clothseg.data`), and so is, through
     this callback, every random number of a step (dropout): a function of seed, epoch, batch and process. So no state of
-    a generator has to be stored, and a checkpoint needs only say which step comes next.
+    a generator has to be stored, and a checkpoint needs only say which step comes next. What does differ is the
+    `train_loss` of an epoch that was resumed in its middle: it is the mean over the steps since.
 
     Args:
         settings: stored in each checkpoint, to be compared when it is resumed.
