@@ -12,6 +12,7 @@ import numpy.typing as npt
 from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile
+from clothseg.prediction.runtimes.batches import check_batch
 from clothseg.prediction.runtimes.threads import num_threads
 
 _ONLY_ERRORS = 3
@@ -53,5 +54,12 @@ class OnnxRuntime:
 
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
-        (logits,) = self.session.run(["logits"], {"image": batch})
+        check_batch(batch)
+        try:
+            (logits,) = self.session.run(["logits"], {"image": batch})
+        except Exception as error:  # its errors have no common class but this
+            height, width = batch.shape[1:3]
+            raise ModelError(
+                f"ONNX Runtime cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
+            ) from error
         return np.asarray(logits, dtype=np.float32)

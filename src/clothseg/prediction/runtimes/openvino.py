@@ -16,6 +16,7 @@ import numpy.typing as npt
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile
+from clothseg.prediction.runtimes.batches import check_batch
 from clothseg.prediction.runtimes.threads import num_threads
 
 _CONVERTER = "openvino.tools.ovc"
@@ -85,16 +86,22 @@ class OpenVINORuntime:
 
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
+        check_batch(batch)
         openvino = sys.modules["openvino"]
         images = np.require(batch, requirements=("C", "W"))
         count, height, width = images.shape[:3]
         logits = np.empty((count, self.description.classes.num_classes, height, width), dtype=np.float32)
         with self._lock:
-            for number in range(count):
-                request = self._request((height, width))
-                request.set_input_tensor(openvino.Tensor(images[number : number + 1], shared_memory=True))
-                request.set_output_tensor(openvino.Tensor(logits[number : number + 1], shared_memory=True))
-                request.infer()
+            try:
+                for number in range(count):
+                    request = self._request((height, width))
+                    request.set_input_tensor(openvino.Tensor(images[number : number + 1], shared_memory=True))
+                    request.set_output_tensor(openvino.Tensor(logits[number : number + 1], shared_memory=True))
+                    request.infer()
+            except RuntimeError as error:  # what OpenVINO raises on a size that some layer cannot take
+                raise ModelError(
+                    f"OpenVINO cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
+                ) from error
         return logits
 
     def _request(self, size: _Size) -> Any:

@@ -1,0 +1,124 @@
+"""The command `clothseg export`: a checkpoint in, one portable model file that agrees with it out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from clothseg.errors import MissingModelError, SettingError, require
+from clothseg.model.best import find_best
+from clothseg.pictures import write_whole
+from clothseg.prediction.model_file import LARGEST_BF16_CHANGE
+
+if TYPE_CHECKING:
+    from clothseg.export.portable import PortableModel
+
+SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a checkpoint as one portable file that needs no torch, and prove that it agrees."""
+
+    checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="CKPT")] = None
+    """Checkpoint to export; without one, the newest best checkpoint of your own training."""
+    output: Path | None = None
+    """File ending in .onnx, or folder, to write to; without one, beside the checkpoint."""
+    photos: tuple[Path, ...] = ()
+    """Photos or folders to compare on; without any, the validation photos of the prepared data set, else drawn ones."""
+    count: int = 32
+    """How many of them to take at most."""
+    json: bool = False
+    """Print the figures as JSON to stdout."""
+    data_path: Path = Path("data")
+    """Folder of the prepared data set."""
+    checkpoints_path: Path = Path("checkpoints")
+    """Folder in which the newest best checkpoint is looked for."""
+
+    def run(self) -> int:
+        """Export the model; print the path of the file to stdout, the figures to stderr.
+
+        Raises:
+            ModelError: the checkpoint is missing or damaged, or the exported model disagrees with it.
+            InputError: a photo to compare on cannot be read.
+            MissingExtraError: torch or what exports is not installed.
+            MachineError: the file cannot be written.
+        """
+        # The file by itself, not "whatever stderr is": while torch exports, that is elsewhere.
+        console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+        source, target = self._paths()
+        require("torch", "train")
+        from clothseg.export.photos import choose_photos
+        from clothseg.export.portable import make_portable
+        from clothseg.model.checkpoint import load_checkpoint
+
+        description, network = load_checkpoint(source)
+        chosen = choose_photos(self.photos, self.data_path, description.classes, count=self.count)
+        console.print(f"Exporting {source}, then comparing it with torch on {chosen.origin}")
+        if not chosen.is_real:
+            console.print("These are no real photos: the model will run in bf16 only when asked to. Pass --photos DIR")
+        with console.status("Exporting and comparing"):
+            model = make_portable(description, network, chosen)
+        write_whole(target, model.file.content, sync=True)
+        console.print(agreement_table(model, has_truth=chosen.has_truth))
+        console.print(_verdict(model))
+        print(json.dumps(_figures(model, target), indent=1) if self.json else target)
+        return 0
+
+    def _paths(self) -> tuple[Path, Path]:
+        """Return the checkpoint and the file to write."""
+        source = self.checkpoint_path or find_best(self.checkpoints_path)
+        if source is None:
+            raise MissingModelError(
+                f"No model: {self.checkpoints_path} holds no checkpoint of your own training. Train one with: "
+                "uv run train.py, or name one: clothseg export CKPT"
+            )
+        if source.suffix.lower() == SUFFIX:
+            raise SettingError(f"{source} is an exported model already. Pass a checkpoint, which ends in .ckpt")
+        if self.output is None:
+            return source, source.with_suffix(SUFFIX)
+        if self.output.suffix.lower() == SUFFIX and not self.output.is_dir():
+            return source, self.output
+        return source, self.output / f"{source.stem}{SUFFIX}"
+
+
+def agreement_table(model: PortableModel, *, has_truth: bool) -> Table:
+    """Return the agreement of each runtime with torch as a table for people."""
+    table = Table(title=f"Agreement with torch, mIoU against {'the truth' if has_truth else 'torch'}")
+    for column in ("runtime", "logits differ by", "pixels differ", "mIoU", "change", "ms per photo"):
+        table.add_column(column, justify="left" if column == "runtime" else "right", no_wrap=True)
+    for name, one in model.agreements.items():
+        logits, pixels, change = "", "", ""
+        if name != "torch":
+            logits = f"{one.largest_logit_difference:.2g} of {one.largest_logit:.3g}"
+            pixels, change = f"{one.share_differing:.4%}", f"{one.miou_change:+.5f}"
+        table.add_row(name, logits, pixels, f"{one.miou:.4f}", change, f"{one.milliseconds:.0f}")
+    return table
+
+
+def _verdict(model: PortableModel) -> str:
+    change = model.file.check["bf16_miou_change"]
+    if change is None:
+        return "The exported model agrees with torch. It runs in fp32; bf16 was not measured on real photos"
+    limit = f"{LARGEST_BF16_CHANGE:g}"
+    if model.file.allows_bf16:
+        return (
+            f"The exported model agrees with torch. bf16 changes mIoU by less than {limit}: used where the CPU has it"
+        )
+    return f"The exported model agrees with torch. bf16 changes mIoU by {limit} or more: used only when asked for"
+
+
+def _figures(model: PortableModel, target: Path) -> dict[str, Any]:
+    return {
+        "file": str(target),
+        "check": dict(model.file.check),
+        "bf16_by_default": model.file.allows_bf16,
+        "runtimes": {name: asdict(one) for name, one in model.agreements.items()},
+    }

@@ -1,0 +1,79 @@
+import math
+
+import numpy as np
+import pytest
+
+from clothseg.errors import ModelError
+from clothseg.export.agreement import check_sizes, compare, refuse_disagreement
+from clothseg.labels import GROUPS
+from tests.export.small_model import DESCRIPTION, photo_of
+
+
+class Shades:
+    """A runtime of NumPy alone: each class has a shade of grey, a logit is the distance to it."""
+
+    name = "shades"
+    description = DESCRIPTION
+
+    def __init__(self, shift=0.0, where=lambda batch: True):
+        self.shift = shift
+        self.where = where
+
+    def logits(self, batch):
+        shades = np.arange(GROUPS.num_classes, dtype=np.float32) * 20
+        logits = -np.abs(batch.mean(axis=-1, dtype=np.float32)[:, None] - shades[:, None, None]) / 20
+        if self.where(batch):
+            logits[:, 2] += self.shift
+        return logits
+
+
+PHOTOS = [(photo_of(90, 60), None), (photo_of(64, 64), None)]
+
+
+def test_a_runtime_agrees_with_itself():
+    agreement = compare(Shades(), {"other": Shades()}, PHOTOS)["other"]
+    assert agreement.is_close
+    assert agreement.largest_logit_difference == agreement.share_differing == agreement.miou_change == 0
+    assert agreement.miou == 1
+    assert agreement.runtime == "shades"
+    refuse_disagreement(agreement)
+
+
+def test_differences_are_those_counted_by_hand():
+    gray = np.repeat(np.arange(0, 64, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    # A shift by 0.5 moves each border of class 2, shade 40, outwards by 5 shades: 10 of 64 columns change.
+    agreement = compare(Shades(), {"other": Shades(0.5)}, [(gray, None)])["other"]
+    assert agreement.largest_logit_difference == 0.5
+    assert agreement.share_differing == pytest.approx(10 / 64, abs=1 / 64)
+    assert not agreement.is_close
+    assert agreement.miou_change == pytest.approx(agreement.miou - 1)
+    with pytest.raises(ModelError, match=r"disagrees with torch: shades gives logits that differ by up to 0\.5"):
+        refuse_disagreement(agreement)
+
+
+def test_with_truth_a_change_may_be_for_the_better():
+    gray = np.full((64, 64, 3), 28, np.uint8)  # nearest to shade 20, class 1; the truth says 2
+    truth = np.full((64, 64), 2, np.uint8)
+    agreements = compare(Shades(), {"better": Shades(0.5), "worse": Shades(-3)}, [(gray, truth)])
+    assert agreements["torch"].miou == 0
+    assert agreements["better"].miou_change == 1
+    assert agreements["worse"].miou_change == 0
+    assert agreements["better"].share_differing == 1
+    assert agreements["worse"].share_differing == 0
+    assert not agreements["worse"].is_close, "a logit differs by 3, though no mask shows it"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_nan_on_one_photo_is_never_close(order):
+    broken = Shades(math.nan, where=lambda batch: batch.shape[1:3] == (64, 64))
+    agreement = compare(Shades(), {"broken": broken}, PHOTOS[::order])["broken"]
+    assert math.isnan(agreement.largest_logit_difference)
+    assert not agreement.is_close
+
+
+def test_a_size_or_number_of_photos_that_goes_wrong_is_named():
+    check_sizes(Shades(), Shades(), DESCRIPTION)
+    with pytest.raises(ModelError, match=r"disagrees with torch on 3 photos of 32 x 160 pixels: shades"):
+        check_sizes(Shades(), Shades(2.0, where=lambda batch: len(batch) == 3), DESCRIPTION)
+    with pytest.raises(ModelError, match=r"on 1 photos of 32 x 32 pixels"):
+        check_sizes(Shades(), Shades(math.nan), DESCRIPTION)

@@ -1,0 +1,165 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from clothseg.errors import InputError, MachineError, MissingModelError, ModelError, SettingError
+from clothseg.export import portable
+from clothseg.export.export_command import Export
+from clothseg.export.graph import to_onnx
+from clothseg.model.best import BestCheckpoint
+from clothseg.prediction.model_file import ModelFile
+from clothseg.prediction.predictor import load
+from tests.export.small_model import DESCRIPTION, photo_of, small_graph, small_network, write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def exported(small_checkpoint_path, photo_folder, tmp_path_factory):
+    """What the command writes and prints, run once in a process of its own."""
+    output = tmp_path_factory.mktemp("output") / "made" / "by export"
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "clothseg.cli", "export", small_checkpoint_path),
+            *("--output", output, "--photos", photo_folder, "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={"OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return output / "small.onnx", json.loads(ended.stdout), ended.stderr
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The export's first step, done before."""
+    monkeypatch.setattr(portable, "to_onnx", lambda network: small_graph())
+
+
+def test_the_file_describes_itself_and_its_check(exported):
+    path, printed, _ = exported
+    assert [one.name for one in path.parent.iterdir()] == ["small.onnx"]
+    file = ModelFile.read(path)
+    assert file.description == DESCRIPTION
+    assert file.check["photos"].startswith("5 photos of photos")
+    assert (file.check["real_photos"], file.check["truth"]) == (True, False)
+    assert printed["file"] == str(path)
+    assert printed["check"] == file.check
+    assert printed["bf16_by_default"] == file.allows_bf16
+
+
+def test_every_runtime_was_compared_with_torch(exported):
+    _, printed, shown = exported
+    assert {"torch", "openvino", "onnxruntime"} <= printed["runtimes"].keys()
+    for name in ("openvino", "onnxruntime"):
+        one = printed["runtimes"][name]
+        assert 0 < one["largest_logit_difference"] < 1e-3
+        assert one["share_differing"] < 1e-3
+        assert abs(one["miou_change"]) < 1e-3
+        assert f"{one['share_differing']:.4%}" in shown
+    assert "The exported model agrees with torch" in shown
+    if "openvino bf16" in printed["runtimes"]:
+        change = printed["runtimes"]["openvino bf16"]["miou_change"]
+        assert printed["check"]["bf16_miou_change"] == change
+        assert printed["bf16_by_default"] == (abs(change) < 0.002)
+
+
+def test_it_predicts_what_the_checkpoint_predicts(exported, small_checkpoint_path):
+    checkpoint, model = load(small_checkpoint_path, device="cpu"), load(exported[0])
+    assert model.description == checkpoint.description
+    if model.runtime_name == "OpenVINO on cpu":
+        photo = photo_of(333, 200)
+        assert (model.predict(photo).mask != checkpoint.predict(photo).mask).mean() < 1e-3
+
+
+def test_a_model_that_disagrees_is_refused_and_nothing_is_written(
+    small_checkpoint_path, photo_folder, tmp_path, monkeypatch
+):
+    """One weight of the last layer differs by a twentieth: too little to see in a mask, and no longer the same."""
+    other = small_network()
+    other.network.segmentation_head[0].weight.data[3, 0, 0, 0] += 0.05
+    graph = to_onnx(other)
+    monkeypatch.setattr(portable, "to_onnx", lambda network: graph)
+    with pytest.raises(ModelError, match=r"disagrees with torch .* No model was written"):
+        Export(small_checkpoint_path, tmp_path / "model.onnx", photos=(photo_folder,)).run()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("quick")
+def test_drawn_pictures_say_nothing_of_bf16(small_checkpoint_path, tmp_path, capsys):
+    target = tmp_path / "named.onnx"
+    assert Export(small_checkpoint_path, target, data_path=tmp_path / "none").run() == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{target}\n"
+    assert "no real photos" in printed.err
+    file = ModelFile.read(target)
+    assert file.check["bf16_miou_change"] is None
+    assert not file.allows_bf16
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_names_the_best_checkpoint_is_exported_beside_itself(tmp_path, photo_folder, capsys):
+    write_checkpoint(tmp_path / "clothseg-007.ckpt")
+    BestCheckpoint("clothseg-007.ckpt", 0.5, 0.5, 7).write(tmp_path)
+    assert Export(photos=(photo_folder,), count=2, checkpoints_path=tmp_path).run() == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'clothseg-007.onnx'}\n"
+    assert load(tmp_path / "clothseg-007.onnx").predict(photo_of(40, 30)).mask.shape == (40, 30)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_same_checkpoint_and_photos_describe_the_same_model(small_checkpoint_path, photo_folder, tmp_path):
+    for name in ("first.onnx", "second.onnx"):
+        Export(small_checkpoint_path, tmp_path / name, photos=(photo_folder,), count=1).run()
+    first, second = (ModelFile.read(tmp_path / name) for name in ("first.onnx", "second.onnx"))
+    assert first.description == second.description
+    assert first.check.keys() == second.check.keys()
+
+
+def test_what_cannot_be_exported_is_named(small_checkpoint_path, photo_folder, tmp_path):
+    with pytest.raises(MissingModelError, match="clothseg export CKPT"):
+        Export(checkpoints_path=tmp_path).run()
+    with pytest.raises(MissingModelError):
+        Export(tmp_path / "none.ckpt").run()
+    with pytest.raises(SettingError, match="is an exported model already"):
+        Export(tmp_path / "model.onnx").run()
+    with pytest.raises(SettingError, match="--count 1"):
+        Export(small_checkpoint_path, photos=(photo_folder,), count=0).run()
+    with pytest.raises(InputError, match=r"none\.jpg"):
+        Export(small_checkpoint_path, photos=(tmp_path / "none.jpg",)).run()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_broken_photo_or_target_leaves_no_file(small_checkpoint_path, photo_folder, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photo")
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        Export(small_checkpoint_path, tmp_path / "out", photos=(tmp_path / "broken.jpg",)).run()
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(MachineError, match="Cannot write"):
+        Export(small_checkpoint_path, tmp_path / "file" / "model.onnx", photos=(photo_folder,), count=1).run()
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_help_comes_without_torch():
+    code = (
+        "import sys\n"
+        "from clothseg.cli import main\n"
+        "try:\n    main(['export', '--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'torch', 'onnx', 'openvino'} & set(sys.modules)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert "CKPT" in ended.stdout
+
+
+def test_the_checkpoint_is_left_as_it_was(small_checkpoint_path, exported):
+    weights = small_network().state_dict()
+    from clothseg.model.checkpoint import load_checkpoint
+
+    _, network = load_checkpoint(small_checkpoint_path)
+    for name, tensor in network.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), weights[name].numpy())

@@ -1,0 +1,151 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from clothseg.errors import InputError, MissingExtraError, MissingModelError, ModelError, SettingError
+from clothseg.prediction.predictor import load
+from clothseg.prediction.runtimes import open_runtime, openvino
+from clothseg.prediction.runtimes.openvino import OpenVINORuntime, import_openvino, multiplies_bf16
+from clothseg.prediction.runtimes.threads import num_threads
+from tests.export.small_model import DESCRIPTION, photo_of
+
+HAS_BF16 = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def test_it_runs_exported_models_unasked(portable_path):
+    runtime = open_runtime(portable_path)
+    assert isinstance(runtime, OpenVINORuntime)
+    assert runtime.name == "OpenVINO on cpu"
+    assert runtime.description == DESCRIPTION
+
+
+def test_the_one_door_opens_an_exported_model(portable_path):
+    predictor = load(portable_path)
+    assert predictor.predict(photo_of(90, 60)).mask.shape == (90, 60)
+
+
+def test_each_size_gives_the_same_whoever_computes_it(portable_path, monkeypatch):
+    """Sizes take turns, and the network of one size passes from the first size to a more frequent one."""
+    monkeypatch.setattr(openvino, "_LEAD", 2)
+    runtime = OpenVINORuntime.open(portable_path)
+    photos = {size: photo_of(*size)[None] for size in ((64, 64), (64, 32), (32, 96))}
+    expected = {size: OpenVINORuntime.open(portable_path).logits(photo) for size, photo in photos.items()}
+    owners = []
+    for size in [(64, 64), (64, 32), (32, 96), (64, 64), *[(32, 96)] * 5, (64, 64), (64, 32), (32, 96)]:
+        np.testing.assert_allclose(runtime.logits(photos[size]), expected[size], atol=1e-4)
+        owners.append(runtime._for_one_size[0])
+    assert owners[0] == owners[3] == (64, 64)
+    assert owners[-1] == (32, 96)
+
+
+def test_results_are_not_overwritten_by_the_next(portable_path):
+    runtime = OpenVINORuntime.open(portable_path)
+    first = runtime.logits(photo_of(64, 64)[None])
+    before = first.copy()
+    runtime.logits(255 - photo_of(64, 64)[None])
+    np.testing.assert_array_equal(first, before)
+
+
+def test_threads_may_share_a_runtime(portable_path):
+    runtime = OpenVINORuntime.open(portable_path)
+    photos = [photo_of(64, 64 if number % 2 else 96)[None] for number in range(16)]
+    expected = [runtime.logits(photo) for photo in photos]
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(runtime.logits, photos), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16")
+@pytest.mark.parametrize(("change", "expected"), [(0.0001, "bf16"), (0.01, "fp32"), (None, "fp32")])
+def test_bf16_is_taken_where_the_check_on_real_photos_allows_it(write_portable, change, expected):
+    path = write_portable({"bf16_miou_change": change})
+    assert open_runtime(path).precision == (expected if multiplies_bf16() else "fp32")
+    assert open_runtime(path, precision="fp32").name == "OpenVINO on cpu"
+    rounded = open_runtime(path, precision="bf16")
+    assert rounded.name == "OpenVINO on cpu, bf16"
+    batch = photo_of(64, 64)[None]
+    difference = np.abs(rounded.logits(batch) - open_runtime(path, precision="fp32").logits(batch)).max()
+    assert 1e-3 < difference < 0.5
+
+
+def test_what_does_not_fit_is_refused(portable_path, tmp_path):
+    with pytest.raises(SettingError, match="OpenVINO runs on the CPU here, not on 'cuda'"):
+        open_runtime(portable_path, device="cuda")
+    with pytest.raises(SettingError, match=r"Unknown precision 'int8'\. Allowed: auto, fp32, bf16"):
+        open_runtime(portable_path, precision="int8")
+    with pytest.raises(SettingError, match=r"'torch' does not run small\.onnx\. Allowed: auto, openvino, onnxruntime"):
+        open_runtime(portable_path, runtime="torch")
+    with pytest.raises(MissingModelError, match="Model not found"):
+        open_runtime(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_damaged_model_never_runs(portable_path, tmp_path, runtime):
+    content = bytearray(portable_path.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged\.onnx is damaged: it does not match its SHA-256"):
+        open_runtime(tmp_path / "damaged.onnx", runtime=runtime)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (np.zeros((1, 40, 64, 3), np.uint8), "1 photos of 40 x 64 pixels; sides must be multiples of 32"),
+        (np.zeros((0, 64, 64, 3), np.uint8), "0 photos of 64 x 64 pixels"),
+        (np.zeros((64, 64, 3), np.uint8), r"uint8 of shape \(64, 64, 3\)"),
+        (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 of shape \(1, 3, 64, 64\)"),
+        (np.zeros((1, 64, 64, 3), np.float32), r"float32 of shape \(1, 64, 64, 3\)"),
+    ],
+    ids=["no multiple of 32", "none", "one photo", "channels first", "float"],
+)
+def test_another_input_is_refused(portable_path, runtime, batch, message):
+    with pytest.raises(InputError, match=message):
+        open_runtime(portable_path, runtime=runtime).logits(batch)
+
+
+def test_without_openvino_the_install_line_is_told(portable_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match="pip install openvino"):
+        open_runtime(portable_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("3", 3), ("4,2", 4), ("", None), ("0", None), ("many", None), (None, None)]
+)
+def test_threads_are_those_that_omp_num_threads_allows(monkeypatch, value, expected):
+    if value is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert num_threads() == expected
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_predicting_imports_no_torch(portable_path, runtime):
+    code = (
+        "import sys, numpy\n"
+        "import clothseg\n"
+        "from clothseg.prediction.predictor import load\n"
+        "predictor = load(sys.argv[1], runtime=sys.argv[2])\n"
+        "assert predictor.predict(numpy.zeros((90, 60, 3), numpy.uint8)).mask.shape == (90, 60)\n"
+        "unwanted = {'torch', 'onnx', 'lightning', 'segmentation_models_pytorch', 'openvino.tools.ovc'}\n"
+        "found = unwanted & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code, portable_path, runtime], check=True, timeout=120)
+
+
+def test_openvinos_converter_still_works_for_others(portable_path):
+    code = (
+        "import sys\n"
+        "from clothseg.prediction.runtimes.openvino import import_openvino\n"
+        "openvino = import_openvino()\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "assert openvino.convert_model(sys.argv[1]).inputs[0].partial_shape.rank == 4\n"
+    )
+    subprocess.run([sys.executable, "-c", code, portable_path], check=True, timeout=120)

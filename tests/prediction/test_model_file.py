@@ -1,0 +1,172 @@
+import hashlib
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from clothseg.errors import MissingModelError, ModelError
+from clothseg.labels import GROUPS
+from clothseg.model.description import ModelDescription
+from clothseg.prediction import model_file
+from clothseg.prediction.model_file import ModelFile, seal_model
+from clothseg.prediction.protobuf import NoMessageError, fields, with_length
+from clothseg.transforms import IMAGENET
+
+DESCRIPTION = ModelDescription(
+    classes=GROUPS, architecture="unet", encoder_name="resnet34", image_size=512, normalization=IMAGENET
+)
+
+
+def graph_with(**tensors):
+    """Return a serialised ONNX model that adds constants to its input."""
+    initializers = [
+        one if isinstance(one, TensorProto) else numpy_helper.from_array(np.asarray(one), name)
+        for name, one in tensors.items()
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n"])
+    out = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n"])
+    nodes = [helper.make_node("Add", ["image", "image"], ["logits"])]
+    graph = helper.make_graph(nodes, "g", [image], [out], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString()
+
+
+GRAPH = graph_with(weight=np.linspace(-1, 1, 9, dtype=np.float32))
+SEALED = seal_model(GRAPH, DESCRIPTION, {"bf16_miou_change": 0.0001})
+
+
+def test_what_is_sealed_is_read():
+    file = ModelFile.from_bytes(SEALED)
+    assert file.content == SEALED
+    assert file.description == DESCRIPTION
+    assert file.check == {"bf16_miou_change": 0.0001}
+
+
+def test_other_readers_of_onnx_read_the_file_as_it_is():
+    model = onnx.load_from_string(SEALED)
+    onnx.checker.check_model(model)
+    metadata = {one.key: one.value for one in model.metadata_props}
+    assert json.loads(metadata["clothseg"])["description"] == DESCRIPTION.to_dict()
+    digest = metadata["clothseg.sha256"]
+    assert SEALED.endswith(digest.encode())
+    entry = onnx.StringStringEntryProto(key="clothseg.sha256", value=digest).SerializeToString()
+    last = b"\x72" + bytes([len(entry)]) + entry
+    assert hashlib.sha256(SEALED.removesuffix(last)).hexdigest() == digest
+
+
+def test_every_flipped_byte_is_noticed():
+    for place in range(len(SEALED)):
+        damaged = bytearray(SEALED)
+        damaged[place] ^= 0x10
+        with pytest.raises(ModelError, match=r"damaged|is not clothseg's"):
+            ModelFile.from_bytes(bytes(damaged))
+
+
+def test_every_truncation_is_noticed():
+    for length in range(len(SEALED)):
+        with pytest.raises(ModelError):
+            ModelFile.from_bytes(SEALED[:length])
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\n", SEALED, with_length(14, b""), with_length(7, b"")])
+def test_whatever_is_added_is_noticed(more):
+    with pytest.raises(ModelError):
+        ModelFile.from_bytes(SEALED + more)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_a_model_or_a_named_error(content):
+    with pytest.raises(ModelError):
+        ModelFile.from_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"this is no model\n", "is cut off, damaged, or no ONNX file|is not clothseg's"),
+        (SEALED[: len(SEALED) // 2], "is cut off, damaged, or no ONNX file"),
+        (SEALED[:-1], "is cut off"),
+        (GRAPH, "is not clothseg's: it does not say which classes it knows"),
+        (b"PK\x03\x04" + bytes(60), "is cut off, damaged, or no ONNX file"),
+    ],
+    ids=["empty", "text", "half", "one byte short", "foreign ONNX", "zip"],
+)
+def test_files_that_are_no_model_are_named(tmp_path, content, message):
+    path = tmp_path / "a model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=message) as caught:
+        ModelFile.read(path)
+    assert str(path) in str(caught.value)
+    assert 'Make one from a checkpoint with "clothseg export CKPT"' in str(caught.value)
+
+
+def test_no_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(MissingModelError, match="Model not found"):
+        ModelFile.read(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="cannot be read"):
+        ModelFile.read(tmp_path)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64])
+def test_weights_that_are_no_numbers_are_refused(bad, kind):
+    weights = np.zeros(1000, kind)
+    weights[777] = bad
+    graph = graph_with(fine=np.ones(3, np.float32), counts=np.arange(3), broken=weights)
+    with pytest.raises(ModelError, match=r"no numbers \(NaN or infinite\), first in broken"):
+        ModelFile.from_bytes(seal_model(graph, DESCRIPTION, {}))
+
+
+def test_weights_in_the_older_field_are_looked_at_too():
+    broken = helper.make_tensor("old", TensorProto.FLOAT, [3], [1.0, math.nan, 2.0])
+    assert not broken.raw_data
+    with pytest.raises(ModelError, match="first in old"):
+        ModelFile.from_bytes(seal_model(graph_with(old=broken), DESCRIPTION, {}))
+
+
+@pytest.mark.parametrize("weights", [np.float32([3e38, -3e38]), np.arange(5), np.zeros(0, np.float32)])
+def test_large_whole_and_absent_numbers_are_numbers(weights):
+    assert ModelFile.from_bytes(seal_model(graph_with(weights=weights), DESCRIPTION, {})).check == {}
+
+
+def test_a_later_format_is_refused(monkeypatch):
+    monkeypatch.setattr(model_file, "FORMAT", 2)
+    later = seal_model(GRAPH, DESCRIPTION, {})
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match=r"later clothseg \(format 2, this one reads 1\): pip install -U clothseg"):
+        ModelFile.from_bytes(later)
+
+
+def test_a_malformed_description_is_refused():
+    wrong = replace(DESCRIPTION, image_size=33)
+    with pytest.raises(ModelError, match="wrong image_size: 33"):
+        ModelFile.from_bytes(seal_model(GRAPH, wrong, {}))
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed"), [(0.0019, True), (-0.0019, True), (0.002, False), (-0.3, False), (None, False)]
+)
+def test_bf16_is_allowed_where_real_photos_hardly_changed(change, allowed):
+    assert ModelFile.from_bytes(seal_model(GRAPH, DESCRIPTION, {"bf16_miou_change": change})).allows_bf16 is allowed
+    assert ModelFile.from_bytes(seal_model(GRAPH, DESCRIPTION, {})).allows_bf16 is False
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**28), st.binary(max_size=300)), max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_fields_that_are_written_are_read(written):
+    message = b"".join(with_length(number, content) for number, content in written)
+    read = [(number, message[start:end]) for number, start, end in fields(message, 0, len(message))]
+    assert read == written
+
+
+@pytest.mark.parametrize("message", [b"\x0b", b"\x80", b"\xff" * 11, b"\x72\x05abc", b"\x02\x01a", b"\x09abc"])
+def test_what_is_no_message_is_refused(message):
+    with pytest.raises(NoMessageError):
+        list(fields(message, 0, len(message)))
