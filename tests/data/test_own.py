@@ -1,6 +1,7 @@
 """One's own data, with one's own classes, prepares into the layout that everything else reads."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +267,17 @@ def test_what_is_not_there_or_does_not_fit_is_named(own, tmp_path, flags, error)
 
     assert caught.value.exit_code in (2, 3)
     assert not list((tmp_path / "data").rglob("dataset.json"))
+
+
+def test_the_how_to_explains_every_reason_there_is():
+    project = Path(__file__).resolve().parents[2]
+    sources = "".join(path.read_text() for path in (project / "src" / "clothseg" / "data").glob("*.py"))
+    reasons = set(re.findall(r'RecordError\(\s*"([^"]+)"', sources))
+    reasons |= set(re.findall(r'^(?:MISSING|POLYGON|COORDINATE|RUN_LENGTHS|[A-Z]+_RECORD) = "([^"]+)"', sources, re.M))
+    explained = (project / "docs" / "how-to" / "own-data.md").read_text()
+
+    assert len(reasons) > 20
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in explained] == []
 
 
 def test_a_share_is_the_same_for_the_same_names_in_any_order():

@@ -1,5 +1,6 @@
 """A mirror becomes a prepared data set: right, whole, repeatable, and the same after a kill."""
 
+import errno
 import hashlib
 import json
 import os
@@ -150,6 +151,36 @@ def test_what_was_deleted_is_put_back(mirror, tmp_path, lost):
 
     assert not prepared(mirror, tmp_path / "out").was_ready
     assert content_of(tmp_path / "out") == before
+
+
+def test_what_lies_beside_the_data_set_is_left_alone(mirror, tmp_path):
+    write_mirror(tmp_path / "other", seed=5)
+    prepared(mirror, tmp_path / "out")
+    (tmp_path / "out" / "notes.json").write_text("{}")
+
+    prepared(tmp_path / "other", tmp_path / "out")
+
+    assert (tmp_path / "out" / "notes.json").exists()
+
+
+def test_a_full_disk_is_named_and_leaves_no_manifest(mirror, tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def no_room(path, content):
+        if path.suffix == ".png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(MachineError, match=r"train000\.png: No space left"):
+        prepared(mirror, tmp_path / "out")
+    monkeypatch.undo()
+
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    assert not (tmp_path / "out" / "train_masks").exists()
+    prepared(mirror, tmp_path / "out")
+    prepared(mirror, tmp_path / "fresh")
+    assert content_of(tmp_path / "out") == content_of(tmp_path / "fresh")
 
 
 def test_a_folder_in_use_is_left_alone(mirror, tmp_path):

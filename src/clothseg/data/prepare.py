@@ -133,9 +133,8 @@ def _make_room(folder: Path, wanted: Report) -> None:
             (folder / f"{split.photos}.unpacked.json").unlink(missing_ok=True)
             _remove_folder(folder / split.photos)
             _remove_folder(folder / split.masks)
-        for annotations in folder.glob("*.json"):
-            if annotations.name != REPORT_NAME:
-                annotations.unlink()
+        for annotations in folder.glob("instances_*.json"):
+            annotations.unlink()
     wanted.write(folder)
 
 

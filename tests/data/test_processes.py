@@ -1,0 +1,105 @@
+"""Work by several processes: in order, few items at a time, and nobody is left behind."""
+
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+
+from clothseg.data.processes import GROUP_SIZE, work_in_groups
+from clothseg.errors import ClothsegError, MachineError
+
+
+def double(items):
+    return [2 * item for item in items]
+
+
+def die(items):
+    os._exit(7)
+
+
+def refuse(message, items):
+    raise MachineError(message)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_results_come_in_the_order_of_the_items(num_workers):
+    groups = list(work_in_groups(double, range(200), num_workers=num_workers))
+
+    assert [size for size, _ in groups] == [32] * 6 + [8]
+    assert [value for _, values in groups for value in values] == [2 * item for item in range(200)]
+
+
+def test_items_are_taken_as_they_are_needed():
+    taken = []
+
+    def items():
+        for item in range(100 * GROUP_SIZE):
+            taken.append(item)
+            yield item
+
+    results = work_in_groups(double, items(), num_workers=2)
+    next(results)
+
+    assert len(taken) <= 10 * GROUP_SIZE
+    results.close()
+
+
+def test_a_process_that_dies_is_an_error_that_says_what_to_do():
+    with pytest.raises(MachineError, match="--workers"):
+        list(work_in_groups(die, range(5), num_workers=2))
+
+
+def test_an_error_of_the_work_comes_through_as_it_is():
+    with pytest.raises(ClothsegError, match="disk full") as caught:
+        list(work_in_groups(partial(refuse, "disk full"), range(5), num_workers=2))
+
+    assert caught.value.exit_code == 5
+
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from clothseg.data.processes import work_in_groups
+
+def work(items):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(work_in_groups(work, range(200), num_workers=2))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no kill -9 on Windows")
+def test_after_a_kill_of_the_parent_its_processes_end(tmp_path):
+    script, names = tmp_path / "script.py", tmp_path / "names"
+    script.write_text(SCRIPT)
+    names.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), str(names)], stderr=subprocess.DEVNULL)
+    _wait_until(lambda: len(list(names.iterdir())) == 2)
+    children = [int(path.name) for path in names.iterdir()]
+    assert all(_is_alive(child) for child in children)
+
+    parent.kill()
+    parent.wait()
+
+    _wait_until(lambda: not any(_is_alive(child) for child in children))
+
+
+def _wait_until(is_so, seconds=30):
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def _is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return not state.strip().startswith("Z") and bool(state.strip())
