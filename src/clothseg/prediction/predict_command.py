@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -36,10 +36,12 @@ class Predict:
     passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
     resume: bool = False
     """Pass over photos that an earlier run with the same model and options has done."""
-    runtime: str = "auto"
+    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
     device: str = "auto"
-    """Where it runs: cpu, cuda or mps."""
+    """Where it runs: auto, cpu, cuda or mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
     checkpoints_path: Path = Path("checkpoints")
     """Folder in which the newest best checkpoint is looked for."""
 
@@ -80,6 +82,7 @@ class Predict:
             self.checkpoint_path,
             runtime=self.runtime,
             device=self.device,
+            precision=self.precision,
             passes=self.passes,
             checkpoints_path=self.checkpoints_path,
         )

@@ -40,7 +40,12 @@ _LONGEST_JPEG_SIDE = 64_000
 
 @dataclass(frozen=True)
 class Label:
-    """One class that a photo shows."""
+    """One class that a photo shows.
+
+    >>> label = predictor.predict("photo.jpg").labels[0]
+    >>> label.name, label.area, label.bbox
+    ('upperbody', 1050, (5, 10, 30, 35))
+    """
 
     class_id: int
     name: str
@@ -58,7 +63,17 @@ class Label:
 class Segmentation:
     """A photo and the class of each of its pixels, in the photo's own size and as a person sees it (EXIF applied).
 
-    Boxes, codes, scores and pictures are worked out when they are asked for, and then kept.
+    Boxes, codes and scores are worked out when they are asked for, and then kept.
+
+    >>> segmentation = predictor.predict("photo.jpg")
+    >>> segmentation.mask.shape, segmentation.mask.dtype
+    ((90, 60), dtype('uint8'))
+    >>> [label.name for label in segmentation.labels]
+    ['upperbody', 'lowerbody']
+    >>> segmentation.cutout("upperbody", tight=True).shape
+    (35, 30, 4)
+    >>> [path.name for path in segmentation.save("results")]
+    ['photo_mask.png', 'photo_overlay.jpg']
     """
 
     mask: UInt8Array

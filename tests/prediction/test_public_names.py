@@ -1,0 +1,43 @@
+"""Every public name has an example in its docstring that runs and holds."""
+
+import doctest
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clothseg
+from clothseg.labels import GROUPS
+from clothseg.prediction.predictor import Outcome
+
+NAMES = sorted(set(clothseg.__all__) - {"__version__"})
+
+
+@pytest.fixture
+def names(predictor, tmp_path, monkeypatch, checkpoint_path):
+    """What the examples may use, in a folder with a photo and a model.
+
+    `predictor` finds garments by their colours, so that the examples have something to show.
+    """
+    mask = np.zeros((90, 60), np.uint8)
+    mask[10:45, 5:35] = GROUPS.id_of("upperbody")
+    mask[45:80, 15:45] = GROUPS.id_of("lowerbody")
+    pixels = GROUPS.palette[mask]
+    sharper = clothseg.Predictor(type(predictor._runtime)(96), model=predictor.model)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels).save("photo.jpg", quality=100, subsampling=0)
+    shutil.copy(checkpoint_path, "model.ckpt")
+    return {"clothseg": clothseg, "predictor": sharper, "pixels": pixels}
+
+
+def test_there_are_at_most_ten_public_names():
+    assert len(clothseg.__all__) - 1 <= 10
+
+
+@pytest.mark.parametrize("thing", [*(getattr(clothseg, name) for name in NAMES), Outcome], ids=lambda one: one.__name__)
+def test_its_example_holds(names, thing, capsys):
+    (example,) = doctest.DocTestFinder(recurse=False).find(thing, thing.__name__, globs=names)
+    assert example.examples, f"{thing.__name__} has no example"
+    result = doctest.DocTestRunner().run(example)
+    assert result.failed == 0, capsys.readouterr().out
