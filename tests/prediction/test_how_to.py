@@ -1,0 +1,80 @@
+"""What docs/how-to says about prediction runs as it stands there."""
+
+import io
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg import cli
+from clothseg.settings import Settings
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+PAGES = ("predict.md", "labelling-tools.md")
+
+
+def blocks(language):
+    found = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(block, id=f"{page}-{number}")
+        for page in PAGES
+        for number, block in enumerate(found.findall((HOW_TO / page).read_text(encoding="utf-8")))
+    ]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory, checkpoint_path):
+    """A folder with the photos and the model that the pages speak of."""
+    folder = tmp_path_factory.mktemp("how-to")
+    rng = np.random.default_rng(0)
+    for name, side in (("photo", 90), ("large", 300), ("photos/a", 80), ("photos/deep/b", 70)):
+        path = folder / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = rng.integers(0, 256, (8, 6, 3), np.uint8)
+        Image.fromarray(cv2.resize(coarse, (side * 3 // 4, side), interpolation=cv2.INTER_CUBIC)).save(path)
+    # A checkpoint in place of an export: that is the export's to test, and takes a while.
+    shutil.copy(checkpoint_path, folder / "model.ckpt")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _there(here, monkeypatch):
+    monkeypatch.chdir(here)
+
+
+def with_checkpoint(text):
+    return text.replace("model.onnx", "model.ckpt")
+
+
+@pytest.mark.parametrize("block", blocks("bash"))
+def test_commands(block, monkeypatch, capfd):
+    for line in block.splitlines():
+        before, _, words = with_checkpoint(line).rpartition("uv run infer.py ")
+        arguments = shlex.split(words)
+        if "--ckpt" not in arguments:
+            arguments += ["--ckpt", "model.ckpt"]
+        if before:
+            assert before == 'find photos -name "*.jpg" | '
+            names = "\n".join(str(path) for path in Path("photos").rglob("*.jpg"))
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(names.encode())))
+        with pytest.raises(SystemExit) as leaving:
+            cli.start("predict", Settings(), arguments=arguments, program="infer.py")
+        written = capfd.readouterr().out.splitlines()
+        assert leaving.value.code == 0
+        assert written
+        assert all(Path(path).is_file() for path in written)
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_python(block, capfd):
+    if "pycocotools" in block:
+        words = ["photos", "--ckpt", "model.ckpt", "--formats", "coco"]
+        with pytest.raises(SystemExit):
+            cli.start("predict", Settings(), arguments=words, program="infer.py")
+    exec(compile(with_checkpoint(block), "how-to", "exec"), {})
