@@ -104,7 +104,7 @@ def _parse(command: type[Command], settings: Settings, arguments: Sequence[str] 
         elif field.default is MISSING and field.default_factory is MISSING:
             defaults[field.name] = tyro.MISSING
     program = program or Path(sys.argv[0]).name
-    return tyro.cli(command, default=command(**defaults), args=arguments, prog=program, description=command.__doc__)
+    return tyro.cli(command, default=command(**defaults), args=arguments, prog=program)
 
 
 @contextlib.contextmanager
