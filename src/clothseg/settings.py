@@ -6,12 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from tyro.conf import Fixed, Suppress
 
 from clothseg.errors import SettingError, nearest
 
 OFFICIAL_SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"
 """Root of the official Fashionpedia download. Source: github.com/cvdfoundation/fashionpedia."""
+
+T = TypeVar("T")
+NoFlagOfTraining = Annotated[T, Fixed, Suppress]
+"""Settings of other commands, which have a flag of their own; `train.py` would only seem to heed it."""
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
@@ -26,7 +32,7 @@ class Settings:
 
     data_path: Path = Path("data")
     """Folder where data sets are downloaded and prepared."""
-    source: str = OFFICIAL_SOURCE
+    source: NoFlagOfTraining[str] = OFFICIAL_SOURCE
     """Root of the download: http(s) address or a local folder laid out the same way."""
     classes: str = "groups"
     """Classes to learn: groups (13), categories (47) or the path of a YAML file."""
@@ -67,7 +73,7 @@ class Settings:
     """Folder of the checkpoints."""
     logs_path: Path = Path("logs")
     """Folder of the TensorBoard logs."""
-    checkpoint_path: Path | None = None
+    checkpoint_path: NoFlagOfTraining[Path | None] = None
     """Model that infer.py uses; None takes the newest best checkpoint of your own training."""
 
     def __post_init__(self) -> None:
