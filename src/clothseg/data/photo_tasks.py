@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from clothseg.data.annotations import AnnotationFile, AnnotationRecord, ImageRecord
 from clothseg.data.manifest import stem_of
@@ -22,8 +22,8 @@ from clothseg.data.record_checks import (
 from clothseg.labels import ClassList
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+# Named tuples, not dataclasses: they go to another process and back in a tenth of the time.
+class Instance(NamedTuple):
     """One annotation of a photo."""
 
     annotation_id: Any
@@ -34,8 +34,7 @@ class Instance:
     """Its outline as raw JSON, not checked yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class PhotoTask:
+class PhotoTask(NamedTuple):
     """A photo whose mask is to be painted."""
 
     image_id: Any
