@@ -43,7 +43,7 @@ ROUNDS = 5
 MEMORY_DISK = Path("/dev/shm")
 """Where masks are written if it is there: the disk is the same for both ways and would only blur the ratio."""
 LARGE_BYTES = 600_000_000
-PHOTO_COUNTS = (2_000, 20_000)
+PHOTO_COUNTS = (2_000, 40_000)
 """Photos painted by several processes; the parent must not be larger for the many than for the few."""
 
 

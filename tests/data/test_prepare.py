@@ -121,9 +121,10 @@ def test_another_source_leaves_nothing_of_the_first(mirror, tmp_path, also_kille
         (tmp_path / "out" / "dataset.json").unlink()
         (tmp_path / "out" / ".train_masks.77.part").mkdir()
 
-    prepared(tmp_path / "other", tmp_path / "out")
+    again = prepared(tmp_path / "other", tmp_path / "out")
 
-    prepared(tmp_path / "other", tmp_path / "fresh")
+    assert again.replaced == str(mirror)
+    assert prepared(tmp_path / "other", tmp_path / "fresh").replaced is None
     assert content_of(tmp_path / "out") == content_of(tmp_path / "fresh")
 
 
@@ -417,6 +418,7 @@ def test_nothing_left_is_an_error_that_counts_the_reasons_and_the_report_names_t
     report = Report.read(tmp_path / "out")
     assert report is not None
     assert not report.finished
+    assert not list((tmp_path / "out").glob(".*"))
     assert len(report.splits["train"].problems) == 5
 
 

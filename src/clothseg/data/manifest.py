@@ -152,7 +152,7 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
 def names_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
     """Return the files below `folder` that end in one of `suffixes`, relative and with slashes, by stem.
 
-    Hidden files and folders, such as those still being written, are left out.
+    Hidden files and folders, such as those still being written, are left out; links to folders are not followed.
 
     Args:
         folder: searched with its sub-folders.
@@ -164,7 +164,7 @@ def names_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[str
     if not folder.is_dir():
         raise MissingInputError(f"Folder not found: {folder}. {_PREPARE}")
     found: dict[str, list[str]] = {}
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(parent).relative_to(folder).as_posix()
         for name in sorted(names):

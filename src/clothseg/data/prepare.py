@@ -32,6 +32,8 @@ class Prepared:
     manifest: Manifest
     was_ready: bool
     """Nothing had to be done."""
+    replaced: str | None = None
+    """Where the data came from that was in the folder before, if it was other data."""
 
 
 def prepare(
@@ -61,20 +63,18 @@ def prepare(
         ready = _find_ready(folder, wanted)
         if ready:
             return ready
-        _make_room(folder, wanted)
+        replaced = _make_room(folder, wanted)
         source.bring(folder, steps)
         splits: dict[str, Split] = {}
         reports: dict[str, SplitReport] = {}
         for split in source.splits:
-            stage = folder / f".{split.masks}.{os.getpid()}.part"
-            stage.mkdir()
-            reports[split.name], tally = source.fill_masks(
-                folder, split, stage, classes=classes, num_workers=num_workers, steps=steps
-            )
-            if not tally.num_masks:
-                replace(wanted, splits=reports).write(folder)
-                raise DataError(_nothing_left(folder, split, reports[split.name]))
-            _put_in_place(stage, folder / split.masks)
+            with _filled_whole(folder / split.masks) as stage:
+                reports[split.name], tally = source.fill_masks(
+                    folder, split, stage, classes=classes, num_workers=num_workers, steps=steps
+                )
+                if not tally.num_masks:
+                    replace(wanted, splits=reports).write(folder)
+                    raise DataError(_nothing_left(folder, split, reports[split.name]))
             splits[split.name] = _split(split, tally)
         if hasattr(os, "sync"):  # once for all masks, before the manifest says they are there
             os.sync()
@@ -83,7 +83,7 @@ def prepare(
         report.write(folder)
         manifest = Manifest(name, source.address, licence, classes, splits)
         manifest.write(folder)
-    return Prepared(report, manifest, was_ready=False)
+    return Prepared(report, manifest, was_ready=False, replaced=replaced)
 
 
 @contextlib.contextmanager
@@ -116,19 +116,24 @@ def _find_ready(folder: Path, wanted: Report) -> Prepared | None:
     return Prepared(report, manifest, was_ready=True)
 
 
-def _make_room(folder: Path, wanted: Report) -> None:
+def _make_room(folder: Path, wanted: Report) -> str | None:
     """Take the manifest and everything of another source away, then note what is being prepared.
+
+    Returns:
+        The address of that other source.
 
     Raises:
         DataError: what would be lost is not to be had back easily.
     """
     before = Report.read(folder)
-    if before and (before.kind, before.inputs) != (wanted.kind, wanted.inputs):
+    if before and (before.kind, before.inputs) == (wanted.kind, wanted.inputs):
+        before = None
+    if before:
         _check_replaceable(folder, before, wanted)
     (folder / MANIFEST_NAME).unlink(missing_ok=True)
     for leftover in (*folder.glob(".*.part"), *folder.glob(".*.old")):  # of a run that was killed
         _remove_folder(leftover)
-    if before and (before.kind, before.inputs) != (wanted.kind, wanted.inputs):
+    if before:
         for split in (TRAIN, VAL):
             (folder / f"{split.photos}.unpacked.json").unlink(missing_ok=True)
             _remove_folder(folder / split.photos)
@@ -136,6 +141,7 @@ def _make_room(folder: Path, wanted: Report) -> None:
         for annotations in folder.glob("instances_*.json"):
             annotations.unlink()
     wanted.write(folder)
+    return before.source if before else None
 
 
 def _check_replaceable(folder: Path, before: Report, wanted: Report) -> None:
@@ -161,8 +167,17 @@ def _remove_folder(path: Path) -> None:
             time.sleep(0.1)
 
 
-def _put_in_place(stage: Path, target: Path) -> None:
+@contextlib.contextmanager
+def _filled_whole(target: Path) -> Iterator[Path]:
+    """Give a hidden folder to fill, and put it in the place of `target` if the block ends without an error."""
+    stage = target.with_name(f".{target.name}.{os.getpid()}.part")
     old = target.with_name(f".{target.name}.old")
+    try:
+        stage.mkdir()
+        yield stage
+    except BaseException:
+        _remove_folder(stage)
+        raise
     if target.exists() or target.is_symlink():
         target.replace(old)
     stage.replace(target)

@@ -129,6 +129,8 @@ class Prepare:
             console.print(f"Nothing to do: {what} are prepared already.", markup=False)
         else:
             console.print(f"Prepared {what} in {seconds:.1f} s.", markup=False)
+            if prepared.replaced:
+                console.print(f"They replace what was there from {prepared.replaced}.", markup=False)
         for name, split in prepared.report.splits.items():
             for note in split.notes:
                 console.print(f"{name}: {note}.", markup=False)
