@@ -12,7 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from clothseg.labels import ClassList
+from clothseg.data.manifest import Manifest, pairs
+from clothseg.labels import GROUPS, ClassList
+from clothseg.pictures import read_mask
+
+from .small_mirror import annotation_path
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -50,3 +54,18 @@ def reference_masks(annotation_file: Path, classes: ClassList) -> Iterator[tuple
             by_image.setdefault(annotation["image_id"], []).append((annotation, class_id))
     for image in content["images"]:
         yield image["file_name"], paint_reference(by_image.get(image["id"], []), image["height"], image["width"])
+
+
+def assert_equals_reference(folder: Path, mirror: Path, classes: ClassList = GROUPS) -> None:
+    """Assert that a prepared mirror has the masks and the counts that its annotation files ask for."""
+    manifest = Manifest.read(folder)
+    for name, split in manifest.splits.items():
+        found = {photo.name: read_mask(mask) for photo, mask in pairs(folder, split)}
+        expected = dict(reference_masks(annotation_path(mirror, name), classes))
+        assert found.keys() == expected.keys()
+        assert split.count == len(expected)
+        for file_name, mask in expected.items():
+            assert (found[file_name] == mask).all(), file_name
+        counts = [np.bincount(mask.ravel(), minlength=len(classes)) for mask in expected.values()]
+        assert split.pixels_per_class == tuple(np.sum(counts, axis=0).tolist())
+        assert split.photos_per_class == tuple(np.sum([count > 0 for count in counts], axis=0).tolist())

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from clothseg.labels import FASHIONPEDIA_CATEGORIES
+from clothseg.data.fashionpedia_source import Mirror
+from clothseg.data.prepare import prepare
+from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
 from clothseg.pictures import encode_jpeg
 
 CATEGORIES = [
@@ -104,3 +106,8 @@ def annotation_path(folder: Path, split: str) -> Path:
 def write_annotations(folder: Path, split: str, content):
     """Write the annotation file of a split; NaN is written as Python's json writes it."""
     annotation_path(folder, split).write_text(json.dumps(content))
+
+
+def prepared(mirror: Path, folder: Path, classes=GROUPS, num_workers=0):
+    """Prepare a mirror in `folder`."""
+    return prepare(Mirror(str(mirror)), folder, classes, num_workers=num_workers)
