@@ -1,4 +1,6 @@
 import math
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +8,12 @@ import pytest
 from clothseg.errors import ModelError
 from clothseg.export.agreement import check_sizes, compare, refuse_disagreement
 from clothseg.labels import GROUPS
-from tests.export.small_model import DESCRIPTION, photo_of
+from clothseg.pictures import read_picture
+from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.runtimes import open_runtime
+from tests.export.small_model import DESCRIPTION, photo_of, small_graph, write_checkpoint
+
+ARCHIVE = Path(__file__).parents[3] / "shared" / "street-unlabelled" / "photos.zip"
 
 
 class Shades:
@@ -77,3 +84,18 @@ def test_a_size_or_number_of_photos_that_goes_wrong_is_named():
         check_sizes(Shades(), Shades(2.0, where=lambda batch: len(batch) == 3), DESCRIPTION)
     with pytest.raises(ModelError, match=r"on 1 photos of 32 x 32 pixels"):
         check_sizes(Shades(), Shades(math.nan), DESCRIPTION)
+
+
+@pytest.mark.real_photos
+@pytest.mark.skipif(not ARCHIVE.is_file(), reason="../shared/street-unlabelled is not there")
+def test_real_photos_give_the_same_masks_as_torch(tmp_path):
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")][::150]
+        photos = [(read_picture(archive.read(name)).pixels, None) for name in names]
+    (tmp_path / "small.onnx").write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    torch_runtime = open_runtime(write_checkpoint(tmp_path / "small.ckpt"), device="cpu")
+    others = {name: open_runtime(tmp_path / "small.onnx", runtime=name) for name in ("openvino", "onnxruntime")}
+    agreements = compare(torch_runtime, others, photos)
+    for name in others:
+        assert agreements[name].share_differing < 1e-4
+        refuse_disagreement(agreements[name])

@@ -151,10 +151,20 @@ def test_a_malformed_description_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("change", "allowed"), [(0.0019, True), (-0.0019, True), (0.002, False), (-0.3, False), (None, False)]
+    ("change", "share", "allowed"),
+    [
+        (0.0019, 0.019, True),
+        (-0.0019, 0.0, True),
+        (0.002, 0.001, False),
+        (-0.3, 0.001, False),
+        (0.0001, 0.02, False),
+        (None, 0.001, False),
+        (0.0001, None, False),
+    ],
 )
-def test_bf16_is_allowed_where_real_photos_hardly_changed(change, allowed):
-    assert ModelFile.from_bytes(seal_model(GRAPH, DESCRIPTION, {"bf16_miou_change": change})).allows_bf16 is allowed
+def test_bf16_is_allowed_where_real_photos_hardly_changed(change, share, allowed):
+    check = {"bf16_miou_change": change, "bf16_share_differing": share}
+    assert ModelFile.from_bytes(seal_model(GRAPH, DESCRIPTION, check)).allows_bf16 is allowed
     assert ModelFile.from_bytes(seal_model(GRAPH, DESCRIPTION, {})).allows_bf16 is False
 
 

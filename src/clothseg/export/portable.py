@@ -73,7 +73,7 @@ def _exact(runtimes: Mapping[str, Runtime]) -> list[str]:
 
 def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str, Any]:
     """Return what the model file keeps of the check."""
-    rounded = agreements.get("openvino bf16")
+    rounded = agreements.get("openvino bf16") if photos.is_real else None
     return {
         "photos": photos.origin,
         "real_photos": photos.is_real,
@@ -81,5 +81,6 @@ def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str
         "torch": str(torch.__version__),
         "opset": OPSET,
         "agreement": {name: one.to_dict() for name, one in agreements.items() if name != "torch"},
-        "bf16_miou_change": rounded.miou_change if rounded is not None and photos.is_real else None,
+        "bf16_miou_change": None if rounded is None else rounded.miou_change,
+        "bf16_share_differing": None if rounded is None else rounded.share_differing,
     }

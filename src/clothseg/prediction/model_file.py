@@ -29,7 +29,10 @@ FORMAT = 1
 """Version of the JSON in the metadata; a later version is refused."""
 
 LARGEST_BF16_CHANGE = 0.002
-"""bfloat16 is used unasked only where the export's check on real photos changed mIoU by less than this."""
+"""bfloat16 is used unasked only where the export's check on real photos changed mIoU by less than this …"""
+
+LARGEST_BF16_SHARE = 0.02
+"""… and gave fewer of the pixels another class: where gains and losses cancel out, mIoU shows nothing."""
 
 _WAY_OUT = 'Make one from a checkpoint with "clothseg export CKPT", or use another model'
 
@@ -98,8 +101,9 @@ class ModelFile:
     @property
     def allows_bf16(self) -> bool:
         """Whether the export's check on real photos showed that bfloat16 changes next to nothing."""
-        change = self.check.get("bf16_miou_change")
-        return isinstance(change, int | float) and abs(change) < LARGEST_BF16_CHANGE
+        limits = {"bf16_miou_change": LARGEST_BF16_CHANGE, "bf16_share_differing": LARGEST_BF16_SHARE}
+        values = [(self.check.get(name), limit) for name, limit in limits.items()]
+        return all(isinstance(value, int | float) and abs(value) < limit for value, limit in values)
 
 
 def seal_model(graph: bytes, description: ModelDescription, check: Mapping[str, Any]) -> bytes:
@@ -108,7 +112,8 @@ def seal_model(graph: bytes, description: ModelDescription, check: Mapping[str, 
     Args:
         graph: a serialised ONNX ModelProto that has no metadata of clothseg yet.
         description: what the model says of itself.
-        check: how the export was checked, in plain values; `bf16_miou_change` only if that was on real photos.
+        check: how the export was checked, in plain values; `bf16_miou_change` and
+            `bf16_share_differing` only if that was on real photos.
     """
     values = {"format": FORMAT, "description": description.to_dict(), "check": dict(check)}
     content = graph + _entry("clothseg", json.dumps(values, ensure_ascii=False, allow_nan=False))

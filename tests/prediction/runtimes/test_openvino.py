@@ -61,7 +61,7 @@ def test_threads_may_share_a_runtime(portable_path):
 @pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16")
 @pytest.mark.parametrize(("change", "expected"), [(0.0001, "bf16"), (0.01, "fp32"), (None, "fp32")])
 def test_bf16_is_taken_where_the_check_on_real_photos_allows_it(write_portable, change, expected):
-    path = write_portable({"bf16_miou_change": change})
+    path = write_portable({"bf16_miou_change": change, "bf16_share_differing": 0.001})
     assert open_runtime(path).precision == (expected if multiplies_bf16() else "fp32")
     assert open_runtime(path, precision="fp32").name == "OpenVINO on cpu"
     rounded = open_runtime(path, precision="bf16")
