@@ -30,10 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 from clothseg.data import fashionpedia
-from clothseg.data.annotations import open_annotations
+from clothseg.data.annotations.annotation_file import open_annotations
+from clothseg.data.annotations.photo_tasks import PhotoTask, gather_tasks
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
-from clothseg.data.painting import Canvas, paint_group, paint_photos
-from clothseg.data.photo_tasks import PhotoTask, gather_tasks
+from clothseg.data.painting.split_painting import Canvas, paint_group, paint_photos
 from clothseg.data.processes import GROUP_SIZE
 from clothseg.data.workers import available_cores
 from clothseg.errors import ClothsegError

@@ -27,10 +27,7 @@ LAYERS = (
 
 MAY_IMPORT_TORCH = (
     "model/",
-    "data/dataset.py",
-    "data/datamodule.py",
-    "data/sampler.py",
-    "data/workers.py",
+    "data/loading/",
     "training/",
     "export/",
     "prediction/runtimes/torch",

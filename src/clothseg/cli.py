@@ -21,11 +21,11 @@ from clothseg.settings import Settings
 
 COMMANDS = {
     "prepare": (
-        "clothseg.data.prepare_command:Prepare",
+        "clothseg.data.preparation.prepare_command:Prepare",
         "download Fashionpedia, or take your own data, and paint masks",
     ),
-    "verify": ("clothseg.data.verify_command:Verify", "check a prepared data set and print its counts"),
-    "preview": ("clothseg.data.preview_command:Preview", "save pictures of what training will see"),
+    "verify": ("clothseg.data.preparation.verify_command:Verify", "check a prepared data set and print its counts"),
+    "preview": ("clothseg.data.preview.preview_command:Preview", "save pictures of what training will see"),
     "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
     "predict": ("clothseg.prediction.predict_command:Predict", "segment photos and folders"),
     "export": ("clothseg.export.export_command:Export", "write a portable model and prove that it agrees"),

@@ -15,8 +15,7 @@ from pycocotools import mask as coco_mask
 from clothseg.data.manifest import Manifest, pairs
 from clothseg.labels import GROUPS, ClassList
 from clothseg.pictures import read_mask
-
-from .small_mirror import annotation_path
+from tests.data.small_mirror import annotation_path
 
 UInt8Array = npt.NDArray[np.uint8]
 

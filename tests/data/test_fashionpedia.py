@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clothseg.data import fashionpedia
-from clothseg.data.archives import unpack
-from clothseg.data.download import fetch
+from clothseg.data.download.archives import unpack
+from clothseg.data.download.fetch import fetch
 from clothseg.settings import OFFICIAL_SOURCE
 
 MIRROR = Path(__file__).parents[3] / "shared" / "fashionpedia-mirror"

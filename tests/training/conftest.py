@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
 from clothseg.labels import ClassList, ClothingClass
 from clothseg.model.lightning import ClothSegmentationModel

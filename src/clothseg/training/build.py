@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning.pytorch import seed_everything
 
-from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.data.manifest import Manifest
 from clothseg.errors import SettingError
 from clothseg.labels import load_classes

@@ -20,7 +20,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.errors import MachineError, SettingError, one_line
 from clothseg.model.lightning import ClothSegmentationModel
 from clothseg.model.precision import preferred_precision

@@ -1,0 +1,166 @@
+"""An annotation file's records, checked and gathered by photo: what there is to paint, and what is set aside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from clothseg.data.annotations.annotation_file import AnnotationFile, AnnotationRecord, ImageRecord
+from clothseg.data.annotations.problems import Problem, RecordError
+from clothseg.data.annotations.record_checks import (
+    area_of,
+    check_annotation,
+    check_image,
+    class_of,
+    class_of_categories,
+    is_id,
+    plain_file_name,
+)
+from clothseg.data.manifest import stem_of
+from clothseg.labels import ClassList
+
+
+# Named tuples, not dataclasses: they go to another process and back in a tenth of the time.
+class Instance(NamedTuple):
+    """One annotation of a photo."""
+
+    annotation_id: Any
+    class_id: int
+    area: float | None
+    """Pixels it covers, as the file says; None where it does not say."""
+    segmentation: bytes
+    """Its outline as raw JSON, not checked yet."""
+
+
+class PhotoTask(NamedTuple):
+    """A photo whose mask is to be painted."""
+
+    image_id: Any
+    file_name: str
+    """Relative to the photo folder, with slashes."""
+    height: int
+    width: int
+    instances: tuple[Instance, ...]
+    """In the order of the file."""
+    num_set_aside: int
+    """Annotations of this photo that are set aside already."""
+
+
+@dataclass
+class PhotoTasks:
+    """The checked records of one annotation file."""
+
+    file: AnnotationFile
+    problems: list[Problem]
+    left_out: Counter[str]
+    """Annotations by category that the class list has no place for, on purpose."""
+    _images: list[ImageRecord]
+    _annotations_by_image: dict[Any, list[tuple[AnnotationRecord, int, float | None]]] = field(repr=False)
+    _num_set_aside: Counter[Any]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def file_names(self) -> list[str]:
+        """The photos, relative to their folder, in the order of the file."""
+        return [image.file_name for image in self._images]
+
+    def __iter__(self) -> Iterator[PhotoTask]:
+        """Yield one photo after the other, in the order of the file; outlines are read from the file as it goes."""
+        for image in self._images:
+            instances = tuple(
+                Instance(record.id, class_id, area, bytes(record.segmentation))
+                for record, class_id, area in self._annotations_by_image.get(image.id, ())
+            )
+            yield PhotoTask(
+                image.id, image.file_name, image.height, image.width, instances, self._num_set_aside[image.id]
+            )
+
+
+def gather_tasks(
+    file: AnnotationFile, classes: ClassList, photos: Mapping[str, list[str]], *, strict_categories: bool
+) -> PhotoTasks:
+    """Check every record of an annotation file, outlines excepted, and gather the annotations by photo.
+
+    - An image id that occurs twice costs all photos that have it: nothing says whose the annotations are. Of
+      annotations with one id the first is taken: the id is only a name.
+    - Two photos with one stem, such as a.jpg and a.png, are both set aside: they would share a mask.
+    - Categories are taken by name, never by id.
+
+    Args:
+        file: the annotation file.
+        classes: into which the categories are sorted.
+        photos: the files of the photo folder by stem, as `manifest.names_by_stem` returns them.
+        strict_categories: set aside annotations whose category falls into no class; otherwise they are left out and
+            counted.
+
+    Raises:
+        DataError: no category falls into any class.
+    """
+    problems = list(file.problems)
+    class_ids = class_of_categories(file, classes, problems)
+    images, bad_ids = _usable_images(file.images, photos, problems)
+    known = {image.id for image in images}
+    gathered: dict[Any, list[tuple[AnnotationRecord, int, float | None]]] = {}
+    num_set_aside: Counter[Any] = Counter()
+    left_out: Counter[str] = Counter()
+    seen: set[Any] = set()
+    for record in file.annotations:
+        try:
+            check_annotation(record, known, bad_ids, seen)
+            class_id, category = class_of(record, class_ids, strict_categories=strict_categories)
+            area = area_of(record)
+        except RecordError as error:
+            image_id = record.image_id if is_id(record.image_id) else None
+            if image_id in known:
+                num_set_aside[image_id] += 1
+            problems.append(Problem(error.reason, error.detail, image_id, record.id))
+            continue
+        if record.image_id in bad_ids:  # counted with its photo
+            continue
+        if class_id is None:
+            left_out[category] += 1
+            continue
+        gathered.setdefault(record.image_id, []).append((record, class_id, area))
+    return PhotoTasks(file, problems, left_out, images, gathered, num_set_aside)
+
+
+def _usable_images(
+    images: Iterable[ImageRecord], photos: Mapping[str, list[str]], problems: list[Problem]
+) -> tuple[list[ImageRecord], set[Any]]:
+    """Return the images that can be painted, their file names made plain, and the ids of the others."""
+    images = list(images)
+    num_by_id = Counter(image.id for image in images if is_id(image.id))
+    num_by_stem = Counter(stem for image in images if (stem := _stem(image.file_name)) is not None)
+    usable, bad_ids = [], set()
+    for image in images:
+        try:
+            check_image(image, num_by_id)
+            image.file_name = plain_file_name(image.file_name)
+            _check_photo(image.file_name, num_by_stem, photos)
+            usable.append(image)
+        except RecordError as error:
+            if is_id(image.id):
+                bad_ids.add(image.id)
+            name = image.file_name if isinstance(image.file_name, str) else None
+            problems.append(Problem(error.reason, error.detail, image.id, file_name=name))
+    return usable, bad_ids
+
+
+def _stem(file_name: Any) -> str | None:
+    try:
+        return stem_of(plain_file_name(file_name))
+    except RecordError:
+        return None
+
+
+def _check_photo(file_name: str, num_by_stem: Counter[str], photos: Mapping[str, list[str]]) -> None:
+    stem = stem_of(file_name)
+    there = photos.get(stem, [])
+    if num_by_stem[stem] > 1 or len(there) > 1:
+        raise RecordError("shared stem", f"several photos are called {stem!r} and would share one mask")
+    if there != [file_name]:
+        raise RecordError("missing photo", f"{file_name!r} is not in the photo folder")

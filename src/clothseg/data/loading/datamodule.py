@@ -1,0 +1,153 @@
+"""Batches of a prepared data set for Lightning, in an order that a resumed training continues."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from clothseg.data.loading.augmentation import Strength
+from clothseg.data.loading.dataset import Batch, ClothDataset, Sample, collate, start_worker
+from clothseg.data.loading.sampler import EpochSampler
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.workers import num_loaders
+from clothseg.errors import ClothsegError, DataError
+
+
+class BatchLoader(DataLoader[Sample]):
+    """A DataLoader that begins an epoch when its first batch is asked for, and knows how far it has come.
+
+    Lightning makes the iterator before it says which epoch it is resuming. torch's own loader fills its workers in that
+    moment, so they would load the wrong epoch.
+    """
+
+    epoch_sampler: EpochSampler
+
+    def __init__(self, dataset: ClothDataset, sampler: EpochSampler, *, num_workers: int) -> None:
+        super().__init__(
+            dataset,
+            batch_size=sampler.batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=start_worker,
+            persistent_workers=num_workers > 0,
+            prefetch_factor=2 if num_workers else None,  # torch refuses a number without workers
+        )
+        self.epoch_sampler = sampler
+        self._position = {"epoch": 0, "batches_done": 0}
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # DataLoader promises its own iterator class
+        sampler = self.epoch_sampler
+        self._position = {"epoch": sampler.epoch, "batches_done": sampler.next_batch}
+        try:
+            for batch in self._start():
+                self._position["batches_done"] += 1
+                yield batch
+        except ClothsegError as error:
+            raise _unwrapped(error) from error
+
+    def _start(self) -> Iterator[Batch]:
+        with warnings.catch_warnings():
+            # Python 3.12 warns that a fork next to threads may hang; the workers use none of what those threads hold.
+            warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+            return super().__iter__()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return epoch and batches done, which Lightning stores in its checkpoints."""
+        return dict(self._position)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue after the batches of `state`, if the next epoch asked for is the one it was in."""
+        self.epoch_sampler.start_at(state["batches_done"], epoch=state["epoch"])
+
+
+def _unwrapped(error: ClothsegError) -> ClothsegError:
+    """Return the error that a worker met, without the traceback that torch puts into its message."""
+    kind = type(error)
+    _, mark, message = str(error).rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
+    return kind(message.strip()) if mark else error
+
+
+class ClothSegmentationData(LightningDataModule):
+    """Training and validation batches of the data set in `DATA_PATH / "fashionist"`.
+
+    Batches are {"image": (B, 3, S, S) uint8 RGB, "mask": (B, S, S) uint8 class ids with 255 around the photo,
+    "name": list of str}. The loaders share the samples out over processes themselves: give Lightning's Trainer
+    `use_distributed_sampler=False`.
+
+    Args:
+        data_path: the setting DATA_PATH.
+        img_size: side S of the batches in pixels.
+        batch_size: samples per batch and process.
+        num_workers: loader processes; None takes what the cores allow, 0 loads in the training process.
+        seed: start of the order and of the augmentation.
+        augment: vary the training photos; if not, they are letterboxed as in validation.
+
+    Raises:
+        MissingInputError: there is no prepared data set.
+        DataError: it is damaged, or a split is empty.
+    """
+
+    def __init__(
+        self,
+        data_path: str | Path,
+        *,
+        img_size: int,
+        batch_size: int,
+        num_workers: int | None = None,
+        seed: int = 42,
+        augment: bool = True,
+    ) -> None:
+        super().__init__()
+        self.folder = Path(data_path) / DATASET_FOLDER
+        self.manifest = Manifest.read(self.folder)
+        self.classes = self.manifest.classes
+        self.img_size = img_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.train_dataset = self._dataset("train", Strength() if augment else None)
+        self.val_dataset = self._dataset("val", None)
+        self.train_sampler = self._sampler(self.train_dataset, shuffle=True)
+        self.val_sampler = self._sampler(self.val_dataset, shuffle=False)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Return the loader of the training batches."""
+        return self._loader(self.train_dataset, self.train_sampler)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Return the loader of the validation batches."""
+        return self._loader(self.val_dataset, self.val_sampler)
+
+    def _dataset(self, split_name: str, strength: Strength | None) -> ClothDataset:
+        split = self.manifest.splits.get(split_name)
+        found = [] if split is None else pairs(self.folder, split)
+        if split is None or not found:
+            raise DataError(
+                f'The data set in {self.folder} has no photos to call "{split_name}". Run "uv run data_prep.py" again'
+            )
+        return ClothDataset(
+            found,
+            self.folder / split.photos,
+            num_classes=len(self.classes),
+            img_size=self.img_size,
+            seed=self.seed,
+            strength=strength,
+        )
+
+    def _sampler(self, dataset: ClothDataset, *, shuffle: bool) -> EpochSampler:
+        return EpochSampler(len(dataset), seed=self.seed, shuffle=shuffle, batch_size=self.batch_size)
+
+    def _loader(self, dataset: ClothDataset, sampler: EpochSampler) -> BatchLoader:
+        trainer: Any = self.trainer
+        if trainer is not None:
+            sampler.share(rank=trainer.global_rank, num_ranks=trainer.world_size)
+        per_machine = 1 if trainer is None else trainer.num_devices
+        return BatchLoader(dataset, sampler, num_workers=num_loaders(self.num_workers, num_processes=per_machine))

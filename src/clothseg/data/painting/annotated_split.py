@@ -1,0 +1,71 @@
+"""The masks of one split, painted from its annotation file."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from clothseg.data.annotations.annotation_file import open_annotations
+from clothseg.data.annotations.photo_tasks import gather_tasks
+from clothseg.data.annotations.record_checks import unknown_names
+from clothseg.data.manifest import names_by_stem
+from clothseg.data.painting.split_painting import Canvas, Tally, paint_photos
+from clothseg.data.preparation.report import SplitReport
+from clothseg.data.preparation.source import SplitFolders
+from clothseg.data.progress import Steps
+from clothseg.labels import CATEGORIES, GROUPS, ClassList
+from clothseg.pictures import PHOTO_SUFFIXES
+
+PHOTOS_WORTH_A_PROCESS = 300
+"""Fewer photos are painted in less time than a process takes to start."""
+
+
+def paint_annotations(
+    annotations: Path,
+    folder: Path,
+    split: SplitFolders,
+    masks: Path,
+    *,
+    classes: ClassList,
+    num_workers: int,
+    steps: Steps,
+) -> tuple[SplitReport, Tally]:
+    """Paint the mask of every photo that a COCO annotation file describes.
+
+    Args:
+        annotations: the COCO instance JSON.
+        folder: the data set's folder.
+        split: which of its photos.
+        masks: an empty folder for the masks.
+        classes: into which the categories are sorted. One's own list may leave categories out; in the two built in,
+            a category that falls into no class is a fault of the file.
+        num_workers: processes that paint.
+        steps: shows the progress.
+
+    Raises:
+        DataError: the annotation file as a whole cannot be used.
+        MachineError: a mask cannot be written.
+    """
+    file = open_annotations(annotations)
+    is_own = classes not in (GROUPS, CATEGORIES)
+    tasks = gather_tasks(
+        file, classes, names_by_stem(folder / split.photos, PHOTO_SUFFIXES), strict_categories=not is_own
+    )
+    for parent in {PurePosixPath(name).parent for name in tasks.file_names}:
+        (masks / parent).mkdir(parents=True, exist_ok=True)
+    with steps(f"Painting masks of {split.name}") as advance:
+        tally = paint_photos(
+            tasks,
+            Canvas(folder / split.photos, masks, len(classes)),
+            num_workers=min(num_workers, len(tasks) // PHOTOS_WORTH_A_PROCESS),
+            progress=lambda done: advance(done, len(tasks)),
+        )
+    notes = [f"The class list asks for {name}, which the file does not have" for name in unknown_names(file, classes)]
+    report = SplitReport(
+        num_photos=len(file.images),
+        num_annotations=len(file.annotations),
+        num_masks=tally.num_masks,
+        problems=(*tasks.problems, *tally.problems),
+        left_out=dict(tasks.left_out.most_common()),
+        notes=tuple(notes) if is_own else (),
+    )
+    return report, tally

@@ -1,0 +1,129 @@
+"""Annotation files open whole, in part, or with a named error; whatever stands in them."""
+
+import json
+
+import pytest
+
+from clothseg.data.annotations.annotation_file import open_annotations, open_rows
+from clothseg.errors import DataError, MissingInputError
+from tests.data.small_mirror import write_mirror
+
+
+def write(tmp_path, content):
+    path = tmp_path / "instances.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return path
+
+
+def minimal(**rows):
+    return {"images": [], "annotations": [], "categories": []} | rows
+
+
+def test_a_file_is_what_json_says_it_is(tmp_path):
+    content = write_mirror(tmp_path / "mirror")["train"]
+
+    file = open_annotations(write(tmp_path, content))
+
+    assert [[one.id, one.width, one.height, one.file_name] for one in file.images] == [
+        [one["id"], one["width"], one["height"], one["file_name"]] for one in content["images"]
+    ]
+    assert [
+        {name: getattr(one, name) for name in ("id", "image_id", "category_id", "area")}
+        | {"segmentation": json.loads(bytes(one.segmentation)), "iscrowd": 0}
+        for one in file.annotations
+    ] == content["annotations"]
+    assert [(one.id, one.name, one.supercategory) for one in file.categories] == [
+        (one["id"], one["name"], one["supercategory"]) for one in content["categories"]
+    ]
+    assert (file.description, file.licences, file.problems) == ("Noise, train", ("CC0",), [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"<html></html>",
+        b"[1, 2]",
+        b"null",
+        b"\x80abc",
+        b"{}",
+        b'{"images": [], "annotations": []}',
+        b'{"images": {}, "annotations": [], "categories": []}',
+        b'{"images": [], "annotations": 5, "categories": []}',
+        b'{"images": [], "annotations": [], "categories": []} and more',
+        b'{"images": [], "annotations": [NaN], "categories": [',
+        b'{"images": ' + b"[" * 100_000 + b"]" * 100_000 + b', "annotations": [], "categories": []}',
+        json.dumps(minimal()).encode("utf-16"),
+    ],
+)
+@pytest.mark.parametrize("open_file", [open_annotations, open_rows])
+def test_what_is_no_annotation_file_is_refused_by_name(tmp_path, content, open_file):
+    path = write(tmp_path, content)
+
+    with pytest.raises(DataError) as caught:
+        open_file(path)
+
+    assert str(path) in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    for path in (tmp_path / "missing.json", tmp_path):
+        with pytest.raises(MissingInputError, match="not found"):
+            open_annotations(path)
+
+
+@pytest.mark.parametrize("row", [None, 5, "text", [], [[]], True])
+def test_rows_that_are_no_records_are_set_aside_and_the_rest_is_kept(tmp_path, row):
+    rows = [row, {"id": 7}]
+
+    file = open_annotations(write(tmp_path, minimal(images=rows, annotations=rows, categories=rows)))
+
+    assert [one.id for one in (*file.images, *file.annotations, *file.categories)] == [7, 7, 7]
+    assert [one.reason for one in file.problems] == ["image record", "annotation record", "category record"]
+    assert all("row 0" in one.detail for one in file.problems)
+
+
+def test_a_number_too_large_for_a_float_costs_its_record_only(tmp_path):
+    content = b'{"images": [], "categories": [], "annotations": [{"id": 4, "area": 1e999}, {"id": 5, "area": 2}]}'
+
+    file = open_annotations(write(tmp_path, content))
+
+    assert [one.id for one in file.annotations] == [5]
+    assert [(one.reason, one.annotation_id) for one in file.problems] == [("annotation record", 4)]
+
+
+def test_text_that_is_no_unicode_costs_its_record_only(tmp_path):
+    content = b'{"images": [{"id": 1, "file_name": "\xff.jpg"}, {"id": 2}], "categories": [], "annotations": []}'
+
+    file = open_annotations(write(tmp_path, content))
+
+    assert [one.id for one in file.images] == [2]
+    assert [(one.reason, one.image_id) for one in file.problems] == [("image record", 1)]
+
+
+def test_nan_and_infinity_as_python_writes_them_become_null_outside_of_strings(tmp_path):
+    row = {"id": 1, "area": float("nan"), "segmentation": [[float("inf"), -float("inf"), 3]]}
+    image = {"id": 1, "file_name": 'NaN, Infinity "-Infinity".jpg', "width": float("-inf")}
+    path = write(tmp_path, minimal(images=[image], annotations=[row]))
+
+    file = open_annotations(path)
+
+    assert file.annotations[0].area is None
+    assert bytes(file.annotations[0].segmentation) == b"[[null, null, 3]]"
+    assert file.images[0].file_name == image["file_name"]
+    assert file.images[0].width is None
+    assert json.loads(bytes(open_rows(path).images[0]))["file_name"] == image["file_name"]
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    assert open_annotations(write(tmp_path, json.dumps(minimal()).encode("utf-8-sig"))).images == []
+
+
+@pytest.mark.parametrize("info", [None, 5, {"description": None}, {"description": 7}, {"description": " "}, []])
+@pytest.mark.parametrize("licenses", [None, 5, [5], [{"name": None}], [{}], {}])
+def test_a_file_need_not_say_what_it_is(tmp_path, info, licenses):
+    file = open_annotations(write(tmp_path, minimal(info=info, licenses=licenses)))
+
+    assert (file.description, file.licences) == (None, ())

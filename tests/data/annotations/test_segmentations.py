@@ -1,0 +1,126 @@
+"""Outlines as raw JSON become edges: equal to pycocotools where right, set aside by name where not."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clothseg.data.annotations.problems import RecordError
+from clothseg.data.annotations.segmentations import read_outlines
+from clothseg.data.painting.masks import paint
+from tests.data.reference_masks import annotation_to_mask, paint_reference
+from tests.data.small_mirror import random_segmentation
+
+HEIGHT, WIDTH = 30, 40
+GOOD = [[5, 5, 20.5, 5, 20.5, 18.25, 5, 18]]
+
+coordinates = st.floats(-10, 60, allow_nan=False).map(lambda value: round(value, 2))
+polygons = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=12).map(
+    lambda points: [value for point in points for value in point]
+)
+
+
+def outline(segmentation, height=HEIGHT, width=WIDTH):
+    return read_outlines([([json.dumps(segmentation).encode()], height, width)])[0][0]
+
+
+@given(st.lists(polygons, min_size=1, max_size=3))
+def test_any_polygons_equal_pycocotools(segmentation):
+    found = outline(segmentation)
+
+    mask = paint([(1, edges) for edges in found], HEIGHT, WIDTH)
+
+    assert (mask.to_array() == annotation_to_mask(segmentation, HEIGHT, WIDTH)).all()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 50), st.integers(1, 50), st.integers(1, 6))
+def test_any_mixture_of_outlines_equals_the_reference(seed, height, width, count):
+    rng = np.random.default_rng(seed)
+    annotations = [
+        ({"segmentation": random_segmentation(rng, height, width), "area": float(rng.integers(1, 5))}, number + 1)
+        for number in range(count)
+    ]
+    order = sorted(range(count), key=lambda number: -annotations[number][0]["area"])
+    (found,) = read_outlines([([json.dumps(one["segmentation"]).encode() for one, _ in annotations], height, width)])
+
+    mask = paint([(annotations[number][1], edges) for number in order for edges in found[number]], height, width)
+
+    assert (mask.to_array() == paint_reference(annotations, height, width)).all()
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "segmentation missing"),
+        (b"null", "segmentation missing"),
+        (b"[]", "segmentation missing"),
+        (b"5", "polygon"),
+        (b'"text"', "polygon"),
+        (b"true", "polygon"),
+        (b"[[]]", "polygon"),
+        (b"[[1, 2, 3, 4]]", "polygon"),
+        (b"[[1, 2, 3, 4, 5, 6, 7]]", "polygon"),
+        (b"[[1, 2, 3, 4, 5, 6], [1, 2, 3]]", "polygon"),
+        (b"[[1, 2, 3, 4, 5, null]]", "coordinate"),
+        (b'[[1, 2, 3, 4, 5, "6"]]', "coordinate"),
+        (b"[[1, 2, 3, 4, 5, 1e999]]", "coordinate"),
+        (b"[[1, 2, 3, 4, 5, true]]", "coordinate"),
+        (b"[1, 2, 3, 4, 5, 6]", "polygon"),
+        (b"[[1, 2, 3, 4, 5, 1e30]]", "coordinate"),
+        (b"[[1, 2, 3, 4, 5, -1e300]]", "coordinate"),
+        (json.dumps([[0, 0, 600, 600] * 20_000]).encode(), "coordinate"),
+        (b"{}", "run lengths"),
+        (b'{"counts": [1200]}', "run lengths"),
+        (b'{"size": [30, 40]}', "run lengths"),
+        (b'{"counts": [1200], "size": [40, 30]}', "run lengths"),
+        (b'{"counts": [1200], "size": [200000, 200000]}', "run lengths"),
+        (b'{"counts": [1200], "size": [30, 40, 1]}', "run lengths"),
+        (b'{"counts": [1200], "size": null}', "run lengths"),
+        (b'{"counts": null, "size": [30, 40]}', "run lengths"),
+        (b'{"counts": [600, 599], "size": [30, 40]}', "run lengths"),
+        (b'{"counts": [600, 601], "size": [30, 40]}', "run lengths"),
+        (b'{"counts": [601, -1, 600], "size": [30, 40]}', "run lengths"),
+        (b'{"counts": [1.5, 1198.5], "size": [30, 40]}', "run lengths"),
+        (b'{"counts": "1", "size": [30, 40]}', "run lengths"),
+        (b'{"counts": "", "size": [30, 40]}', "run lengths"),
+        (b'{"counts": "\\u0000\\u0001", "size": [30, 40]}', "run lengths"),
+        (b'{"counts": "ooooo", "size": [30, 40]}', "run lengths"),
+    ],
+)
+def test_a_wrong_outline_is_named_and_costs_no_other(raw, reason):
+    good = json.dumps(GOOD).encode()
+
+    first, (before, wrong, after), last = read_outlines(
+        [([good], HEIGHT, WIDTH), ([good, raw, good], HEIGHT, WIDTH), ([good], HEIGHT, WIDTH)]
+    )
+
+    assert isinstance(wrong, RecordError)
+    assert wrong.reason == reason
+    for other in (first[0], after, last[0]):
+        assert [edges.tolist() for edges in before] == [edges.tolist() for edges in other]
+    expected = annotation_to_mask(GOOD, HEIGHT, WIDTH)
+    assert (paint([(1, before[0])], HEIGHT, WIDTH).to_array() == expected).all()
+
+
+def test_a_polygon_of_two_points_beside_a_proper_one_encloses_nothing():
+    found = outline([[1, 1, 9, 9], *GOOD])
+
+    assert (
+        paint([(1, edges) for edges in found], HEIGHT, WIDTH).to_array() == annotation_to_mask(GOOD, HEIGHT, WIDTH)
+    ).all()
+
+
+def test_points_somewhat_outside_the_photo_are_painted_as_pycocotools_does():
+    segmentation = [[-50, -60, 200, 10, 90.5, 300, -20, 100]]
+    found = outline(segmentation)
+
+    assert (paint([(1, found[0])], HEIGHT, WIDTH).to_array() == annotation_to_mask(segmentation, HEIGHT, WIDTH)).all()
+
+
+def test_only_wrong_outlines_give_only_reasons():
+    assert all(isinstance(one, RecordError) for one in read_outlines([([b"null", b"[]"], HEIGHT, WIDTH)])[0])
+    assert read_outlines([([], HEIGHT, WIDTH)]) == [[]]
+    assert read_outlines([]) == []

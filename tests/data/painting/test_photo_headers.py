@@ -1,0 +1,89 @@
+"""The quick size of a photo is the size of the decoded photo, or the error of decoding it."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg.data.painting.photo_headers import read_photo_size
+from clothseg.errors import MissingInputError, PictureError
+from clothseg.pictures import read_picture
+
+
+def encoded(kind, mode="RGB", size=(31, 17), **options):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(content, kind, **options)
+    return content.getvalue()
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded("JPEG"),
+        encoded("JPEG", "L"),
+        encoded("JPEG", "CMYK"),
+        encoded("JPEG", progressive=True),
+        encoded("JPEG", size=(1, 300)),
+        encoded("JPEG", comment=b"x" * 60_000),
+        encoded("JPEG", icc_profile=b"p" * 20_000),
+        encoded("JPEG", dpi=(300, 300)),
+        encoded("JPEG") + b"\0" * 10,
+        *(encoded("JPEG", exif=turned(orientation)) for orientation in range(1, 9)),
+        *(encoded(kind, exif=turned(6)) for kind in ("PNG", "WEBP")),
+        encoded("PNG", "P"),
+        encoded("BMP"),
+        encoded("GIF", "P"),
+        encoded("MPO", save_all=True, append_images=[Image.new("RGB", (5, 5))]),
+    ],
+)
+def test_the_size_is_that_of_the_decoded_photo(tmp_path, content):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+
+    assert read_photo_size(path) == read_picture(path).pixels.shape[:2]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8" + b"\xff\xe0\x00\x00" * 1000 + b"\xff\xd9",
+        b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x00\x00\x00\xff\xd9",
+        b"text",
+        encoded("JPEG")[:-100],
+        encoded("JPEG")[:50],
+        encoded("PNG")[:-100],
+    ],
+)
+def test_a_broken_photo_is_named(tmp_path, content):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+
+    with pytest.raises(PictureError, match=r"photo\.jpg"):
+        read_photo_size(path)
+
+
+def test_a_photo_that_is_not_there_is_named(tmp_path):
+    for path in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(MissingInputError, match=str(path)):
+            read_photo_size(path)
+
+
+def test_a_size_beyond_the_limit_is_refused_from_the_header(tmp_path):
+    content = bytearray(encoded("JPEG"))
+    place = content.index(b"\xff\xc0")
+    content[place + 5 : place + 9] = b"\xff\xff\xff\xff"
+    (tmp_path / "photo.jpg").write_bytes(content)
+
+    with pytest.raises(PictureError, match="too large"):
+        read_photo_size(tmp_path / "photo.jpg")

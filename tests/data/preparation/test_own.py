@@ -1,0 +1,291 @@
+"""One's own data, with one's own classes, prepares into the layout that everything else reads."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg.data.annotations.annotation_shares import choose_share
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.preparation.prepare_command import Prepare
+from clothseg.data.preparation.report import Report
+from clothseg.data.preparation.verify import verify
+from clothseg.errors import DataError, MissingInputError, SettingError
+from clothseg.pictures import encode_png, read_mask
+from tests.data.reference_masks import reference_masks
+from tests.data.small_mirror import area_of, draw_photo
+
+CLASSES = """
+classes:
+  - name: background
+  - name: hat
+    color: [255, 0, 0]
+    categories: [cap, beanie]
+  - name: shoe
+    supercategories: [footwear]
+"""
+CATEGORIES = [
+    {"id": 4, "name": "beanie"},
+    {"id": 7, "name": "sandal", "supercategory": "footwear"},
+    {"id": 9, "name": "tree", "supercategory": "plants"},
+]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder with photos in sub-folders, a COCO file, index masks and a class list."""
+    folder = tmp_path / "own"
+    (folder / "photos" / "street").mkdir(parents=True)
+    (folder / "masks" / "street").mkdir(parents=True)
+    (folder / "classes.yaml").write_text(CLASSES)
+    rng = np.random.default_rng(3)
+    images, annotations = [], []
+    for number in range(10):
+        name = f"street/{number}.jpg" if number % 2 else f"{number}.jpeg"
+        height, width = (int(side) for side in rng.integers(20, 50, 2))
+        (folder / "photos" / name).write_bytes(draw_photo(number, height, width))
+        images.append({"id": number, "file_name": name, "width": width, "height": height, "extra": [1, {"a": 2}]})
+        for _ in range(3):
+            left, top, size = (round(float(value), 2) for value in rng.uniform(0, 20, 3))
+            outline = [[left, top, left + size, top, left + size, top + size]]
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": (4, 7, 9)[len(annotations) % 3],
+                    "segmentation": outline,
+                    "area": area_of(outline, height, width),
+                }
+            )
+        mask = rng.integers(0, 3, (height, width), dtype=np.uint8)
+        (folder / "masks" / name).with_suffix(".png").write_bytes(
+            encode_png(mask, palette=np.array([[9, 9, 9], [200, 0, 0], [0, 0, 200]], dtype=np.uint8))
+        )
+    (folder / "instances.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES})
+    )
+    return folder
+
+
+def prepare(own, tmp_path, **flags):
+    command = Prepare(data_path=tmp_path / "data", classes=str(own / "classes.yaml"), photos=own / "photos", **flags)
+    return command.run(), tmp_path / "data" / DATASET_FOLDER
+
+
+def reference(own, classes):
+    content = json.loads((own / "instances.json").read_text())
+    for category in content["categories"]:
+        category.setdefault("supercategory", "")
+    (own / "reference.json").write_text(json.dumps(content))
+    return dict(reference_masks(own / "reference.json", classes))
+
+
+def test_coco_annotations_with_photos_in_sub_folders(own, tmp_path, capsys):
+    code, folder = prepare(own, tmp_path, annotations=own / "instances.json", val_share=0.3)
+
+    manifest = Manifest.read(folder)
+    assert code == 0
+    assert manifest.classes.names == ("background", "hat", "shoe")
+    assert [split.count for split in manifest.splits.values()] == [7, 3]
+    expected = reference(own, manifest.classes)
+    found = {
+        photo.relative_to(folder / split.photos).as_posix(): (photo, mask)
+        for split in manifest.splits.values()
+        for photo, mask in pairs(folder, split)
+    }
+    assert found.keys() == expected.keys()
+    for name, (photo, mask) in found.items():
+        assert photo.read_bytes() == (own / "photos" / name).read_bytes()
+        assert (read_mask(mask) == expected[name]).all()
+    assert verify(folder).defects == ()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left out, as no class takes them: 'tree'" in said
+    assert "The class list asks for category 'cap' (nearest:" in said
+
+
+def test_rows_of_a_file_that_is_split_stay_as_they_stand(own, tmp_path):
+    _, folder = prepare(own, tmp_path, annotations=own / "instances.json")
+
+    content = json.loads((own / "instances.json").read_text())
+    parts = [json.loads((folder / f"instances_{name}.json").read_text()) for name in ("train", "val")]
+    for rows in ("images", "annotations"):
+        assert sorted(parts[0][rows] + parts[1][rows], key=lambda row: row["id"]) == content[rows]
+    assert {row["image_id"] for row in parts[1]["annotations"]} == {row["id"] for row in parts[1]["images"]}
+    assert parts[0]["categories"] == parts[1]["categories"] == content["categories"]
+
+
+def test_coco_annotations_with_a_validation_set_of_their_own(own, tmp_path):
+    code, folder = prepare(
+        own,
+        tmp_path,
+        annotations=own / "instances.json",
+        val_annotations=own / "instances.json",
+        val_photos=own / "photos",
+    )
+
+    assert code == 0
+    assert [split.count for split in Manifest.read(folder).splits.values()] == [10, 10]
+    twins = verify(folder).defects
+    assert len(twins) == 10
+    assert "must not be validated with" in str(twins[0])
+
+
+def test_index_masks(own, tmp_path):
+    code, folder = prepare(own, tmp_path, masks=own / "masks", val_share=0.2)
+
+    manifest = Manifest.read(folder)
+    assert code == 0
+    assert [split.count for split in manifest.splits.values()] == [8, 2]
+    for split in manifest.splits.values():
+        for photo, mask in pairs(folder, split):
+            name = mask.relative_to(folder / split.masks)
+            assert (read_mask(mask) == read_mask(own / "masks" / name)).all()
+            with Image.open(mask) as image:
+                assert image.mode == "L", "a palette is not part of the layout"
+            assert photo.stem == mask.stem
+    assert verify(folder).defects == ()
+
+
+def test_index_masks_with_a_validation_set_of_their_own(own, tmp_path):
+    code, folder = prepare(
+        own, tmp_path, masks=own / "masks", val_masks=own / "masks" / "street", val_photos=own / "photos" / "street"
+    )
+
+    assert code == 0
+    assert [split.count for split in Manifest.read(folder).splits.values()] == [10, 5]
+
+
+def spoil(own, what):
+    """Break mask or photo 2 of the own data and return the reason to expect."""
+    photo, mask = own / "photos" / "2.jpeg", own / "masks" / "2.png"
+    shape = read_mask(mask).shape
+    if what == "value":
+        mask.write_bytes(encode_png(np.full(shape, 200, dtype=np.uint8)))
+    elif what == "size":
+        mask.write_bytes(encode_png(np.zeros((5, 5), dtype=np.uint8)))
+    elif what == "colour":
+        mask.write_bytes(encode_png(np.zeros((*shape, 3), dtype=np.uint8)))
+    elif what == "no mask":
+        mask.write_bytes(b"no mask at all")
+    elif what == "no photo":
+        photo.write_bytes(b"no photo at all")
+    elif what == "photo gone":
+        photo.unlink()
+    elif what == "two photos":
+        (own / "photos" / "2.jpg").write_bytes(photo.read_bytes())
+    elif what == "two masks":
+        Image.fromarray(np.zeros(shape, dtype=np.uint8)).save(own / "masks" / "2.bmp")
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("value", "mask value"),
+        ("size", "mask size"),
+        ("colour", "broken mask"),
+        ("no mask", "broken mask"),
+        ("no photo", "broken photo"),
+        ("photo gone", "missing photo"),
+        ("two photos", "shared stem"),
+        ("two masks", "shared stem"),
+    ],
+)
+def test_an_index_mask_that_cannot_be_used_is_set_aside(own, tmp_path, what, reason):
+    spoil(own, what)
+
+    code, folder = prepare(own, tmp_path, masks=own / "masks", val_share=0.2)
+
+    report = Report.read(folder)
+    assert report is not None
+    problems = [problem for split in report.splits.values() for problem in split.problems]
+    assert code == 1
+    assert [problem.reason for problem in problems] == [reason]
+    assert Path(problems[0].file_name).stem == "2"
+    assert sum(split.count for split in Manifest.read(folder).splits.values()) == 9
+    assert verify(folder).defects == ()
+
+
+def test_photos_changed_in_place_are_noticed_and_nothing_is_redone_otherwise(own, tmp_path, capsys):
+    for expected in ("Prepared", "Nothing to do"):
+        prepare(own, tmp_path, masks=own / "masks")
+        assert capsys.readouterr().err.splitlines()[-2].strip().startswith(expected)
+    (own / "photos" / "2.jpeg").unlink()
+
+    code, folder = prepare(own, tmp_path, masks=own / "masks")
+
+    assert code == 1
+    assert not list(folder.rglob("2.jpeg"))
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_photos_are_copied_where_there_are_no_links(own, tmp_path, monkeypatch):
+    def no_link(*args, **options):
+        raise OSError("no links here")
+
+    monkeypatch.setattr("os.link", no_link)
+    prepare(own, tmp_path, masks=own / "masks")
+    code, folder = prepare(own, tmp_path, annotations=own / "instances.json")
+
+    assert code == 0
+    assert verify(folder).defects == ()
+    assert all(path.stat().st_nlink == 1 for path in (folder / "train").rglob("*.jpg"))
+
+
+def test_ones_own_photos_survive_whatever_replaces_the_data_set(own, tmp_path):
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    prepare(own, tmp_path, masks=own / "masks")
+
+    prepare(own, tmp_path, annotations=own / "instances.json")
+
+    assert before == {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        ({"annotations": "instances.json", "photos": "none"}, MissingInputError),
+        ({"annotations": "none.json"}, MissingInputError),
+        ({"masks": "none"}, MissingInputError),
+        ({"annotations": "classes.yaml"}, DataError),
+        ({"masks": "photos"}, DataError),
+        ({"masks": "masks", "classes": "none.yaml"}, MissingInputError),
+        ({"masks": "masks", "classes": "photos"}, SettingError),
+        ({"annotations": "instances.json", "classes": "groups"}, DataError),
+    ],
+)
+def test_what_is_not_there_or_does_not_fit_is_named(own, tmp_path, flags, error):
+    given = {"photos": own / "photos", "classes": str(own / "classes.yaml")}
+    given |= {name: value if value == "groups" else own / value for name, value in flags.items()}
+    given["classes"] = str(given["classes"])
+
+    with pytest.raises(error) as caught:
+        Prepare(data_path=tmp_path / "data", **given).run()
+
+    assert caught.value.exit_code in (2, 3)
+    assert not list((tmp_path / "data").rglob("dataset.json"))
+
+
+def test_the_how_to_explains_every_reason_there_is():
+    project = Path(__file__).resolve().parents[3]
+    sources = "".join(path.read_text() for path in (project / "src" / "clothseg" / "data").rglob("*.py"))
+    reasons = set(re.findall(r'RecordError\(\s*"([^"]+)"', sources))
+    reasons |= set(re.findall(r'^(?:MISSING|POLYGON|COORDINATE|RUN_LENGTHS|[A-Z]+_RECORD) = "([^"]+)"', sources, re.M))
+    explained = (project / "docs" / "how-to" / "own-data.md").read_text()
+
+    assert len(reasons) > 20
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in explained] == []
+
+
+def test_a_share_is_the_same_for_the_same_names_in_any_order():
+    names = [f"{number}.jpg" for number in range(100)]
+
+    chosen = choose_share(names, 0.25)
+
+    assert len(chosen) == 25
+    assert choose_share(list(reversed(names)), 0.25) == chosen
+    assert [len(choose_share(["a", "b", "c"], share)) for share in (0.001, 0.5, 0.999)] == [1, 2, 2]
+    with pytest.raises(DataError, match="2 photos"):
+        choose_share(["a"], 0.5)
