@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import heading
 from rich.console import Console
 from rich.table import Table
 
@@ -53,6 +51,8 @@ import sys
 from clothseg.prediction.predictor import load
 mask = load(sys.argv[1]).predict(sys.argv[2]).mask
 """
+
+PACKAGES = ("torch", "segmentation-models-pytorch", "openvino", "onnxruntime")
 
 
 def plain_run(network: Any, batch: np.ndarray) -> Run:
@@ -157,31 +157,6 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path, Pa
     return checkpoint, portable, photo
 
 
-def heading(arguments: argparse.Namespace) -> str:
-    """Return machine, versions, commit and date in words."""
-    packages = ("torch", "segmentation-models-pytorch", "openvino", "onnxruntime")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"{arguments.architecture} {arguments.encoder_name}, one photo of {arguments.size[0]} x {arguments.size[1]}\n"
-        f"{processor()}, {arguments.threads} of {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"{', '.join(f'{name} {version(name)}' for name in packages)}\n"
-        f"commit {commit or 'unknown'}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    )
-
-
-def processor() -> str:
-    """Return the name of the CPU, as Linux tells it, with what it has for bfloat16."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    flags = " ".join(line for line in lines if line.startswith("flags"))
-    return f"{named} ({', '.join(one for one in ('amx_bf16', 'avx512_bf16') if one in flags) or 'no bfloat16'})"
-
-
 def main() -> None:
     """Measure everything and print two tables."""
     parser = argparse.ArgumentParser(description="One photo through the network, in every runtime.")
@@ -202,7 +177,16 @@ def main() -> None:
         network = [arguments.architecture, arguments.encoder_name]
         plain = cold(PLAIN_COLD, [str(checkpoint), str(photo), *network], arguments.threads, arguments.rounds)
         ours = cold(OUR_COLD, [str(portable), str(photo)], arguments.threads, arguments.rounds)
-    table = Table("network, loaded", "ms a photo", "times the plain", title=heading(arguments))
+    table = Table(
+        "network, loaded",
+        "ms a photo",
+        "times the plain",
+        title=heading(
+            f"{' '.join(network)}, one photo of {arguments.size[0]} x {arguments.size[1]}",
+            PACKAGES,
+            threads=arguments.threads,
+        ),
+    )
     for row, value in seconds.items():
         table.add_row(row, f"{1000 * value:.0f}", f"{seconds[PLAIN] / value:.2f}")
     console.print(table)

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from machine import heading
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import default_collate
@@ -28,7 +25,6 @@ from torchvision.transforms import v2
 from clothseg.data.loading.augmentation import Strength
 from clothseg.data.loading.dataset import ClothDataset, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.workers import available_cores
 from clothseg.errors import ClothsegError
 
 SIZE = 512
@@ -36,6 +32,8 @@ BATCH_SIZE = 8
 ROUNDS = 3
 TARGETS = {"clothseg, uint8": 8, "clothseg, float32": 4}
 PLAIN = "torchvision v2, float32"
+
+PACKAGES = ("torch", "torchvision", "opencv-python-headless", "simplejpeg", "numpy")
 
 
 def plain_chain(*, as_float: bool) -> v2.Compose:
@@ -98,28 +96,6 @@ def measure(name: str, data_path: Path, samples: int) -> float:
     return (time.process_time() - start) / count
 
 
-def processor() -> str:
-    """Return the processor's name as Linux tells it, or what Python knows of it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def heading() -> str:
-    """Return machine, versions, commit and date in words."""
-    packages = ("torch", "torchvision", "opencv-python-headless", "simplejpeg", "numpy")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Loading at {SIZE} px, one thread, batches of {BATCH_SIZE}\n{processor()}, {available_cores()} cores, "
-        f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in packages)}\n"
-        f"commit {commit or 'unknown'}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    )
-
-
 def main() -> int:
     """Measure every way in turn, each in a process of its own, and print one table; 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Loader against the plain torchvision v2 chain, per core.")
@@ -137,7 +113,14 @@ def main() -> int:
                 best[name] = min(best[name], seconds)
     except ClothsegError as error:
         raise SystemExit(f"Error: {error}") from error
-    table = Table("way", "ms a sample", "samples/s a core", "times the plain", "target", title=heading())
+    table = Table(
+        "way",
+        "ms a sample",
+        "samples/s a core",
+        "times the plain",
+        "target",
+        title=heading(f"Loading at {SIZE} px, one thread, batches of {BATCH_SIZE}", PACKAGES),
+    )
     for name, seconds in best.items():
         target = f">= {TARGETS[name]}" if name in TARGETS else ""
         table.add_row(name, f"{seconds * 1e3:.2f}", f"{1 / seconds:.0f}", f"{best[PLAIN] / seconds:.1f}", target)

@@ -9,22 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from machine import heading
 from pycocotools import mask as coco_mask
 from rich.console import Console
 from rich.table import Table
@@ -45,6 +42,8 @@ MEMORY_DISK = Path("/dev/shm")
 LARGE_BYTES = 600_000_000
 PHOTO_COUNTS = (2_000, 40_000)
 """Photos painted by several processes; the parent must not be larger for the many than for the few."""
+
+PACKAGES = ("pycocotools", "opencv-python-headless", "numpy", "msgspec", "isal")
 
 
 @dataclass(frozen=True)
@@ -268,28 +267,6 @@ def opening_row(path: Path) -> Row:
     )
 
 
-def processor() -> str:
-    """Return the processor's name as Linux tells it, or what Python knows of it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def heading() -> str:
-    """Return machine, versions, commit and date in words."""
-    packages = ("pycocotools", "opencv-python-headless", "numpy", "msgspec", "isal")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return (
-        f"Preparing data\n{processor()}, {available_cores()} cores, Python {platform.python_version()}, "
-        f"{', '.join(f'{name} {version(name)}' for name in packages)}\n"
-        f"commit {commit or 'unknown'}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    )
-
-
 def main() -> int:
     """Measure, print one table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Preparation of data against the plain way.")
@@ -298,7 +275,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     folder = arguments.data_path / DATASET_FOLDER
-    title = heading()
+    title = heading("Preparing data", PACKAGES)
     try:
         with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as name:
             rows = [painting_row(folder, Path(name)), *process_rows(folder, Path(name))]

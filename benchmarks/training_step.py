@@ -6,17 +6,13 @@ Needs no data: uv run python benchmarks/training_step.py
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
+from machine import heading
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -34,6 +30,8 @@ NUM_CLASSES = 13
 ROUNDS = 4
 Run = Callable[[], Any]
 Rows = list[tuple[str, Run, Run, float | None]]
+
+PACKAGES = ("torch", "lightning", "segmentation-models-pytorch", "torchmetrics")
 
 
 def blocks(batch_size: int, size: int) -> Tensor:
@@ -150,34 +148,6 @@ def measure(plain: Run, ours: Run, clock: Callable[[], float], device: str) -> t
     return best[0], best[1]
 
 
-def processor(device: str) -> str:
-    """Return the name of the GPU, or of the CPU as Linux tells it, with what it has for bfloat16."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    flags = " ".join(line for line in lines if line.startswith("flags"))
-    return f"{named} ({', '.join(one for one in ('amx_bf16', 'avx512_bf16') if one in flags) or 'no bfloat16'})"
-
-
-def heading(arguments: argparse.Namespace) -> str:
-    """Return machine, versions, commit and date in words."""
-    packages = ("torch", "lightning", "segmentation-models-pytorch", "torchmetrics")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    threads = "" if arguments.device == "cuda" else f", {torch.get_num_threads()} threads"
-    return (
-        f"Training at {arguments.img_size} px, batches of {arguments.batch_size}\n"
-        f"{processor(arguments.device)}{threads}, Python {platform.python_version()}, "
-        f"{', '.join(f'{name} {version(name)}' for name in packages)}\n"
-        f"commit {commit or 'unknown'}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    )
-
-
 def main() -> int:
     """Measure everything and print one table; 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Loss, metrics and training step against the plain way.")
@@ -193,7 +163,19 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     one_thread = arguments.device == "cpu" and arguments.threads == 1
     clock = time.process_time if one_thread else time.perf_counter
-    table = Table("what", "plain, ms", "clothseg, ms", "times the plain", "target", title=heading(arguments))
+    table = Table(
+        "what",
+        "plain, ms",
+        "clothseg, ms",
+        "times the plain",
+        "target",
+        title=heading(
+            f"Training at {arguments.img_size} px, batches of {arguments.batch_size}",
+            PACKAGES,
+            device=torch.cuda.get_device_name() if arguments.device == "cuda" else None,
+            threads=None if arguments.device == "cuda" else torch.get_num_threads(),
+        ),
+    )
     missed = False
     try:
         for name, plain, ours, target in rows(arguments):
