@@ -1,0 +1,96 @@
+"""What `pip install clothseg` gives: a wheel in a clean environment predicts without torch."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg.export.graph import to_onnx
+from clothseg.model.checkpoint import load_checkpoint
+from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.predictor import load
+from tests.export.small_model import photo_of, write_checkpoint
+from tests.test_architecture import ROOT, TORCH
+
+UV = shutil.which("uv")
+
+SCRIPT = """
+import sys
+import clothseg
+mask = clothseg.load("model.onnx").predict("photo.png").mask
+assert mask.shape == (90, 60)
+print(*sorted(name for name in {TORCH} if name in sys.modules))
+"""
+
+
+def run(*command, cwd):
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A folder with a virtual environment that holds the wheel and what it asks for, and nothing else."""
+    if UV is None:
+        pytest.skip("uv, which makes the clean environment, is not on the path")
+    folder = tmp_path_factory.mktemp("wheel")
+    run(UV, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT), cwd=folder)
+    run(UV, "venv", "--quiet", "--python", sys.executable, "venv", cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    program = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    ended = subprocess.run(
+        [UV, "pip", "install", "--quiet", "--python", str(program), str(wheel)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if ended.returncode and "error sending request" in ended.stderr.lower():
+        pytest.skip("no package index can be reached to install the wheel's dependencies")
+    assert ended.returncode == 0, ended.stderr
+    return folder, program
+
+
+def test_the_wheel_predicts_without_torch(environment):
+    folder, program = environment
+    description, network = load_checkpoint(write_checkpoint(folder / "small.ckpt"))
+    (folder / "model.onnx").write_bytes(seal_model(to_onnx(network), description, {}))
+    Image.fromarray(photo_of(90, 60)).save(folder / "photo.png")
+
+    assert run(str(program), "-c", SCRIPT.replace("{TORCH}", repr(sorted(TORCH))), cwd=folder) == "\n"
+    installed = run(UV, "pip", "list", "--python", str(program), cwd=folder)
+    assert "torch" not in installed
+
+    command = Path(program).with_name("clothseg")
+    run(str(command), "predict", "photo.png", "--ckpt", "model.onnx", "--json", cwd=folder)
+    with Image.open(folder / "output" / "photo_mask.png") as image:
+        ours = load(folder / "small.ckpt").predict(folder / "photo.png").mask
+        assert (np.array(image) == ours).mean() > 0.999
+    assert (folder / "output" / "photo_results.json").is_file()
+
+
+def test_the_wheel_ships_the_library_only(environment):
+    folder, program = environment
+    where = "import clothseg, pathlib; print(*pathlib.Path(clothseg.__file__).parents[1].iterdir(), sep='\\n')"
+    names = {Path(line).name for line in run(str(program), "-c", where, cwd=folder).splitlines()}
+    assert "clothseg" in names
+    assert not names & {"config.py", "train.py", "tests", "benchmarks"}
+
+
+def test_what_needs_an_extra_says_which(environment):
+    folder, program = environment
+    ended = subprocess.run(
+        [str(program), "-m", "clothseg.cli", "train"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode in (3, 5)
+    assert "Traceback" not in ended.stderr
+    prepare = subprocess.run(
+        [str(program), "-m", "clothseg.cli", "prepare"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert prepare.returncode == 5
+    assert 'pip install "clothseg[train]"' in prepare.stderr
