@@ -14,6 +14,21 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """Put signal handlers back after each test.
+
+    torch's DataLoader leaves a SIGCHLD handler behind. With Python 3.11 and torch 2.15 the process crashes if that
+    handler runs, for any child that ends, after models were exported to ONNX in the same process.
+    """
+    names = ("SIGCHLD", "SIGTERM", "SIGINT", "SIGUSR1")
+    before = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
+    yield
+    for number, handler in before.items():
+        if handler is not None:
+            signal.signal(number, handler)
+
+
 @pytest.fixture
 def run_in(tmp_path):
     """Run a program as a user would, in `tmp_path`, without the model hubs; nothing it started outlives it."""

@@ -30,11 +30,8 @@ class Count:
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setitem(cli.COMMANDS, "count", (f"{__name__}:Count", "count photos"))
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Count.__module__])
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def leave(*arguments, settings=None, run=None):

@@ -6,16 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clothseg.prediction.predictor import Predictor, load
+    from clothseg.prediction.passes import Passes
+    from clothseg.prediction.predictor import Outcome, Predictor, load
     from clothseg.prediction.segmentation import Label, Segmentation
 
 __version__ = "0.1.0"
 
-__all__ = ["Label", "Predictor", "Segmentation", "__version__", "load"]
+__all__ = ["Label", "Outcome", "Passes", "Predictor", "Segmentation", "__version__", "load"]
 
 _HOMES = {
     "load": "clothseg.prediction.predictor",
     "Predictor": "clothseg.prediction.predictor",
+    "Outcome": "clothseg.prediction.predictor",
+    "Passes": "clothseg.prediction.passes",
     "Segmentation": "clothseg.prediction.segmentation",
     "Label": "clothseg.prediction.segmentation",
 }

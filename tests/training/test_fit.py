@@ -9,8 +9,9 @@ import torch
 
 from clothseg.errors import MachineError, MissingInputError, SettingError
 from clothseg.labels import GROUPS
-from clothseg.training.build import build_data, check_classes
+from clothseg.training.build import build_data
 from clothseg.training.fit import fit
+from clothseg.training.train_command import check_classes
 
 
 def test_the_loss_falls(finished):

@@ -5,9 +5,6 @@ from __future__ import annotations
 from lightning.pytorch import seed_everything
 
 from clothseg.data.loading.datamodule import ClothSegmentationData
-from clothseg.data.manifest import Manifest
-from clothseg.errors import SettingError
-from clothseg.labels import load_classes
 from clothseg.model.lightning import ClothSegmentationModel
 from clothseg.settings import Settings
 
@@ -17,33 +14,14 @@ def build_data(settings: Settings) -> ClothSegmentationData:
 
     Raises:
         MissingInputError, DataError: there is no data set, or it is damaged.
-        SettingError: `classes` asks for other classes than the data set was prepared with.
     """
-    data = ClothSegmentationData(
+    return ClothSegmentationData(
         settings.data_path,
         img_size=settings.img_size,
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
         seed=settings.seed,
     )
-    check_classes(settings, data.manifest)
-    return data
-
-
-def check_classes(settings: Settings, manifest: Manifest) -> None:
-    """Refuse classes that were asked for and are not those of the data set, which holds masks of its own only.
-
-    The default asks for nothing, so that a data set with classes of its own trains without naming them again.
-
-    Raises:
-        SettingError: the classes differ.
-    """
-    if settings.classes != Settings.classes and load_classes(settings.classes) != manifest.classes:
-        raise SettingError(
-            f"CLASSES is {settings.classes}, but the data set {manifest.name} in {settings.data_path} was prepared "
-            f"with {len(manifest.classes)} other classes ({', '.join(manifest.classes.names[:4])}, …). "
-            f'Run "uv run data_prep.py --classes {settings.classes}" first, or leave CLASSES at {Settings.classes}'
-        )
 
 
 def build_model(

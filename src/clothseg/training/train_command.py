@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
-from clothseg.errors import MissingModelError
+from clothseg.errors import MissingModelError, SettingError
+from clothseg.labels import load_classes
 from clothseg.settings import Settings
 from clothseg.training.result import print_result
 
@@ -47,10 +48,28 @@ def check_inputs(command: Train) -> None:
 
     Raises:
         MissingInputError, DataError: there is no prepared data set, or its manifest is damaged.
+        SettingError: `classes` asks for other classes than the data set was prepared with.
         MissingModelError: the checkpoint to resume from is not there.
     """
-    Manifest.read(command.settings.data_path / DATASET_FOLDER)
+    manifest = Manifest.read(command.settings.data_path / DATASET_FOLDER)
+    check_classes(command.settings, manifest)
     if command.ckpt is not None and not command.ckpt.exists():
         raise MissingModelError(
             f"Checkpoint not found: {command.ckpt}. Pass the path of a last.ckpt, or train anew without --ckpt"
+        )
+
+
+def check_classes(settings: Settings, manifest: Manifest) -> None:
+    """Refuse classes that were asked for and are not those of the data set, which holds masks of its own only.
+
+    The default asks for nothing, so that a data set with classes of its own trains without naming them again.
+
+    Raises:
+        SettingError: the classes differ.
+    """
+    if settings.classes != Settings.classes and load_classes(settings.classes) != manifest.classes:
+        raise SettingError(
+            f"CLASSES is {settings.classes}, but the data set {manifest.name} in {settings.data_path} was prepared "
+            f"with {len(manifest.classes)} other classes ({', '.join(manifest.classes.names[:4])}, …). "
+            f'Run "uv run data_prep.py --classes {settings.classes}" first, or leave CLASSES at {Settings.classes}'
         )
