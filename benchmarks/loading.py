@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 from machine import heading
-from rich.console import Console
-from rich.table import Table
+from ratios import Row, show
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image
@@ -96,36 +95,39 @@ def measure(name: str, data_path: Path, samples: int) -> float:
     return (time.process_time() - start) / count
 
 
+def rows(data_path: Path, *, samples: int) -> list[Row]:
+    """Measure every way in turn, each in a process of its own."""
+    best = dict.fromkeys((PLAIN, *TARGETS), float("inf"))
+    context = multiprocessing.get_context("spawn")
+    try:
+        for _ in range(ROUNDS):
+            for name in best:
+                with ProcessPoolExecutor(1, mp_context=context) as pool:
+                    seconds = pool.submit(measure, name, data_path, samples).result()
+                best[name] = min(best[name], seconds)
+    except ClothsegError as error:
+        raise SystemExit(f"Error: {error}") from error
+    return [
+        Row(
+            f"sample at {SIZE} px, {PLAIN} | {name}",
+            f"{best[PLAIN] * 1e3:.1f} ms, {1 / best[PLAIN]:.0f}/s",
+            f"{best[name] * 1e3:.1f} ms, {1 / best[name]:.0f}/s",
+            best[PLAIN] / best[name],
+            f">= {target}",
+            best[PLAIN] / best[name] >= target,
+        )
+        for name, target in TARGETS.items()
+    ]
+
+
 def main() -> int:
-    """Measure every way in turn, each in a process of its own, and print one table; 1 if a target is missed."""
+    """Measure, print one table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Loader against the plain torchvision v2 chain, per core.")
     parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of the prepared data set")
     parser.add_argument("--samples", type=int, default=80, help="photos per round")
     arguments = parser.parse_args()
-    names = (PLAIN, "torchvision v2, uint8", "clothseg, float32", "clothseg, uint8")
-    best = dict.fromkeys(names, float("inf"))
-    context = multiprocessing.get_context("spawn")
-    try:
-        for _ in range(ROUNDS):
-            for name in names:
-                with ProcessPoolExecutor(1, mp_context=context) as pool:
-                    seconds = pool.submit(measure, name, arguments.data_path, arguments.samples).result()
-                best[name] = min(best[name], seconds)
-    except ClothsegError as error:
-        raise SystemExit(f"Error: {error}") from error
-    table = Table(
-        "way",
-        "ms a sample",
-        "samples/s a core",
-        "times the plain",
-        "target",
-        title=heading(f"Loading at {SIZE} px, one thread, batches of {BATCH_SIZE}", PACKAGES),
-    )
-    for name, seconds in best.items():
-        target = f">= {TARGETS[name]}" if name in TARGETS else ""
-        table.add_row(name, f"{seconds * 1e3:.2f}", f"{1 / seconds:.0f}", f"{best[PLAIN] / seconds:.1f}", target)
-    Console(width=max(100, Console().width)).print(table)
-    return int(any(best[PLAIN] / best[name] < target for name, target in TARGETS.items()))
+    measured = rows(arguments.data_path, samples=arguments.samples)
+    return show(heading(f"Loading at {SIZE} px, one thread, batches of {BATCH_SIZE}", PACKAGES), measured)
 
 
 if __name__ == "__main__":

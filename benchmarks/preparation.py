@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ import cv2
 import numpy as np
 from machine import heading
 from pycocotools import mask as coco_mask
-from rich.console import Console
-from rich.table import Table
+from ratios import Row, show
 
 from clothseg.data import fashionpedia
 from clothseg.data.annotations.annotation_file import open_annotations
@@ -44,18 +42,6 @@ PHOTO_COUNTS = (2_000, 40_000)
 """Photos painted by several processes; the parent must not be larger for the many than for the few."""
 
 PACKAGES = ("pycocotools", "opencv-python-headless", "numpy", "msgspec", "isal")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    step: str
-    plain: str
-    ours: str
-    ratio: float
-    target: str
-    is_met: bool
 
 
 def plain_masks(annotations: Path, folder: Path, target: Path) -> Callable[[], int]:
@@ -267,33 +253,30 @@ def opening_row(path: Path) -> Row:
     )
 
 
+def rows(data_path: Path, *, large_file: bool) -> list[Row]:
+    """Measure everything; with `large_file` also opening a file of 600 MB, which is written for it."""
+    folder = data_path / DATASET_FOLDER
+    try:
+        with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as name:
+            measured = [painting_row(folder, Path(name)), *process_rows(folder, Path(name))]
+        if large_file:
+            with tempfile.TemporaryDirectory() as name:
+                large = Path(name, "large.json")
+                write_large_file(large, fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
+                measured.append(opening_row(large))
+    except ClothsegError as error:
+        raise SystemExit(f"Error: {error}") from error
+    return measured
+
+
 def main() -> int:
     """Measure, print one table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Preparation of data against the plain way.")
     parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of a prepared Fashionpedia mirror")
     parser.add_argument("--large-file", action="store_true", help="also open an annotation file of 600 MB")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
-    folder = arguments.data_path / DATASET_FOLDER
-    title = heading("Preparing data", PACKAGES)
-    try:
-        with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as name:
-            rows = [painting_row(folder, Path(name)), *process_rows(folder, Path(name))]
-        if arguments.large_file:
-            with tempfile.TemporaryDirectory() as name:
-                large = Path(name, "large.json")
-                write_large_file(large, fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
-                rows.append(opening_row(large))
-    except ClothsegError as error:
-        raise SystemExit(f"Error: {error}") from error
-    table = Table("step", "plain", "clothseg", "times", "target", title=title)
-    for row in rows:
-        mark = "" if row.is_met else " (missed)"
-        table.add_row(row.step, row.plain, row.ours, f"{row.ratio:.1f}", row.target + mark)
-    Console(width=max(110, Console().width)).print(table)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"title": title, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-    return int(not all(row.is_met for row in rows))
+    measured = rows(arguments.data_path, large_file=arguments.large_file)
+    return show(heading("Preparing data", PACKAGES), measured)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 from machine import heading
-from rich.console import Console
-from rich.table import Table
+from ratios import Row, show
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
@@ -96,7 +95,7 @@ def step_run(arguments: argparse.Namespace, *, is_plain: bool) -> Run:
     return run
 
 
-def rows(arguments: argparse.Namespace) -> Rows:
+def runs(arguments: argparse.Namespace) -> Rows:
     """Return name, plain way, our way and the ratio that is aimed at, of everything that is measured."""
     torch.manual_seed(0)
     size, batch_size, device = arguments.img_size, arguments.batch_size, arguments.device
@@ -148,46 +147,50 @@ def measure(plain: Run, ours: Run, clock: Callable[[], float], device: str) -> t
     return best[0], best[1]
 
 
-def main() -> int:
-    """Measure everything and print one table; 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description="Loss, metrics and training step against the plain way.")
-    parser.add_argument("--architecture", default="unet")
-    parser.add_argument("--encoder-name", default="mit_b1")
-    parser.add_argument("--batch-size", type=int, default=1)
-    parser.add_argument("--img-size", type=int, default=512)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this benchmark's flags."""
+    flags = argparse.ArgumentParser(description="Loss, metrics and training step against the plain way.")
+    flags.add_argument("--architecture", default="unet")
+    flags.add_argument("--encoder-name", default="mit_b1")
+    flags.add_argument("--batch-size", type=int, default=1)
+    flags.add_argument("--img-size", type=int, default=512)
+    flags.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    flags.add_argument(
         "--threads", type=int, default=1, help="with 1, processor time is measured, so other programs do not count"
     )
-    arguments = parser.parse_args()
+    return flags
+
+
+def rows(arguments: argparse.Namespace) -> list[Row]:
+    """Measure everything."""
     torch.set_num_threads(arguments.threads)
     one_thread = arguments.device == "cpu" and arguments.threads == 1
     clock = time.process_time if one_thread else time.perf_counter
-    table = Table(
-        "what",
-        "plain, ms",
-        "clothseg, ms",
-        "times the plain",
-        "target",
-        title=heading(
-            f"Training at {arguments.img_size} px, batches of {arguments.batch_size}",
-            PACKAGES,
-            device=torch.cuda.get_device_name() if arguments.device == "cuda" else None,
-            threads=None if arguments.device == "cuda" else torch.get_num_threads(),
-        ),
-    )
-    missed = False
+    measured = []
     try:
-        for name, plain, ours, target in rows(arguments):
+        for name, plain, ours, target in runs(arguments):
             before, after = measure(plain, ours, clock, arguments.device)
             ratio = before / after
-            missed |= target is not None and ratio < target
             aim = "" if target is None else f">= {target:g}"
-            table.add_row(name, f"{before * 1e3:.1f}", f"{after * 1e3:.1f}", f"{ratio:.1f}", aim)
+            texts = f"{before * 1e3:.1f} ms", f"{after * 1e3:.1f} ms"
+            measured.append(Row(name, *texts, ratio, aim, target is None or ratio >= target))
     except ClothsegError as error:
         raise SystemExit(f"Error: {error}") from error
-    Console(width=max(110, Console().width)).print(table)
-    return int(missed)
+    return measured
+
+
+def main() -> int:
+    """Measure, print one table, and return 1 if a target is missed."""
+    arguments = parser().parse_args()
+    measured = rows(arguments)
+    on_gpu = arguments.device == "cuda"
+    title = heading(
+        f"Training at {arguments.img_size} px, batches of {arguments.batch_size}",
+        PACKAGES,
+        device=torch.cuda.get_device_name() if on_gpu else None,
+        threads=None if on_gpu else torch.get_num_threads(),
+    )
+    return show(title, measured)
 
 
 if __name__ == "__main__":

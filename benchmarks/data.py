@@ -1,0 +1,30 @@
+"""Measures everything between a download and a training step against the plain way, in one run and one table.
+
+Run it on a prepared data set, on a machine that does nothing else: uv run python benchmarks/data.py --data-path data
+"""
+
+import argparse
+from pathlib import Path
+
+import loading
+import preparation
+import training_step
+from machine import heading
+from ratios import show
+
+PACKAGES = tuple(dict.fromkeys((*preparation.PACKAGES, *loading.PACKAGES, *training_step.PACKAGES)))
+
+
+def main() -> int:
+    """Measure, print one table, and return 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description="Data and training step against the plain way.")
+    parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of a prepared Fashionpedia mirror")
+    arguments = parser.parse_args()
+    rows = preparation.rows(arguments.data_path, large_file=True)
+    rows += loading.rows(arguments.data_path, samples=80)
+    rows += training_step.rows(training_step.parser().parse_args([]))
+    return show(heading("Data and training step, per core unless a row says otherwise", PACKAGES), rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
