@@ -83,10 +83,9 @@ def _count_own_share(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    # Forked, as a fresh process takes longer to import torch than all of these tests together.
-    torch.multiprocessing.start_processes(_count_own_share, args=(str(tmp_path),), nprocs=2, start_method="fork")
+    # Fresh processes: a fork of one in which OpenMP has run hangs in its first parallel loop.
+    torch.multiprocessing.start_processes(_count_own_share, args=(str(tmp_path),), nprocs=2, start_method="spawn")
     alone = ConfusionMatrix(13)
     for logits, target in batches(13, count=3):
         alone.update(logits, target)

@@ -114,12 +114,14 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(bench, after, message):
 
 def save_forever(path: Path) -> None:
     """Save one whole checkpoint after the other, in a process of its own that never returns."""
+    torch.set_num_threads(1)  # OpenMP's threads are not there after a fork, and waiting for them would take forever
     number = 0
     while True:
         number += 1
         WholeFileIO().save_checkpoint({"number": number, "weights": torch.full((400_000,), float(number))}, path)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
     seen = set()
