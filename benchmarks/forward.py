@@ -74,14 +74,14 @@ def runs(arguments: argparse.Namespace, checkpoint: Path, portable: Path) -> dic
 
     from clothseg.model.checkpoint import load_checkpoint
     from clothseg.prediction.runtimes import open_runtime
-    from clothseg.prediction.runtimes.openvino import import_openvino
+    from clothseg.prediction.runtimes.openvino import one_core
     from clothseg.prediction.runtimes.torch import TorchRuntime
 
     torch.set_num_threads(arguments.threads)
     height, width = arguments.size
     batch = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     other = np.zeros((1, 64, 64, 3), np.uint8)
-    has_bf16 = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    has_bf16 = "BF16" in one_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     runtimes: dict[str, Any] = {
         "torch fp32, channels_last": TorchRuntime.open(checkpoint, device="cpu"),
         "torch bf16, channels_last": TorchRuntime.open(checkpoint, device="cpu", bf16=True),

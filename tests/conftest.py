@@ -16,11 +16,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(autouse=True)
 def signals_as_before():
-    """Put signal handlers back after each test.
-
-    torch's DataLoader leaves a SIGCHLD handler behind. With Python 3.11 and torch 2.15 the process crashes if that
-    handler runs, for any child that ends, after models were exported to ONNX in the same process.
-    """
+    """Put signal handlers back after each test: loaders and commands leave theirs behind."""
     names = ("SIGCHLD", "SIGTERM", "SIGINT", "SIGUSR1")
     before = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
     yield

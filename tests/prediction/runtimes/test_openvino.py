@@ -8,11 +8,11 @@ import pytest
 from clothseg.errors import InputError, MissingExtraError, MissingModelError, ModelError, SettingError
 from clothseg.prediction.predictor import load
 from clothseg.prediction.runtimes import open_runtime, openvino
-from clothseg.prediction.runtimes.openvino import OpenVINORuntime, import_openvino, multiplies_bf16
+from clothseg.prediction.runtimes.openvino import OpenVINORuntime, multiplies_bf16, one_core
 from clothseg.prediction.runtimes.threads import num_threads
 from tests.export.small_model import DESCRIPTION, photo_of
 
-HAS_BF16 = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BF16 = "BF16" in one_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_it_runs_exported_models_unasked(portable_path):
@@ -149,3 +149,27 @@ def test_openvinos_converter_still_works_for_others(portable_path):
         "assert openvino.convert_model(sys.argv[1]).inputs[0].partial_shape.rank == 4\n"
     )
     subprocess.run([sys.executable, "-c", code, portable_path], check=True, timeout=120)
+
+
+def test_signals_are_survived_whatever_was_opened_and_closed(portable_path):
+    """A process of its own: what this holds off is a crash."""
+    code = (
+        "import os, signal, sys\n"
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from clothseg.prediction.runtimes.openvino import OpenVINORuntime\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))\n"
+        "for size in ((64, 64), (64, 96), (32, 32)):\n"
+        "    runtime = OpenVINORuntime.open(Path(sys.argv[1]))\n"
+        "    for height in (size[0], 32, 64):\n"
+        "        runtime.logits(np.zeros((1, height, size[1], 3), np.uint8))\n"
+        "    os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "del runtime\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "print(len(seen))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(portable_path)], capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stdout) == (0, "4\n"), ended.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -66,9 +67,9 @@ class OpenVINORuntime:
         """
         if device not in ("auto", "cpu"):
             raise SettingError(f"OpenVINO runs on the CPU here, not on {device!r}. Allowed: auto, cpu")
-        openvino = import_openvino()
+        import_openvino()  # says what to install where it is not there
+        core = one_core()
         file = ModelFile.read(model_path)
-        core = openvino.Core()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SettingError("This CPU has no bfloat16. Allowed: auto, fp32")
@@ -119,7 +120,6 @@ class OpenVINORuntime:
         return self._for_any_size
 
     def _compiled(self, shape: list[int]) -> Any:
-        openvino = sys.modules["openvino"]
         model = self._model.clone()
         model.reshape(shape)
         options = {
@@ -129,7 +129,18 @@ class OpenVINORuntime:
         }
         if (threads := num_threads()) is not None:
             options["INFERENCE_NUM_THREADS"] = threads
-        return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+        return one_core().compile_model(model, "CPU", options).create_infer_request()
+
+
+@cache
+def one_core() -> Any:
+    """Return the one `openvino.Core` of this process, which lives as long as the process.
+
+    On Linux each Core's CPU plugin installs a stack for signal handlers and, when it ends, puts back the one before.
+    Where Cores end in another order than they began, that one is gone already, and the next signal with a handler of
+    Python's (Ctrl-C, SIGTERM, a child that ends) kills the process. Seen with OpenVINO 2026.4.
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> ModuleType:
