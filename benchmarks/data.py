@@ -6,13 +6,9 @@ Run it on a prepared data set, on a machine that does nothing else: uv run pytho
 import argparse
 from pathlib import Path
 
-import loading
 import preparation
-import training_step
 from machine import heading
 from ratios import show
-
-PACKAGES = tuple(dict.fromkeys((*preparation.PACKAGES, *loading.PACKAGES, *training_step.PACKAGES)))
 
 
 def main() -> int:
@@ -21,9 +17,14 @@ def main() -> int:
     parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of a prepared Fashionpedia mirror")
     arguments = parser.parse_args()
     rows = preparation.rows(arguments.data_path, large_file=True)
+    # Only now: torch would be in every process that was measured before, and hide what that one takes in memory.
+    import loading
+    import training_step
+
     rows += loading.rows(arguments.data_path, samples=80)
     rows += training_step.rows(training_step.parser().parse_args([]))
-    return show(heading("Data and training step, per core unless a row says otherwise", PACKAGES), rows)
+    packages = tuple(dict.fromkeys((*preparation.PACKAGES, *loading.PACKAGES, *training_step.PACKAGES)))
+    return show(heading("Data and training step, per core unless a row says otherwise", packages), rows)
 
 
 if __name__ == "__main__":
