@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,15 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from clothseg.scores import Scores, confusion_matrix
+from clothseg.scores import (
+    ClassCounts,
+    Scores,
+    boundary,
+    boundary_counts,
+    boundary_width,
+    confusion_matrix,
+    mean_over_present,
+)
 
 NAMES = ("background", "dress", "shoe", "hat")
 
@@ -70,3 +79,70 @@ def test_matrices_of_parts_add_up(seed):
     parts = confusion_matrix(prediction[:7], target[:7], 4) + confusion_matrix(prediction[7:], target[7:], 4)
     np.testing.assert_array_equal(whole, parts)
     assert whole.sum() == (target != 255).sum()
+
+
+def slow_boundary(mask):
+    """The paper's own way, written plainly: the mask minus its erosion by 3 x 3, `width` times, zeros around it."""
+    height, width = mask.shape
+    inner = mask.copy()
+    for _ in range(boundary_width(mask.shape)):
+        framed = np.pad(inner, 1)
+        inner = np.min(
+            [framed[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)],
+            axis=0,
+        )
+    return mask & ~inner
+
+
+def slow_boundary_counts(prediction, target, num_classes):
+    rows = []
+    for class_id in range(num_classes):
+        true, predicted = slow_boundary(target == class_id), slow_boundary((prediction == class_id) & (target != 255))
+        rows.append([(true & predicted).sum(), (true | predicted).sum()])
+    return np.array(rows).T
+
+
+def blobs(rng, size, num_classes):
+    """Smooth regions of class ids, as masks have them."""
+    coarse = rng.integers(0, num_classes, (rng.integers(1, 9), rng.integers(1, 9))).astype(np.uint8)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("size", [(90, 60), (200, 301), (1, 1), (1, 40), (3, 7), (31, 2)])
+def test_boundary_counts_equal_the_plain_way(size, seed):
+    rng = np.random.default_rng([seed, *size])
+    target, prediction = blobs(rng, size, 5), blobs(rng, size, 5)
+    prediction[rng.random(size) < 0.02] = 3
+    if seed % 2:
+        target[rng.random(size) < 0.05] = 255
+    np.testing.assert_array_equal(boundary_counts(prediction, target, 5), slow_boundary_counts(prediction, target, 5))
+
+
+def test_the_boundary_of_a_shifted_square_is_the_one_counted_by_hand():
+    target, prediction = np.zeros((2, 100, 100), np.uint8)  # the diagonal is 141, so a boundary is 3 pixels wide
+    target[20:40, 20:40] = 1
+    prediction[20:40, 22:42] = 1
+    assert boundary_width(target.shape) == 3
+    # A ring of 20² - 14² = 204 pixels each. They share 18 columns of the top and bottom bars, 3 rows each, and one
+    # column of 14 rows of the upright bars on either side: 2·3·18 + 2·14 = 136.
+    np.testing.assert_array_equal(boundary_counts(prediction, target, 2)[:, 1], [136, 2 * 204 - 136])
+
+
+def test_a_mask_at_the_edge_of_the_photo_has_its_boundary_there():
+    assert boundary(np.ones((100, 100), np.uint8)).sum() == 100**2 - 94**2
+
+
+def test_counts_with_leading_axes_score_each_of_them():
+    pairs = [random_pair(seed) for seed in range(3)]
+    scores = [Scores.from_confusion(confusion_matrix(*pair, 4), NAMES) for pair in pairs]
+    together = ClassCounts(
+        *(np.stack([getattr(one.counts, name) for one in scores]) for name in ("hits", "truth", "predicted"))
+    )
+    for name in ("iou", "f1", "precision", "recall", "accuracy"):
+        np.testing.assert_array_equal(getattr(together, name), [getattr(one, name) for one in scores])
+    np.testing.assert_allclose(mean_over_present(together.iou), [one.mean_iou for one in scores])
+
+
+def test_the_mean_of_nothing_present_is_nothing():
+    assert np.isnan(mean_over_present(np.array([0.5, np.nan]), background=False))

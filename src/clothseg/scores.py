@@ -1,4 +1,4 @@
-"""One confusion matrix, and every score that follows from it."""
+"""One confusion matrix or a row of counts, and every score that follows from it; boundary IoU."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -32,6 +33,123 @@ def confusion_matrix(
     counted = target != ignored
     pairs = target[counted].astype(np.intp) * num_classes + prediction[counted]
     return np.bincount(pairs, minlength=num_classes**2).astype(np.int64).reshape(num_classes, num_classes)
+
+
+# Source: Cheng et al., "Boundary IoU" (CVPR 2021, arXiv 2103.16562), section 4: the distance for photos of any size.
+BOUNDARY_SHARE = 0.02
+"""Width of a boundary as a share of the photo's diagonal."""
+
+
+def boundary_width(size: tuple[int, int]) -> int:
+    """Return how many pixels wide the boundary of a mask of `size`, (height, width), is.
+
+    >>> boundary_width((830, 550))
+    20
+    """
+    return max(1, round(BOUNDARY_SHARE * float(np.hypot(*size))))
+
+
+def boundary(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return which pixels lie within `boundary_width` of the contour of their own class, inside of it.
+
+    A pixel is on the boundary if the square around it, `boundary_width` to each side, holds another class or reaches
+    beyond the photo. That is the mask of each class without its erosion by a 3 x 3 kernel, as many times, with zeros
+    around the photo, as in the paper's own code, but for all classes at once: erosion and dilation of the ids differ
+    exactly where the square holds two of them.
+
+    Args:
+        mask: (H, W) uint8, class ids.
+
+    Returns:
+        (H, W) bool.
+    """
+    width = boundary_width((mask.shape[0], mask.shape[1]))
+    kernel = np.ones((2 * width + 1, 2 * width + 1), dtype=np.uint8)
+    edge = np.asarray(cv2.erode(mask, kernel) != cv2.dilate(mask, kernel))
+    edge[:width] = edge[-width:] = edge[:, :width] = edge[:, -width:] = True
+    return edge
+
+
+def boundary_counts(
+    prediction: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], num_classes: int, *, ignored: int = IGNORED_ID
+) -> Counts:
+    """Count the boundary pixels of each class that prediction and truth share, and those of either.
+
+    Args:
+        prediction: (H, W) uint8, class ids below `num_classes`.
+        target: (H, W) uint8, class ids; pixels that hold `ignored` belong to no class in either.
+        num_classes: C, how many classes there are.
+        ignored: value of `target` that counts nowhere.
+
+    Returns:
+        (2, C) int64: intersection and union. Their quotient is the boundary IoU.
+    """
+    if (target == ignored).any():
+        prediction = np.where(target == ignored, np.uint8(ignored), prediction)
+    target_edge, prediction_edge = boundary(target), boundary(prediction)
+    shared = target[target_edge & prediction_edge & (target == prediction)]
+    hits, truth, predicted = (
+        np.bincount(ids, minlength=ignored + 1)[:num_classes]
+        for ids in (shared, target[target_edge], prediction[prediction_edge])
+    )
+    return np.stack([hits, truth + predicted - hits]).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCounts:
+    """Pixels of each class, of one photo or the sum of many; leading axes, such as resamples, are allowed."""
+
+    hits: npt.NDArray[Any]
+    """(..., C): pixels of the class that were predicted as it."""
+    truth: npt.NDArray[Any]
+    """(..., C): true pixels of the class."""
+    predicted: npt.NDArray[Any]
+    """(..., C): pixels predicted as the class."""
+
+    @property
+    def iou(self) -> Shares:
+        """(..., C) float64: intersection over union (Jaccard index), NaN where absent."""
+        return self.share(self.hits, self.truth + self.predicted - self.hits)
+
+    @property
+    def f1(self) -> Shares:
+        """(..., C) float64: harmonic mean of precision and recall (Dice coefficient), NaN where absent."""
+        return self.share(2 * self.hits, self.truth + self.predicted)
+
+    @property
+    def precision(self) -> Shares:
+        """(..., C) float64: share of the pixels given a class that are of it; 0 where none was, NaN where absent."""
+        return self.share(self.hits, np.maximum(self.predicted, 1))
+
+    @property
+    def recall(self) -> Shares:
+        """(..., C) float64: share of a class's pixels that were found, NaN where absent."""
+        return self.share(self.hits, self.truth)
+
+    @property
+    def accuracy(self) -> Shares:
+        """(...) float64: share of all pixels that got their class; NaN if nothing was counted."""
+        total = self.truth.sum(axis=-1)
+        return np.where(total > 0, self.hits.sum(axis=-1) / np.maximum(total, 1), np.nan)
+
+    def share(self, part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Shares:
+        """Return `part` / `whole` of each class, (..., C) float64, NaN where the truth does not show it."""
+        shares = np.full(self.truth.shape, np.nan)
+        np.divide(part, whole, out=shares, where=self.truth > 0)
+        return shares
+
+
+def mean_over_present(values: Shares, *, background: bool = True) -> Shares:
+    """Return the mean of scores, (..., C), over the classes that are present, (...); NaN where none is.
+
+    >>> float(mean_over_present(np.array([0.9, 0.5, np.nan])))
+    0.7
+    """
+    chosen = values[..., 0 if background else 1 :]
+    present = ~np.isnan(chosen)
+    number = present.sum(axis=-1)
+    total = np.where(present, chosen, 0.0).sum(axis=-1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -61,24 +179,29 @@ class Scores:
         return self.support > 0
 
     @property
+    def counts(self) -> ClassCounts:
+        """Hits, true and predicted pixels of each class."""
+        return ClassCounts(self.matrix.diagonal(), self.support, np.asarray(self.matrix.sum(axis=0)))
+
+    @property
     def iou(self) -> Shares:
         """(C,) float64: intersection over union (Jaccard index), NaN where absent."""
-        return self._share(self._hits, self.support + self._predicted - self._hits)
+        return self.counts.iou
 
     @property
     def f1(self) -> Shares:
         """(C,) float64: harmonic mean of precision and recall (Dice coefficient), NaN where absent."""
-        return self._share(2 * self._hits, self.support + self._predicted)
+        return self.counts.f1
 
     @property
     def precision(self) -> Shares:
         """(C,) float64: share of the pixels given a class that are of it; 0 where none was given, NaN where absent."""
-        return self._share(self._hits, np.maximum(self._predicted, 1))
+        return self.counts.precision
 
     @property
     def recall(self) -> Shares:
         """(C,) float64: share of a class's pixels that were found, NaN where absent."""
-        return self._share(self._hits, self.support)
+        return self.counts.recall
 
     @property
     def mean_iou(self) -> float:
@@ -93,24 +216,8 @@ class Scores:
     @property
     def accuracy(self) -> float:
         """Share of all pixels that got their class; NaN if nothing was counted."""
-        total = int(self.matrix.sum())
-        return float(self._hits.sum() / total) if total else float("nan")
+        return float(self.counts.accuracy)
 
     def mean(self, score: str, *, background: bool = True) -> float:
         """Return the mean of `iou`, `f1`, `precision` or `recall` over the classes present."""
-        values = getattr(self, score)[0 if background else 1 :]
-        values = values[~np.isnan(values)]
-        return float(values.mean()) if len(values) else float("nan")
-
-    @property
-    def _hits(self) -> Counts:
-        return self.matrix.diagonal()
-
-    @property
-    def _predicted(self) -> Counts:
-        return np.asarray(self.matrix.sum(axis=0))
-
-    def _share(self, part: Counts, whole: Counts) -> Shares:
-        shares = np.full(len(self.names), np.nan)
-        np.divide(part, whole, out=shares, where=self.present)
-        return shares
+        return float(mean_over_present(getattr(self.counts, score), background=background))
