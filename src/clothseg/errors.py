@@ -32,6 +32,10 @@ class PictureError(InputError):
     """One photo that cannot be read."""
 
 
+class LargePictureError(PictureError):
+    """One photo with more pixels than are read."""
+
+
 class DataError(InputError):
     """A data set, an annotation file, a mask or an archive that cannot be used."""
 

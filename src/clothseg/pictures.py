@@ -19,7 +19,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, PictureError, one_line
+from clothseg.errors import (
+    ClothsegError,
+    DataError,
+    LargePictureError,
+    MachineError,
+    MissingInputError,
+    PictureError,
+    one_line,
+)
 
 UInt8Array = npt.NDArray[np.uint8]
 PhotoSource = str | Path | bytes | Image.Image | UInt8Array
@@ -56,7 +64,8 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS) -> Pictur
 
     Raises:
         MissingInputError: there is no such file.
-        PictureError: a folder, empty, broken, cut off, too large, or in a format that is not read.
+        LargePictureError: it has more pixels than `max_pixels`.
+        PictureError: a folder, empty, broken, cut off, or in a format that is not read.
     """
     if isinstance(source, np.ndarray):
         return Picture(_checked_pixels(source))
@@ -98,7 +107,7 @@ def _named_failures(name: str) -> Iterator[None]:
     except (ClothsegError, KeyboardInterrupt):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"Photo is too large: {name} ({one_line(error)}). Make it smaller first") from error
+        raise LargePictureError(f"Photo is too large: {name} ({one_line(error)}). Make it smaller first") from error
     except UnidentifiedImageError as error:
         raise PictureError(f"Not a photo that can be read: {name}. Formats: {', '.join(_FORMATS)}, HEIC") from error
     except Exception as error:  # decoders raise nearly anything on a broken file
@@ -119,7 +128,9 @@ def _open_image(stream: Any, head: bytes, name: str) -> Image.Image:
 def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
     width, height = image.size
     if width * height > max_pixels:
-        raise PictureError(f"Photo is too large: {name} has {width} x {height} pixels, at most {max_pixels:,} are read")
+        raise LargePictureError(
+            f"Photo is too large: {name} has {width} x {height} pixels, at most {max_pixels:,} are read"
+        )
     notes = []
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a depth map or a second view behind it
