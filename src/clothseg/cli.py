@@ -28,6 +28,7 @@ COMMANDS = {
     "preview": ("clothseg.data.preview.preview_command:Preview", "save pictures of what training will see"),
     "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
     "predict": ("clothseg.prediction.predict_command:Predict", "segment photos and folders"),
+    "evaluate": ("clothseg.evaluation.evaluate_command:Evaluate", "score a model on prepared data"),
     "export": ("clothseg.export.export_command:Export", "write a portable model and prove that it agrees"),
 }
 """Command name → (where its class is, what it does). A command is a frozen dataclass with `run() -> exit code`."""

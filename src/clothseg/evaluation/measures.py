@@ -1,0 +1,40 @@
+"""Every score that follows from counts, for one sum of photos or many resamples of them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.scores import ClassCounts, mean_over_present
+
+FloatArray = npt.NDArray[np.float64]
+
+SCORES = ("iou", "f1", "precision", "recall", "boundary_iou")
+"""The scores of a class, in the order in which they are kept."""
+
+TITLES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """Scores of sums of photos; the leading axes are those of the counts, such as resamples."""
+
+    classes: FloatArray
+    """(..., 5, C): the scores of each class, NaN where the truth does not show it."""
+    means: FloatArray
+    """(..., 5): their means over the classes present."""
+    garment_means: FloatArray
+    """(..., 5): their means over the classes present, without the background."""
+    accuracy: FloatArray
+    """(...): share of the pixels that got their class."""
+
+
+def measure(counts: npt.NDArray[np.integer] | FloatArray) -> Measures:
+    """Return the scores of counts, (..., 5, C), whose rows are those of `COUNTS`."""
+    hits, truth, predicted, boundary_hits, boundary_union = np.moveaxis(counts, -2, 0)
+    pixels = ClassCounts(hits, truth, predicted)
+    scores = [getattr(pixels, name) for name in SCORES[:4]] + [pixels.share(boundary_hits, boundary_union)]
+    classes = np.stack(scores, axis=-2)
+    return Measures(classes, mean_over_present(classes), mean_over_present(classes, background=False), pixels.accuracy)

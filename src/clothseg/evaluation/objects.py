@@ -1,0 +1,90 @@
+"""The objects of a photo by size: how much of each one was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.labels import BACKGROUND_ID
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ObjectSize:
+    """Objects from `least` pixels on, up to below `below`, at the photo's own size."""
+
+    name: str
+    least: int
+    below: int | None
+
+    @property
+    def rule(self) -> str:
+        """The bounds in words."""
+        if self.below is None:
+            return f"from {self.least:,} px"
+        return f"{self.least:,} to {self.below - 1:,} px" if self.least > 1 else f"up to {self.below - 1:,} px"
+
+
+# Source: cocodataset.org, "Detection Evaluation": areas of 32² and 96² pixels divide small, medium and large.
+SIZES = (ObjectSize("small", 1, 32**2), ObjectSize("medium", 32**2, 96**2), ObjectSize("large", 96**2, None))
+
+FOUND_IOU = 0.5
+"""An object counts as found from this IoU on."""
+
+NUMBER, RECALL, IOU, FOUND = range(4)
+"""Last axis of `count_objects`: objects, the sums of their recalls and IoUs, and how many were found."""
+
+
+def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> npt.NDArray[np.float64]:
+    """Count the objects of a photo, and add up how well they were found, by size and class.
+
+    An object is a connected region (8 neighbours) of one class in the truth; the background has none. Its size is its
+    number of pixels. Its recall is the share of them that were predicted as its class. Its IoU is against the predicted
+    pixels of its class that are nearer to it than to the photo's other objects of that class: each predicted pixel of a
+    class that the photo shows counts with exactly one object.
+
+    Args:
+        prediction: (H, W) uint8, class ids.
+        truth: (H, W) uint8, class ids.
+        num_classes: C, how many classes there are.
+
+    Returns:
+        (sizes, C, 4) float64, the last axis as `NUMBER`, `RECALL`, `IOU`, `FOUND`.
+    """
+    sums = np.zeros((len(SIZES), num_classes, 4))
+    for class_id in np.flatnonzero(np.bincount(truth.ravel(), minlength=num_classes)[:num_classes]):
+        if class_id == BACKGROUND_ID:
+            continue
+        area, hits, predicted = _match(truth == class_id, prediction == class_id)
+        iou = hits / (area + predicted - hits)
+        size = np.searchsorted([one.least for one in SIZES], area, side="right") - 1
+        for column, values in (
+            (NUMBER, np.ones_like(iou)),
+            (RECALL, hits / area),
+            (IOU, iou),
+            (FOUND, iou >= FOUND_IOU),
+        ):
+            sums[:, class_id, column] = np.bincount(size, weights=values, minlength=len(SIZES))
+    return sums
+
+
+def _match(
+    truth: npt.NDArray[np.bool_], prediction: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the area of each object of one class, its pixels that were hit, and those predicted as it."""
+    left, top, width, height = cv2.boundingRect((truth | prediction).astype(np.uint8))
+    box = slice(top, top + height), slice(left, left + width)
+    truth, prediction = truth[box], prediction[box]
+    # Each pixel gets the number, from 1, of the object that is nearest to it; a pixel of an object gets its own.
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_CCOMP
+    )
+    number = int(nearest.max()) + 1
+    area, hits, predicted = (
+        np.bincount(nearest[part], minlength=number)[1:] for part in (truth, truth & prediction, prediction)
+    )
+    return area, hits, predicted

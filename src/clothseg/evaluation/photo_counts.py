@@ -1,0 +1,47 @@
+"""What one photo adds to the scores: its confusion matrix, boundary pixels and objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.evaluation.objects import count_objects
+from clothseg.scores import boundary_counts, confusion_matrix
+
+UInt8Array = npt.NDArray[np.uint8]
+
+COUNTS = ("hits", "truth", "predicted", "boundary_hits", "boundary_union")
+"""What is counted for each class and photo, in pixels: predicted rightly, true, predicted; boundary pixels that truth
+and prediction share, and those of either. Every score per class follows from sums of these."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoCounts:
+    """The counts of one photo."""
+
+    name: str
+    """The photo's path inside its split's folder."""
+    matrix: npt.NDArray[np.int64]
+    """(C, C) int64: row = true class, column = predicted class."""
+    counts: npt.NDArray[np.int64]
+    """(5, C) int64: the rows of `COUNTS`."""
+    objects: npt.NDArray[np.float64]
+    """(sizes, C, 4) float64 as `count_objects` returns it."""
+
+
+def count_photo(name: str, prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> PhotoCounts:
+    """Count one photo.
+
+    Args:
+        name: the photo's.
+        prediction: (H, W) uint8, class ids below `num_classes`.
+        truth: (H, W) uint8, class ids below `num_classes`.
+        num_classes: C, how many classes there are.
+    """
+    assert prediction.shape == truth.shape, (prediction.shape, truth.shape)
+    matrix = confusion_matrix(prediction, truth, num_classes)
+    rows = (matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
+    counts = np.concatenate([np.stack(rows), boundary_counts(prediction, truth, num_classes)])
+    return PhotoCounts(name, matrix, counts, count_objects(prediction, truth, num_classes))

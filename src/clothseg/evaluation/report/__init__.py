@@ -1,0 +1,1 @@
+"""An evaluation written down: JSON, Markdown and one HTML page."""

@@ -1,0 +1,119 @@
+"""An evaluation as JSON, version 1, and back: the counts of each photo are in it, so that two can be compared later."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from clothseg.evaluation.bootstrap import LEAST_PHOTOS, LEVEL, RESAMPLES, SEED
+from clothseg.evaluation.evaluation import Evaluation
+from clothseg.evaluation.objects import FOUND_IOU
+from clothseg.evaluation.photo_counts import COUNTS
+from clothseg.evaluation.summary import ClassSummary, Estimate, GroupSummary, SizeSummary
+from clothseg.evaluation.tally import Tally
+from clothseg.scores import BOUNDARY_SHARE
+
+VERSION = 1
+NAME = "evaluation.json"
+
+
+def evaluation_json(evaluation: Evaluation) -> bytes:
+    """Return an evaluation as the bytes of its JSON file: one line for each photo, and for each row of the matrix."""
+    values = _values(evaluation)
+    long_lists = {"confusion_matrix": evaluation.summary.matrix.tolist(), "per_photo": per_photo(evaluation.tally)}
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    for name, rows in long_lists.items():
+        lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False, allow_nan=False)}" for row in rows)
+        text += f',\n "{name}": [\n{lines}\n ]'
+    return (text + "\n}\n").encode()
+
+
+def _values(evaluation: Evaluation) -> dict[str, Any]:
+    summary, names = evaluation.summary, evaluation.classes.names
+    return {
+        "version": VERSION,
+        "predictions": dict(evaluation.predictions),
+        "data": {
+            "name": evaluation.data_name,
+            "source": evaluation.data_source,
+            "split": evaluation.split,
+            "photos": summary.num_photos,
+            "failed": [{"photo": one.photo, "reason": one.reason} for one in evaluation.failures],
+            "classes": evaluation.classes.to_dicts(),
+        },
+        "clothseg": evaluation.circumstances.clothseg,
+        "command": evaluation.circumstances.command,
+        "machine": evaluation.circumstances.machine,
+        "date": evaluation.circumstances.date,
+        "intervals": {
+            "level": LEVEL,
+            "method": "bootstrap over photos",
+            "resamples": RESAMPLES,
+            "seed": SEED,
+            "least_photos": LEAST_PHOTOS,
+        },
+        "boundary_share_of_diagonal": BOUNDARY_SHARE,
+        "found_from_iou": FOUND_IOU,
+        "pixel_accuracy": _estimate(summary.accuracy),
+        "photo_iou": _estimate(summary.photo_iou),
+        "mean": {
+            "with_background": {name: _estimate(one) for name, one in summary.means.items()},
+            "without_background": {name: _estimate(one) for name, one in summary.garment_means.items()},
+            "over_classes": [one.name for one in summary.classes if one.photos],
+        },
+        "classes": [_class(one) for one in summary.classes],
+        "object_sizes": [_size(one, names) for one in summary.sizes],
+        "garments_per_photo": [_group(one) for one in summary.groups],
+    }
+
+
+def _estimate(one: Estimate) -> dict[str, float | None] | None:
+    if one.is_absent:
+        return None
+    return {"value": one.value, "low": _number(one.low), "high": _number(one.high)}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _class(one: ClassSummary) -> dict[str, Any]:
+    counts = {"photos": one.photos, "pixels": one.pixels, "predicted_pixels": one.predicted_pixels}
+    scores = {name: _estimate(score) for name, score in one.scores.items()}
+    return {"id": one.class_id, "name": one.name, "absent": not one.photos} | counts | scores
+
+
+def _size(one: SizeSummary, names: tuple[str, ...]) -> dict[str, Any]:
+    classes = {
+        name: {"objects": objects, "iou": iou}
+        for name, objects, iou in zip(names, one.class_objects, one.class_iou, strict=True)
+        if objects
+    }
+    return {
+        "name": one.size.name,
+        "from_pixels": one.size.least,
+        "below_pixels": one.size.below,
+        "objects": one.objects,
+        "photos": one.photos,
+        "recall": _estimate(one.recall),
+        "iou": _estimate(one.iou),
+        "found": _estimate(one.found),
+        "classes": classes,
+    }
+
+
+def _group(one: GroupSummary) -> dict[str, Any]:
+    scores = {"photo_iou": _estimate(one.photo_iou), "pixel_accuracy": _estimate(one.accuracy)}
+    return {"garments": one.name, "photos": one.photos} | scores
+
+
+def per_photo(tally: Tally) -> list[dict[str, Any]]:
+    """Return the counts of each photo: by class id, for the classes that truth or prediction shows, as `COUNTS`."""
+    rows = []
+    for name, iou, counts in zip(tally.photos, tally.photo_iou.tolist(), tally.counts, strict=True):
+        shown = counts[: len(COUNTS)].any(axis=0).nonzero()[0]
+        rows.append(
+            {"photo": name, "iou": round(iou, 6), "counts": {str(one): counts[:, one].tolist() for one in shown}}
+        )
+    return rows

@@ -1,0 +1,90 @@
+"""The photos that are scored: one split of a prepared data set, or as many of it as were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
+from clothseg.data.pair import read_class_ids
+from clothseg.errors import DataError, MissingInputError, SettingError
+from clothseg.labels import ClassList
+
+
+@dataclass(frozen=True)
+class ScoredPhoto:
+    """A photo and where its truth is."""
+
+    name: str
+    """Path inside the split's photo folder, with slashes."""
+    path: Path
+    truth_path: Path
+
+    def truth(self, num_classes: int) -> npt.NDArray[np.uint8]:
+        """Return the true class ids, (H, W) uint8.
+
+        Raises:
+            DataError: the mask cannot be read, or holds an id of `num_classes` or more; the message names it.
+        """
+        truth = read_class_ids(self.truth_path)
+        if (highest := int(truth.max(initial=0))) >= num_classes:
+            raise DataError(
+                f"Mask {self.truth_path} holds class id {highest}; the data set has the ids 0 to {num_classes - 1}. "
+                'Run "clothseg verify"'
+            )
+        return truth
+
+
+@dataclass(frozen=True)
+class ScoredData:
+    """What is scored."""
+
+    manifest: Manifest
+    split: str
+    photos: tuple[ScoredPhoto, ...]
+
+    @property
+    def classes(self) -> ClassList:
+        """The classes of the data set: those that scores are given for."""
+        return self.manifest.classes
+
+
+def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> ScoredData:
+    """Find the photos to score.
+
+    Args:
+        data_path: a DATA_PATH, or the data set's own folder in it.
+        split_name: a split of the data set's manifest, such as val.
+        count: score as many photos only, spread evenly over the split.
+
+    Raises:
+        MissingInputError: there is no prepared data set.
+        DataError: the data set is damaged, or the split has no photos.
+        SettingError: there is no such split, or `count` is below 1.
+    """
+    if count is not None and count < 1:
+        raise SettingError(f"An evaluation needs photos, not {count}. Pass --count 1 or more")
+    folder = data_path / DATASET_FOLDER
+    if not (folder / MANIFEST_NAME).is_file() and (data_path / MANIFEST_NAME).is_file():
+        folder = data_path
+    if not data_path.is_dir():
+        raise MissingInputError(f'Data folder not found: {data_path}. Pass one that "uv run data_prep.py" prepared')
+    manifest = Manifest.read(folder)
+    if split_name not in manifest.splits:
+        raise SettingError(f"{folder} has no split {split_name!r}. It has: {', '.join(sorted(manifest.splits))}")
+    split = manifest.splits[split_name]
+    found = pairs(folder, split)
+    if not found:
+        raise DataError(f'The split {split_name} of {folder} has no photos. Run "uv run data_prep.py" again')
+    photos = tuple(
+        ScoredPhoto(photo.relative_to(folder / split.photos).as_posix(), photo, mask) for photo, mask in found
+    )
+    return ScoredData(manifest, split_name, photos if count is None else _spread(photos, count))
+
+
+def _spread(photos: tuple[ScoredPhoto, ...], count: int) -> tuple[ScoredPhoto, ...]:
+    places = np.unique(np.linspace(0, len(photos) - 1, num=min(count, len(photos))).round().astype(int))
+    return tuple(photos[place] for place in places)
