@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
 from torch.nn import functional as F
 
 import clothseg.transforms
@@ -64,6 +65,22 @@ def test_logits_to_mask_equals_resizing_everything_and_argmax(size):
     logits = np.random.default_rng(1).normal(size=(5, 16, 16)).astype(np.float32)
     planes = np.stack([cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits])
     np.testing.assert_array_equal(logits_to_mask(logits, size), planes.argmax(0))
+
+
+@given(
+    arrays_of.arrays(
+        np.float32, st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(1, 7)), elements=st.integers(-3, 3)
+    ),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_leaving_out_classes_that_cannot_win_changes_no_pixel(logits, size):
+    planes = np.stack([cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits])
+    np.testing.assert_array_equal(logits_to_mask(logits, size), planes.argmax(0))
+
+
+def test_a_class_that_wins_only_between_two_pixels_is_found():
+    logits = np.array([[[10, 0]], [[0, 10]], [[6, 6]], [[4, 4]]], np.float32)
+    assert set(np.unique(logits_to_mask(logits, (1, 16)))) == {0, 1, 2}
 
 
 def test_logits_to_mask_agrees_with_torch():

@@ -109,7 +109,7 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
     """Return the class of each pixel at `size` from logits of another size.
 
     Each class's plane is resized on its own and only the winner so far is kept, so memory does not grow with the number
-    of classes. No softmax: it does not move the maximum.
+    of classes. No softmax: it does not move the maximum. Classes that can win nowhere are not resized at all.
 
     Args:
         logits: (C, h, w) float32, the padding cropped away.
@@ -118,15 +118,37 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
     Returns:
         (height, width) uint8, class ids; of equal logits the lowest id wins, as in `numpy.argmax`.
     """
-    best = resize_plane(logits[0], size)
-    mask = np.zeros(size, dtype=np.uint8)
+    first, *others = _contenders(logits)
+    best = resize_plane(logits[first], size)
+    mask = np.full(size, first, dtype=np.uint8)
     wins = np.empty(size, dtype=bool)
-    for class_id in range(1, len(logits)):
+    ids = wins.view(np.uint8)
+    for class_id in others:
         plane = resize_plane(logits[class_id], size)
         np.greater(plane, best, out=wins)
-        np.copyto(mask, class_id, where=wins)
+        # Ids only rise, so the larger one is the later winner: several times as fast as a copy where `wins`.
+        np.multiply(ids, class_id, out=ids)
+        np.maximum(mask, ids, out=mask)
         np.maximum(best, plane, out=best)
     return mask
+
+
+def _contenders(logits: Float32Array) -> list[int]:
+    """Return the classes, lowest id first, that may be highest somewhere between the pixels of `logits`.
+
+    Between four neighbours a resized plane is nowhere lower than their lowest and nowhere higher than their highest.
+    So one class keeps out another whose four values are all below the four of its own.
+    """
+    num_classes, height, width = logits.shape
+    square = np.ones((2, 2), dtype=np.uint8)
+    stacked = np.ascontiguousarray(logits).reshape(num_classes * height, width)  # below each other: one call for all
+    lowest_of_four = cv2.erode(stacked, square, anchor=(0, 0)).reshape(logits.shape).max(axis=0)
+    if height > 1:
+        lowest_of_four[-1] = lowest_of_four[-2]  # a plane's last row met the next plane's first
+    floor = np.asarray(cv2.erode(lowest_of_four, square, anchor=(1, 1)), dtype=np.float32)
+    floor -= 1e-5 * cv2.norm(stacked, cv2.NORM_INF)  # resizing rounds
+    contenders = [class_id for class_id, plane in enumerate(logits) if (plane > floor).any()]
+    return contenders or [0]  # none only if the logits are no numbers
 
 
 def resize_plane(plane: Float32Array, size: tuple[int, int]) -> Float32Array:

@@ -1,5 +1,5 @@
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -24,6 +24,11 @@ def segmentation(figure):
     return Segmentation(mask, photo, GROUPS, logits, file="album/figure.one.jpg", model={"name": "m", "version": "1"})
 
 
+def softmax_of(logits):
+    exponentials = np.exp(logits.astype(np.float64))
+    return exponentials / exponentials.sum(axis=0)
+
+
 def test_labels_name_the_garments_largest_first(segmentation):
     assert [label.name for label in segmentation.labels] == ["upperbody", "lowerbody"]
     upperbody = segmentation.labels[0]
@@ -34,12 +39,19 @@ def test_labels_name_the_garments_largest_first(segmentation):
 
 
 def test_the_score_is_the_mean_softmax_over_the_class(segmentation):
-    exponentials = np.exp(segmentation.logits.astype(np.float64))
-    softmax = exponentials / exponentials.sum(axis=0)
+    softmax = softmax_of(segmentation.logits)
     for label in segmentation.labels:
         inside = segmentation.mask[1::3, 1::3] == label.class_id
         # At the network's resolution; linear resizing moves it a little at the border.
         assert label.score == pytest.approx(softmax[label.class_id][inside].mean(), abs=0.05)
+
+
+def test_a_garment_too_small_for_the_network_has_the_score_of_its_place(segmentation):
+    mask = np.zeros((90, 60), np.uint8)
+    mask[20, 18] = UPPERBODY  # one pixel, between the centres of the network's
+    speck = replace(segmentation, mask=mask)
+    assert not (mask[1::3, 1::3] == UPPERBODY).any()
+    assert speck.labels[0].score == pytest.approx(softmax_of(segmentation.logits)[UPPERBODY, 20 // 3, 18 // 3])
 
 
 def test_soft_masks_are_probabilities(segmentation):

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -22,7 +21,8 @@ from clothseg.pictures import encode_jpeg, encode_png, write_whole
 from clothseg.prediction.coco import Region, encode_regions
 from clothseg.prediction.outputs.options import Cutouts
 from clothseg.prediction.polygons import Corners, outline
-from clothseg.transforms import resize_image, resize_plane
+from clothseg.prediction.probabilities import scores, soft_mask
+from clothseg.transforms import resize_image
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ class Label:
     share: float
     """Part of the photo, 0 to 1."""
     score: float
-    """Mean probability, 0 to 1, that the network gives the class on its pixels; see `soft_mask`."""
+    """Mean probability, 0 to 1, that the network gives the class on its pixels, at the network's resolution."""
     bbox: tuple[int, int, int, int]
     """(x, y, width, height) of the smallest box around its pixels."""
 
@@ -117,10 +117,10 @@ class Segmentation:
                 name=self.classes.names[region.class_id],
                 area=region.area,
                 share=region.area / self.mask.size,
-                score=self._score(region),
+                score=score,
                 bbox=region.bbox,
             )
-            for region in self.regions
+            for region, score in zip(self.regions, scores(self.logits, self.mask, self.regions), strict=True)
         )
         return tuple(sorted(labels, key=lambda label: -label.area))
 
@@ -136,7 +136,7 @@ class Segmentation:
         Raises:
             SettingError: the model has no such class.
         """
-        return self._soft_mask(self.classes.id_of(name))
+        return soft_mask(self.logits, self.classes.id_of(name), self.size)
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = False) -> UInt8Array:
         """Return the photo with the garments in their colours.
@@ -284,24 +284,6 @@ class Segmentation:
         shares = {region.class_id: region.area / self.mask.size for region in self.regions}
         by_area = sorted(shares, key=lambda class_id: -shares[class_id])
         return drawing.with_legend(picture, self.classes, by_area, shares=shares)
-
-    @cached_property
-    def _log_totals(self) -> Float32Array:
-        """(h, w) float32: the logarithm of the sum of the exponentials of the logits, what softmax divides by."""
-        highest = self.logits.max(axis=0)
-        total = np.zeros_like(highest)
-        for plane in self.logits:
-            total += np.exp(plane - highest)
-        return np.asarray(highest + np.log(total), dtype=np.float32)
-
-    def _soft_mask(self, class_id: int) -> Float32Array:
-        return resize_plane(np.exp(self.logits[class_id] - self._log_totals), self.size)
-
-    def _score(self, region: Region) -> float:
-        x, y, width, height = region.bbox
-        inside = (self.mask[y : y + height, x : x + width] == region.class_id).view(np.uint8)
-        probabilities = self._soft_mask(region.class_id)[y : y + height, x : x + width]
-        return min(1.0, float(cv2.mean(probabilities, mask=inside)[0]))
 
 
 def _names_in_files(classes: ClassList) -> list[str]:
