@@ -30,6 +30,7 @@ COMMANDS = {
     "predict": ("clothseg.prediction.predict_command:Predict", "segment photos and folders"),
     "evaluate": ("clothseg.evaluation.evaluate_command:Evaluate", "score a model on prepared data"),
     "export": ("clothseg.export.export_command:Export", "write a portable model and prove that it agrees"),
+    "serve": ("clothseg.serving.serve_command:Serve", "answer over HTTP, with a page to try it"),
 }
 """Command name → (where its class is, what it does). A command is a frozen dataclass with `run() -> exit code`."""
 

@@ -1,0 +1,162 @@
+"""What the API takes and gives, as its OpenAPI tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from clothseg.serving.intake import FIELD
+from clothseg.serving.problem import MEDIA_TYPE as PROBLEM_TYPE
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+Responses = dict[int | str, dict[str, Any]]
+"""What an operation may answer, by status, as FastAPI takes it."""
+
+
+class RunLengths(BaseModel):
+    """COCO's compressed run-length code."""
+
+    size: tuple[int, int] = Field(description="Height and width of the photo.")
+    counts: str = Field(description="For pycocotools.mask.decode.")
+
+
+class Segment(BaseModel):
+    """One class that the photo shows."""
+
+    class_id: int
+    label: str
+    rle: RunLengths
+    area: int = Field(description="Pixels.")
+    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height.")
+    score: float = Field(description="Mean probability on its pixels, 0 to 1.")
+
+
+class UsedModel(BaseModel):
+    """The model that made a result."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Results(BaseModel):
+    """Version 1 of the results, as `infer.py --json` writes them."""
+
+    version: int
+    file: str = Field(description="Name of the photo; empty where it came without one.")
+    width: int
+    height: int
+    model: UsedModel
+    segments: list[Segment]
+    mask: str | None = Field(default=None, description="With include=mask: the mask as a data address of an index PNG.")
+
+
+class ClassEntry(BaseModel):
+    """One class of the model."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int] = Field(description="RGB, 0 to 255.")
+
+
+class ModelCard(BaseModel):
+    """What the model says of itself."""
+
+    name: str
+    sha256: str
+    version: str = Field(description="clothseg's version when the model was trained.")
+    runtime: str = Field(description="What runs it, and where.")
+    architecture: str
+    encoder_name: str
+    image_size: int = Field(description="Longer side of the network's input in pixels.")
+    licence: str
+    training_data: dict[str, Any]
+    scores: dict[str, Any]
+    classes: list[ClassEntry]
+    known_classes: list[str] | None = Field(
+        description="Names of the classes that its training data showed, where the model knows; others it never finds."
+    )
+
+
+class State(BaseModel):
+    """How the server is."""
+
+    status: str
+    workers: int | None = Field(default=None, description="Workers that are ready.")
+
+
+class ProblemDetails(BaseModel):
+    """An error, as RFC 9457 describes it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+PHOTO_BODY: Mapping[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The photo itself, or a form with it. JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM.",
+        "content": {
+            "image/*": _BINARY,
+            "application/octet-stream": _BINARY,
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {FIELD: {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+
+SEGMENT_ANSWER: Mapping[str, Any] = {
+    "model": Results,
+    "description": "By `output` or Accept: results, index PNG of class ids, overlay, or RGBA cut-out.",
+    "content": {"application/json": {}, "image/png": _BINARY, "image/jpeg": _BINARY},
+    "headers": {
+        "X-Clothseg-Model": {
+            "description": "First 12 digits of the model's SHA-256.",
+            "schema": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
+        },
+        "Server-Timing": {"description": "Milliseconds of each stage.", "schema": {"type": "string"}},
+        "Vary": {"schema": {"type": "string"}},
+    },
+}
+
+_MEANINGS = {
+    400: "The photo or the form cannot be read.",
+    401: "A key is needed.",
+    403: "The key is not known.",
+    404: "The photo does not show the class to cut out.",
+    406: "The Accept header allows no form of the answer.",
+    408: "The upload was too slow.",
+    413: "Too many bytes or pixels.",
+    415: "Not a photo's content type.",
+    422: "A parameter or a field of the form is wrong.",
+    503: "Busy or starting; ask again after Retry-After seconds.",
+}
+_RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
+
+
+def content(media_type: str) -> Responses:
+    """Return an answer of one media type that is no JSON, for an operation's OpenAPI."""
+    return {200: {"content": {media_type: _BINARY}}}
+
+
+def problems(*codes: int) -> Responses:
+    """Return the errors of an operation for its OpenAPI."""
+    return {
+        code: {
+            "description": _MEANINGS[code],
+            "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+            **({"headers": _RETRY} if code == 503 else {}),
+        }
+        for code in codes
+    }

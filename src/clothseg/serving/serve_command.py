@@ -1,0 +1,78 @@
+"""The command `clothseg serve`: segmentation over HTTP, with a page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from clothseg.errors import SettingError, require
+from clothseg.serving.limits import Limits
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Serve segmentation over HTTP, with a page to try it; Ctrl+C ends it when what was accepted is answered."""
+
+    checkpoint_path: Annotated[Path | None, tyro.conf.arg(name="model")] = None
+    """Model file; without one, the newest best checkpoint of your own training."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines in, which is for behind a proxy: see docs/how-to/deploy.md."""
+    port: int = 8000
+    """Port to listen on; 0 takes any that is free."""
+    workers: int = 1
+    """Processes that segment; they share the cores."""
+    limits: Annotated[Limits, tyro.conf.arg(name="")] = field(default_factory=Limits)
+    api_key: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = field(default=(), repr=False)
+    """A key that lets a request in; repeat it for more. Without any, everyone is let in. Other users of the machine can
+    read it from the command line; the environment variable CLOTHSEG_API_KEYS they cannot."""
+    cors_origin: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Origin of another site whose pages may use the API, such as https://example.org; repeat it for more."""
+    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
+    """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
+    device: str = "auto"
+    """Where it runs: auto, cpu, cuda or mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
+    checkpoints_path: Path = Path("checkpoints")
+    """Folder in which the newest best checkpoint is looked for."""
+
+    def run(self) -> int:
+        """Serve until a signal comes; the address goes to stdout, all else to stderr.
+
+        Returns:
+            0; a signal leaves with 128 and its number.
+
+        Raises:
+            MissingExtraError: the extra `serve` is not installed.
+            SettingError: a limit, a key or the address is not allowed.
+            ModelError: the model is missing or damaged.
+            MachineError: the port is taken.
+        """
+        for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+            require(module, "serve")
+        from clothseg.serving.app import Access
+        from clothseg.serving.keys import Keys
+        from clothseg.serving.server import Plan, address_of, listen, run
+        from clothseg.serving.worker_process import ModelChoice
+
+        if self.workers < 1:
+            raise SettingError(f"--workers is {self.workers}. Allowed: whole numbers from 1 up")
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        choice = ModelChoice(
+            model=None if self.checkpoint_path is None else str(self.checkpoint_path),
+            runtime=self.runtime,
+            device=self.device,
+            precision=self.precision,
+            checkpoints_path=str(self.checkpoints_path),
+        )
+        access = Access(keys=Keys.collect(self.api_key, os.environ), cors_origins=self.cors_origin)
+        plan = Plan(choice=choice, workers=self.workers, limits=self.limits, access=access)
+        listener = listen(self.host, self.port)
+        print(address_of(listener), flush=True)
+        run(plan, listener, when_ready=lambda origin, runtime: console.print(f"Model: {origin} ({runtime}). Ready"))
+        return 0
