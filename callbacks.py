@@ -14,6 +14,7 @@ def build_callbacks(settings: Settings) -> list[Callback]:
     """Return the progress bar, the logs, early stopping and the checkpoints; add your own to the list."""
     from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 
+    from clothseg.training.averaging import AveragedWeights
     from clothseg.training.callbacks import Messages, PredictionPictures, Progress
     from clothseg.training.checkpoints import Checkpoints
 
@@ -22,8 +23,9 @@ def build_callbacks(settings: Settings) -> list[Callback]:
         Messages(),
         LearningRateMonitor(logging_interval="step"),
         PredictionPictures(),
-        Checkpoints(settings.checkpoints_path),
     ]
+    if settings.averaging:
+        callbacks.append(AveragedWeights(settings.averaging))
     if settings.patience:
         callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
-    return callbacks
+    return [*callbacks, Checkpoints(settings.checkpoints_path)]

@@ -5,6 +5,7 @@ DATA_PATH = "data"  # root folder where data sets are downloaded and extracted
 SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"  # where Fashionpedia comes from: an address or a local folder
 CLASSES = "groups"  # "groups" (13), "categories" (Fashionpedia's 46 and background), or the path of a YAML file
 IMG_SIZE = 512  # input resolution; 1024 captures more detail but requires more VRAM and time; a multiple of 32
+CROP_SIZE = None  # side of the square part of a photo that a step looks at; None: IMG_SIZE. Smaller parts cost less
 BATCH_SIZE = 32  # photos per step; reduce to 16 or 8 if you run into CUDA out-of-memory errors
 NUM_WORKERS = None  # processes that load photos; None: what the cores allow
 
@@ -17,7 +18,10 @@ ENCODER_WEIGHTS = "imagenet"  # start of the backbone: "imagenet", None (from sc
 
 # Training
 EPOCHS = 20  # passes over the training photos
-LEARNING_RATE = 3e-4  # highest learning rate, reached after the warm-up
+LOSS = "dice-ce"  # "dice-ce" (half Dice, half cross-entropy) or "dice-focal" (half Dice, half focal)
+CLASS_BALANCE = 0.5  # how much more rare classes count in dice-ce: 0 all pixels alike, 1 every class as a whole
+AVERAGING = 0.998  # share of the averaged weights that a step leaves unchanged; they are what is saved; 0: no average
+LEARNING_RATE = 1e-3  # highest learning rate, reached after the warm-up
 WEIGHT_DECAY = 0.01  # weight decay of AdamW
 WARMUP = 0.05  # share of the training in which the learning rate rises; it falls along a cosine after
 PATIENCE = 10  # epochs without a better val_loss before training stops; 0: never

@@ -19,6 +19,7 @@ def build_data(settings: Settings) -> ClothSegmentationData:
     return ClothSegmentationData(
         settings.data_path,
         img_size=settings.img_size,
+        crop_size=settings.crop_size,
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
         seed=settings.seed,

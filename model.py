@@ -23,6 +23,8 @@ def build_model(
         encoder_name=settings.encoder_name,
         encoder_weights=settings.encoder_weights if with_weights else None,
         image_size=settings.img_size,
+        loss=settings.loss,
+        class_weights=data.class_weights(settings.class_balance),
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup=settings.warmup,

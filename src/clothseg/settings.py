@@ -19,6 +19,7 @@ T = TypeVar("T")
 NoFlagOfTraining = Annotated[T, Fixed, Suppress]
 """Settings of other commands, which have a flag of their own; `train.py` would only seem to heed it."""
 
+LOSSES = ("dice-ce", "dice-focal")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 
@@ -38,6 +39,9 @@ class Settings:
     """Classes to learn: groups (13), categories (47) or the path of a YAML file."""
     img_size: int = 512
     """Longer side of the network's input in pixels; a multiple of 32."""
+    crop_size: int | None = None
+    """Side of the square part of a photo that a training step looks at; None takes img_size. Smaller parts cost less;
+    photos are scaled for img_size all the same."""
     batch_size: int = 32
     """Photos per training step and process."""
     num_workers: int | None = None
@@ -51,7 +55,13 @@ class Settings:
     """Start of the encoder: imagenet, none, or the path of a state dict."""
     epochs: int = 20
     """Passes over the training photos."""
-    learning_rate: float = 3e-4
+    loss: str = "dice-ce"
+    """What training makes small: dice-ce (half Dice, half cross-entropy) or dice-focal (half Dice, half focal)."""
+    class_balance: float = 0.5
+    """How much more the pixels of rare classes count in dice-ce: 0 all alike, 1 every class as a whole."""
+    averaging: float = 0.998
+    """Share of the averaged weights that a step leaves as they are; the average is validated and saved. 0: none."""
+    learning_rate: float = 1e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
@@ -120,6 +130,12 @@ _RULES: tuple[tuple[str, Any, str, Any], ...] = (
     ("source", str, "an http(s) address or the path of a folder", bool),
     ("classes", (str, Path), "groups, categories or the path of a YAML file", bool),
     ("img_size", int, "a multiple of 32, from 32 to 4096", lambda value: 32 <= value <= 4096 and value % 32 == 0),
+    (
+        "crop_size",
+        _OPTIONAL_INT,
+        "None or a multiple of 32, from 32 to 4096",
+        lambda value: value is None or (32 <= value <= 4096 and value % 32 == 0),
+    ),
     ("batch_size", int, "a whole number from 1 up", lambda value: value >= 1),
     ("num_workers", _OPTIONAL_INT, "None or a whole number from 0 up", lambda value: value is None or value >= 0),
     ("architecture", str, "the name of a decoder of segmentation-models-pytorch, such as unet", bool),
@@ -131,6 +147,9 @@ _RULES: tuple[tuple[str, Any, str, Any], ...] = (
         lambda value: value != "",
     ),
     ("epochs", int, "a whole number from 1 up", lambda value: value >= 1),
+    ("loss", *_one_of(LOSSES)),
+    ("class_balance", (int, float), "a number from 0 to 1", lambda value: 0 <= value <= 1),
+    ("averaging", (int, float), "a share from 0 to below 1", lambda value: 0 <= value < 1),
     ("learning_rate", (int, float), "a number above 0, at most 1", lambda value: 0 < value <= 1),
     ("weight_decay", (int, float), "a number from 0 to 1", lambda value: 0 <= value <= 1),
     ("warmup", (int, float), "a share from 0 to below 1", lambda value: 0 <= value < 1),

@@ -64,6 +64,7 @@ sys.path.insert(0, {here!r})
 import torch
 from conftest import Watcher, build_data, build_model, fit
 from clothseg.settings import Settings
+from clothseg.training.averaging import AveragedWeights
 from clothseg.training.checkpoints import Checkpoints
 
 torch.set_num_threads(1)
@@ -71,6 +72,7 @@ settings = Settings(**{values!r})
 data = build_data(settings)
 callbacks = [
     Watcher("train", 1, 2, lambda: os.kill(os.getpid(), signal.SIGKILL)),
+    AveragedWeights(settings.averaging),
     Checkpoints(settings.checkpoints_path, every=timedelta(0)),
 ]
 fit(build_model(settings, data), data, settings=settings, callbacks=callbacks)

@@ -14,8 +14,9 @@ from torchmetrics import MeanMetric
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
+from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
+from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.encoders import check_architecture, licence_note
-from clothseg.model.loss import DiceFocalLoss
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.model.network import build_network, freeze_unused
 from clothseg.model.schedule import learning_rate_factor
@@ -42,7 +43,9 @@ class ClothSegmentationModel(LightningModule):
         architecture: decoder, by its name in segmentation-models-pytorch.
         encoder_name: encoder of segmentation-models-pytorch, or tu-NAME for one of timm.
         encoder_weights: imagenet, None or the path of a state dict; see `build_network`.
-        image_size: side of the square photos it learns from, in pixels.
+        image_size: longer side of the photos it is made for, in pixels.
+        loss: dice-ce or dice-focal.
+        class_weights: (C,) how much a pixel of each class counts in dice-ce; None counts all alike.
         learning_rate: the highest of the schedule.
         weight_decay: of AdamW; norms and biases have none.
         warmup: share of the training in which the learning rate rises.
@@ -60,6 +63,8 @@ class ClothSegmentationModel(LightningModule):
         encoder_name: str = "mit_b1",
         encoder_weights: str | None = "imagenet",
         image_size: int = 512,
+        loss: str = "dice-ce",
+        class_weights: Sequence[float] | None = None,
         learning_rate: float = 3e-4,
         weight_decay: float = 0.01,
         warmup: float = 0.05,
@@ -77,6 +82,8 @@ class ClothSegmentationModel(LightningModule):
                 "encoder_name": encoder_name,
                 "encoder_weights": encoder_weights,
                 "image_size": image_size,
+                "loss": loss,
+                "class_weights": None if class_weights is None else list(class_weights),
                 "learning_rate": learning_rate,
                 "weight_decay": weight_decay,
                 "warmup": warmup,
@@ -93,7 +100,7 @@ class ClothSegmentationModel(LightningModule):
         freeze_unused(self.network, image_size)
         self.licence = licence_note(encoder_name, encoder_weights)
         self.last_scores: dict[str, Any] = {}
-        self.loss = DiceFocalLoss()
+        self.loss = DiceFocalLoss() if loss == "dice-focal" else DiceCrossEntropyLoss(class_weights)
         self.confusion = ConfusionMatrix(self.classes.num_classes)
         self.mean_loss = MeanMetric()
 

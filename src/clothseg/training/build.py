@@ -18,6 +18,7 @@ def build_data(settings: Settings) -> ClothSegmentationData:
     return ClothSegmentationData(
         settings.data_path,
         img_size=settings.img_size,
+        crop_size=settings.crop_size,
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
         seed=settings.seed,
@@ -45,6 +46,8 @@ def build_model(
         encoder_name=settings.encoder_name,
         encoder_weights=settings.encoder_weights if with_weights else None,
         image_size=settings.img_size,
+        loss=settings.loss,
+        class_weights=data.class_weights(settings.class_balance),
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup=settings.warmup,

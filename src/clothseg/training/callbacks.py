@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
 from clothseg.labels import ClassList
 from clothseg.settings import Settings
+from clothseg.training.averaging import AveragedWeights
 from clothseg.training.checkpoints import Checkpoints
 from clothseg.transforms import Letterbox, resize_image, resize_mask
 
@@ -34,6 +35,8 @@ def build_callbacks(settings: Settings) -> list[Callback]:
         Messages(),
         PredictionPictures(),
     ]
+    if settings.averaging:
+        callbacks.append(AveragedWeights(settings.averaging))
     if settings.patience:
         callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
     return [*callbacks, Checkpoints(settings.checkpoints_path)]

@@ -39,6 +39,7 @@ _QUIET = (
     "exists and is not empty",
     "Consider setting `persistent_workers",
     "Please add the following callbacks",  # a resumed training may watch itself in another way
+    "WeightAveraging callback with a model that overrides",  # it lays weights out, and splits none
     "isinstance(treespec, LeafSpec)",  # Lightning 2.6 itself calls what torch 2.15 deprecates
 )
 """Warnings of Lightning about things that are so on purpose, or its own affair."""

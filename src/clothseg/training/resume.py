@@ -22,7 +22,10 @@ from clothseg.settings import Settings
 TRAINING_KEY = "clothseg_training"
 """Where a checkpoint says how it was trained."""
 
-_KEPT_SETTINGS = ("img_size", "batch_size", "learning_rate", "weight_decay", "warmup", "seed")
+_KEPT_SETTINGS = (
+    *("img_size", "crop_size", "batch_size", "loss", "class_balance", "averaging"),
+    *("learning_rate", "weight_decay", "warmup", "seed"),
+)
 """What a resumed training must not change, since steps already done depend on it. `epochs` may: the learning rate then
 follows, from the next step on, the curve of a training planned with that many epochs."""
 

@@ -11,7 +11,7 @@ from clothseg.labels import GROUPS, IGNORED_ID
 from clothseg.transforms import IMAGENET, Letterbox
 
 PLACE_ONLY = Strength(brightness=0, contrast=0, saturation=0, hue=0, gray=0)
-COLOR_ONLY = Strength(visible=(1, 1), aspect=0, flip=0, rotation=0, shift=0, shear=0)
+COLOR_ONLY = Strength(zoom=(1, 1), aspect=0, flip=0, rotation=0, shift=0, shear=0)
 SIDES = st.integers(40, 400)
 
 
@@ -97,17 +97,20 @@ def test_equal_generators_give_equal_variants_and_others_do_not() -> None:
     assert len({variant([42, epoch, index]) for epoch in range(3) for index in range(3)}) == 9
 
 
-@given(height=SIDES, width=SIDES, seed=st.integers(0, 10_000))
-def test_photos_are_hardly_squashed_and_at_least_half_stays_in_sight(height: int, width: int, seed: int) -> None:
-    crop = Strength(rotation=0, shift=0, shear=0, flip=0)
-    matrix = draw_augmentation(np.random.default_rng(seed), (height, width), 512, crop).matrix
-    stretch = matrix[0, 0] / matrix[1, 1]
-    assert 1 / 1.1 - 1e-9 <= stretch <= 1.1 + 1e-9
-    left, top = matrix @ (0, 0, 1)
-    right, bottom = matrix @ (width, height, 1)
-    seen = (min(right, 512) - max(left, 0)) * (min(bottom, 512) - max(top, 0))
-    share = seen / ((right - left) * (bottom - top))
-    assert 0.5 / 1.1 <= share <= 1 + 1e-9
+@given(height=SIDES, width=SIDES, seed=st.integers(0, 10_000), crop=st.sampled_from([None, 320, 512]))
+def test_photos_are_hardly_squashed_and_about_as_large_as_in_validation(
+    height: int, width: int, seed: int, crop: int | None
+) -> None:
+    still = Strength(rotation=0, shift=0, shear=0, flip=0)
+    augmentation = draw_augmentation(np.random.default_rng(seed), (height, width), 512, still, crop)
+    assert augmentation.size == crop or (crop is None and augmentation.size == 512)
+    across, down = augmentation.matrix[0, 0], augmentation.matrix[1, 1]
+    assert 1 / 1.1 - 1e-9 <= across / down <= 1.1 + 1e-9
+    zoom = math.sqrt(across * down) * max(height, width) / 512
+    assert still.zoom[0] - 1e-9 <= zoom <= still.zoom[1] + 1e-9
+    for side, scale, start in ((width, across, augmentation.matrix[0, 2]), (height, down, augmentation.matrix[1, 2])):
+        slack = augmentation.size - side * scale
+        assert min(0, slack) - 1e-9 <= start <= max(0, slack) + 1e-9, "no more is cut off than must be"
 
 
 def test_full_strength_reaches_its_ranges_and_stays_within() -> None:
@@ -128,7 +131,7 @@ def test_full_strength_reaches_its_ranges_and_stays_within() -> None:
 def test_fine_stripes_do_not_turn_coarse_when_a_large_photo_shrinks() -> None:
     image = np.zeros((2048, 2048, 3), dtype=np.uint8)
     image[:, ::2] = 255
-    still = Strength(visible=(1, 1), flip=0, rotation=0.5, shift=0, shear=0, aspect=0, brightness=0, contrast=0, hue=0)
+    still = Strength(zoom=(1, 1), flip=0, rotation=0.5, shift=0, shear=0, aspect=0, brightness=0, contrast=0, hue=0)
     mask = np.zeros((2048, 2048), dtype=np.uint8)
     for seed in range(5):
         warped, target = augment(image, mask, draw_augmentation(np.random.default_rng(seed), mask.shape, 128, still))

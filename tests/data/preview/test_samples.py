@@ -74,8 +74,8 @@ def test_the_augmented_samples_are_those_of_the_training(prepared_path: Path) ->
 
     folder = prepared_path / DATASET_FOLDER
     found = pairs(folder, Manifest.read(folder).splits["train"])
-    grid = draw_augmented(found, [3, 5], GROUPS, img_size=256, seed=9)
-    data = ClothSegmentationData(prepared_path, img_size=256, batch_size=2, num_workers=0, seed=9)
+    grid = draw_augmented(found, [3, 5], GROUPS, img_size=384, crop_size=256, seed=9)
+    data = ClothSegmentationData(prepared_path, img_size=384, crop_size=256, batch_size=2, num_workers=0, seed=9)
     for row, index in enumerate([3, 5]):
         for epoch in range(3):
             sample = data.train_dataset[(epoch, index)]["image"].permute(1, 2, 0).numpy()

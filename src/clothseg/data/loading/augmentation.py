@@ -30,13 +30,14 @@ YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
 class Strength:
     """How far augmentation goes; each value is drawn evenly from its range.
 
-    The defaults are those of the usual torchvision list: RandomResizedCrop with scale 0.5 to 1, RandomHorizontalFlip,
-    RandomRotation 12, RandomAffine with shift 0.05 and shear 5, ColorJitter 0.2 with hue 0.05, RandomGrayscale 0.1.
-    One thing is milder: a photo's sides change by at most `aspect`, where RandomResizedCrop squeezes by up to a third.
+    But for the crop, the defaults are those of the usual torchvision list: RandomHorizontalFlip, RandomRotation 12,
+    RandomAffine with shift 0.05 and shear 5, ColorJitter 0.2 with hue 0.05, RandomGrayscale 0.1. RandomResizedCrop
+    would only enlarge, and squeeze sides by up to a third; here a photo is as often smaller as larger than prediction
+    shows it, and its sides change against each other by at most `aspect`.
     """
 
-    visible: tuple[float, float] = (0.5, 1.0)
-    """Share of the photo inside the crop; at 1 the photo just fits, as in validation."""
+    zoom: tuple[float, float] = (0.7, 1.4)
+    """Size of the photo against that in validation, where it just fits; as often below 1 as above."""
     aspect: float = 0.1
     """Sides are stretched against each other by up to this share."""
     flip: float = 0.5
@@ -76,15 +77,16 @@ class Augmentation:
 
 
 def draw_augmentation(
-    rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength | None
+    rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength | None, crop_size: int | None = None
 ) -> Augmentation:
     """Draw one variant of a photo; equal generators give equal variants.
 
     Args:
         rng: where chance comes from; always the same number of values is drawn.
         photo_size: (height, width) of the photo.
-        img_size: side of the square input.
+        img_size: longer side of the photo at zoom 1, and side of the square input.
         strength: ranges to draw from; None leaves the photo as validation has it.
+        crop_size: side of the square input, where it shows less of the photo; None is `img_size`.
     """
     height, width = photo_size
     if strength is None:
@@ -92,12 +94,13 @@ def draw_augmentation(
         scale_y, scale_x = box.scaled_size[0] / height, box.scaled_size[1] / width
         matrix = np.array([[scale_x, 0.0, 0.0], [0.0, scale_y, 0.0]])
         return Augmentation(box, photo_size, matrix, np.eye(3, 4), img_size)
+    size = img_size if crop_size is None else crop_size
     scales = _draw_scales(rng, photo_size, img_size, strength)
-    matrix = _draw_matrix(rng, photo_size, scales, img_size, strength)
+    matrix = _draw_matrix(rng, photo_size, scales, size, strength)
     color = _draw_color(rng, strength)
     shrinks = min(scales) * MAX_SHRINK < 1
     reduced = tuple(max(1, round(side * scale)) for side, scale in zip(photo_size, scales[::-1], strict=True))
-    return Augmentation(None, (reduced[0], reduced[1]) if shrinks else photo_size, matrix, color, img_size)
+    return Augmentation(None, (reduced[0], reduced[1]) if shrinks else photo_size, matrix, color, size)
 
 
 def augment(
@@ -140,34 +143,29 @@ def augment(
 
 
 def _draw_scales(rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength) -> tuple[float, float]:
-    """Return the scales of x and y at which the drawn share of the photo fits into the input.
-
-    At zoom 1 the longer side just fits. Up to the zoom where the shorter side fits too, only the longer one is cut.
-    """
-    longer, shorter = max(photo_size), min(photo_size)
-    ratio = longer / shorter
-    hidden = 1 / rng.uniform(*strength.visible)
-    zoom = hidden if hidden <= ratio else math.sqrt(hidden * ratio)
+    """Return the scales of x and y at which the photo, at the drawn zoom, is `img_size` times the zoom long."""
+    least, most = np.log(strength.zoom)
+    zoom = math.exp(rng.uniform(least, most))
     stretch = math.exp(rng.uniform(-1, 1) * math.log1p(strength.aspect) / 2)
-    scale = zoom * img_size / longer
+    scale = zoom * img_size / max(photo_size)
     return scale * stretch, scale / stretch
 
 
 def _draw_matrix(
-    rng: Generator, photo_size: tuple[int, int], scales: tuple[float, float], img_size: int, strength: Strength
+    rng: Generator, photo_size: tuple[int, int], scales: tuple[float, float], size: int, strength: Strength
 ) -> Float64Array:
     """Return (2, 3): scale, place the crop and mirror; then shear, turn and shift about the input's centre."""
     place = rng.uniform(size=2)
     mirrored = rng.uniform() < strength.flip
     angle = math.radians(rng.uniform(-1, 1) * strength.rotation)
     shear_x, shear_y = np.tan(np.radians(rng.uniform(-1, 1, size=2) * strength.shear))
-    shift_x, shift_y = rng.uniform(-1, 1, size=2) * strength.shift * img_size
+    shift_x, shift_y = rng.uniform(-1, 1, size=2) * strength.shift * size
 
-    slack_x, slack_y = (img_size - side * scale for side, scale in zip(photo_size[::-1], scales, strict=True))
+    slack_x, slack_y = (size - side * scale for side, scale in zip(photo_size[::-1], scales, strict=True))
     crop = np.array([[scales[0], 0, place[0] * slack_x], [0, scales[1], place[1] * slack_y], [0, 0, 1]])
     if mirrored:
-        crop = np.array([[-1, 0, img_size], [0, 1, 0], [0, 0, 1]]) @ crop
-    center = img_size / 2
+        crop = np.array([[-1, 0, size], [0, 1, 0], [0, 0, 1]]) @ crop
+    center = size / 2
     shear = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])
     turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
     about_center = _shift(center + shift_x, center + shift_y) @ turn @ shear @ _shift(-center, -center)

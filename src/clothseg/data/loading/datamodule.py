@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from clothseg.data.loading.augmentation import Strength
+from clothseg.data.loading.balance import balanced_weights
 from clothseg.data.loading.dataset import Batch, ClothDataset, Sample, collate, start_worker
 from clothseg.data.loading.sampler import EpochSampler
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
@@ -85,6 +86,7 @@ class ClothSegmentationData(LightningDataModule):
     Args:
         data_path: the setting DATA_PATH.
         img_size: side S of the batches in pixels.
+        crop_size: side S of the training batches, where they show less of a photo; None is `img_size`.
         batch_size: samples per batch and process.
         num_workers: loader processes; None takes what the cores allow, 0 loads in the training process.
         seed: start of the order and of the augmentation.
@@ -100,6 +102,7 @@ class ClothSegmentationData(LightningDataModule):
         data_path: str | Path,
         *,
         img_size: int,
+        crop_size: int | None = None,
         batch_size: int,
         num_workers: int | None = None,
         seed: int = 42,
@@ -110,6 +113,7 @@ class ClothSegmentationData(LightningDataModule):
         self.manifest = Manifest.read(self.folder)
         self.classes = self.manifest.classes
         self.img_size = img_size
+        self.crop_size = crop_size
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
@@ -117,6 +121,10 @@ class ClothSegmentationData(LightningDataModule):
         self.val_dataset = self._dataset("val", None)
         self.train_sampler = self._sampler(self.train_dataset, shuffle=True)
         self.val_sampler = self._sampler(self.val_dataset, shuffle=False)
+
+    def class_weights(self, balance: float) -> tuple[float, ...]:
+        """Return how much a training pixel of each class counts; see `balanced_weights`."""
+        return balanced_weights(self.manifest.splits["train"].pixels_per_class, balance)
 
     def train_dataloader(self) -> BatchLoader:
         """Return the loader of the training batches."""
@@ -138,6 +146,7 @@ class ClothSegmentationData(LightningDataModule):
             self.folder / split.photos,
             num_classes=len(self.classes),
             img_size=self.img_size,
+            crop_size=self.crop_size,
             seed=self.seed,
             strength=strength,
         )

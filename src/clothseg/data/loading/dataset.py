@@ -59,7 +59,8 @@ class ClothDataset(Dataset[Sample]):
         pairs: (photo, mask) paths, as `manifest.pairs` returns them.
         folder: folder of the photos; a sample's name is relative to it.
         num_classes: mask values from here on are refused.
-        img_size: side of the samples in pixels.
+        img_size: longer side of a letterboxed photo, and side of the samples, in pixels.
+        crop_size: side of the augmented samples, where they show less of a photo; None is `img_size`.
         seed: start of the random choices.
         strength: how far photos are augmented; None letterboxes them, as validation and prediction do.
         as_float: give float32 images, normalised here and not by the network, for networks of others.
@@ -72,6 +73,7 @@ class ClothDataset(Dataset[Sample]):
         *,
         num_classes: int,
         img_size: int,
+        crop_size: int | None = None,
         seed: int = 42,
         strength: Strength | None = None,
         as_float: bool = False,
@@ -82,6 +84,7 @@ class ClothDataset(Dataset[Sample]):
         self._folder = folder
         self.num_classes = num_classes
         self.img_size = img_size
+        self.crop_size = crop_size
         self.seed = seed
         self.strength = strength
         self.as_float = as_float
@@ -99,7 +102,7 @@ class ClothDataset(Dataset[Sample]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         image, mask = self.read(index)
         rng = np.random.default_rng([self.seed, epoch, index])
-        augmentation = draw_augmentation(rng, mask.shape, self.img_size, self.strength)
+        augmentation = draw_augmentation(rng, mask.shape, self.img_size, self.strength, self.crop_size)
         image, mask = augment(image, mask, augmentation)
         return {
             "image": torch.from_numpy(IMAGENET.apply(image) if self.as_float else image).permute(2, 0, 1),

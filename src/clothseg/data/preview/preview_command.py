@@ -26,7 +26,8 @@ class Preview:
         data_path: Folder of the prepared data set.
         output: Folder of the pictures.
         count: Photos of each split, spread evenly over it.
-        img_size: Side of the augmented samples in pixels.
+        img_size: Longer side of a photo as validation shows it, in pixels.
+        crop_size: Side of the augmented samples in pixels; none takes img_size.
         seed: Seed of the augmented samples, as in training.
     """
 
@@ -34,12 +35,20 @@ class Preview:
     output: Path = Path("visualized_samples")
     count: int = 4
     img_size: int = 512
+    crop_size: int | None = None
     seed: int = 42
 
     def run(self) -> int:
         """Save pictures and card; print their paths."""
         folder = self.data_path / DATASET_FOLDER
-        written = save_preview(folder, self.output, count=self.count, img_size=self.img_size, seed=self.seed)
+        written = save_preview(
+            folder,
+            self.output,
+            count=self.count,
+            img_size=self.img_size,
+            crop_size=self.crop_size,
+            seed=self.seed,
+        )
         card_path = self.output / CARD_NAME
         write_whole(card_path, card_page(collect_card(folder, steps=show_step)).encode())
         for path in (*written, card_path):

@@ -36,15 +36,18 @@ def spread(count: int, total: int) -> list[int]:
     return [(2 * number + 1) * total // (2 * count) for number in range(count)]
 
 
-def save_preview(folder: Path, output: Path, *, count: int, img_size: int, seed: int) -> list[Path]:
+def save_preview(
+    folder: Path, output: Path, *, count: int, img_size: int, seed: int, crop_size: int | None = None
+) -> list[Path]:
     """Save pictures of `count` samples of each split, and one of augmented training samples.
 
     Args:
         folder: `DATA_PATH / DATASET_FOLDER`.
         output: folder of the pictures; those of the same names are replaced.
         count: samples of each split, spread evenly over it.
-        img_size: side of the training samples in pixels.
+        img_size: longer side of a letterboxed photo in pixels.
         seed: seed of the training; the augmented samples are those of its first epochs.
+        crop_size: side of the training samples; None is `img_size`.
 
     Returns:
         The paths of the pictures.
@@ -74,7 +77,7 @@ def save_preview(folder: Path, output: Path, *, count: int, img_size: int, seed:
             written.append(path)
         if split_name == "train":
             path = output / "train_augmented.jpg"
-            grid = draw_augmented(found, chosen, manifest.classes, img_size=img_size, seed=seed)
+            grid = draw_augmented(found, chosen, manifest.classes, img_size=img_size, seed=seed, crop_size=crop_size)
             write_whole(path, encode_jpeg(grid))
             written.append(path)
     return written
@@ -98,7 +101,13 @@ def draw_sample(image: UInt8Array, mask: UInt8Array, classes: ClassList) -> UInt
 
 
 def draw_augmented(
-    found: Sequence[tuple[Path, Path]], indices: Sequence[int], classes: ClassList, *, img_size: int, seed: int
+    found: Sequence[tuple[Path, Path]],
+    indices: Sequence[int],
+    classes: ClassList,
+    *,
+    img_size: int,
+    seed: int,
+    crop_size: int | None = None,
 ) -> UInt8Array:
     """Return a grid of training samples: two rows for a photo, plain and with its mask, a column for an epoch.
 
@@ -108,8 +117,9 @@ def draw_augmented(
         found: (photo, mask) paths of the training split.
         indices: which of them to show.
         classes: names and colours of the ids.
-        img_size: side of the samples in pixels.
+        img_size: longer side of a letterboxed photo in pixels.
         seed: seed of the training.
+        crop_size: side of the samples; None is `img_size`.
     """
     rows = []
     named: set[int] = set()
@@ -118,7 +128,7 @@ def draw_augmented(
         samples = [augment(image, mask, draw_augmentation(np.random.default_rng(), mask.shape, img_size, None))]
         for epoch in range(VARIANTS - 1):
             rng = np.random.default_rng([seed, epoch, index])
-            samples.append(augment(image, mask, draw_augmentation(rng, mask.shape, img_size, Strength())))
+            samples.append(augment(image, mask, draw_augmentation(rng, mask.shape, img_size, Strength(), crop_size)))
         size = (VARIANT_SIDE, VARIANT_SIDE)
         shown = [(resize_image(sample, size), resize_mask(target, size)) for sample, target in samples]
         rows.append(side_by_side(*(sample for sample, _ in shown), gap=4))

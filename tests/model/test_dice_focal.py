@@ -3,9 +3,9 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 
-import clothseg.model.loss as loss_module
+import clothseg.model.dice_focal as loss_module
 from clothseg.labels import IGNORED_ID
-from clothseg.model.loss import DiceFocalLoss
+from clothseg.model.dice_focal import DiceFocalLoss
 
 
 def smp_loss(logits: Tensor, target: Tensor) -> Tensor:
