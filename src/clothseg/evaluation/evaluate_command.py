@@ -10,17 +10,17 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 from rich.console import Console
 
-from clothseg.errors import MissingInputError, SettingError
-from clothseg.evaluation.class_map import read_class_map, table_of_ids, table_of_model
+from clothseg.errors import SettingError
 from clothseg.evaluation.evaluation import Evaluation
-from clothseg.evaluation.predictions import FolderPredictions, ModelPredictions, Predictions
+from clothseg.evaluation.predictions import Predictions
 from clothseg.evaluation.report.files import write_reports
 from clothseg.evaluation.report.terminal import score_table
 from clothseg.evaluation.scored_data import ScoredData, open_data
 from clothseg.evaluation.scoring import score
+from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.passes import Passes
-from clothseg.prediction.predictor import load
+from clothseg.prediction.predictor import Predictor, load
 from clothseg.prediction.progress import tracked
 
 Item = TypeVar("Item")
@@ -98,13 +98,15 @@ class Evaluate:
         return model, self.data_path
 
     def _predictions(self, console: Console, model: Path | None, data: ScoredData) -> Predictions:
-        class_map = None if self.class_map is None else read_class_map(self.class_map)
         if self.predictions is not None:
-            if not self.predictions.is_dir():
-                raise MissingInputError(f"Folder not found: {self.predictions}. Pass a folder of index masks")
             console.print(f"Masks: {self.predictions}")
-            return FolderPredictions(self.predictions, table_of_ids(data.classes, class_map))
-        predictor = load(
+            return open_masks(self.predictions, data.classes, self.class_map)
+        opened = open_model(lambda: self._load(model), data.classes, self.class_map)
+        console.print(f"Model: {opened.predictor.origin} ({opened.predictor.runtime_name})")
+        return opened
+
+    def _load(self, model: Path | None) -> Predictor:
+        return load(
             model,
             runtime=self.runtime,
             device=self.device,
@@ -112,7 +114,3 @@ class Evaluate:
             passes=self.passes,
             checkpoints_path=self.checkpoints_path,
         )
-        names = predictor.description.classes.names
-        table = table_of_model(names, data.classes, class_map, model=predictor.model["name"])
-        console.print(f"Model: {predictor.origin} ({predictor.runtime_name})")
-        return ModelPredictions(predictor, table)

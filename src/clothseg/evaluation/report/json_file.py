@@ -10,12 +10,10 @@ from clothseg.evaluation.bootstrap import LEAST_PHOTOS, LEVEL, RESAMPLES, SEED
 from clothseg.evaluation.evaluation import Evaluation
 from clothseg.evaluation.objects import FOUND_IOU
 from clothseg.evaluation.photo_counts import COUNTS
+from clothseg.evaluation.sides import VERSION
 from clothseg.evaluation.summary import ClassSummary, Estimate, GroupSummary, SizeSummary
 from clothseg.evaluation.tally import Tally
 from clothseg.scores import BOUNDARY_SHARE
-
-VERSION = 1
-NAME = "evaluation.json"
 
 
 def evaluation_json(evaluation: Evaluation) -> bytes:

@@ -57,7 +57,8 @@ thead th { font-size: .85rem; color: var(--quiet); font-weight: 600; vertical-al
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); font-weight: 600; z-index: 1; }
 td small { display: block; color: var(--quiet); font-size: .78rem; }
 tr.total > * { border-top: 2px solid var(--line); font-weight: 600; } tr.total small { font-weight: 400; }
-td.good { color: var(--good); font-weight: 600; } td.bad { color: var(--bad); font-weight: 600; }
+td .better { color: var(--good); font-weight: 600; } td .worse { color: var(--bad); font-weight: 600; }
+td .unclear { color: var(--quiet); }
 .matrix td { padding: .3rem .2rem; min-width: 2.6rem; text-align: center; border: 1px solid var(--card); }
 .matrix thead th { padding: .5rem .2rem; text-align: center; }
 .matrix thead th span { display: inline-block; writing-mode: vertical-rl; transform: rotate(180deg); }
@@ -82,7 +83,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
   .bars .row > span { display: none; }
   .bars .row svg { grid-column: 1 / -1; grid-row: 2; height: 1.5rem; }
   .tiles { grid-template-columns: 1fr 1fr; }
-  table { font-size: .9rem; } th, td { padding: .35rem .5rem; } th:first-child { white-space: normal; }
+  table { font-size: .9rem; } th, td { padding: .35rem .5rem; }
+  th:first-child { white-space: normal; min-width: 8.5rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .6rem; }
 }
 """

@@ -1,12 +1,13 @@
-"""The main scores of an evaluation as tables for a terminal."""
+"""The main scores of an evaluation or a comparison as a table for a terminal."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
+from clothseg.evaluation.comparison import Comparison
 from clothseg.evaluation.evaluation import Evaluation
 from clothseg.evaluation.measures import SCORES, TITLES
-from clothseg.evaluation.report import words
+from clothseg.evaluation.report import comparison_words, words
 
 
 def score_table(evaluation: Evaluation) -> Table:
@@ -29,4 +30,24 @@ def score_table(evaluation: Evaluation) -> Table:
         table.add_row(name, "", words.value_of(means["iou"]), words.bounds_of(means["iou"]), *others)
     accuracy = summary.accuracy
     table.add_row("pixel accuracy", "", words.value_of(accuracy), words.bounds_of(accuracy))
+    return table
+
+
+def difference_table(comparison: Comparison) -> Table:
+    """Return the IoU of each class on both sides, the difference, and whether it is beyond chance."""
+    table = Table(title=f"{comparison_words.title(comparison)}: {words.photos(comparison.num_photos)}")
+    table.add_column("IoU of", no_wrap=True)
+    for heading in ("photos", *comparison.names, "difference", "95%", ""):
+        table.add_column(heading, justify="right", overflow="fold")
+    rows = [(one.name, f"{one.photos:,}", one.scores["iou"]) for one in comparison.classes]
+    means = (("mean", comparison.means), ("mean without background", comparison.garment_means))
+    rows += [(name, "", scores["iou"]) for name, scores in means] + [("pixel accuracy", "", comparison.accuracy)]
+    for place, (name, photos, one) in enumerate(rows):
+        if place == len(comparison.classes):
+            table.add_section()
+        if one.verdict == "absent":
+            table.add_row(name, words.ABSENT, style="dim")
+            continue
+        figures = [words.number(one.first), words.number(one.second), comparison_words.change(one.change)]
+        table.add_row(name, photos, *figures, comparison_words.change_bounds(one.change), comparison_words.verdict(one))
     return table

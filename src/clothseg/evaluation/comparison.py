@@ -1,0 +1,161 @@
+"""Two evaluations side by side: how they differ, and which differences are beyond chance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.errors import DataError
+from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
+from clothseg.evaluation.measures import SCORES, measure
+from clothseg.evaluation.photo_counts import COUNTS
+from clothseg.evaluation.sides import Side
+from clothseg.evaluation.summary import Estimate
+
+FloatArray = npt.NDArray[np.float64]
+Verdict = Literal["better", "worse", "unclear", "absent"]
+
+_FIRST, _SECOND = 0, 1
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One score of the first and the second, and the second less the first."""
+
+    first: float
+    second: float
+    change: Estimate
+    """With its paired interval: both are scored on the same resampled photos."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the second is better or worse beyond chance: whether the interval leaves out 0."""
+        if self.change.is_absent:
+            return "absent"
+        if self.change.low > 0:
+            return "better"
+        return "worse" if self.change.high < 0 else "unclear"
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """How one class differs."""
+
+    class_id: int
+    name: str
+    photos: int
+    """Photos whose truth shows it."""
+    scores: dict[str, Difference]
+    """By the names of `SCORES`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of predictions, scored on the same photos."""
+
+    first: Side
+    second: Side
+    num_photos: int
+    left_out: tuple[str, ...]
+    """Photos that only one of the two was scored on."""
+    accuracy: Difference
+    means: dict[str, Difference]
+    """Of the means over the classes present, by the names of `SCORES`."""
+    garment_means: dict[str, Difference]
+    """The same without the background."""
+    classes: tuple[ClassDifference, ...]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What to call the two: their own names, told apart where they are the same."""
+        first, second = self.first.name, self.second.name
+        return (f"{first} (A)", f"{second} (B)") if first == second else (first, second)
+
+    def verdicts(self) -> dict[Verdict, list[str]]:
+        """Return the classes by whether the second's IoU is better or worse beyond chance."""
+        found: dict[Verdict, list[str]] = {"better": [], "worse": [], "unclear": [], "absent": []}
+        for one in self.classes:
+            found[one.scores["iou"].verdict].append(one.name)
+        return found
+
+
+def compare(first: Side, second: Side) -> Comparison:
+    """Compare two evaluations on the photos that both were scored on.
+
+    Raises:
+        DataError: their classes or their truth differ, or they share no photo.
+    """
+    if first.classes.names != second.classes.names:
+        raise DataError(
+            f"{first.name} and {second.name} were scored on other classes: {', '.join(first.classes.names)}; "
+            f"{', '.join(second.classes.names)}. Evaluate both on the same data"
+        )
+    shared = [name for name in first.photos if name in frozenset(second.photos)]
+    left_out = tuple(sorted(set(first.photos) ^ set(second.photos)))
+    if not shared:
+        raise DataError(
+            f"{first.name} was scored on {first.data_name}, {first.split}, and {second.name} on {second.data_name}, "
+            f"{second.split}: no photo is in both. Evaluate both on the same data"
+        )
+    counts = np.stack([_rows(first, shared), _rows(second, shared)], axis=1)  # (N, 2, 5, C)
+    truth = counts[:, :, COUNTS.index("truth")]
+    if (differing := (truth[:, _FIRST] != truth[:, _SECOND]).any(axis=1)).any():
+        raise DataError(
+            f"The truth of {shared[int(differing.argmax())]} is not the same in both evaluations. "
+            "The masks have changed in between: evaluate both again"
+        )
+    return _differences(first, second, counts, left_out)
+
+
+def _rows(side: Side, photos: list[str]) -> npt.NDArray[np.int64]:
+    place = {name: number for number, name in enumerate(side.photos)}
+    return side.counts[[place[name] for name in photos]].astype(np.int64)
+
+
+def _differences(first: Side, second: Side, counts: npt.NDArray[np.int64], left_out: tuple[str, ...]) -> Comparison:
+    """Return the comparison of counts, (N, 2, 5, C)."""
+    total, spread = measure(counts.sum(axis=0)), measure(resampled_sums(counts))
+    photos = (counts[:, _FIRST, COUNTS.index("truth")] > 0).sum(axis=0)
+    enough = len(counts) >= LEAST_PHOTOS
+    return Comparison(
+        first,
+        second,
+        num_photos=len(counts),
+        left_out=left_out,
+        accuracy=_difference(total.accuracy, spread.accuracy, enough=enough),
+        means=_by_score(total.means, spread.means, enough=enough),
+        garment_means=_by_score(total.garment_means, spread.garment_means, enough=enough),
+        classes=tuple(
+            ClassDifference(
+                class_id,
+                name,
+                int(photos[class_id]),
+                _by_score(
+                    total.classes[..., class_id],
+                    spread.classes[..., class_id],
+                    enough=int(photos[class_id]) >= LEAST_PHOTOS,
+                ),
+            )
+            for class_id, name in enumerate(first.classes.names)
+        ),
+    )
+
+
+def _by_score(values: FloatArray, resampled: FloatArray, *, enough: bool) -> dict[str, Difference]:
+    """Return the differences of each score from (2, 5) values and (R, 2, 5) resampled ones."""
+    return {
+        name: _difference(values[:, index], resampled[:, :, index], enough=enough) for index, name in enumerate(SCORES)
+    }
+
+
+def _difference(values: FloatArray, resampled: FloatArray, *, enough: bool) -> Difference:
+    """Return the difference of (2,) values, with the interval of the (R, 2) resampled ones if there is to be one."""
+    first, second = float(values[_FIRST]), float(values[_SECOND])
+    if math.isnan(first) or not enough:
+        return Difference(first, second, Estimate(second - first))
+    low, high = interval(resampled[:, _SECOND] - resampled[:, _FIRST])
+    return Difference(first, second, Estimate(second - first, float(low), float(high)))
