@@ -53,6 +53,8 @@ class ModelFile:
     description: ModelDescription
     check: Mapping[str, Any]
     """What the export found when it compared the model with torch; `docs/how-to/export.md` names its keys."""
+    sha256: str
+    """Of the whole file, in hexadecimal."""
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:
@@ -83,7 +85,7 @@ class ModelFile:
         Raises:
             ModelError: as `read`; the message goes on after the name of the file.
         """
-        is_whole = _check_seal(content)
+        is_whole, sha256 = _check_seal(content)
         try:
             entries = _metadata(content)
         except NoMessageError as error:
@@ -96,7 +98,7 @@ class ModelFile:
         wrong = _first_without_numbers(content)
         if wrong is not None:
             raise ModelError(f"has weights that are no numbers (NaN or infinite), first in {wrong}")
-        return cls(content, description, check)
+        return cls(content, description, check, sha256)
 
     @property
     def allows_bf16(self) -> bool:
@@ -124,15 +126,21 @@ def _seal(digest: str) -> bytes:
     return _entry("clothseg.sha256", digest)
 
 
-def _check_seal(content: bytes) -> bool:
-    """Tell whether the file ends in a seal, and refuse it where the seal is of another content."""
+def _check_seal(content: bytes) -> tuple[bool, str]:
+    """Tell whether the file ends in a seal, and refuse it where the seal is of another content.
+
+    Returns:
+        Whether there is a seal, and the SHA-256 of the file with its seal, for which its bytes are read only once.
+    """
     length = len(_seal(64 * "0"))
     seal = content[-length:]
     if not seal.startswith(_seal(64 * "0")[:-64]):
-        return False
-    if seal != _seal(hashlib.sha256(memoryview(content)[:-length]).hexdigest()):
+        return False, ""
+    digest = hashlib.sha256(memoryview(content)[:-length])
+    if seal != _seal(digest.hexdigest()):
         raise ModelError("is damaged: it does not match its SHA-256")
-    return True
+    digest.update(seal)
+    return True, digest.hexdigest()
 
 
 def _entry(key: str, value: str) -> bytes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from clothseg.prediction.pipeline import in_order
 from clothseg.prediction.runtimes import Runtime, open_runtime
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.tiles import fineness, tiled
+from clothseg.prediction.turns import Turns
 from clothseg.transforms import logits_to_mask
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -29,8 +29,8 @@ Float32Array = npt.NDArray[np.float32]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Photos worked on at once: one in the network, one on its way in, one on its way out. Each may take 270 MB.
-_UNDER_WAY = 3
+# Photos worked on at once beside those in the network: one on its way in, one on its way out. Each may take 270 MB.
+_ON_THEIR_WAY = 2
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Predictor:
         self, runtime: Runtime, *, model: Mapping[str, str], origin: str = "", passes: Passes | None = None
     ) -> None:
         self._runtime = runtime
-        self._network = Lock()  # a network has all cores to itself: two at once would only take turns
+        self._turns = Turns(runtime)
         self.model = dict(model)
         self.origin = origin
         self.passes = passes or Passes()
@@ -155,7 +155,13 @@ class Predictor:
             work: calls `predict` or `outcome`, and does what is to be done with the result, such as saving it.
             items: taken as they are needed.
         """
-        return in_order(work, items, workers=_UNDER_WAY)
+        source = iter(items)
+        first = list(islice(source, 2))
+        if len(first) < 2:  # a photo alone is done soonest by all cores together
+            yield from map(work, first)
+            return
+        with self._turns.of_many() as streams:
+            yield from in_order(work, chain(first, source), workers=streams + _ON_THEIR_WAY)
 
     def _looked_at(self, pixels: UInt8Array) -> tuple[UInt8Array, Float32Array]:
         """Return the mask, (H, W) uint8, and the logits at the model's resolution."""
@@ -166,8 +172,7 @@ class Predictor:
         return logits_to_mask(logits, size), logits
 
     def _logits(self, batch: UInt8Array) -> Float32Array:
-        with self._network:
-            return self._runtime.logits(batch)
+        return self._turns.logits(batch)
 
 
 def load(
@@ -201,7 +206,7 @@ def load(
     """
     model_path, origin = _choose(model, Path(checkpoints_path))
     opened = open_runtime(model_path, runtime=runtime, device=device, precision=precision)
-    identity = {"name": model_path.name, "version": opened.description.version, "sha256": _sha256(model_path)}
+    identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
     return Predictor(opened, model=identity, origin=origin, passes=passes)
 
 
@@ -216,11 +221,6 @@ def _choose(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str
             "or pass --ckpt PATH"
         )
     return best, f"{best}, the newest best of your own training"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _file_of(photo: PhotoSource) -> str:

@@ -13,6 +13,7 @@ from clothseg.prediction.runtimes.threads import num_threads
 from tests.export.small_model import DESCRIPTION, photo_of
 
 HAS_BF16 = "BF16" in one_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16")
 
 
 def test_it_runs_exported_models_unasked(portable_path):
@@ -27,18 +28,31 @@ def test_the_one_door_opens_an_exported_model(portable_path):
     assert predictor.predict(photo_of(90, 60)).mask.shape == (90, 60)
 
 
-def test_each_size_gives_the_same_whoever_computes_it(portable_path, monkeypatch):
-    """Sizes take turns, and the network of one size passes from the first size to a more frequent one."""
-    monkeypatch.setattr(openvino, "_LEAD", 2)
-    runtime = OpenVINORuntime.open(portable_path)
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+def test_a_photo_gives_the_same_bits_whatever_came_before_it_and_however_many_at_a_time(
+    portable_path, monkeypatch, precision
+):
+    """Else a run that was killed and resumed, or another process, would write other files."""
+    monkeypatch.setattr(openvino, "_MOST_SIZES", 2)
+    monkeypatch.setattr(openvino, "num_cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     photos = {size: photo_of(*size)[None] for size in ((64, 64), (64, 32), (32, 96))}
-    expected = {size: OpenVINORuntime.open(portable_path).logits(photo) for size, photo in photos.items()}
-    owners = []
-    for size in [(64, 64), (64, 32), (32, 96), (64, 64), *[(32, 96)] * 5, (64, 64), (64, 32), (32, 96)]:
-        np.testing.assert_allclose(runtime.logits(photos[size]), expected[size], atol=1e-4)
-        owners.append(runtime._for_one_size[0])
-    assert owners[0] == owners[3] == (64, 64)
-    assert owners[-1] == (32, 96)
+    alone = {
+        size: OpenVINORuntime.open(portable_path, precision=precision).logits(photo) for size, photo in photos.items()
+    }
+    runtime = OpenVINORuntime.open(portable_path, precision=precision)
+    many = runtime.for_many()
+    assert (runtime.streams, many.streams) == (1, 2)
+    for size in [(64, 64), (64, 32), (32, 96), (64, 64), *[(32, 96)] * 3, (64, 64), (64, 32), (32, 96)]:
+        np.testing.assert_array_equal(runtime.logits(photos[size]), alone[size])
+        np.testing.assert_array_equal(many.logits(photos[size]), alone[size])
+        assert len(runtime._compiled) <= 2
+
+
+def test_with_one_core_there_is_one_stream(portable_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    runtime = OpenVINORuntime.open(portable_path)
+    assert runtime.for_many() is runtime
 
 
 def test_results_are_not_overwritten_by_the_next(portable_path):
@@ -53,12 +67,13 @@ def test_threads_may_share_a_runtime(portable_path):
     runtime = OpenVINORuntime.open(portable_path)
     photos = [photo_of(64, 64 if number % 2 else 96)[None] for number in range(16)]
     expected = [runtime.logits(photo) for photo in photos]
-    with ThreadPoolExecutor(4) as pool:
-        for found, wanted in zip(pool.map(runtime.logits, photos), expected, strict=True):
-            np.testing.assert_array_equal(found, wanted)
+    for shared in (runtime, runtime.for_many()):
+        with ThreadPoolExecutor(4) as pool:
+            for found, wanted in zip(pool.map(shared.logits, photos), expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16")
+@needs_bf16
 @pytest.mark.parametrize(("change", "expected"), [(0.0001, "bf16"), (0.01, "fp32"), (None, "fp32")])
 def test_bf16_is_taken_where_the_check_on_real_photos_allows_it(write_portable, change, expected):
     path = write_portable({"bf16_miou_change": change, "bf16_share_differing": 0.001})

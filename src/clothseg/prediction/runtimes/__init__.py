@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,10 @@ class Runtime(Protocol):
     def description(self) -> ModelDescription:
         """What the model file says of itself."""
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the model file, in hexadecimal."""
+
     def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network.
 
@@ -40,6 +44,18 @@ class Runtime(Protocol):
         Returns:
             (B, C, h, w) float32.
         """
+
+
+@runtime_checkable
+class Streaming(Runtime, Protocol):
+    """A network that can compute several photos at a time, each on its share of the cores."""
+
+    @property
+    def streams(self) -> int:
+        """How many threads may ask it at a time; more would wait."""
+
+    def for_many(self) -> Streaming:
+        """Return the same network with as many streams as give the most photos a second; results are the same bits."""
 
 
 def open_runtime(model_path: Path, *, runtime: str = "auto", device: str = "auto", precision: str = "auto") -> Runtime:

@@ -25,6 +25,7 @@ class OnnxRuntime:
     description: ModelDescription
     session: Any
     """onnxruntime.InferenceSession; it may be called from several threads at once."""
+    sha256: str = ""
 
     name = "ONNX Runtime on cpu"
 
@@ -50,7 +51,7 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common class but this
             raise ModelError(f"ONNX Runtime does not run {model_path}: {one_line(error)[:200]}") from error
-        return cls(file.description, session)
+        return cls(file.description, session, file.sha256)
 
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""

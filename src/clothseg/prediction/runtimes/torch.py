@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class TorchRuntime:
     device: torch.device
     bf16: bool = False
     """Compute in bfloat16: several times as fast where the hardware has it, with slightly other masks."""
+    sha256: str = ""
 
     @classmethod
     def open(cls, model_path: Path, *, device: str = "auto", bf16: bool = False) -> TorchRuntime:
@@ -35,7 +37,9 @@ class TorchRuntime:
         place = _device(device)
         description, network = load_checkpoint(model_path)
         ready = network.eval().to(place).to(memory_format=torch.channels_last)
-        return cls(description, ready, place, bf16)
+        with model_path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(description, ready, place, bf16, sha256)
 
     @property
     def name(self) -> str:
