@@ -111,6 +111,9 @@ def _add_errors(app: FastAPI) -> None:
         detail = f"{request.method} {request.url.path[:200]} does not exist here; see /openapi.json"
         return Problem(kind, detail, headers=error.headers).response()
 
+    async def as_fault(request: Request, error: Exception) -> Response:
+        return Problem("fault", "This is a fault of clothseg; its log has the details. Please report it").response()
+
     async def nobody(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # never sent: the client has gone
 
@@ -118,6 +121,7 @@ def _add_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, as_problem)
     app.add_exception_handler(HTTPException, as_problem)
     app.add_exception_handler(ClientDisconnect, nobody)
+    app.add_exception_handler(Exception, as_fault)
 
 
 def _in_words(error: RequestValidationError) -> str:

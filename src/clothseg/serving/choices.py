@@ -7,7 +7,7 @@ from typing import Any
 
 from clothseg.errors import nearest
 from clothseg.serving.problem import Problem
-from clothseg.serving.rendering import Output
+from clothseg.serving.wish import Output
 
 _OUTPUT_OF: Mapping[str, Output] = {"application/json": "json", "image/png": "mask", "image/jpeg": "overlay"}
 

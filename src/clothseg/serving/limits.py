@@ -27,7 +27,7 @@ class Limits:
     deadline: float = 30.0
     """Seconds until a waiting client is answered 503, and until a worker that hangs on a photo is replaced."""
     upload_grace: float = 10.0
-    """Seconds an upload may take, plus one for each 32,000 bytes of it that have come."""
+    """Seconds an upload may take, plus one for each 32,000 bytes of it that have come; its head has these alone."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

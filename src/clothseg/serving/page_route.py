@@ -23,4 +23,5 @@ def add_page(app: FastAPI, folder: Path = PAGE_FOLDER) -> None:
         )
 
     app.add_api_route("/", index, include_in_schema=False)
-    app.mount("/page", StaticFiles(directory=folder, check_dir=False))
+    if folder.is_dir():
+        app.mount("/page", StaticFiles(directory=folder))

@@ -28,6 +28,7 @@ _KINDS: Mapping[str, tuple[HTTPStatus, str]] = {
     "wrong-parameter": (HTTPStatus.UNPROCESSABLE_ENTITY, "A parameter or field is wrong"),
     "busy": (HTTPStatus.SERVICE_UNAVAILABLE, "The server is busy"),
     "starting": (HTTPStatus.SERVICE_UNAVAILABLE, "The server is starting"),
+    "fault": (HTTPStatus.INTERNAL_SERVER_ERROR, "The server has a fault"),
     "not-done": (HTTPStatus.SERVICE_UNAVAILABLE, "The photo could not be worked on"),
 }
 

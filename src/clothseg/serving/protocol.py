@@ -9,17 +9,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clothseg.serving.limits import LOWEST_RATE
 
-HEAD_SECONDS = 10.0
-"""How long a client may take to send the head of a request, and to stop sending after an early answer."""
-
 _READING_SECONDS = 15.0
 
 
 class ImpatientProtocol(H11Protocol):
-    """uvicorn's protocol, which itself sets a time only for connections that are idle after an answer."""
+    """uvicorn's protocol, which itself sets a time only for connections that are idle after an answer.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    Args:
+        head_seconds: how long a client may take to send the head of a request, and to stop sending after an early
+            answer.
+        options: uvicorn's own.
+    """
+
+    def __init__(self, *, head_seconds: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._head_seconds = head_seconds
         self._head_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
         self._unread = 0
@@ -48,7 +52,7 @@ class ImpatientProtocol(H11Protocol):
             self._head_timer.cancel()
             self._head_timer = None
         elif not is_answering and self._head_timer is None and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+            self._head_timer = self.loop.call_later(self._head_seconds, self.transport.abort)
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request; uvicorn's own clock for idle connections runs, too."""

@@ -1,19 +1,17 @@
-"""What was asked for of a photo, and how a segmentation becomes it."""
+"""How a photo becomes a segmentation, and a segmentation what was asked for; runs in a worker."""
 
 from __future__ import annotations
 
 import base64
 import json
 import time
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from clothseg.errors import InputError
 from clothseg.pictures import encode_jpeg, encode_png, read_picture
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
-
-Output = Literal["json", "mask", "overlay", "cutout"]
+from clothseg.serving.wish import Wish
 
 # Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
 _LONGEST_JPEG_SIDE = 64_000
@@ -21,22 +19,6 @@ _LONGEST_JPEG_SIDE = 64_000
 
 class NotShownError(InputError):
     """A cut-out of a class that the photo does not show."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is to be made of a photo; plain values, as it travels to a worker."""
-
-    output: Output = "json"
-    label: str = ""
-    """Name of the class to cut out."""
-    tight: bool = False
-    """Crop the cut-out to the garment."""
-    include_mask: bool = False
-    """Put the mask into the JSON, too."""
-    file: str = ""
-    """Name of the photo in the results."""
-    max_pixels: int
 
 
 def segment(predictor: Predictor, photo: bytes, wish: Wish) -> tuple[Segmentation, dict[str, float]]:

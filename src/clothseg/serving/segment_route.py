@@ -17,8 +17,8 @@ from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Job, Pool
 from clothseg.serving.problem import Problem
-from clothseg.serving.rendering import Output, Wish
 from clothseg.serving.schemas import PHOTO_BODY, SEGMENT_ANSWER, problems
+from clothseg.serving.wish import Output, Wish
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 
@@ -75,7 +76,7 @@ def run(plan: Plan, listener: socket.socket, *, when_ready: Callable[[str, str],
     pool = Pool(plan.choice, workers=plan.workers, limits=limits, metrics=metrics, give_up=stop, when_ready=when_ready)
     config = uvicorn.Config(
         build_app(pool, limits=limits, access=plan.access, metrics=metrics),
-        http=ImpatientProtocol,
+        http=partial(ImpatientProtocol, head_seconds=limits.upload_grace),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_level="warning",

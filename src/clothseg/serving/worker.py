@@ -19,7 +19,8 @@ from clothseg.pictures import encode_jpeg
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.serving import messages
 from clothseg.serving.messages import Message
-from clothseg.serving.rendering import NotShownError, Wish, render, segment
+from clothseg.serving.rendering import NotShownError, render, segment
+from clothseg.serving.wish import Wish
 
 _KIND_OF = ((NotShownError, "not-in-photo"), (LargePictureError, "too-many-pixels"), (InputError, "unreadable-photo"))
 

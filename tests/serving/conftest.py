@@ -1,0 +1,48 @@
+import sys
+
+import pytest
+
+from clothseg.pictures import encode_jpeg
+from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.predictor import load
+from tests.export.small_model import DESCRIPTION, photo_of, small_graph
+from tests.serving.running_server import RunningServer
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds worker processes in /proc")
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory):
+    """A small real network, exported."""
+    path = tmp_path_factory.mktemp("served") / "small.onnx"
+    path.write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def offline(model_path):
+    """What the server has to agree with: a predictor in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        predictor = load(model_path)
+        predictor.predict(photo_of(64, 64))
+    return predictor
+
+
+@pytest.fixture(scope="session")
+def server(model_path):
+    """A server for tests that leave it as it was."""
+    with RunningServer("--model", model_path, "--max-pixels", 1_000_000, "--max-bytes", 1_000_000) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server):
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """A JPEG of 60 x 90 pixels."""
+    return encode_jpeg(photo_of(90, 60))

@@ -1,0 +1,100 @@
+"""A real `clothseg serve` in a process of its own, on a free port of 127.0.0.1."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+
+class RunningServer:
+    """Starts when the block is entered, ready to be asked; nothing of it outlives the block.
+
+    Args:
+        arguments: flags beside --port.
+        environment: variables beside the present ones.
+        program: what runs the command line; this Python and our package if empty.
+    """
+
+    def __init__(self, *arguments, environment=None, program=(), cwd=None):
+        self._arguments = [str(one) for one in arguments]
+        self._environment = os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {})
+        self._program = program or (sys.executable, "-m", "clothseg.cli")
+        self._cwd = cwd
+
+    def __enter__(self):
+        self._messages = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with this block
+        self._process = subprocess.Popen(
+            [*self._program, "serve", "--port", "0", *self._arguments],
+            env=self._environment,
+            cwd=self._cwd,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
+            text=True,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self.address = self._process.stdout.readline().strip()
+        assert self.address.startswith("http://"), self.messages()
+        self.wait_until(self.is_ready)
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process.stdout.close()
+        self._messages.close()
+
+    def client(self, **options):
+        return httpx.Client(base_url=self.address, timeout=60, trust_env=False, **options)
+
+    def is_ready(self):
+        with contextlib.suppress(httpx.TransportError), self.client() as client:
+            return client.get("/readyz").status_code == 200
+        return False
+
+    def wait_until(self, condition, seconds=30):
+        """Wait for something that takes a moment; a server that ended meanwhile says why."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self._process.poll() is None, f"the server ended: {self.messages()}"
+            assert time.monotonic() < end, f"not within {seconds} s: {self.messages()}"
+            time.sleep(0.02)
+
+    def metric(self, name):
+        """The value of a metric without labels, or with those in the name."""
+        with self.client() as client:
+            lines = client.get("/metrics").text.splitlines()
+        return next(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name)
+
+    def workers(self):
+        """The numbers of the worker processes."""
+        found = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += [int(one) for one in (task / "children").read_text().split()]
+        return [pid for pid in found if b"clothseg.serving.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def kilobytes(self):
+        """Memory of the server and its workers."""
+        total = 0
+        for pid in (self.pid, *self.workers()):
+            status = Path(f"/proc/{pid}/status").read_text()
+            total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return total
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, seconds=30):
+        return self._process.wait(seconds)
+
+    def messages(self):
+        self._messages.seek(0)
+        return self._messages.read()
