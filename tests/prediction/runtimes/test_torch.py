@@ -45,7 +45,7 @@ def test_masks_equal_the_plain_way(loaded, checkpoint_path, size):
     assert decided.mean() > 0.98
     np.testing.assert_array_equal(segmentation.mask[decided], enlarged.argmax(dim=0).numpy()[decided])
     assert len(segmentation.labels) > 3, "many classes take part"
-    seen = torch.from_numpy(resize_mask(segmentation.mask, (height, width)))
+    seen = torch.from_numpy(resize_mask(segmentation.mask, (height, width)).copy())
     expected = {
         label.class_id: logits.softmax(dim=1)[0, label.class_id][seen == label.class_id]
         for label in segmentation.labels
