@@ -1,0 +1,87 @@
+import pytest
+
+from clothseg.errors import ClothsegError, DataError, MissingInputError, SettingError
+from clothseg.evaluation.class_map import UNKNOWN, read_class_map, table_of_ids, table_of_model
+from tests.evaluation.conftest import CLASSES
+
+
+def test_ids_stay_what_they_are_without_a_map():
+    table = table_of_ids(CLASSES, None)
+    assert table[:4].tolist() == [0, 1, 2, 3]
+    assert (table[4:] == UNKNOWN).all()
+
+
+def test_a_map_of_ids_leaves_nothing_else_known(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text("0: background\n7: dress\n9: dress\n")
+    table = table_of_ids(CLASSES, read_class_map(path))
+    assert (table[0], table[7], table[9]) == (0, 1, 1)
+    assert (table != UNKNOWN).sum() == 3
+
+
+def test_a_model_with_the_same_classes_needs_no_map():
+    assert table_of_model(CLASSES.names, CLASSES, None, model="m")[:4].tolist() == [0, 1, 2, 3]
+
+
+def test_a_model_s_classes_are_mapped_by_name_or_id_and_the_others_keep_theirs():
+    names = ("background", "gown", "boot", "hat", "shoe")
+    table = table_of_model(names, CLASSES, {"gown": "dress", 2: "shoe"}, model="m")
+    assert table[:5].tolist() == [0, 1, 2, 3, 2]
+    assert (table[5:] == UNKNOWN).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("background", "dress", "shoe"), "3 where the data set has 4"),
+        (("background", "shoe", "dress", "hat"), "id 1 is 'shoe' there and 'dress' in the data set"),
+    ],
+)
+def test_other_classes_are_refused_without_a_map(names, message):
+    with pytest.raises(DataError, match=f"m.onnx has other classes than the data set: {message}.*--class-map"):
+        table_of_model(names, CLASSES, None, model="m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("class_map", "kind", "message"),
+    [
+        ({"gown": "dres"}, SettingError, "names 'dres', which the data set does not have. Nearest: dress"),
+        ({"cape": "dress"}, SettingError, "names 'cape', which m does not have"),
+        ({9: "dress"}, SettingError, "names 9, which m does not have"),
+        ({0: "background"}, DataError, "does not say what 'gown' of m becomes"),
+    ],
+)
+def test_a_wrong_map_of_a_model_is_named(class_map, kind, message):
+    with pytest.raises(kind, match=message):
+        table_of_model(("background", "gown"), CLASSES, class_map, model="m")
+
+
+def test_masks_have_no_names():
+    with pytest.raises(SettingError, match="names 'gown', but masks hold ids"):
+        table_of_ids(CLASSES, {"gown": "dress"})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is not YAML"),
+        (b"\xff\xfe\x00", "is not YAML"),
+        (b"", "is no table"),
+        (b"- 3", "is no table"),
+        (b"255: dress", "has the line 255: 'dress'"),
+        (b"-1: dress", "has the line -1: 'dress'"),
+        (b"true: dress", "has the line True: 'dress'"),
+        (b"3: 4", "has the line 3: 4"),
+    ],
+)
+def test_a_broken_map_is_named(tmp_path, content, message):
+    path = tmp_path / "map.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingError, match=message):
+        read_class_map(path)
+
+
+def test_a_missing_map_is_named(tmp_path):
+    with pytest.raises(MissingInputError, match="Class map not found"):
+        read_class_map(tmp_path / "map.yaml")
+    assert issubclass(MissingInputError, ClothsegError)

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import torch
+from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
+
+from clothseg.evaluation.photo_counts import COUNTS, count_photo
+from clothseg.evaluation.summary import GARMENTS, summarise
+from clothseg.evaluation.tally import Tally
+from clothseg.scores import boundary_counts
+from tests.evaluation.conftest import CLASSES, shifted, truth_of
+
+NAMES = CLASSES.names
+
+
+def tally_of(pairs):
+    return Tally.of(NAMES, (count_photo(f"{n}.jpg", *pair, len(NAMES)) for n, pair in enumerate(pairs)))
+
+
+def pairs_of(count, by=3):
+    return [(shifted(truth_of(seed), by + seed % 4), truth_of(seed)) for seed in range(count)]
+
+
+def test_iou_and_f1_equal_torchmetrics_over_all_photos():
+    pairs = pairs_of(12)
+    summary = summarise(tally_of(pairs))
+    prediction, truth = (torch.cat([torch.from_numpy(pair[one].ravel()).long() for pair in pairs]) for one in (0, 1))
+    for name, metric in (("iou", MulticlassJaccardIndex), ("f1", MulticlassF1Score)):
+        theirs = metric(num_classes=4, average=None)(prediction, truth).numpy()
+        ours = [one.scores[name].value for one in summary.classes]
+        np.testing.assert_allclose(ours[:3], theirs[:3], rtol=1e-6)
+        assert np.isnan(ours[3])
+        assert summary.means[name].value == pytest.approx(theirs[:3].mean())
+        assert summary.garment_means[name].value == pytest.approx(theirs[1:3].mean())
+
+
+def test_a_hand_computed_case():
+    truth = np.zeros((10, 10), np.uint8)
+    truth[:5] = 1
+    prediction = np.zeros((10, 10), np.uint8)
+    prediction[:4] = 1
+    prediction[9, :5] = 2
+    summary = summarise(tally_of([(prediction, truth)]))
+    background, dress, shoe, _ = summary.classes
+    assert (background.pixels, background.predicted_pixels) == (50, 55)
+    assert background.scores["iou"].value == pytest.approx(45 / 60)
+    assert dress.scores["iou"].value == pytest.approx(40 / 50)
+    assert dress.scores["recall"].value == pytest.approx(0.8)
+    assert dress.scores["precision"].value == 1
+    assert dress.scores["f1"].value == pytest.approx(80 / 90)
+    assert shoe.scores["iou"].is_absent
+    assert shoe.photos == 0
+    assert shoe.predicted_pixels == 5
+    assert summary.accuracy.value == pytest.approx(0.85)
+    assert summary.means["iou"].value == pytest.approx((0.75 + 0.8) / 2)
+    assert summary.garment_means["iou"].value == pytest.approx(0.8)
+    assert summary.photo_iou.value == pytest.approx(0.8 / 2), "the shoe that is not there counts with 0"
+
+
+def test_boundary_iou_is_that_of_all_photos_together():
+    pairs = pairs_of(6)
+    hits, union = sum(boundary_counts(*pair, 4) for pair in pairs)
+    ours = [one.scores["boundary_iou"].value for one in summarise(tally_of(pairs)).classes]
+    np.testing.assert_allclose(ours[:3], hits[:3] / union[:3])
+    assert np.isnan(ours[3])
+
+
+def test_intervals_hold_the_score_and_narrow_with_more_photos():
+    few, many = (summarise(tally_of(pairs_of(count))).means["iou"] for count in (8, 80))
+    for one in (few, many):
+        assert one.low < one.value < one.high
+    assert many.high - many.low < few.high - few.low
+
+
+def test_a_class_in_too_few_photos_has_a_score_and_no_interval():
+    pairs = pairs_of(10)
+    for _, truth in pairs[:4]:
+        truth[55:58, 40:44] = 3
+    classes = summarise(tally_of(pairs)).classes
+    assert classes[3].photos == 4
+    assert classes[3].scores["recall"].value == 0
+    assert not classes[3].scores["recall"].has_interval
+    assert classes[1].scores["recall"].has_interval
+
+
+def test_object_sizes_add_up_to_all_objects():
+    tally = tally_of(pairs_of(9))
+    summary = summarise(tally)
+    assert [one.objects for one in summary.sizes] == [9 + 2 * 6, 0, 0]
+    assert summary.sizes[0].class_objects == (0, 9, 12, 0)
+    assert summary.sizes[0].photos == 9
+    assert summary.sizes[1].iou.is_absent
+    recalls = np.average([one for one in summary.sizes[0].class_iou if one == one], weights=[9, 12])
+    assert summary.sizes[0].iou.value == pytest.approx(recalls)
+
+
+def test_groups_of_garments_hold_every_photo_once():
+    for number in range(60):
+        assert sum(low <= number and (high is None or number <= high) for low, high, _ in GARMENTS) == 1
+    tally = tally_of(pairs_of(9))
+    assert tally.num_garments.tolist() == [1, 2, 2] * 3
+    assert [one.photos for one in summarise(tally).groups] == [9, 0, 0, 0, 0]
+
+
+def test_a_photo_without_garments_predicted_so_is_perfect():
+    empty = np.zeros((5, 5), np.uint8)
+    assert tally_of([(empty, empty)]).photo_iou.tolist() == [1]
+
+
+def test_a_tally_keeps_what_each_photo_counts():
+    pairs = pairs_of(4)
+    tally = tally_of(pairs)
+    np.testing.assert_array_equal(tally.counts[:, COUNTS.index("truth")].sum(axis=0), tally.matrix.sum(axis=1))
+    np.testing.assert_array_equal(tally.counts[:, COUNTS.index("predicted")].sum(axis=0), tally.matrix.sum(axis=0))
+    np.testing.assert_array_equal(tally.counts[:, COUNTS.index("hits")].sum(axis=0), tally.matrix.diagonal())
