@@ -129,9 +129,11 @@ def compress(counts: list[IntArray]) -> list[str]:
     rest = np.concatenate(differences)
     characters = np.empty((len(rest), _MOST_CHARACTERS), dtype=np.uint8)
     used = np.zeros(characters.shape, dtype=bool)
+    lengths = np.zeros(len(rest), dtype=np.int64)
     going = np.ones(len(rest), dtype=bool)
     for place in range(_MOST_CHARACTERS):
         used[:, place] = going
+        lengths += going
         bits = rest & 0x1F
         rest = rest >> 5
         more = rest != np.where(bits & 0x10, -1, 0)
@@ -140,7 +142,6 @@ def compress(counts: list[IntArray]) -> list[str]:
         if not going.any():
             break
     text = characters[used].tobytes().decode("ascii")
-    lengths = used.sum(axis=1)
     ends = np.cumsum([0, *(len(one) for one in counts)])
     borders = np.concatenate(([0], np.cumsum(lengths)))[ends]
     return [text[start:end] for start, end in pairwise(borders)]
