@@ -94,26 +94,28 @@ def compare(first: Side, second: Side) -> Comparison:
             f"{first.name} and {second.name} were scored on other classes: {', '.join(first.classes.names)}; "
             f"{', '.join(second.classes.names)}. Evaluate both on the same data"
         )
-    shared = [name for name in first.photos if name in frozenset(second.photos)]
+    of_second = frozenset(second.photos)
+    shared = [name for name in first.photos if name in of_second]
     left_out = tuple(sorted(set(first.photos) ^ set(second.photos)))
     if not shared:
         raise DataError(
             f"{first.name} was scored on {first.data_name}, {first.split}, and {second.name} on {second.data_name}, "
             f"{second.split}: no photo is in both. Evaluate both on the same data"
         )
-    counts = np.stack([_rows(first, shared), _rows(second, shared)], axis=1)  # (N, 2, 5, C)
-    truth = counts[:, :, COUNTS.index("truth")]
-    if (differing := (truth[:, _FIRST] != truth[:, _SECOND]).any(axis=1)).any():
-        raise DataError(
-            f"The truth of {shared[int(differing.argmax())]} is not the same in both evaluations. "
-            "The masks have changed in between: evaluate both again"
-        )
+    places, second_places = _places(first, shared), _places(second, shared)
+    for name, place, second_place in zip(shared, places, second_places, strict=True):
+        if first.truth_checksums[place] != second.truth_checksums[second_place]:
+            raise DataError(
+                f"The truth of {name} is not the same in both evaluations: its mask has changed in between. "
+                "Evaluate both again"
+            )
+    counts = np.stack([first.counts[places], second.counts[second_places]], axis=1).astype(np.int64)
     return _differences(first, second, counts, left_out)
 
 
-def _rows(side: Side, photos: list[str]) -> npt.NDArray[np.int64]:
+def _places(side: Side, photos: list[str]) -> list[int]:
     place = {name: number for number, name in enumerate(side.photos)}
-    return side.counts[[place[name] for name in photos]].astype(np.int64)
+    return [place[name] for name in photos]
 
 
 def _differences(first: Side, second: Side, counts: npt.NDArray[np.int64], left_out: tuple[str, ...]) -> Comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,8 @@ class PhotoCounts:
     """(5, C) int64: the rows of `COUNTS`."""
     objects: npt.NDArray[np.float64]
     """(sizes, C, 4) float64 as `count_objects` returns it."""
+    truth_checksum: int
+    """CRC-32 of the true mask: two evaluations compare only where they saw the same truth."""
 
 
 def count_photo(name: str, prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> PhotoCounts:
@@ -44,4 +47,5 @@ def count_photo(name: str, prediction: UInt8Array, truth: UInt8Array, num_classe
     matrix = confusion_matrix(prediction, truth, num_classes)
     rows = (matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
     counts = np.concatenate([np.stack(rows), boundary_counts(prediction, truth, num_classes)])
-    return PhotoCounts(name, matrix, counts, count_objects(prediction, truth, num_classes))
+    checksum = zlib.crc32(truth.tobytes(), zlib.crc32(repr(truth.shape).encode()))
+    return PhotoCounts(name, matrix, counts, count_objects(prediction, truth, num_classes), checksum)

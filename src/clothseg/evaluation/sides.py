@@ -32,6 +32,8 @@ class Side:
     split: str
     classes: ClassList
     photos: tuple[str, ...]
+    truth_checksums: tuple[int, ...]
+    """CRC-32 of each photo's true mask."""
     counts: npt.NDArray[np.int32]
     """(N, 5, C) int32: the rows of `COUNTS` for each photo."""
 
@@ -43,7 +45,15 @@ class Side:
     @classmethod
     def of(cls, predictions: Predictions, data: ScoredData, tally: Tally) -> Side:
         """Return the side of predictions that were just scored."""
-        return cls(predictions.origin(), data.manifest.name, data.split, data.classes, tally.photos, tally.counts)
+        return cls(
+            predictions.origin(),
+            data.manifest.name,
+            data.split,
+            data.classes,
+            tally.photos,
+            tally.truth_checksums,
+            tally.counts,
+        )
 
     @classmethod
     def read(cls, path: Path) -> Side:
@@ -65,7 +75,8 @@ class Side:
                     counts[place, :, int(class_id)] = numbers
             photos = tuple(str(row["photo"]) for row in rows)
             predictions = {key: values["predictions"][key] for key in ("kind", "name")} | values["predictions"]
-            return cls(predictions, str(data["name"]), str(data["split"]), classes, photos, counts)
+            checksums = tuple(int(row["truth_crc32"], 16) for row in rows)
+            return cls(predictions, str(data["name"]), str(data["split"]), classes, photos, checksums, counts)
         except FileNotFoundError as error:
             raise MissingInputError(f"Evaluation not found: {path}. Pass an evaluation.json, or a model") from error
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:

@@ -23,6 +23,8 @@ class Tally:
     """Class names in the order of their ids, background first."""
     photos: tuple[str, ...]
     """Names of the photos."""
+    truth_checksums: tuple[int, ...]
+    """CRC-32 of each photo's true mask."""
     counts: npt.NDArray[np.int32]
     """(N, 5, C) int32: the rows of `COUNTS` for each photo; a photo has at most 89 million pixels."""
     matrix: npt.NDArray[np.int64]
@@ -37,18 +39,19 @@ class Tally:
         """Add up the counts of photos, which are taken one at a time."""
         size = len(names)
         matrix, objects = np.zeros((size, size), np.int64), np.zeros((len(SIZES), size, 4))
-        found: list[str] = []
+        found: list[tuple[str, int]] = []
         counts: list[npt.NDArray[np.int32]] = []
         photo_objects: list[FloatArray] = []
         for one in photos:
             matrix += one.matrix
             objects += one.objects
-            found.append(one.name)
+            found.append((one.name, one.truth_checksum))
             counts.append(one.counts.astype(np.int32))
             photo_objects.append(one.objects.sum(axis=1))
         return cls(
             tuple(names),
-            tuple(found),
+            tuple(name for name, _ in found),
+            tuple(checksum for _, checksum in found),
             np.array(counts, dtype=np.int32).reshape(-1, len(COUNTS), size),
             matrix,
             objects,

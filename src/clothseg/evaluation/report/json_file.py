@@ -63,6 +63,7 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "classes": [_class(one) for one in summary.classes],
         "object_sizes": [_size(one, names) for one in summary.sizes],
         "garments_per_photo": [_group(one) for one in summary.groups],
+        "per_photo_counts": list(COUNTS),
     }
 
 
@@ -109,9 +110,8 @@ def _group(one: GroupSummary) -> dict[str, Any]:
 def per_photo(tally: Tally) -> list[dict[str, Any]]:
     """Return the counts of each photo: by class id, for the classes that truth or prediction shows, as `COUNTS`."""
     rows = []
-    for name, iou, counts in zip(tally.photos, tally.photo_iou.tolist(), tally.counts, strict=True):
-        shown = counts[: len(COUNTS)].any(axis=0).nonzero()[0]
-        rows.append(
-            {"photo": name, "iou": round(iou, 6), "counts": {str(one): counts[:, one].tolist() for one in shown}}
-        )
+    columns = zip(tally.photos, tally.truth_checksums, tally.photo_iou.tolist(), tally.counts, strict=True)
+    for name, checksum, iou, counts in columns:
+        of_classes = {str(one): counts[:, one].tolist() for one in counts.any(axis=0).nonzero()[0]}
+        rows.append({"photo": name, "truth_crc32": f"{checksum:08x}", "iou": round(iou, 6), "counts": of_classes})
     return rows

@@ -1,0 +1,164 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clothseg.errors import DataError, MissingInputError
+from clothseg.evaluation.compare_command import Compare
+from clothseg.evaluation.evaluate_command import Evaluate
+from clothseg.labels import GROUPS
+from tests.evaluation.conftest import read_json, shifted, truth_of
+from tests.export.small_model import write_checkpoint
+
+TRUTH = {str(seed): truth_of(seed) for seed in range(12)}
+GOOD = {stem: shifted(mask, 1 + int(stem) % 2) for stem, mask in TRUTH.items()}
+BAD = {stem: shifted(mask, 3 + int(stem) % 3) for stem, mask in TRUTH.items()}
+
+
+@pytest.fixture
+def compare(make_data, write_masks, tmp_path):
+    def run(first=BAD, second=GOOD, **options):
+        masks = write_masks(first, "first"), write_masks(second, "second")
+        return Compare(*masks, data_path=make_data(TRUTH), output=tmp_path / "out", **options).run()
+
+    return run
+
+
+def comparison_of(folder):
+    return read_json(folder, "compare.json")
+
+
+def test_a_better_model_is_better_beyond_chance(compare, tmp_path, capsys):
+    assert compare() == 0
+    values = comparison_of(tmp_path / "out")
+    dress = values["classes"][1]["iou"]
+    assert dress["verdict"] == "better"
+    assert dress["change"] == pytest.approx(dress["second"] - dress["first"])
+    assert 0 < dress["low"] < dress["change"] < dress["high"]
+    assert values["classes"][3]["iou"] is None
+    assert values["classes"][3]["absent"]
+    assert values["photos"] == 12
+    printed = capsys.readouterr().out
+    assert "second is better beyond chance" in printed
+    assert str(tmp_path / "out" / "compare.html") in printed
+
+
+def test_swapped_the_differences_are_mirrored(compare, tmp_path):
+    compare()
+    forward = comparison_of(tmp_path / "out")["mean"]["with_background"]["iou"]
+    compare(first=GOOD, second=BAD)
+    backward = comparison_of(tmp_path / "out")["mean"]["with_background"]["iou"]
+    assert backward["verdict"] == "worse"
+    assert backward["change"] == pytest.approx(-forward["change"])
+    assert (backward["low"], backward["high"]) == pytest.approx((-forward["high"], -forward["low"]))
+
+
+def test_the_same_masks_do_not_differ(compare, tmp_path, capsys):
+    compare(first=GOOD, second=GOOD)
+    for one in comparison_of(tmp_path / "out")["classes"][:3]:
+        assert (one["iou"]["change"], one["iou"]["low"], one["iou"]["high"]) == (0, 0, 0)
+        assert one["iou"]["verdict"] == "unclear"
+    assert "No class's IoU differs beyond chance." in capsys.readouterr().out
+
+
+def test_intervals_are_paired(compare, tmp_path):
+    """Photos differ far more than the two models do, so that only a paired interval sees the difference."""
+    rng = np.random.default_rng(0)
+    shifts = {stem: int(rng.integers(0, 12)) for stem in TRUTH}
+    first = {stem: shifted(TRUTH[stem], by + 1) for stem, by in shifts.items()}
+    second = {stem: shifted(TRUTH[stem], by) for stem, by in shifts.items()}
+    compare(first=first, second=second)
+    dress = comparison_of(tmp_path / "out")["classes"][1]["iou"]
+    assert dress["verdict"] == "better"
+    apart = {}
+    for name in ("first", "second"):
+        folder = tmp_path / f"{name}-alone"
+        Evaluate(data_path=tmp_path / "data", predictions=tmp_path / name, output=folder).run()
+        apart[name] = read_json(folder)["classes"][1]["iou"]
+    assert apart["second"]["low"] < apart["first"]["high"], "unpaired, the intervals overlap"
+
+
+def test_two_earlier_evaluations_give_the_same_comparison(compare, tmp_path):
+    compare()
+    direct = comparison_of(tmp_path / "out")
+    paths = []
+    for name in ("first", "second"):
+        folder = tmp_path / f"of-{name}"
+        Evaluate(data_path=tmp_path / "data", predictions=tmp_path / name, output=folder).run()
+        paths.append(folder / "evaluation.json")
+    assert Compare(*paths, data_path=Path("nowhere"), output=tmp_path / "later").run() == 0
+    later = comparison_of(tmp_path / "later")
+    for values in (direct, later):
+        del values["date"]
+    assert later == direct
+
+
+def test_photos_that_only_one_has_are_left_out_and_named(compare, tmp_path, capsys):
+    partial = {stem: mask for stem, mask in GOOD.items() if stem != "7"}
+    assert compare(second=partial) == 1
+    assert "No mask of 7.jpg" in capsys.readouterr().err
+    values = comparison_of(tmp_path / "out")
+    assert values["left_out"] == ["7.jpg"]
+    assert values["photos"] == 11
+
+
+def test_two_real_models_compare(tmp_path, make_data):
+    truth = {str(seed): np.array([0, 12, 4], np.uint8)[truth_of(seed)] for seed in range(5)}
+    model = write_checkpoint(tmp_path / "small.ckpt")
+    data = make_data(truth, classes=GROUPS)
+    assert Compare(model, model, data_path=data, output=tmp_path / "out", count=5).run() == 0
+    values = comparison_of(tmp_path / "out")
+    assert values["first"]["sha256"] == values["second"]["sha256"]
+    assert values["pixel_accuracy"]["change"] == 0
+    assert "small.ckpt (B) against small.ckpt (A)" in (tmp_path / "out" / "compare.html").read_text()
+
+
+def test_changed_truth_is_refused(compare, tmp_path, make_data, write_masks):
+    for name, truth in (("before", TRUTH), ("after", TRUTH | {"4": TRUTH["5"]})):
+        options = {"data_path": make_data(truth), "predictions": write_masks(GOOD)}
+        Evaluate(**options, output=tmp_path / name).run()
+    paths = [tmp_path / name / "evaluation.json" for name in ("before", "after")]
+    with pytest.raises(DataError, match=r"The truth of 4\.jpg is not the same in both"):
+        Compare(*paths, output=tmp_path / "out").run()
+
+
+def test_evaluations_that_share_nothing_are_refused(tmp_path, make_data, write_masks):
+    for name in ("a", "b"):
+        truth = {f"{name}{stem}": mask for stem, mask in TRUTH.items()}
+        options = {"data_path": make_data(truth, name=f"data-{name}"), "predictions": write_masks(truth, f"m-{name}")}
+        Evaluate(**options, output=tmp_path / name).run()
+    with pytest.raises(DataError, match="no photo is in both"):
+        Compare(tmp_path / "a/evaluation.json", tmp_path / "b/evaluation.json", output=tmp_path / "out").run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.update(version=2),
+        lambda values: values.pop("per_photo"),
+        lambda values: values["per_photo"][0]["counts"].update({"0": [1, 2]}),
+        lambda values: values["per_photo"][0]["counts"].update({"9": [1, 2, 3, 4, 5]}),
+        lambda values: values["per_photo"][0]["counts"].update({"0": [2**40] * 5}),
+        lambda values: values["per_photo"][0].update(truth_crc32="none"),
+        lambda values: values["data"].update(classes=[]),
+        lambda values: values["predictions"].pop("name"),
+    ],
+)
+def test_a_damaged_evaluation_is_named(compare, tmp_path, change):
+    compare()
+    folder = tmp_path / "one"
+    Evaluate(data_path=tmp_path / "data", predictions=tmp_path / "first", output=folder).run()
+    values = read_json(folder)
+    change(values)
+    (folder / "evaluation.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match=r"evaluation\.json is not the evaluation\.json of an evaluation"):
+        Compare(folder / "evaluation.json", folder / "evaluation.json", output=tmp_path / "out").run()
+
+
+def test_a_missing_or_foreign_json_is_named(tmp_path):
+    with pytest.raises(MissingInputError, match="Evaluation not found"):
+        Compare(tmp_path / "a.json", tmp_path / "a.json", output=tmp_path / "out").run()
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(DataError, match="is not the evaluation"):
+        Compare(tmp_path / "a.json", tmp_path / "a.json", output=tmp_path / "out").run()
