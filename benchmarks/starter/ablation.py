@@ -1,0 +1,248 @@
+"""Trains the plain recipe, ours, and each change on its own: same first weights, same number of photos seen.
+
+    uv run python benchmarks/starter/ablation.py splits/fit --encoder-weights WEIGHTS.pth
+
+The plain recipe squashes photos to a square, augments as torchvision's usual list does, and learns with Adam at a
+constant 1e-4 from half Dice, half focal loss. Scores are those of the validation split, which for splits/fit is the
+tune part, at the photos' own size. `--only plain --masks FOLDER` writes index masks for `clothseg evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from plain_recipe import plain_samples, squash, unsquash
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from clothseg.data.loading.augmentation import Strength
+from clothseg.data.loading.balance import balanced_weights
+from clothseg.data.loading.dataset import ClothDataset, collate
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.pair import read_pair
+from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
+from clothseg.model.dice_focal import DiceFocalLoss
+from clothseg.model.network import build_network
+from clothseg.model.schedule import learning_rate_factor
+from clothseg.pictures import encode_png, write_whole
+from clothseg.scores import Scores, confusion_matrix
+from clothseg.settings import Settings
+from clothseg.training.averaging import moving_average
+from clothseg.transforms import Letterbox, logits_to_mask
+
+UInt8Array = npt.NDArray[np.uint8]
+
+BATCH_SIZE = 4
+CROP_SIZE = 320
+IMG_SIZE = 512
+BALANCE = 0.4
+PLAIN_RATE = 1e-4
+SAVED_EVERY = 250
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which of our changes are made to the plain recipe."""
+
+    keeps_aspect: bool = False
+    """Photos keep their sides' ratio and are seen at several scales, in crops of as many pixels as the square."""
+    has_schedule: bool = False
+    """AdamW with warm-up and a cosine to 0, in place of Adam at a constant rate."""
+    has_cross_entropy: bool = False
+    """Cross-entropy in place of the focal loss."""
+    is_balanced: bool = False
+    """Rare classes count more in the cross-entropy, which it brings along."""
+    is_averaged: bool = False
+    """The weights are an average over the steps."""
+
+
+RECIPES = {
+    "plain": Recipe(),
+    "aspect": Recipe(keeps_aspect=True),
+    "schedule": Recipe(has_schedule=True),
+    "cross-entropy": Recipe(has_cross_entropy=True),
+    "balance": Recipe(has_cross_entropy=True, is_balanced=True),
+    "average": Recipe(is_averaged=True),
+    "all": Recipe(True, True, True, True, True),
+}
+
+
+class Run:
+    """One training of one recipe."""
+
+    def __init__(self, recipe: Recipe, data_path: Path, weights: Path, *, photos: int) -> None:
+        torch.manual_seed(0)
+        self.recipe = recipe
+        self.folder = data_path / DATASET_FOLDER
+        self.manifest = Manifest.read(self.folder)
+        self.train = pairs(self.folder, self.manifest.splits["train"])
+        self.num_classes = len(self.manifest.classes)
+        self.num_steps = photos // BATCH_SIZE
+        network = build_network("unet", "mobilenet_v2", encoder_weights=str(weights), num_classes=self.num_classes)
+        self.network = network.to(memory_format=torch.channels_last)
+        defaults = Settings()
+        average = moving_average(defaults.averaging)
+        self.averaged = AveragedModel(self.network, avg_fn=average, use_buffers=True) if recipe.is_averaged else None
+        self.loss = self._loss()
+        if recipe.has_schedule:
+            self.optimizer: Any = torch.optim.AdamW(
+                self._parameter_groups(defaults.weight_decay), lr=defaults.learning_rate
+            )
+            self.warmup = defaults.warmup
+        else:
+            self.optimizer = torch.optim.Adam(self.network.parameters(), lr=PLAIN_RATE)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.step = 0
+
+    def _loss(self) -> nn.Module:
+        if not self.recipe.has_cross_entropy:
+            return DiceFocalLoss()
+        pixels = self.manifest.splits["train"].pixels_per_class
+        return DiceCrossEntropyLoss(balanced_weights(pixels, BALANCE) if self.recipe.is_balanced else None)
+
+    def _parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        parameters = list(self.network.parameters())
+        return [
+            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": weight_decay},
+            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images, (B, 3, S, S) uint8, and masks, (B, S, S) uint8, from the step at hand on."""
+        strength = Strength()
+        ours = ClothDataset(
+            self.train,
+            self.folder / "train",
+            num_classes=self.num_classes,
+            img_size=IMG_SIZE,
+            crop_size=CROP_SIZE,
+            strength=strength,
+        )
+        per_epoch = len(self.train) // BATCH_SIZE
+        for step in range(self.step, self.num_steps):
+            epoch, first = step // per_epoch, step % per_epoch * BATCH_SIZE
+            indices = (
+                np.random.default_rng([0, epoch]).permutation(len(self.train))[first : first + BATCH_SIZE].tolist()
+            )
+            if self.recipe.keeps_aspect:
+                batch = collate([ours[(epoch, index)] for index in indices])
+                yield batch["image"], batch["mask"]
+            else:
+                yield plain_samples([self.train[index] for index in indices], CROP_SIZE, seed=[epoch, *indices])
+
+    def fit(self, checkpoint: Path | None) -> None:
+        """Train to the end; with `checkpoint`, from there and with saves on the way."""
+        if checkpoint is not None and checkpoint.exists():
+            self.load(torch.load(checkpoint, weights_only=True))
+        self.network.train()
+        start, first = time.perf_counter(), self.step
+        for image, mask in self.batches():
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                has = self.recipe.has_schedule
+                group["lr"] = rate * (learning_rate_factor(self.step, self.num_steps, self.warmup) if has else 1)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                logits = self.network(image.contiguous(memory_format=torch.channels_last))
+            loss = self.loss(logits, mask)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if self.recipe.has_schedule:
+                torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            self.optimizer.step()
+            self.step += 1
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.network)
+            if self.step % SAVED_EVERY == 0:
+                pace = (time.perf_counter() - start) / (self.step - first) / BATCH_SIZE
+                print(f"  step {self.step}/{self.num_steps}, loss {loss.item():.3f}, {pace:.2f} s/photo", flush=True)
+                if checkpoint is not None:
+                    torch.save(self.state(), beside := checkpoint.with_suffix(".part"))
+                    os.replace(beside, checkpoint)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a later run needs to go on."""
+        averaged = None if self.averaged is None else self.averaged.state_dict()
+        parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "averaged": averaged}
+        return {"step": self.step, "recipe": asdict(self.recipe), **parts}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        if state["recipe"] != asdict(self.recipe):
+            raise SystemExit(f"Error: the checkpoint is of the recipe {state['recipe']}. Pass another --checkpoint")
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+
+    def masks(self) -> Iterator[tuple[Path, UInt8Array, UInt8Array]]:
+        """Yield path, predicted mask and true mask, (H, W) uint8, of each validation photo, at its own size."""
+        network = (self.network if self.averaged is None else self.averaged.module).eval()
+        for photo, mask_path in pairs(self.folder, self.manifest.splits["val"]):
+            image, mask = read_pair(photo, mask_path, num_classes=self.num_classes)
+            box = Letterbox.fit(*mask.shape, IMG_SIZE)
+            shown = box.image(image) if self.recipe.keeps_aspect else squash(image, CROP_SIZE)
+            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+                logits = network(torch.from_numpy(shown).permute(2, 0, 1)[None])[0].float().contiguous().numpy()
+            if self.recipe.keeps_aspect:
+                yield photo, logits_to_mask(np.ascontiguousarray(box.crop(logits)), mask.shape), mask
+            else:
+                yield photo, unsquash(logits, mask.shape), mask
+
+    def scores(self, masks: Path | None) -> Scores:
+        """Return the scores of the validation split, and write the masks where asked to."""
+        matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
+        for photo, prediction, truth in self.masks():
+            matrix += confusion_matrix(prediction, truth, self.num_classes)
+            if masks is not None:
+                masks.mkdir(parents=True, exist_ok=True)
+                write_whole(masks / f"{photo.stem}.png", encode_png(prediction, palette=self.manifest.classes.palette))
+        return Scores.from_confusion(matrix, self.manifest.classes.names)
+
+
+def main() -> int:
+    """Train what was asked for and print a line of JSON for each."""
+    parser = argparse.ArgumentParser(description="The plain recipe, ours, and each change on its own.")
+    parser.add_argument("data_path", type=Path, help="data set with a train and a val split, such as splits/fit")
+    parser.add_argument("--encoder-weights", type=Path, required=True, help="state dict of mobilenet_v2")
+    parser.add_argument("--photos", type=int, default=2800, help="photos seen by each training, repeats counted")
+    parser.add_argument("--only", choices=sorted(RECIPES), nargs="+", default=list(RECIPES), help="which recipes")
+    parser.add_argument("--checkpoint", type=Path, help="file to save to and to go on from; for a single recipe")
+    parser.add_argument("--masks", type=Path, help="folder to write predicted index masks to; for a single recipe")
+    parser.add_argument("--val-data", type=Path, help="another data set whose val split to score")
+    parser.add_argument("--output", type=Path, help="file to add the lines to")
+    arguments = parser.parse_args()
+    if len(arguments.only) > 1 and (arguments.checkpoint or arguments.masks):
+        parser.error("--checkpoint and --masks are for a single recipe: pass --only NAME")
+    cv2.setNumThreads(0)
+    for name in arguments.only:
+        print(f"{name}: {RECIPES[name]}", flush=True)
+        run = Run(RECIPES[name], arguments.data_path, arguments.encoder_weights, photos=arguments.photos)
+        run.fit(arguments.checkpoint)
+        if arguments.val_data is not None:
+            run.folder = arguments.val_data / DATASET_FOLDER
+            run.manifest = Manifest.read(run.folder)
+        scores = run.scores(arguments.masks)
+        iou = {key: float(value) for key, value in zip(scores.names, scores.iou, strict=True) if not math.isnan(value)}
+        seen = {"recipe": name, "photos": arguments.photos, "mean_iou": scores.mean_iou, "accuracy": scores.accuracy}
+        line = json.dumps(seen | {"iou": iou})
+        print(line, flush=True)
+        if arguments.output is not None:
+            with arguments.output.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

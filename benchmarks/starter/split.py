@@ -1,0 +1,71 @@
+"""Splits the training photos once, by the list in tune.txt, so that no choice looks at the validation photos.
+
+    uv run python benchmarks/starter/split.py data splits
+
+writes two data sets of links to the photos and masks of a prepared one:
+
+- splits/fit: trains on the photos that tune.txt does not name, validates on those it names. Every choice is made here.
+- splits/all: trains on both parts; for the one last training. It validates on a few photos that it has learnt from, so
+  that says nothing but that all goes well; `clothseg evaluate` scores the model on the official validation photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split, pairs
+from clothseg.pictures import read_mask
+
+TUNE = Path(__file__).with_name("tune.txt")
+WATCHED = 20
+Pair = tuple[Path, Path]
+
+
+def link(found: Iterable[Pair], folder: Path, name: str, num_classes: int) -> Split:
+    """Link photos and masks into `folder` and return the split they make."""
+    pixels, photos = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+    count = 0
+    for count, (photo, mask) in enumerate(found, start=1):
+        for source, kind in ((photo, name), (mask, f"{name}_masks")):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            (folder / kind / source.name).symlink_to(source.resolve())
+        here = np.bincount(read_mask(mask).ravel(), minlength=num_classes)
+        pixels += here
+        photos += here > 0
+    return Split(name, f"{name}_masks", count, tuple(pixels.tolist()), tuple(photos.tolist()))
+
+
+def main() -> int:
+    """Write both data sets."""
+    parser = argparse.ArgumentParser(description="Split the training photos into a fit and a tune part.")
+    parser.add_argument("data_path", type=Path, help="folder of the prepared data set")
+    parser.add_argument("output", type=Path, help="folder of the two new ones; must not exist")
+    arguments = parser.parse_args()
+    folder = arguments.data_path / DATASET_FOLDER
+    manifest = Manifest.read(folder)
+    found = pairs(folder, manifest.splits["train"])
+    named = set(TUNE.read_text().split())
+    missing = named - {photo.name for photo, _ in found}
+    if missing:
+        raise SystemExit(f"Error: {len(missing)} photos of {TUNE} are not in {folder}, such as {min(missing)}")
+    tune = [pair for pair in found if pair[0].name in named]
+    fit = [pair for pair in found if pair[0].name not in named]
+    for name, train, val in (("fit", fit, tune), ("all", found, tune[:WATCHED])):
+        target = arguments.output / name / DATASET_FOLDER
+        target.mkdir(parents=True)
+        splits = {
+            "train": link(train, target, "train", len(manifest.classes)),
+            "val": link(val, target, "val", len(manifest.classes)),
+        }
+        replace(manifest, splits=splits).write(target)
+        print(f"{target.parent}: {len(train)} photos to train on, {len(val)} to validate on")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
