@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -36,7 +35,7 @@ from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.network import build_network
 from clothseg.model.schedule import learning_rate_factor
-from clothseg.pictures import encode_png, write_whole
+from clothseg.pictures import encode_png, whole_file, write_whole
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.settings import Settings
 from clothseg.training.averaging import moving_average
@@ -133,9 +132,8 @@ class Run:
         per_epoch = len(self.train) // BATCH_SIZE
         for step in range(self.step, self.num_steps):
             epoch, first = step // per_epoch, step % per_epoch * BATCH_SIZE
-            indices = (
-                np.random.default_rng([0, epoch]).permutation(len(self.train))[first : first + BATCH_SIZE].tolist()
-            )
+            order = np.random.default_rng([0, epoch]).permutation(len(self.train))
+            indices = order[first : first + BATCH_SIZE].tolist()
             if self.recipe.keeps_aspect:
                 batch = collate([ours[(epoch, index)] for index in indices])
                 yield batch["image"], batch["mask"]
@@ -167,8 +165,8 @@ class Run:
                 pace = (time.perf_counter() - start) / (self.step - first) / BATCH_SIZE
                 print(f"  step {self.step}/{self.num_steps}, loss {loss.item():.3f}, {pace:.2f} s/photo", flush=True)
                 if checkpoint is not None:
-                    torch.save(self.state(), beside := checkpoint.with_suffix(".part"))
-                    os.replace(beside, checkpoint)
+                    with whole_file(checkpoint) as beside:
+                        torch.save(self.state(), beside)
 
     def state(self) -> dict[str, Any]:
         """Return all that a later run needs to go on."""
@@ -191,7 +189,8 @@ class Run:
         network = (self.network if self.averaged is None else self.averaged.module).eval()
         for photo, mask_path in pairs(self.folder, self.manifest.splits["val"]):
             image, mask = read_pair(photo, mask_path, num_classes=self.num_classes)
-            box = Letterbox.fit(*mask.shape, IMG_SIZE)
+            height, width = mask.shape
+            box = Letterbox.fit(height, width, IMG_SIZE)
             shown = box.image(image) if self.recipe.keeps_aspect else squash(image, CROP_SIZE)
             with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
                 logits = network(torch.from_numpy(shown).permute(2, 0, 1)[None])[0].float().contiguous().numpy()

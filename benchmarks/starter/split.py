@@ -12,7 +12,7 @@ writes two data sets of links to the photos and masks of a prepared one:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,18 +26,17 @@ WATCHED = 20
 Pair = tuple[Path, Path]
 
 
-def link(found: Iterable[Pair], folder: Path, name: str, num_classes: int) -> Split:
+def link(found: Sequence[Pair], folder: Path, name: str, num_classes: int) -> Split:
     """Link photos and masks into `folder` and return the split they make."""
     pixels, photos = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
-    count = 0
-    for count, (photo, mask) in enumerate(found, start=1):
+    for photo, mask in found:
         for source, kind in ((photo, name), (mask, f"{name}_masks")):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             (folder / kind / source.name).symlink_to(source.resolve())
         here = np.bincount(read_mask(mask).ravel(), minlength=num_classes)
         pixels += here
         photos += here > 0
-    return Split(name, f"{name}_masks", count, tuple(pixels.tolist()), tuple(photos.tolist()))
+    return Split(name, f"{name}_masks", len(found), tuple(pixels.tolist()), tuple(photos.tolist()))
 
 
 def main() -> int:
