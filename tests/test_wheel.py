@@ -1,6 +1,8 @@
 """What `pip install clothseg` gives: a wheel in a clean environment predicts without torch."""
 
+import io
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +13,12 @@ from PIL import Image
 
 from clothseg.export.graph import to_onnx
 from clothseg.model.checkpoint import load_checkpoint
+from clothseg.pictures import encode_png
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.predictor import load
-from tests.export.small_model import photo_of, write_checkpoint
+from clothseg.serving.page_route import PAGE_FOLDER
+from tests.export.small_model import DESCRIPTION, photo_of, small_graph, write_checkpoint
+from tests.serving.running_server import RunningServer
 from tests.test_architecture import ROOT, TORCH
 
 UV = shutil.which("uv")
@@ -94,3 +99,26 @@ def test_what_needs_an_extra_says_which(environment):
     )
     assert prepare.returncode == 5
     assert 'pip install "clothseg[train]"' in prepare.stderr
+
+
+def test_the_wheel_with_its_extra_serves(environment, tmp_path):
+    """The steps of the Dockerfile: the wheel, a clean environment, a server, a request."""
+    folder, program = environment
+    command = (str(program.with_name("clothseg")),)
+    (tmp_path / "model.onnx").write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    without = subprocess.run([*command, "serve"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert without.returncode == 5
+    assert 'pip install "clothseg[serve]"' in without.stderr
+
+    (wheel,) = folder.glob("*.whl")
+    run(UV, "pip", "install", "--quiet", "--python", str(program), f"{wheel}[serve]", cwd=folder)
+    photo = encode_png(photo_of(90, 60))
+    with RunningServer("--model", "model.onnx", program=command, cwd=tmp_path) as server, server.client() as client:
+        answer = client.post("/v1/segment?output=mask", content=photo, headers={"Content-Type": "image/png"})
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert np.array_equal(np.array(image), load(tmp_path / "model.onnx").predict(photo).mask)
+        for path in PAGE_FOLDER.glob("*"):
+            assert client.get(f"/page/{path.name}").content == path.read_bytes()
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 128 + signal.SIGTERM
+    assert "torch" not in run(UV, "pip", "list", "--python", str(program), cwd=folder)

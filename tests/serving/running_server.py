@@ -28,7 +28,7 @@ class RunningServer:
         self._cwd = cwd
 
     def __enter__(self):
-        self._messages = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with this block
+        self._messages = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [*self._program, "serve", "--port", "0", *self._arguments],
             env=self._environment,

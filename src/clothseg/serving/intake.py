@@ -209,5 +209,6 @@ def safe_name(name: str) -> str:
     ('passwd', 'a b.jpg', '', 'a.jpg')
     """
     last = name.replace("\\", "/").rpartition("/")[2]
-    visible = "".join(one for one in last if not unicodedata.category(one).startswith("C")).strip()
-    return "" if visible in (".", "..") else visible[:_LONGEST_NAME]
+    visible = "".join(one for one in last if not unicodedata.category(one).startswith("C"))
+    name = visible.strip()[:_LONGEST_NAME].strip()
+    return "" if name in (".", "..") else name
