@@ -78,7 +78,7 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS) -> Pictur
         stream.seek(0)
         if not head:
             raise PictureError(f"Photo is empty (0 bytes): {name}. Pass a photo")
-        with _named_failures(name), _open_image(stream, head, name) as image:
+        with _named_failures(name), _open_image(stream, head, name, max_pixels) as image:
             return _decode(image, name, max_pixels)
 
 
@@ -114,14 +114,15 @@ def _named_failures(name: str) -> Iterator[None]:
         raise PictureError(f"Photo is broken or cut off: {name} ({one_line(error)}). Save it again") from error
 
 
-def _open_image(stream: Any, head: bytes, name: str) -> Image.Image:
+def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.Image:
     if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS:
         return Image.open(stream, formats=_FORMATS)
     try:
         import pi_heif
     except ModuleNotFoundError as error:
         raise PictureError(f'HEIC photo: {name}. Install its decoder: pip install "clothseg[heic]"') from error
-    heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)
+    heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)  # turned upright as the file says
+    _check_size(heif.size, name, max_pixels)  # before `data`, which decodes
     return Image.frombytes(heif.mode, heif.size, bytes(heif.data), "raw", heif.mode, heif.stride)
 
 
@@ -148,6 +149,12 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
         upright = Image.alpha_composite(canvas, upright)
         notes.append("its transparent parts are shown on white")
     return Picture(np.array(_to_rgb(upright, name), dtype=np.uint8), tuple(notes))
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise PictureError(f"Photo is too large: {name} has {width} x {height} pixels, at most {max_pixels:,} are read")
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 import clothseg
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal
-from clothseg.prediction.outputs.collection import write_collection
 from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
@@ -97,6 +96,9 @@ class FolderRun:
         """
         if not self.outputs.formats:
             return ()
+        # Here, as it brings XML and HTTP along, which take longer to import than a photo takes to segment.
+        from clothseg.prediction.outputs.collection import write_collection
+
         classes = self.predictor.description.classes
         journal = self._journal()
         return write_collection(
