@@ -41,7 +41,9 @@ def resampled_sums(
     sums = np.empty((resamples, flat.shape[1]))
     for start in range(0, resamples, chunk):
         stop = min(resamples, start + chunk)
-        weights = generator.multinomial(number, np.full(number, 1 / number), size=stop - start)
+        drawn = generator.integers(number, size=(stop - start, number))
+        drawn += number * np.arange(stop - start)[:, None]  # so that one count serves all of them
+        weights = np.bincount(drawn.ravel(), minlength=(stop - start) * number).reshape(stop - start, number)
         sums[start:stop] = weights.astype(np.float64) @ flat
     return sums.reshape(resamples, *rows.shape[1:])
 

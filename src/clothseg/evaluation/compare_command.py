@@ -43,6 +43,8 @@ class Compare:
     """Score as many photos only, spread evenly over the split; without it, all."""
     output: Path = Path("comparison")
     """Folder to write compare.json, compare.md and compare.html to."""
+    leave_out: tuple[str, ...] = ()
+    """Classes that one more mean is without, such as those that few photos show."""
     class_map_a: Path | None = None
     """YAML file that says which class of the data set each class of the first is, as in: 3: upperbody"""
     class_map_b: Path | None = None
@@ -78,7 +80,7 @@ class Compare:
             side, failed = self._side(console, path, class_map, data)
             sides.append(side)
             num_failures += failed
-        comparison = compare(*sides)
+        comparison = compare(*sides, leave_out=self.leave_out)
         paths = write_comparison(comparison, self.output)
         Console(highlight=False, markup=False, width=120).print(difference_table(comparison))
         print(sentence(comparison), sentence_of_classes(comparison))

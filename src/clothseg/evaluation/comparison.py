@@ -14,7 +14,7 @@ from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
 from clothseg.evaluation.measures import SCORES, measure
 from clothseg.evaluation.photo_counts import COUNTS
 from clothseg.evaluation.sides import Side
-from clothseg.evaluation.summary import Estimate
+from clothseg.evaluation.summary import Estimate, rows_of_means
 
 FloatArray = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "unclear", "absent"]
@@ -60,13 +60,16 @@ class Comparison:
     first: Side
     second: Side
     num_photos: int
-    left_out: tuple[str, ...]
+    left_out_photos: tuple[str, ...]
     """Photos that only one of the two was scored on."""
     accuracy: Difference
     means: dict[str, Difference]
     """Of the means over the classes present, by the names of `SCORES`."""
     garment_means: dict[str, Difference]
     """The same without the background."""
+    chosen_means: dict[str, Difference]
+    """The same without the classes of `left_out_classes`; empty if there are none."""
+    left_out_classes: tuple[str, ...]
     classes: tuple[ClassDifference, ...]
 
     @property
@@ -74,6 +77,11 @@ class Comparison:
         """What to call the two: their own names, told apart where they are the same."""
         first, second = self.first.name, self.second.name
         return (f"{first} (A)", f"{second} (B)") if first == second else (first, second)
+
+    @property
+    def mean_rows(self) -> list[tuple[str, dict[str, Difference]]]:
+        """The differences of every mean over classes, behind its name."""
+        return rows_of_means(self.means, self.garment_means, self.chosen_means, self.left_out_classes)
 
     def verdicts(self) -> dict[Verdict, list[str]]:
         """Return the classes by whether the second's IoU is better or worse beyond chance."""
@@ -83,11 +91,17 @@ class Comparison:
         return found
 
 
-def compare(first: Side, second: Side) -> Comparison:
+def compare(first: Side, second: Side, *, leave_out: tuple[str, ...] = ()) -> Comparison:
     """Compare two evaluations on the photos that both were scored on.
+
+    Args:
+        first: what is compared with.
+        second: what is compared.
+        leave_out: names of the classes that one more mean is without.
 
     Raises:
         DataError: their classes or their truth differ, or they share no photo.
+        SettingError: there is no class of a name to leave out.
     """
     if first.classes.names != second.classes.names:
         raise DataError(
@@ -96,7 +110,6 @@ def compare(first: Side, second: Side) -> Comparison:
         )
     of_second = frozenset(second.photos)
     shared = [name for name in first.photos if name in of_second]
-    left_out = tuple(sorted(set(first.photos) ^ set(second.photos)))
     if not shared:
         raise DataError(
             f"{first.name} was scored on {first.data_name}, {first.split}, and {second.name} on {second.data_name}, "
@@ -110,7 +123,7 @@ def compare(first: Side, second: Side) -> Comparison:
                 "Evaluate both again"
             )
     counts = np.stack([first.counts[places], second.counts[second_places]], axis=1).astype(np.int64)
-    return _differences(first, second, counts, left_out)
+    return _differences(first, second, counts, leave_out)
 
 
 def _places(side: Side, photos: list[str]) -> list[int]:
@@ -118,19 +131,23 @@ def _places(side: Side, photos: list[str]) -> list[int]:
     return [place[name] for name in photos]
 
 
-def _differences(first: Side, second: Side, counts: npt.NDArray[np.int64], left_out: tuple[str, ...]) -> Comparison:
+def _differences(first: Side, second: Side, counts: npt.NDArray[np.int64], leave_out: tuple[str, ...]) -> Comparison:
     """Return the comparison of counts, (N, 2, 5, C)."""
-    total, spread = measure(counts.sum(axis=0)), measure(resampled_sums(counts))
+    class_ids = tuple(first.classes.id_of(name) for name in leave_out)
+    total = measure(counts.sum(axis=0), leave_out=class_ids)
+    spread = measure(resampled_sums(counts), leave_out=class_ids)
     photos = (counts[:, _FIRST, COUNTS.index("truth")] > 0).sum(axis=0)
     enough = len(counts) >= LEAST_PHOTOS
     return Comparison(
         first,
         second,
         num_photos=len(counts),
-        left_out=left_out,
+        left_out_photos=tuple(sorted(set(first.photos) ^ set(second.photos))),
         accuracy=_difference(total.accuracy, spread.accuracy, enough=enough),
         means=_by_score(total.means, spread.means, enough=enough),
         garment_means=_by_score(total.garment_means, spread.garment_means, enough=enough),
+        chosen_means=_by_score(total.chosen_means, spread.chosen_means, enough=enough) if leave_out else {},
+        left_out_classes=leave_out,
         classes=tuple(
             ClassDifference(
                 class_id,

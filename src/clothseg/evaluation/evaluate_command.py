@@ -44,6 +44,8 @@ class Evaluate:
     """Folder of index masks made elsewhere, named like the photos, to score in place of a model."""
     class_map: Path | None = None
     """YAML file that says which class of the data set each class of the predictions is, as in: 3: upperbody"""
+    leave_out: tuple[str, ...] = ()
+    """Classes that one more mean is without, such as those that few photos show."""
     passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
     runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
@@ -69,6 +71,7 @@ class Evaluate:
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         model, data_path = self._model_and_data()
         data = open_data(data_path, self.split, count=self.count)
+        leave_out = tuple(data.classes.id_of(name) for name in self.leave_out)
         check_output(self.output)
         predictions = self._predictions(console, model, data)
         console.print(f"Data: {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
@@ -79,7 +82,7 @@ class Evaluate:
         scored = score(predictions, data, watch=watch)
         for failure in scored.failures:
             console.print(f"clothseg: {failure.photo}: {failure.reason}")
-        evaluation = Evaluation.of(predictions, data, scored)
+        evaluation = Evaluation.of(predictions, data, scored, leave_out=leave_out)
         paths = write_reports(evaluation, predictions, data, self.output)
         Console(highlight=False, markup=False, width=120).print(score_table(evaluation))
         for path in paths:

@@ -55,8 +55,10 @@ class Evaluation:
     circumstances: Circumstances
 
     @classmethod
-    def of(cls, predictions: Predictions, data: ScoredData, scored: Scored) -> Evaluation:
-        """Sum up what was scored."""
+    def of(
+        cls, predictions: Predictions, data: ScoredData, scored: Scored, *, leave_out: tuple[int, ...] = ()
+    ) -> Evaluation:
+        """Sum up what was scored; `leave_out` has the class ids that one more mean is without."""
         return cls(
             predictions=predictions.origin(),
             data_name=data.manifest.name,
@@ -65,7 +67,7 @@ class Evaluation:
             classes=data.classes,
             tally=scored.tally,
             failures=tuple(scored.failures),
-            summary=summarise(scored.tally),
+            summary=summarise(scored.tally, leave_out=leave_out),
             circumstances=Circumstances.now(),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,14 +28,27 @@ class Measures:
     """(..., 5): their means over the classes present."""
     garment_means: FloatArray
     """(..., 5): their means over the classes present, without the background."""
+    chosen_means: FloatArray
+    """(..., 5): their means over the classes present, without those that were to be left out."""
     accuracy: FloatArray
     """(...): share of the pixels that got their class."""
 
 
-def measure(counts: npt.NDArray[np.integer] | FloatArray) -> Measures:
-    """Return the scores of counts, (..., 5, C), whose rows are those of `COUNTS`."""
+def measure(counts: npt.NDArray[np.integer] | FloatArray, *, leave_out: Sequence[int] = ()) -> Measures:
+    """Return the scores of counts.
+
+    Args:
+        counts: (..., 5, C), whose rows are those of `COUNTS`.
+        leave_out: ids of the classes that `chosen_means` is without.
+    """
     hits, truth, predicted, boundary_hits, boundary_union = np.moveaxis(counts, -2, 0)
     pixels = ClassCounts(hits, truth, predicted)
     scores = [getattr(pixels, name) for name in SCORES[:4]] + [pixels.share(boundary_hits, boundary_union)]
     classes = np.stack(scores, axis=-2)
-    return Measures(classes, mean_over_present(classes), mean_over_present(classes, background=False), pixels.accuracy)
+    return Measures(
+        classes,
+        means=mean_over_present(classes),
+        garment_means=mean_over_present(classes, background=False),
+        chosen_means=mean_over_present(np.delete(classes, list(leave_out), axis=-1)),
+        accuracy=pixels.accuracy,
+    )

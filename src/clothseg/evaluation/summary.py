@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, SIZES, Objec
 from clothseg.evaluation.tally import Tally
 
 FloatArray = npt.NDArray[np.float64]
+Score = TypeVar("Score")
 
 GARMENTS = ((0, 2, "up to 2"), (3, 3, "3"), (4, 4, "4"), (5, 5, "5"), (6, None, "6 or more"))
 """Groups of photos by how many classes besides the background they show: from, to, in words."""
@@ -94,18 +96,34 @@ class Summary:
     """Means over the classes present, by the names of `SCORES`."""
     garment_means: dict[str, Estimate]
     """The same without the background."""
+    chosen_means: dict[str, Estimate]
+    """The same without the classes of `left_out`; empty if there are none."""
+    left_out: tuple[str, ...]
     classes: tuple[ClassSummary, ...]
     sizes: tuple[SizeSummary, ...]
     groups: tuple[GroupSummary, ...]
     matrix: npt.NDArray[np.int64]
     """(C, C): row = true class, column = predicted class."""
 
+    @property
+    def mean_rows(self) -> list[tuple[str, dict[str, Estimate]]]:
+        """Every mean over classes, behind its name."""
+        return rows_of_means(self.means, self.garment_means, self.chosen_means, self.left_out)
 
-def summarise(tally: Tally) -> Summary:
-    """Return the scores of a tally with their intervals."""
+
+def rows_of_means(
+    means: dict[str, Score], garment_means: dict[str, Score], chosen_means: dict[str, Score], left_out: tuple[str, ...]
+) -> list[tuple[str, dict[str, Score]]]:
+    """Return the means behind their names, in the order in which reports show them."""
+    rows = [("mean", means), ("mean without background", garment_means)]
+    return [*rows, (f"mean without {', '.join(left_out)}", chosen_means)] if left_out else rows
+
+
+def summarise(tally: Tally, *, leave_out: tuple[int, ...] = ()) -> Summary:
+    """Return the scores of a tally with their intervals; `leave_out` has the ids that one more mean is without."""
     counts = tally.counts.astype(np.int64)
-    total = measure(counts.sum(axis=0))
-    spread = measure(resampled_sums(counts))
+    total = measure(counts.sum(axis=0), leave_out=leave_out)
+    spread = measure(resampled_sums(counts), leave_out=leave_out)
     enough = len(tally.photos) >= LEAST_PHOTOS
     return Summary(
         num_photos=len(tally.photos),
@@ -113,6 +131,8 @@ def summarise(tally: Tally) -> Summary:
         photo_iou=_mean_estimate(tally.photo_iou),
         means=_by_score(total.means, spread.means, enough=enough),
         garment_means=_by_score(total.garment_means, spread.garment_means, enough=enough),
+        chosen_means=_by_score(total.chosen_means, spread.chosen_means, enough=enough) if leave_out else {},
+        left_out=tuple(tally.names[one] for one in leave_out),
         classes=_classes(tally, total, spread),
         sizes=_sizes(tally),
         groups=tuple(_group(tally, low, high, name) for low, high, name in GARMENTS),

@@ -44,7 +44,7 @@ def comparison_json(comparison: Comparison, circumstances: Circumstances) -> byt
         "second": dict(comparison.second.predictions),
         "data": {"name": comparison.first.data_name, "split": comparison.first.split},
         "photos": comparison.num_photos,
-        "left_out": list(comparison.left_out),
+        "left_out": list(comparison.left_out_photos),
         "clothseg": circumstances.clothseg,
         "command": circumstances.command,
         "machine": circumstances.machine,
@@ -60,6 +60,8 @@ def comparison_json(comparison: Comparison, circumstances: Circumstances) -> byt
         "mean": {
             "with_background": _by_score(comparison.means),
             "without_background": _by_score(comparison.garment_means),
+            "without_left_out": _by_score(comparison.chosen_means),
+            "left_out": list(comparison.left_out_classes),
         },
         "classes": [
             {"id": one.class_id, "name": one.name, "absent": not one.photos, "photos": one.photos}

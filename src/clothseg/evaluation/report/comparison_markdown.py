@@ -17,8 +17,7 @@ def comparison_markdown(comparison: Comparison, circumstances: Circumstances) ->
         [one.name, f"{one.photos:,}", *_cells(one.scores)] if one.photos else [one.name, words.ABSENT, *[""] * 7]
         for one in comparison.classes
     ]
-    rows += [["**mean**", "", *_cells(comparison.means)]]
-    rows += [["**mean without background**", "", *_cells(comparison.garment_means)]]
+    rows += [[f"**{name}**", "", *_cells(means)] for name, means in comparison.mean_rows]
     first, second = comparison.names
     others = [TITLES[name] for name in comparison_words.SHOWN[1:]]
     head = ["Class", "Photos", f"IoU {first}", f"IoU {second}", "Difference", "95%", "", *others]

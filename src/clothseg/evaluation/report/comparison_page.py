@@ -17,14 +17,14 @@ def comparison_page(comparison: Comparison, circumstances: Circumstances) -> str
     """Return the page."""
     title = comparison_words.title(comparison)
     sentences = f"{comparison_words.sentence(comparison)} {comparison_words.sentence_of_classes(comparison)}"
-    left_out = f"{words.photos(len(comparison.left_out))} that only one was scored on are left out."
+    left_out = f"{words.photos(len(comparison.left_out_photos))} that only one was scored on are left out."
     return parts.page(
         title,
         [
             f"<h1>{escape(title)}</h1>",
             f'<p class="quiet">{words.photos(comparison.num_photos)} scored at their own size.</p>',
             f'<div class="card">{escape(sentences)}</div>',
-            f'<div class="card warning">{left_out}</div>' if comparison.left_out else "",
+            f'<div class="card warning">{left_out}</div>' if comparison.left_out_photos else "",
             parts.section("IoU of each class", comparison_words.EXPLANATION, _chart(comparison)),
             *(_table(comparison, score) for score in comparison_words.SHOWN),
             "<h2>How this was measured</h2>",
@@ -38,12 +38,12 @@ def _chart(comparison: Comparison) -> str:
         (parts.class_name(comparison.first.classes, one.class_id), words.photos(one.photos), one.scores["iou"])
         for one in comparison.classes
     ]
-    totals = [("mean", comparison.means["iou"]), ("mean without background", comparison.garment_means["iou"])]
+    totals = [(name, means["iou"]) for name, means in comparison.mean_rows]
     all_of_them = [one for _, _, one in rows] + [one for _, one in totals]
     ends = [abs(bound) for one in all_of_them for bound in (one.change.value, one.change.low, one.change.high)]
     reach = max([_NARROWEST, *(end for end in ends if end == end)])  # NaN equals nothing, not even itself
     lines = [_bar_row(name, note, one, reach) for name, note, one in rows]
-    lines += [_bar_row(name, "", one, reach, is_total=True) for name, one in totals]
+    lines += [_bar_row(escape(name), "", one, reach, is_total=True) for name, one in totals]
     key = (
         '<div class="key"><span><i style="background: var(--good)"></i>better beyond chance</span>'
         '<span><i style="background: var(--bad)"></i>worse beyond chance</span>'
@@ -66,10 +66,7 @@ def _table(comparison: Comparison, score: str) -> str:
         parts.row(parts.class_name(comparison.first.classes, one.class_id), _cells(one.scores, score))
         for one in comparison.classes
     ]
-    lines += [
-        parts.row(name, _cells(means, score), kind="total")
-        for name, means in (("mean", comparison.means), ("mean without background", comparison.garment_means))
-    ]
+    lines += [parts.row(escape(name), _cells(means, score), kind="total") for name, means in comparison.mean_rows]
     head = (TITLES[score], *comparison.names, "Difference", "95%", "")
     return f"<h2>{TITLES[score]}</h2>\n{parts.table(head, lines)}"
 

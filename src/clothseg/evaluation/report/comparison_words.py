@@ -79,7 +79,11 @@ def circumstances(comparison: Comparison, ran: Circumstances) -> list[tuple[str,
     for name, side in zip(comparison.names, (comparison.first, comparison.second), strict=True):
         checksum = f", SHA-256 {side.predictions['sha256']}" if "sha256" in side.predictions else ""
         rows.append((name, f"{side.predictions['kind']}{checksum}"))
-    left_out = f"; {len(comparison.left_out)} that only one was scored on are left out" if comparison.left_out else ""
+    left_out = (
+        f"; {len(comparison.left_out_photos)} that only one was scored on are left out"
+        if comparison.left_out_photos
+        else ""
+    )
     return [
         *rows,
         ("Data", f"{comparison.first.data_name}, {comparison.first.split}"),

@@ -58,6 +58,8 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "mean": {
             "with_background": {name: _estimate(one) for name, one in summary.means.items()},
             "without_background": {name: _estimate(one) for name, one in summary.garment_means.items()},
+            "without_left_out": {name: _estimate(one) for name, one in summary.chosen_means.items()},
+            "left_out": list(summary.left_out),
             "over_classes": [one.name for one in summary.classes if one.photos],
         },
         "classes": [_class(one) for one in summary.classes],

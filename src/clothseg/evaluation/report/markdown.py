@@ -64,7 +64,7 @@ def _classes(evaluation: Evaluation) -> str:
             continue
         scores = [words.estimate(one.scores[score]) for score in SCORES]
         rows.append([one.name, f"{one.photos:,}", f"{one.pixels:,}", *scores])
-    for title, means in (("mean", summary.means), ("mean without background", summary.garment_means)):
+    for title, means in summary.mean_rows:
         rows.append([f"**{title}**", "", "", *(f"**{words.estimate(means[score])}**" for score in SCORES)])
     rows.append(["pixel accuracy", "", "", words.estimate(summary.accuracy), *[""] * (len(SCORES) - 1)])
     return table(("Class", "Photos", "True pixels", *(TITLES[score] for score in SCORES)), rows)

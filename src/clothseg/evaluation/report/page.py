@@ -76,9 +76,11 @@ def _classes(evaluation: Evaluation) -> str:
         counts = [f"{one.photos:,}", f"{one.pixels:,}"]
         lines.append(parts.row(name, [*(parts.with_bounds(one.scores[score]) for score in SCORES), *counts]))
         rows.append(_bar_row(name, words.photos(one.photos), one.scores["iou"], one.scores["boundary_iou"]))
-    for title, means in (("mean", summary.means), ("mean without background", summary.garment_means)):
-        rows.append(_bar_row(title, "", means["iou"], means["boundary_iou"], is_total=True))
-        lines.append(parts.row(title, [*(parts.with_bounds(means[one]) for one in SCORES), "", ""], kind="total"))
+    for title, means in summary.mean_rows:
+        rows.append(_bar_row(escape(title), "", means["iou"], means["boundary_iou"], is_total=True))
+        lines.append(
+            parts.row(escape(title), [*(parts.with_bounds(means[one]) for one in SCORES), "", ""], kind="total")
+        )
     key = (
         '<div class="key"><span><i style="background: var(--accent)"></i>IoU</span>'
         '<span><i style="background: var(--soft)"></i>Boundary IoU</span>'

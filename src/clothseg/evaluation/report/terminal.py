@@ -25,7 +25,7 @@ def score_table(evaluation: Evaluation) -> Table:
         iou = one.scores["iou"]
         table.add_row(one.name, f"{one.photos:,}", words.value_of(iou), words.bounds_of(iou), *others)
     table.add_section()
-    for name, means in (("mean", summary.means), ("mean without background", summary.garment_means)):
+    for name, means in summary.mean_rows:
         others = [words.value_of(means[score]) for score in SCORES[1:]]
         table.add_row(name, "", words.value_of(means["iou"]), words.bounds_of(means["iou"]), *others)
     accuracy = summary.accuracy
@@ -40,8 +40,8 @@ def difference_table(comparison: Comparison) -> Table:
     for heading in ("photos", *comparison.names, "difference", "95%", ""):
         table.add_column(heading, justify="right", overflow="fold")
     rows = [(one.name, f"{one.photos:,}", one.scores["iou"]) for one in comparison.classes]
-    means = (("mean", comparison.means), ("mean without background", comparison.garment_means))
-    rows += [(name, "", scores["iou"]) for name, scores in means] + [("pixel accuracy", "", comparison.accuracy)]
+    rows += [(name, "", scores["iou"]) for name, scores in comparison.mean_rows]
+    rows += [("pixel accuracy", "", comparison.accuracy)]
     for place, (name, photos, one) in enumerate(rows):
         if place == len(comparison.classes):
             table.add_section()
