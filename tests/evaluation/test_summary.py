@@ -112,3 +112,12 @@ def test_a_tally_keeps_what_each_photo_counts():
     np.testing.assert_array_equal(tally.counts[:, COUNTS.index("truth")].sum(axis=0), tally.matrix.sum(axis=1))
     np.testing.assert_array_equal(tally.counts[:, COUNTS.index("predicted")].sum(axis=0), tally.matrix.sum(axis=0))
     np.testing.assert_array_equal(tally.counts[:, COUNTS.index("hits")].sum(axis=0), tally.matrix.diagonal())
+
+
+def test_a_rare_class_does_not_lift_the_means_of_draws_without_it():
+    """Every resample's mean is over the same classes: a perfect model with one class never found scores 2/3 in all."""
+    pairs = [(truth_of(1).copy(), truth_of(1)) for _ in range(12)]
+    pairs[3][1][55:58, 40:44] = 3
+    pairs[3][0][55:58, 40:44] = 0
+    mean = summarise(tally_of(pairs)).garment_means["recall"]
+    assert (mean.value, mean.low, mean.high) == pytest.approx((2 / 3, 2 / 3, 2 / 3))

@@ -135,7 +135,7 @@ def _differences(first: Side, second: Side, counts: npt.NDArray[np.int64], leave
     """Return the comparison of counts, (N, 2, 5, C)."""
     class_ids = tuple(first.classes.id_of(name) for name in leave_out)
     total = measure(counts.sum(axis=0), leave_out=class_ids)
-    spread = measure(resampled_sums(counts), leave_out=class_ids)
+    spread = measure(resampled_sums(counts), leave_out=class_ids, stand_in=total.classes)
     photos = (counts[:, _FIRST, COUNTS.index("truth")] > 0).sum(axis=0)
     enough = len(counts) >= LEAST_PHOTOS
     return Comparison(

@@ -34,21 +34,27 @@ class Measures:
     """(...): share of the pixels that got their class."""
 
 
-def measure(counts: npt.NDArray[np.integer] | FloatArray, *, leave_out: Sequence[int] = ()) -> Measures:
+def measure(
+    counts: npt.NDArray[np.integer] | FloatArray, *, leave_out: Sequence[int] = (), stand_in: FloatArray | None = None
+) -> Measures:
     """Return the scores of counts.
 
     Args:
         counts: (..., 5, C), whose rows are those of `COUNTS`.
         leave_out: ids of the classes that `chosen_means` is without.
+        stand_in: (..., 5, C): scores of all photos, that stand in the means of a resample for those of classes that it
+            does not show. So every mean is over the same classes; without it, a rare and difficult class would raise
+            the mean of each resample that happens not to have it.
     """
     hits, truth, predicted, boundary_hits, boundary_union = np.moveaxis(counts, -2, 0)
     pixels = ClassCounts(hits, truth, predicted)
     scores = [getattr(pixels, name) for name in SCORES[:4]] + [pixels.share(boundary_hits, boundary_union)]
     classes = np.stack(scores, axis=-2)
+    averaged = classes if stand_in is None else np.where(np.isnan(classes), stand_in, classes)
     return Measures(
         classes,
-        means=mean_over_present(classes),
-        garment_means=mean_over_present(classes, background=False),
-        chosen_means=mean_over_present(np.delete(classes, list(leave_out), axis=-1)),
+        means=mean_over_present(averaged),
+        garment_means=mean_over_present(averaged, background=False),
+        chosen_means=mean_over_present(np.delete(averaged, list(leave_out), axis=-1)),
         accuracy=pixels.accuracy,
     )

@@ -123,7 +123,7 @@ def summarise(tally: Tally, *, leave_out: tuple[int, ...] = ()) -> Summary:
     """Return the scores of a tally with their intervals; `leave_out` has the ids that one more mean is without."""
     counts = tally.counts.astype(np.int64)
     total = measure(counts.sum(axis=0), leave_out=leave_out)
-    spread = measure(resampled_sums(counts), leave_out=leave_out)
+    spread = measure(resampled_sums(counts), leave_out=leave_out, stand_in=total.classes)
     enough = len(tally.photos) >= LEAST_PHOTOS
     return Summary(
         num_photos=len(tally.photos),
