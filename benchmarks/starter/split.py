@@ -44,7 +44,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Split the training photos into a fit and a tune part.")
     parser.add_argument("data_path", type=Path, help="folder of the prepared data set")
     parser.add_argument("output", type=Path, help="folder of the two new ones; must not exist")
+    for name, kind in (("name", "what the data is called"), ("source", "where it is from"), ("licence", "its terms")):
+        parser.add_argument(
+            f"--{name}", help=f"{kind}, as the model file will say; as in the prepared data set if not given"
+        )
     arguments = parser.parse_args()
+    words = {name: value for name in ("name", "source", "licence") if (value := getattr(arguments, name))}
     folder = arguments.data_path / DATASET_FOLDER
     manifest = Manifest.read(folder)
     found = pairs(folder, manifest.splits["train"])
@@ -61,7 +66,7 @@ def main() -> int:
             "train": link(train, target, "train", len(manifest.classes)),
             "val": link(val, target, "val", len(manifest.classes)),
         }
-        replace(manifest, splits=splits).write(target)
+        replace(manifest, splits=splits, **words).write(target)
         print(f"{target.parent}: {len(train)} photos to train on, {len(val)} to validate on")
     return 0
 

@@ -28,6 +28,12 @@ def test_it_reads_back_as_written(tmp_path):
     assert json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))["version"] == 1
 
 
+def test_its_summary_names_the_classes_that_training_photos_show():
+    summary = MANIFEST.summary()
+    assert summary["counts"] == {"train": 2}
+    assert summary["known_classes"] == list(GROUPS.names[1:]), "of background there is no pixel here"
+
+
 def test_a_folder_without_one_says_how_to_make_one(tmp_path):
     with pytest.raises(MissingInputError, match=r"uv run data_prep\.py.*--sample"):
         Manifest.read(tmp_path)

@@ -105,3 +105,10 @@ def test_no_table_is_refused(values: object) -> None:
 def test_reading_a_description_does_not_import_torch() -> None:
     code = "import sys, clothseg.model.description; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_classes_that_the_training_photos_never_showed_are_unknown() -> None:
+    known = replace(DESCRIPTION, training_data={"known_classes": ["background", "head"]})
+    others = tuple(name for name in GROUPS.names if name not in ("background", "head"))
+    assert known.unknown_classes == others
+    assert replace(DESCRIPTION, training_data={}).unknown_classes == (), "where nothing was noted, nothing is said"

@@ -77,8 +77,14 @@ class Manifest:
 
     def summary(self) -> dict[str, Any]:
         """Return what a model file says of the data it learned from, as plain values."""
-        counts = {name: split.count for name, split in self.splits.items()}
-        return {"name": self.name, "source": self.source, "licence": self.licence, "counts": counts}
+        pixels = self.splits["train"].pixels_per_class if "train" in self.splits else ()
+        return {
+            "name": self.name,
+            "source": self.source,
+            "licence": self.licence,
+            "counts": {name: split.count for name, split in self.splits.items()},
+            "known_classes": [name for name, count in zip(self.classes.names, pixels, strict=False) if count],
+        }
 
     def to_json(self) -> bytes:
         """Return the manifest as the bytes that `write` stores."""

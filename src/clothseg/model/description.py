@@ -43,6 +43,12 @@ class ModelDescription:
     version: str = clothseg.__version__
     """clothseg's version when the model was trained."""
 
+    @property
+    def unknown_classes(self) -> tuple[str, ...]:
+        """Names of the classes that no photo it was trained on showed; empty where that was not noted."""
+        known = self.training_data.get("known_classes")
+        return tuple(name for name in self.classes.names if name not in known) if known else ()
+
     def to_dict(self) -> dict[str, Any]:
         """Return the description as plain values: what JSON and `torch.load(weights_only=True)` can read."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
