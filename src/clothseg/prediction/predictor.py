@@ -22,6 +22,7 @@ from clothseg.prediction.runtimes import Runtime, open_runtime
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.tiles import fineness, tiled
 from clothseg.prediction.turns import Turns
+from clothseg.starter import starter_model
 from clothseg.transforms import logits_to_mask
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -187,7 +188,8 @@ def load(
     """Load a model and return the predictor that segments photos with it.
 
     Args:
-        model: path of a model file; None takes the newest best checkpoint of your own training.
+        model: path of a model file; None takes the newest best checkpoint of your own training, or else the packaged
+            starter model.
         runtime: auto; torch runs checkpoints; openvino or onnxruntime runs exported models.
         device: auto takes the fastest there is; or cpu, cuda, mps.
         precision: auto, fp32 or bf16; auto takes bf16 where it is fast and an exported model was shown to keep its
@@ -196,7 +198,7 @@ def load(
         checkpoints_path: folder in which None looks.
 
     Raises:
-        MissingModelError: there is no such file, or nothing has been trained yet.
+        MissingModelError: there is no such file, or no model at all.
         ModelError: the file is damaged or foreign.
         MissingExtraError: what runs the model is not installed.
 
@@ -207,6 +209,8 @@ def load(
     model_path, origin = _choose(model, Path(checkpoints_path))
     opened = open_runtime(model_path, runtime=runtime, device=device, precision=precision)
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
+    if opened.description.unknown_classes:
+        origin += f"; it has never seen {', '.join(opened.description.unknown_classes)}"
     return Predictor(opened, model=identity, origin=origin, passes=passes)
 
 
@@ -215,12 +219,15 @@ def _choose(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str
     if model is not None:
         return Path(model), f"{model}"
     best = find_best(checkpoints_path)
-    if best is None:
+    if best is not None:
+        return best, f"{best}, the newest best of your own training"
+    starter = starter_model()
+    if starter is None:
         raise MissingModelError(
-            f"No model: {checkpoints_path} holds no checkpoint of your own training. Train one with: uv run train.py, "
-            "or pass --ckpt PATH"
+            f"No model: {checkpoints_path} holds no checkpoint of your own training, and this installation lacks the "
+            "starter model. Train one with: uv run train.py, or pass --ckpt PATH"
         )
-    return best, f"{best}, the newest best of your own training"
+    return starter, "the packaged starter model, as there is none of your own training"
 
 
 def _file_of(photo: PhotoSource) -> str:
