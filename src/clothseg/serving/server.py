@@ -12,7 +12,7 @@ import uvicorn
 
 from clothseg.errors import MachineError, SettingError
 from clothseg.serving.app import Access, build_app
-from clothseg.serving.limits import LOWEST_RATE, Limits
+from clothseg.serving.limits import Limits
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Pool
 from clothseg.serving.protocol import ImpatientProtocol
@@ -87,7 +87,7 @@ def run(plan: Plan, listener: socket.socket, *, when_ready: Callable[[str, str],
         # Beyond the queue there are uploads on their way, and questions that need no worker.
         limit_concurrency=4 * limits.queue + 256,
         # What was accepted may still be on its way in, then wait, then be worked on.
-        timeout_graceful_shutdown=round(limits.upload_grace + limits.max_bytes / LOWEST_RATE + 2 * limits.deadline),
+        timeout_graceful_shutdown=round(2 * limits.upload_grace + 2 * limits.deadline),
     )
     server = uvicorn.Server(config)
     server.run(sockets=[listener])
