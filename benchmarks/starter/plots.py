@@ -11,7 +11,7 @@ from results import Results, estimate_of
 from clothseg.evaluation.report.matrix import row_shares, shown_classes
 
 _LEFT = 170  # where bars begin: names stand before them
-_CELL = 46
+_WIDEST_CELL = 56
 
 
 def plots(results: Results) -> dict[str, bytes]:
@@ -46,9 +46,7 @@ def _loss(training: Mapping[str, Any]) -> bytes:
 def _validation(training: Mapping[str, Any]) -> bytes:
     names = (("val_iou", "mean IoU", "first"), ("val_f1", "mean F1", "second"), ("val_acc", "pixel accuracy", "third"))
     series = [svg.Series(title, points, kind) for name, title, kind in names if (points := _points(training, name))]
-    return svg.line_chart(
-        "Scores while training", series, x_label="epochs", y_range=(0.0, 1.0), note=_note(training)
-    )
+    return svg.line_chart("Scores while training", series, x_label="epochs", y_range=(0.0, 1.0), note=_note(training))
 
 
 def _note(training: Mapping[str, Any]) -> str:
@@ -92,27 +90,28 @@ def _confusion(results: Results) -> bytes:
     matrix, names = results.evaluation.matrix, results.evaluation.names
     shares, (rows, columns) = row_shares(matrix), shown_classes(matrix)
     top, shapes = 150, []
+    width = min(_WIDEST_CELL, (svg.WIDTH - _LEFT - 56) / len(columns))
     for place, column in enumerate(columns):
-        x, y = _LEFT + _CELL * (place + 0.5), top - 10
+        x, y = _LEFT + width * (place + 0.5), top - 10
         word = svg.text(x, y, names[column])
         shapes.append(word.replace("<text ", f'<text transform="rotate(-40 {x:.1f} {y:.1f})" '))
     for number, row in enumerate(rows):
         y = top + 30 * number
         shapes.append(svg.text(_LEFT - 10, y + 19, names[row], anchor="end"))
         for place, column in enumerate(columns):
-            shapes += _cell(_LEFT + _CELL * place, y, float(shares[row, column]), is_hit=row == column)
+            shapes += _cell(_LEFT + width * place, y, width, share=float(shares[row, column]), is_hit=row == column)
     note = "row: true class; column: predicted class; percent of the row's pixels, empty below 0.5"
     return svg.document("Taken for one another", top + 30 * len(rows) + 16, shapes, description=note)
 
 
-def _cell(x: float, y: float, share: float, *, is_hit: bool) -> list[str]:
-    shapes = [svg.box(x, y, _CELL - 2, 28, kind="track")]
+def _cell(x: float, y: float, width: float, *, share: float, is_hit: bool) -> list[str]:
+    shapes = [svg.box(x, y, width - 2, 28, kind="track")]
     if share < 0.005:
         return shapes
     strength = 0.9 * share**0.5  # a square root spreads the small shares, which are most of the mistakes
-    shapes.append(svg.box(x, y, _CELL - 2, 28, kind="fill-first" if is_hit else "fill-miss", opacity=strength))
+    shapes.append(svg.box(x, y, width - 2, 28, kind="fill-first" if is_hit else "fill-miss", opacity=strength))
     kind = "light" if strength > 0.6 else ""
-    return [*shapes, svg.text(x + _CELL / 2 - 1, y + 19, f"{100 * share:.0f}", kind=kind, anchor="middle")]
+    return [*shapes, svg.text(x + width / 2 - 1, y + 19, f"{100 * share:.0f}", kind=kind, anchor="middle")]
 
 
 def _ablation(ablation: Mapping[str, Any]) -> bytes:

@@ -89,7 +89,9 @@ def read_results(folder: Path, model: Path) -> Results:
     file = ModelFile.read(model)
     evaluation = read_json(folder / "evaluation.json")
     if (scored := evaluation["predictions"].get("sha256")) != file.sha256:
-        raise SystemExit(f"Error: {folder}/evaluation.json is of a model {scored}, {model} is {file.sha256}. Score it again")
+        raise SystemExit(
+            f"Error: {folder}/evaluation.json is of a model {scored}, {model} is {file.sha256}. Score it again"
+        )
     notes = folder.parent / "notes.md"
     return Results(
         model=file,

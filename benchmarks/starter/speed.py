@@ -58,7 +58,15 @@ def rows(model: Path, times: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
         path.write_bytes(photo)
-        command = [sys.executable, "infer.py", str(path), "--ckpt", str(model.resolve()), "--output", f"{folder}/output"]
+        command = [
+            sys.executable,
+            "infer.py",
+            str(path),
+            "--ckpt",
+            str(model.resolve()),
+            "--output",
+            f"{folder}/output",
+        ]
 
         def run() -> None:
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

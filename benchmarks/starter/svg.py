@@ -24,14 +24,16 @@ text.light { fill: #ffffff }
 .track { fill: #eff2f5 }
 .whisker { stroke: #1f2328; fill: none; stroke-width: 1.3 }
 .first { stroke: #0969da } .second { stroke: #bc4c00 } .third { stroke: #1a7f37 }
-.fill-first { fill: #0969da } .fill-second { fill: #d4a72c } .fill-third { fill: #1a7f37 } .fill-miss { fill: #bc4c00 }
+.fill-faint { fill: #0969da; opacity: 0.45 } .fill-first { fill: #0969da }
+.fill-second { fill: #d4a72c } .fill-third { fill: #1a7f37 } .fill-miss { fill: #bc4c00 }
 .curve { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round }
 .faint { stroke-width: 1; opacity: 0.45 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } text.quiet { fill: #9198a1 } .card { fill: #0d1117; stroke: #3d444d }
   .grid { stroke: #30363d } .track { fill: #1c2128 } .whisker { stroke: #e6edf3 }
   .first { stroke: #4493f8 } .second { stroke: #f0883e } .third { stroke: #3fb950 }
-  .fill-first { fill: #388bfd } .fill-second { fill: #bb8009 } .fill-third { fill: #3fb950 } .fill-miss { fill: #db6d28 }
+  .fill-faint { fill: #388bfd } .fill-first { fill: #388bfd }
+  .fill-second { fill: #bb8009 } .fill-third { fill: #3fb950 } .fill-miss { fill: #db6d28 }
 }
 """
 
@@ -128,7 +130,7 @@ def line_chart(
     ys = [y for one in series for _, y in one.points]
     low, high = y_range or (min(0.0, *ys), 1.05 * max(ys) or 1.0)
     across = Axis(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, 64, WIDTH - 24)
-    up = Axis(low, high, 300, 84 if note else 68)
+    up = Axis(low, high, 300, 94 if note else 76)
     shapes = []
     for value in up.ticks():
         shapes += [
@@ -139,6 +141,7 @@ def line_chart(
     shapes.append(text(across.end, 340, x_label, kind="quiet", anchor="end"))
     for one in series:
         shapes.append(curve([(across(x), up(y)) for x, y in one.points], f"curve {one.kind}"))
-    names = [(one.name, f"fill-{one.kind.split()[0]}") for one in series]
-    above = key([(name, "fill-miss" if kind == "fill-second" else kind) for name, kind in names], 72 if note else 52)
+    patches = {"first": "fill-first", "second": "fill-miss", "third": "fill-third"}
+    names = [(one.name, patches.get(one.kind, "fill-faint")) for one in series]
+    above = key(names, 72 if note else 52)
     return document(title, 352, [*above, *shapes], description=note)

@@ -42,7 +42,9 @@ def read_training(folder: Path) -> dict[str, Any]:
     rates = sorted(name for name in names if name.startswith("lr-"))
     curves = {name: _curve(log, name) for name in CURVES if name in names}
     if "val_loss" not in curves or "settings/text_summary" not in log.Tags()["tensors"]:
-        raise SystemExit(f"Error: {folder} is no log of a training with a validation. Pass a folder such as logs/version_0")
+        raise SystemExit(
+            f"Error: {folder} is no log of a training with a validation. Pass a folder such as logs/version_0"
+        )
     if rates:
         curves["learning_rate"] = _curve(log, rates[0])
     classes = {name.partition("/")[2]: _curve(log, name) for name in names if name.startswith("val_iou/")}
@@ -71,7 +73,9 @@ def command_of(settings: Mapping[str, str]) -> str:
     changed |= {"data_path": "/".join(Path(settings["data_path"]).parts[-2:])} if "data_path" in changed else {}
     if "/" in changed.get("encoder_weights", ""):
         changed["encoder_weights"] = "WEIGHTS.pth"
-    flags = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items() if name in ("data_path", *_RECIPE)]
+    flags = [
+        f"--{name.replace('_', '-')} {value}" for name, value in changed.items() if name in ("data_path", *_RECIPE)
+    ]
     return " ".join(["uv run train.py", *flags])
 
 
@@ -93,7 +97,7 @@ def _curve(log: EventAccumulator, name: str) -> dict[str, list[float]]:
 def _settings(event: Any) -> dict[str, str]:
     """Return the settings of one start from the table that was logged."""
     lines = event.tensor_proto.string_val[0].decode().splitlines()[2:]
-    return dict((name.strip(), value.strip()) for name, value in (line.strip("|").split("|") for line in lines))
+    return {name.strip(): value.strip() for name, value in (line.strip("|").split("|") for line in lines)}
 
 
 def _seconds(folder: Path) -> int:
@@ -122,7 +126,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Take the curves of a training out of TensorBoard's log.")
     parser.add_argument("log", type=Path, help="log folder, such as logs/version_0")
     parser.add_argument("--validated-on", default="", help="in words, which photos its val_ curves are of")
-    parser.add_argument("--note", default="", help="what else ran on the machine, or any other word on the circumstances")
+    parser.add_argument(
+        "--note", default="", help="what else ran on the machine, or any other word on the circumstances"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to keep it in")
     arguments = parser.parse_args()
     words = {"validated_on": arguments.validated_on, "note": arguments.note}
