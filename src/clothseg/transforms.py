@@ -121,10 +121,10 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
     first, *others = _contenders(logits)
     best = resize_plane(logits[first], size)
     mask = np.full(size, first, dtype=np.uint8)
-    wins = np.empty(size, dtype=bool)
+    plane, wins = np.empty_like(best), np.empty(size, dtype=bool)
     ids = wins.view(np.uint8)
     for class_id in others:
-        plane = resize_plane(logits[class_id], size)
+        cv2.resize(logits[class_id], size[::-1], dst=plane, interpolation=cv2.INTER_LINEAR)
         np.greater(plane, best, out=wins)
         # Ids only rise, so the larger one is the later winner: several times as fast as a copy where `wins`.
         np.multiply(ids, class_id, out=ids)
@@ -139,14 +139,14 @@ def _contenders(logits: Float32Array) -> list[int]:
     Between four neighbours a resized plane is nowhere lower than their lowest and nowhere higher than their highest.
     So one class keeps out another whose four values are all below the four of its own.
     """
-    num_classes, height, width = logits.shape
     square = np.ones((2, 2), dtype=np.uint8)
-    stacked = np.ascontiguousarray(logits).reshape(num_classes * height, width)  # below each other: one call for all
-    lowest_of_four = cv2.erode(stacked, square, anchor=(0, 0)).reshape(logits.shape).max(axis=0)
-    if height > 1:
-        lowest_of_four[-1] = lowest_of_four[-2]  # a plane's last row met the next plane's first
+    lowest_of_four = np.asarray(cv2.erode(logits[0], square, anchor=(0, 0)), dtype=np.float32)
+    buffer = np.empty_like(lowest_of_four)
+    for plane in logits[1:]:
+        cv2.erode(plane, square, dst=buffer, anchor=(0, 0))
+        np.maximum(lowest_of_four, buffer, out=lowest_of_four)
     floor = np.asarray(cv2.erode(lowest_of_four, square, anchor=(1, 1)), dtype=np.float32)
-    floor -= 1e-5 * cv2.norm(stacked, cv2.NORM_INF)  # resizing rounds
+    floor -= 1e-5 * max(float(logits.max()), -float(logits.min()))  # resizing rounds
     contenders = [class_id for class_id, plane in enumerate(logits) if (plane > floor).any()]
     return contenders or [0]  # none only if the logits are no numbers
 

@@ -49,10 +49,11 @@ def scores(logits: Float32Array, mask: UInt8Array, regions: Sequence[Region]) ->
     rows, columns = _frame(regions, mask.shape, small.shape)
     shown, planes = small[rows, columns], logits[:, rows, columns]
     highest = planes.max(axis=0)
-    total, own = np.zeros_like(highest), np.zeros_like(highest)
+    total, own, part = np.zeros_like(highest), np.zeros_like(highest), np.empty_like(highest)
     inside = {region.class_id: (shown == region.class_id).view(np.uint8) for region in regions}
     for class_id, plane in enumerate(planes):
-        part = np.asarray(cv2.exp(plane - highest), dtype=np.float32).reshape(highest.shape)
+        np.subtract(plane, highest, out=part)
+        cv2.exp(part, dst=part)
         total += part
         if class_id in inside:
             cv2.copyTo(part, inside[class_id], own)
