@@ -1,5 +1,5 @@
 # The server on a CPU. Build: docker build -t clothseg .
-# Run: docker run --rm -p 127.0.0.1:8000:8000 -v ./model.onnx:/models/model.onnx:ro clothseg
+# Run: docker run --rm -p 127.0.0.1:8000:8000 clothseg
 # More: docs/how-to/deploy.md
 
 # The version that the whole test suite runs on.
@@ -27,5 +27,5 @@ EXPOSE 8000
 # The port inside the container; another --port needs another line here.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+# Without --model, the packaged starter model is served.
 ENTRYPOINT ["clothseg", "serve", "--host", "0.0.0.0", "--port", "8000"]
-CMD ["--model", "/models/model.onnx"]

@@ -27,10 +27,10 @@ def test_the_model_is_described(client, offline):
     assert model["known_classes"] is None
 
 
-def test_known_classes_are_those_that_were_scored(offline):
+def test_known_classes_are_told(offline):
     introduction = {**offline.description.to_dict(), **offline.model, "runtime": "any"}
-    introduction["scores"] = {"val_iou": 0.5, "val_iou/head": 0.4, "val_iou/upperbody": 0.6}
-    assert model_card(introduction)["known_classes"] == ["upperbody", "head"]
+    introduction["training_data"] = {"known_classes": ["background", "head"]}
+    assert model_card(introduction)["known_classes"] == ["background", "head"]
 
 
 def test_health_and_readiness(client):

@@ -97,7 +97,6 @@ def test_what_cannot_be_served_is_said_in_one_line(tmp_path, model_path):
         for arguments, code, words in (
             (["--model", tmp_path / "none.onnx"], 4, "none.onnx"),
             (["--model", broken], 4, "broken.onnx"),
-            (["--checkpoints-path", tmp_path], 4, "No model"),
             (["--model", model_path, "--runtime", "torch"], 2, "torch"),
             (["--model", model_path, "--port", port], 5, f"port {port}"),
         ):

@@ -16,8 +16,6 @@ from clothseg.serving.problem import Problem
 from clothseg.serving.schemas import ModelCard, State, content, problems
 from clothseg.serving.segment_route import while_connected
 
-_IOU = "val_iou/"
-
 
 class InformationRoutes:
     """Answers questions about the server.
@@ -92,8 +90,6 @@ class InformationRoutes:
 def model_card(introduction: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the API tells of a model, from what a worker says of it."""
     same = ("name", "sha256", "version", "runtime", "architecture", "encoder_name", "image_size", "licence")
-    names = [one["name"] for one in introduction["classes"]]
-    scored = [name for name in names if f"{_IOU}{name}" in introduction["scores"]]
     return {
         **{key: introduction[key] for key in same},
         "training_data": introduction["training_data"],
@@ -102,5 +98,5 @@ def model_card(introduction: Mapping[str, Any]) -> dict[str, Any]:
             {"id": number, "name": one["name"], "color": one["color"]}
             for number, one in enumerate(introduction["classes"])
         ],
-        "known_classes": introduction["training_data"].get("known_classes") or scored or None,
+        "known_classes": introduction["training_data"].get("known_classes"),
     }

@@ -19,7 +19,7 @@ class Serve:
     """Serve segmentation over HTTP, with a page to try it; Ctrl+C ends it when what was accepted is answered."""
 
     checkpoint_path: Annotated[Path | None, tyro.conf.arg(name="model")] = None
-    """Model file; without one, the newest best checkpoint of your own training."""
+    """Model file; without one, the newest best checkpoint of your own training, or else the packaged starter model."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in, which is for behind a proxy: see docs/how-to/deploy.md."""
     port: int = 8000
