@@ -1,11 +1,12 @@
 """Keeps what was measured, where the report reads it: an evaluation, or the lines of the ablation.
 
     uv run python benchmarks/starter/keep.py evaluation scores/evaluation.json
-    uv run python benchmarks/starter/keep.py plain scores-plain/evaluation.json
+    uv run python benchmarks/starter/keep.py plain scores-plain/evaluation.json --made-by "COMMAND"
     uv run python benchmarks/starter/keep.py ablation ablation.jsonl
 
 Run it from the project's root on the machine that measured. What it keeps is published: paths that lead out of the
-project are refused, and `--data-name` and `--data-source` say where the photos are from.
+project are refused, and `--data-name` and `--data-source` say where the photos are from. `--made-by` is the command
+that wrote the masks of the plain recipe.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ _OUTSIDE = re.compile(r"(^|[\s=])(/|~|\.\.)")
 _NUMBERS = re.compile(r"\[\s+([-+\d.e,\s]+?)\s+\]")
 
 
-def kept_evaluation(path: Path, named: Mapping[str, str]) -> bytes:
+def kept_evaluation(path: Path, named: Mapping[str, str | None]) -> bytes:
     """Return an evaluation.json with its data named as `named` says, one line for each photo, as it was."""
     Side.read(path)  # refuses what is no evaluation
     values = json.loads(path.read_text(encoding="utf-8"))
-    values["data"] |= named
+    values["data"] |= {key: value for key, value in named.items() if key != "made_by" and value}
+    if named["made_by"]:
+        values["made_by"] = named["made_by"]
     refuse_outside(values)
     lists = {name: values.pop(name) for name in ("confusion_matrix", "per_photo")}
     text = json.dumps(values, indent=1, ensure_ascii=False).removesuffix("\n}")
@@ -105,10 +108,12 @@ def main() -> int:
     parser.add_argument("path", type=Path, help="the file")
     parser.add_argument("--data-name", help="what the data is called; as measured if not given")
     parser.add_argument("--data-source", help="where the data is from; as measured if not given")
+    parser.add_argument("--made-by", help="command that wrote the masks which were scored")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to keep it in")
     arguments = parser.parse_args()
-    named = {"name": arguments.data_name, "source": arguments.data_source}
-    named = {key: value for key, value in named.items() if value}
+    if arguments.kind == "plain" and not arguments.made_by:
+        parser.error("plain needs --made-by: the command that wrote its masks")
+    named = {"name": arguments.data_name, "source": arguments.data_source, "made_by": arguments.made_by}
     is_ablation = arguments.kind == "ablation"
     content = kept_ablation(arguments.path) if is_ablation else kept_evaluation(arguments.path, named)
     arguments.results.mkdir(parents=True, exist_ok=True)

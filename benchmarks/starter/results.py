@@ -17,6 +17,7 @@ from clothseg.evaluation.sides import Side
 from clothseg.evaluation.summary import Estimate
 from clothseg.prediction.model_file import ModelFile
 
+ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results")
 HOW = "benchmarks/starter/README.md says how it is made"
 
@@ -84,18 +85,20 @@ def read_results(folder: Path, model: Path) -> Results:
     """Read what was measured of a model.
 
     Raises:
-        SystemExit: a file is missing, or the evaluation is of another model.
+        SystemExit: a file is missing, or something was measured of another model.
     """
     file = ModelFile.read(model)
     evaluation = read_json(folder / "evaluation.json")
-    if (scored := evaluation["predictions"].get("sha256")) != file.sha256:
-        raise SystemExit(
-            f"Error: {folder}/evaluation.json is of a model {scored}, {model} is {file.sha256}. Score it again"
-        )
+    speed = read_json(folder / "speed.json")
+    for name, measured in (("evaluation", evaluation["predictions"].get("sha256")), ("speed", speed["sha256"])):
+        if measured != file.sha256:
+            raise SystemExit(
+                f"Error: {folder / name}.json is of a model {measured}, {model} is {file.sha256}. Measure it again"
+            )
     notes = folder.parent / "notes.md"
     return Results(
         model=file,
-        model_path=model,
+        model_path=from_root(model),
         evaluation=Evaluation(evaluation),
         plain=Evaluation(read_json(folder / "plain.json")),
         comparison=compare(
@@ -105,7 +108,7 @@ def read_results(folder: Path, model: Path) -> Results:
         ),
         ablation=read_json(folder / "ablation.json"),
         training=read_json(folder / "training.json"),
-        speed=read_json(folder / "speed.json"),
+        speed=speed,
         notes=notes.read_text(encoding="utf-8").strip() if notes.is_file() else "",
     )
 
@@ -116,6 +119,12 @@ def read_json(path: Path) -> dict[str, Any]:
         raise SystemExit(f"Error: {path} is missing. {HOW}")
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return values
+
+
+def from_root(path: Path) -> Path:
+    """Return a path as one finds it from the project's root; of one outside, the name."""
+    whole = path.resolve()
+    return whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else Path(path.name)
 
 
 def estimate_of(score: Mapping[str, Any] | None) -> Estimate:

@@ -23,10 +23,10 @@ from clothseg.transforms import UInt8Array, resize_image
 DRAWN = 12
 """Photos drawn, of which the best and the worst are shown."""
 SHOWN = 3
-HEIGHT = 420
+HEIGHT = 360
 """Of a shown photo, in pixels."""
 _SEED, _SPLIT = 7, "test"
-_MOST_BYTES = 70_000
+_MOST_BYTES = 45_000
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,29 @@ class Shown:
     """What it shows, for people and screen readers."""
 
 
-def drawn_pictures(predictor: Predictor, *, drawn: int = DRAWN) -> tuple[list[Shown], list[Shown]]:
-    """Return the drawn photos in which the model did best, and those in which it did worst, each with its truth."""
+@dataclass(frozen=True)
+class Drawn:
+    """Drawn photos beside their truth and what the model found."""
+
+    best: list[Shown]
+    worst: list[Shown]
+    count: int
+    """How many were drawn and scored, to find these."""
+
+
+def drawn_pictures(predictor: Predictor, *, drawn: int = DRAWN) -> Drawn:
+    """Return the drawn photos in which the model did best, and those in which it did worst."""
     known = predictor.description.training_data.get("known_classes") or GROUPS.names
     scored = sorted(_scored(predictor, drawn, frozenset(known)), key=lambda one: -one[0])
     best, worst = scored[:SHOWN], scored[: -SHOWN - 1 : -1]
-    return [
+    named = [
         [
             Shown(f"{kind}-{place}.jpg", _jpeg(picture), f"{words}; mean IoU of its garments {iou:.2f}")
             for place, (iou, picture, words) in enumerate(chosen, start=1)
         ]
         for kind, chosen in (("drawn-best", best), ("drawn-worst", worst))
     ]
+    return Drawn(*named, count=len(scored))
 
 
 def readers_pictures(predictor: Predictor, folder: Path) -> Iterator[Shown]:

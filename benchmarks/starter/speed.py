@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from keep import as_json
-from results import RESULTS
+from results import RESULTS, ROOT, from_root
 
 import clothseg
 from clothseg.data.sample import sample_picture
@@ -28,8 +28,6 @@ from clothseg.pictures import encode_jpeg, write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from machine import heading
-
-ROOT = Path(__file__).parents[2]
 
 
 def milliseconds(work: Callable[[], object], times: int) -> float:
@@ -86,7 +84,7 @@ def main() -> int:
     arguments = parser.parse_args()
     _, machine, _ = heading("", ("openvino", "numpy", "opencv-python-headless")).splitlines()
     values = {
-        "command": f"uv run python benchmarks/starter/speed.py {arguments.model}",
+        "command": f"uv run python benchmarks/starter/speed.py {from_root(arguments.model)}",
         "machine": machine,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "note": arguments.note,
