@@ -8,6 +8,7 @@ from PIL import Image
 from clothseg.errors import DataError, InputError, MachineError, MissingInputError, SettingError
 from clothseg.evaluation.evaluate_command import Evaluate
 from clothseg.labels import GROUPS
+from clothseg.model.best import BestCheckpoint
 from clothseg.pictures import encode_png
 from clothseg.prediction.predict_command import Predict
 from clothseg.scores import Scores, confusion_matrix
@@ -237,3 +238,13 @@ def test_a_model_s_classes_can_be_mapped(tmp_path, make_data, output):
     predicted = np.sum(read_json(output)["confusion_matrix"], axis=0)
     assert predicted[0] > 0
     assert predicted[1] == predicted[2] == 0
+
+
+def test_without_a_model_the_best_of_one_s_own_training_is_scored(tmp_path, make_data, output):
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    write_checkpoint(checkpoints / "mine.ckpt")
+    BestCheckpoint("mine.ckpt", val_loss=0.5, val_iou=0.5, epoch=1).write(checkpoints)
+    data = make_data(GARMENT_TRUTH, classes=GROUPS)
+    assert Evaluate(checkpoint_path=data, output=output, checkpoints_path=checkpoints).run() == 0
+    assert read_json(output)["predictions"]["name"] == "mine.ckpt"

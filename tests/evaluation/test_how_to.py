@@ -51,7 +51,7 @@ def test_commands(here, capsys):
     for line in LINES:
         if "scores-old" in line:
             for side in ("old", "new"):
-                run(f"clothseg evaluate {side}.onnx data --output scores-{side}")
+                run(f"clothseg evaluate data --predictions masks --output scores-{side}")
         run(line)
     assert read_json(here / "scores")["predictions"]["kind"] == "model"
     assert read_json(here / "comparison", "compare.json")["photos"] == 6
@@ -78,6 +78,7 @@ def test_the_table_of_the_json_names_its_keys(here, capsys):
             "version",
             "sha256",
             "licence",
+            "unknown_classes",
             "runtime",
             "tiles",
             "flip",

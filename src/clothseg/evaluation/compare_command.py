@@ -35,7 +35,7 @@ class Compare:
     """Model file, folder of index masks, or the evaluation.json of an earlier evaluation."""
     second: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """The same, to be compared with the first."""
-    data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = Path("data")
+    data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path("data")
     """Folder of the prepared data set; not needed for two earlier evaluations."""
     split: str = "val"
     """Part of the data set to score on."""

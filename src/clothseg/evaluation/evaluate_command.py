@@ -30,9 +30,9 @@ Item = TypeVar("Item")
 class Evaluate:
     """Score a model at the photos' own size: IoU, F1, boundary IoU and more, with intervals and the worst photos."""
 
-    checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
-    """Model file; without one, the newest best checkpoint of your own training."""
-    data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = Path("data")
+    checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
+    """Model file; without one, the newest best checkpoint of your own training, else the packaged starter model."""
+    data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path("data")
     """Folder of the prepared data set."""
     split: str = "val"
     """Part of the data set to score on."""

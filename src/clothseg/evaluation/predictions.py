@@ -61,16 +61,18 @@ class ModelPredictions:
         return self.predictor.in_pipeline(work, items)
 
     def origin(self) -> dict[str, Any]:
-        """Return the model's name, version and SHA-256, what runs it and how it looks at a photo."""
-        passes = self.predictor.passes
-        looks = {"tiles": passes.tiles, "flip": passes.flip, "scales": list(passes.scales)}
-        licence = self.predictor.description.licence
+        """Return the model's name, version and SHA-256, what it never saw, what runs it and how it looks at a photo."""
+        passes, description = self.predictor.passes, self.predictor.description
         return {
             "kind": "model",
             **self.predictor.model,
-            "licence": licence,
+            "licence": description.licence,
+            "unknown_classes": list(description.unknown_classes),
             "runtime": self.predictor.runtime_name,
-        } | looks
+            "tiles": passes.tiles,
+            "flip": passes.flip,
+            "scales": list(passes.scales),
+        }
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ def circumstances(evaluation: Evaluation) -> list[tuple[str, str]]:
         looks = f"tiles {made['tiles']}, flip {'yes' if made['flip'] else 'no'}, scales {made['scales']}"
         rows += [("SHA-256", str(made["sha256"])), ("Run by", str(made["runtime"])), ("Looks", looks)]
         rows += [("Licence", str(made["licence"]))] if made["licence"] else []
+        unknown = ", ".join(made["unknown_classes"])
+        rows += [("Never seen in training", unknown)] if unknown else []
     failed = f"; {len(evaluation.failures)} could not be scored" if evaluation.failures else ""
     return [
         *rows,
