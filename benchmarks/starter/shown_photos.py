@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,10 @@ def truth_of(photo: DrawnPhoto, known: Collection[str]) -> UInt8Array:
         runs = outline if isinstance(outline, dict) else coco.merge(coco.frPyObjects(outline, height, width))
         class_id = GROUPS.id_for_category(instance["category"], groups[instance["category"]])
         if class_id is not None and GROUPS.names[class_id] in known:
-            mask[coco.decode(runs) > 0] = class_id
+            with warnings.catch_warnings():
+                # pycocotools 2.0.11 hands NumPy 2 an array class without the copy keyword.
+                warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
+                mask[coco.decode(runs) > 0] = class_id
     return mask
 
 

@@ -1,0 +1,287 @@
+"""The report and the model card say what was measured, and nothing that was not."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.errors import MissingInputError
+from clothseg.evaluation.evaluate_command import Evaluate
+from clothseg.labels import GROUPS
+from clothseg.model.description import ModelDescription
+from clothseg.pictures import encode_jpeg, encode_png
+from clothseg.prediction.model_file import ModelFile, seal_model
+from clothseg.settings import Settings
+from clothseg.transforms import IMAGENET
+from tests.test_architecture import ROOT
+
+MAKERS = ROOT / "benchmarks" / "starter"
+NAMES = sorted(path.stem for path in MAKERS.glob("*.py"))
+UPPER, LOWER = GROUPS.id_of("upperbody"), GROUPS.id_of("lowerbody")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def makers():
+    """Lets the makers be imported as when one of them is run, and forgets them afterwards."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(MAKERS))
+    yield
+    sys.path[:] = [one for one in sys.path if one not in (str(MAKERS), str(MAKERS.parent))]
+    for name in {*NAMES, "machine"} & (set(sys.modules) - before):
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Runs the main function of a maker as the command line would, and returns its exit code."""
+
+    def run_maker(name, *arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+            return importlib.import_module(name).main()
+
+    return run_maker
+
+
+def color_model():
+    """A model file that gives each pixel the class whose colour is nearest: real, exact and without training."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    palette = GROUPS.palette.astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "weight", "bias"], ["logits"]),
+    ]
+    weights = [
+        numpy_helper.from_array(2e-3 * palette[:, :, None, None], "weight"),
+        numpy_helper.from_array(-1e-3 * np.square(palette).sum(axis=1), "bias"),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 13, "height", "width"])
+    graph = helper.make_graph(nodes, "clothseg", [image], [logits], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    known = [GROUPS.names[one] for one in (0, UPPER, LOWER)]
+    data = {"name": "Small", "counts": {"train": 4321}, "known_classes": known}
+    description = ModelDescription(
+        classes=GROUPS,
+        architecture="unet",
+        encoder_name="mobilenet_v2",
+        image_size=64,
+        normalization=IMAGENET,
+        training_data=data,
+    )
+    return seal_model(model.SerializeToString(), description, {})
+
+
+def write_data(folder):
+    """Write eight photos of a top over trousers; the trousers of one are painted like a top, a mistake to be found."""
+    for number in range(8):
+        mask = np.zeros((64, 48), np.uint8)
+        mask[6:30, 4 + number : 34] = UPPER
+        mask[30:60, 10:34] = LOWER
+        shown = np.where(mask == LOWER, UPPER, mask) if number == 3 else mask
+        for kind, content in (
+            ("test/{}.jpg", encode_jpeg(GROUPS.palette[shown], 95)),
+            ("val_masks/{}.png", encode_png(mask)),
+            ("masks/{}.png", encode_png(np.roll(mask, 6, axis=1))),
+        ):
+            path = folder / DATASET_FOLDER / kind.format(f"photo{number}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    zeros = (0,) * len(GROUPS)
+    Manifest("Small", "/secret/place", None, GROUPS, {"val": Split("test", "val_masks", 8, zeros, zeros)}).write(
+        folder / DATASET_FOLDER
+    )
+
+
+def write_log(folder):
+    """Write the log of a training as our own training does: settings, curves of steps and of epochs."""
+    from clothseg.training.tensorboard import describe_run, open_log
+
+    settings = Settings(
+        data_path=Path("/secret/splits/all"),
+        encoder_weights="/secret/weights.pth",
+        epochs=2,
+        batch_size=4,
+        crop_size=320,
+        logs_path=folder,
+    )
+    logger = open_log(settings, None)
+    describe_run(logger, settings)
+    for step in range(1000):
+        logger.log_metrics({"train_loss_step": 1.5 - step / 1000, "lr-AdamW/pg1": 1e-3}, step)
+    for step in (499, 999):
+        scores = {"train_loss": 0.75, "val_loss": 0.5, "val_iou": 0.6, "val_f1": 0.7, "val_acc": 0.9}
+        logger.log_metrics(scores | {"val_iou/upperbody": 0.5}, step)
+    logger.finalize("success")
+    return folder / "version_0"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, run):
+    """A folder with a model, its results as the commands leave them, and the documents made of them."""
+    folder = tmp_path_factory.mktemp("starter")
+    results = folder / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("model.onnx").write_bytes(color_model())
+        write_data(Path("data"))
+        patch.setattr(sys, "argv", ["clothseg", "evaluate", "model.onnx", "data"])
+        left_out = ("lowerbody",)
+        Evaluate(Path("model.onnx"), Path("data"), output=Path("scores"), leave_out=left_out).run()
+        masks = Path("data") / DATASET_FOLDER / "masks"
+        Evaluate(None, Path("data"), predictions=masks, output=Path("scores-plain"), leave_out=left_out).run()
+        named = ("--data-source", "our own", "--results", results)
+        run("keep", "evaluation", "scores/evaluation.json", *named)
+        run("keep", "plain", "scores-plain/evaluation.json", "--made-by", "make masks", *named)
+        lines = [
+            {"recipe": name, "photos": 800, "mean_iou": value, "accuracy": 0.9, "iou": {"background": 0.9, "neck": 0.1}}
+            for name, value in (("plain", 0.5), ("all", 0.7), ("plain", 0.25))
+        ]
+        Path("ablation.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        run("keep", "ablation", "ablation.jsonl", "--results", results)
+        run("training_log", write_log(folder / "logs"), "--validated-on", "no photo at all", "--results", results)
+        speed = {
+            "command": "measure",
+            "machine": "a machine",
+            "date": "today",
+            "note": "",
+            "photo": "small",
+            "times": 5,
+        }
+        rows = [
+            {"what": "a photo", "milliseconds": 1234.4},
+            {"what": "bf16", "milliseconds": None, "reason": "no bf16"},
+        ]
+        speed |= {"sha256": ModelFile.read(Path("model.onnx")).sha256, "rows": rows}
+        (results / "speed.json").write_text(json.dumps(speed))
+        run("report", "--model", "model.onnx", "--results", results, "--output", "out", "--drawn", 2)
+    return folder
+
+
+def document(place, name):
+    return (place / "out" / name).read_text(encoding="utf-8")
+
+
+def rows_of(place, section, start):
+    """Return the rows of a section of the report that begin with `start`."""
+    text = document(place, "REPORT.md").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
+def test_scores_are_those_of_the_evaluation(place):
+    scores = json.loads((place / "scores" / "evaluation.json").read_text())
+    upper = scores["classes"][UPPER]["iou"]
+    assert 0.5 < upper["value"] < 0.97, "the mistake of one photo must show"
+    cell = f"{upper['value']:.3f} ({upper['low']:.3f}–{upper['high']:.3f})"
+    for name in ("REPORT.md", "MODEL_CARD.md"):
+        row = next(line for line in document(place, name).splitlines() if line.startswith("| upperbody | 8 |"))
+        assert row.split(" | ")[3] == cell
+        assert "| closures | 0 | 0 | absent |" in document(place, name)
+    mean = scores["mean"]["without_left_out"]["iou"]["value"]
+    assert f"| mean without lowerbody | {mean:.3f} (" in document(place, "REPORT.md")
+
+
+def test_what_was_mistaken_is_told(place):
+    (lower,) = rows_of(place, "Where it fails", "| lowerbody |")
+    assert "upperbody 12%" in lower, "one of eight trousers was taken for a top"
+    worst = rows_of(place, "Where it fails", "| photo")[0]
+    assert worst.startswith("| photo3.jpg |")
+    assert worst.split(" | ")[2:] == ["upperbody, lowerbody", "lowerbody", "– |"]
+
+
+def test_the_plain_recipe_is_compared_photo_by_photo(place):
+    plain, ours = (
+        json.loads((place / folder / "evaluation.json").read_text())["mean"]["with_background"]["iou"]["value"]
+        for folder in ("scores-plain", "scores")
+    )
+    (row,) = rows_of(place, "Against the plain recipe", "| **mean** |")
+    assert f"| {plain:.3f} | {ours:.3f} | {ours - plain:+.3f} (" in row
+    assert "`make masks`" in document(place, "REPORT.md")
+
+
+def test_training_ablation_and_speed_are_told(place):
+    report, card = document(place, "REPORT.md"), document(place, "MODEL_CARD.md")
+    assert "--data-path splits/all" in report
+    assert "| Steps, photos seen | 1,000, 4,000 |" in report
+    assert "validation curves are of no photo at all" in report
+    assert "| 0.250 |  | 0.900 | 0.100 |" in report, "the last line of a recipe counts"
+    assert "| 0.700 | +0.450 |" in report
+    assert "| a photo | 1,234 ms |" in card
+    assert "not measured: no bf16" in card
+    assert "trained on 4,321 photos" in report
+
+
+def test_the_card_names_the_file_and_its_classes(place):
+    card, content = document(place, "MODEL_CARD.md"), (place / "model.onnx").read_bytes()
+    assert ModelFile.from_bytes(content).sha256 in card
+    assert f"{len(content):,} bytes" in card
+    assert "Knows 3 of 13 classes: background, upperbody, lowerbody." in card
+
+
+def test_nothing_tells_of_places_outside_the_project(place):
+    for path in [*(place / "results").iterdir(), *(place / "out").glob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        assert "secret" not in text.replace("/secret/", "secret "), path
+        assert str(place) not in text, path
+
+
+def test_pictures_are_there_and_can_be_read(place):
+    for name in ("REPORT.md", "MODEL_CARD.md"):
+        named = re.findall(r"!\[.*?\]\((.*?)\)", document(place, name))
+        assert named
+        for path in named:
+            assert (place / "out" / path).is_file(), path
+    charts = list((place / "out/docs/pictures/report").glob("*.svg"))
+    assert len(charts) == 6
+    for path in charts:
+        assert ElementTree.fromstring(path.read_bytes()).tag.endswith("svg")
+        assert "nan" not in path.read_text().lower()
+    chart = (place / "out/docs/pictures/report/classes.svg").read_text()
+    upper = json.loads((place / "scores/evaluation.json").read_text())["classes"][UPPER]["iou"]["value"]
+    assert f">{upper:.3f}<" in chart
+
+
+def test_curves_are_thinned_and_keep_their_end(place):
+    curve = json.loads((place / "results/training.json").read_text())["curves"]["train_loss_step"]
+    assert 100 < len(curve["steps"]) <= 300
+    assert curve["steps"][-1] == 999
+    assert curve["values"][-1] == pytest.approx(1.5 - 0.999)
+
+
+def test_a_second_run_makes_the_same_documents(place, run):
+    again = place / "again"
+    run("report", "--model", place / "model.onnx", "--results", place / "results", "--output", again, "--drawn", 2)
+    for path in (place / "out").rglob("*.*"):
+        assert (again / path.relative_to(place / "out")).read_bytes() == path.read_bytes(), path
+
+
+def test_scores_of_another_model_are_refused(place, run, tmp_path):
+    other = tmp_path / "other.onnx"
+    content = color_model()
+    other.write_bytes(seal_model(content, ModelFile.from_bytes(content).description, {"again": 1}))
+    with pytest.raises(SystemExit, match="is of a model"):
+        run("report", "--model", other, "--results", place / "results", "--output", tmp_path)
+    assert not list(tmp_path.glob("*.md"))
+
+
+def test_what_names_a_place_outside_is_not_kept(place, run, tmp_path):
+    with pytest.raises(SystemExit, match="/secret/place"):
+        run("keep", "evaluation", place / "scores/evaluation.json", "--results", tmp_path)
+    with pytest.raises(MissingInputError):
+        run("keep", "evaluation", tmp_path / "none.json", "--results", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_photos_of_a_reader(place, run, tmp_path):
+    photos = place / "data" / DATASET_FOLDER / "test"
+    run("report", "--model", place / "model.onnx", "--photos", photos, "--output", tmp_path)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [f"photo{number}" for number in range(8)]
+    assert not list(tmp_path.glob("*.md"))
