@@ -16,8 +16,11 @@ const find = (id) => document.getElementById(id);
 const api = new Api();
 /** The photo that is looked at. @type {import("./photos.js").Photo | null} */
 let current = null;
+/** Its pixels, being decoded. @type {Promise<ImageBitmap | null>} */
+let decoded = Promise.resolve(null);
 /** Its pixels; null where the browser cannot show it. @type {ImageBitmap | null} */
 let bitmap = null;
+let isKeeping = false;
 /** Counts what was asked to be shown, so that a slow photo never replaces a later one. */
 let turn = 0;
 /** RGB of every class id. @type {number[][]} */
@@ -55,24 +58,26 @@ async function look(photo) {
   find("work").hidden = false;
   showPanel();
   if (isNew) {
-    bitmap?.close();
-    bitmap = null;
+    decoded.then((old) => old?.close());
+    decoded = bitmapOf(photo.file);
+    stage.forget();
     find("results").hidden = true;
-    const fresh = await bitmapOf(photo.file);
-    if (mine !== turn) return void fresh?.close();
-    bitmap = fresh;
   }
-  // A browser that turns a photo otherwise than the server would lay the classes beside the garments.
-  if (photo.results && bitmap && (bitmap.width !== photo.results.width || bitmap.height !== photo.results.height)) {
-    bitmap.close();
-    bitmap = null;
-  }
+  bitmap = null;
+  const pixels = await decoded;
+  if (mine !== turn) return;
+  bitmap = isAlike(pixels, photo.results) ? pixels : null;
   find("photo").setAttribute("aria-label", `The photo ${photo.name}`);
   find("stage").hidden = !(bitmap || photo.results);
   if (bitmap || photo.results) stage.showPhoto(bitmap, photo.results ?? bitmap);
   light(null);
   if (photo.results) showResults(photo);
   showPanel();
+}
+
+/** A browser that turns a photo otherwise than the server would lay the classes beside the garments. */
+function isAlike(pixels, results) {
+  return pixels && (!results || (pixels.width === results.width && pixels.height === results.height));
 }
 
 function showResults(photo) {
@@ -154,7 +159,8 @@ function remove(id) {
   const next = photos.all[Math.min(place, photos.all.length - 1)];
   if (!next) {
     turn++;
-    bitmap?.close();
+    decoded.then((old) => old?.close());
+    decoded = Promise.resolve(null);
     current = bitmap = null;
     find("work").hidden = true;
     find("welcome").hidden = false;
@@ -208,6 +214,8 @@ function markAll() {
 }
 
 async function keep(what) {
+  if (isKeeping) return;
+  isKeeping = true;
   const buttons = find("results").querySelectorAll("[data-keep], .garment .icon");
   const photo = current;
   find("keep-trouble").hidden = true;
@@ -224,6 +232,7 @@ async function keep(what) {
     find("keep-trouble").hidden = false;
   }
   pixels?.close();
+  isKeeping = false;
   for (const button of buttons) button.removeAttribute("aria-disabled");
 }
 
@@ -282,7 +291,7 @@ find("all").addEventListener("click", () => {
 find("again").addEventListener("click", () => photos.again(current));
 find("downloads").addEventListener("click", ({ target }) => {
   const button = target.closest("[data-keep]");
-  if (button && !button.hasAttribute("aria-disabled")) keep(button.dataset.keep);
+  if (button) keep(button.dataset.keep);
 });
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

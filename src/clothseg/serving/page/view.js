@@ -70,9 +70,13 @@ export class Stage {
       pen.fillStyle = "#77736c";
       pen.fillRect(0, 0, width, height);
     }
+    this.forget();
+  }
+
+  /** Light nothing up until other classes are laid over the photo. */
+  forget() {
     this.#codes = null;
     this.lit = null;
-    this.hidden.clear();
     this.root.classList.remove("segmented");
     cancelAnimationFrame(this.#frame);
     cancelAnimationFrame(this.#reveal);

@@ -1,0 +1,113 @@
+"""What the page lets one keep, against what the predictor in this process makes of the same photo."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg.drawing import overlay
+from tests.export.small_model import photo_of
+from tests.serving.page.conftest import upload
+
+PHOTO = upload("A photo, of me.png", 120, 80)
+STEM = "A photo, of me"
+
+
+@pytest.fixture(scope="module")
+def expected(offline):
+    return offline.predict(PHOTO["buffer"])
+
+
+@pytest.fixture
+def looking(visitor):
+    visitor.choose(PHOTO)
+    return visitor
+
+
+def opened(content):
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+    return image
+
+
+def test_the_mask(looking, expected):
+    name, content = looking.download("[data-keep=mask]")
+    assert name == f"{STEM}_mask.png"
+    assert opened(content).mode == "P"
+    np.testing.assert_array_equal(np.array(opened(content)), expected.mask)
+
+
+def test_the_results(looking, expected):
+    name, content = looking.download("[data-keep=json]")
+    assert name == f"{STEM}_results.json"
+    assert json.loads(content) == json.loads(json.dumps(expected.to_coco())) | {"file": PHOTO["name"]}
+
+
+@pytest.mark.parametrize("tight", [False, True])
+def test_the_cut_out_of_one_garment(looking, expected, tight):
+    label = expected.labels[-1]
+    if tight:
+        looking.tab.get_by_label("Crop cut-outs").check()
+    name, content = looking.download(f"#garments li[data-id='{label.class_id}'] .icon")
+    assert name == f"{STEM}_{label.name.replace(' ', '-')}.png"
+    assert opened(content).mode == "RGBA"
+    np.testing.assert_array_equal(np.array(opened(content)), expected.cutout(label.name, tight=tight))
+
+
+def test_all_cut_outs_in_one_archive(looking, expected):
+    name, content = looking.download("[data-keep=cutouts]")
+    assert name == f"{STEM}_cutouts.zip"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == len(expected.labels)
+        for label in expected.labels:
+            cutout = opened(archive.read(f"{STEM}_{label.name.replace(' ', '-')}.png"))
+            np.testing.assert_array_equal(np.array(cutout), expected.cutout(label.name))
+
+
+def test_the_overlay_is_what_is_seen(looking, expected):
+    hidden = expected.labels[0]
+    looking.tab.locator(f"#garments li[data-id='{hidden.class_id}'] [role=switch]").click()
+    looking.tab.get_by_label("Colour strength").press("Home")
+    for _ in range(8):
+        looking.tab.get_by_label("Colour strength").press("ArrowRight")
+    name, content = looking.download("[data-keep=overlay]")
+    assert name == f"{STEM}_overlay.jpg"
+    shown = np.where(expected.mask == hidden.class_id, 0, expected.mask).astype(np.uint8)
+    wanted = overlay(expected.photo, shown, expected.classes, opacity=0.4).astype(int)
+    seen = np.array(opened(content).convert("RGB")).astype(int)
+    assert seen.shape == wanted.shape
+    assert np.abs(seen - wanted).mean() < 6  # JPEG
+    assert np.abs(seen - expected.photo).mean() > 12
+
+
+def test_a_photo_that_lies_on_its_side_is_upright_for_both(visitor, offline):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    Image.fromarray(photo_of(80, 120)).save(stream, "JPEG", exif=exif, quality=95)
+    segmentation = offline.predict(stream.getvalue())
+    assert segmentation.size == (120, 80)
+    visitor.choose({"name": "side.jpg", "mimeType": "image/jpeg", "buffer": stream.getvalue()})
+    assert visitor.tab.evaluate("() => [photo.width < photo.height, colours.width < colours.height]") == [True, True]
+    label = segmentation.labels[0]
+    _, content = visitor.download(f"#garments li[data-id='{label.class_id}'] .icon")
+    seen, wanted = np.array(opened(content)), segmentation.cutout(label.name)
+    np.testing.assert_array_equal(seen[..., 3], wanted[..., 3])
+    assert np.abs(seen.astype(int) - wanted).mean() < 4  # two JPEG decoders
+
+
+def test_a_photo_that_the_browser_cannot_show(visitor, offline):
+    stream = io.BytesIO()
+    Image.fromarray(photo_of(90, 60)).save(stream, "TIFF")
+    segmentation = offline.predict(stream.getvalue())
+    visitor.choose({"name": "scan.tiff", "mimeType": "image/tiff", "buffer": stream.getvalue()})
+    visitor.wait_for("#panel-hint", "cannot show")
+    label = segmentation.labels[0]
+    _, content = visitor.download(f"#garments li[data-id='{label.class_id}'] .icon")
+    np.testing.assert_array_equal(np.array(opened(content)), segmentation.cutout(label.name))
+    _, content = visitor.download("[data-keep=mask]")
+    np.testing.assert_array_equal(np.array(opened(content)), segmentation.mask)

@@ -1,0 +1,263 @@
+"""Looking at a photo: ways in, the list, light, switches, strength, wipe, strip, keyboard, phone."""
+
+import numpy as np
+import pytest
+
+from clothseg.labels import GROUPS
+from tests.serving.page.conftest import middle_of, playwright, upload
+
+PHOTO = upload()
+FULL, FAINT = round(0.55 * 255), round(0.25 * 0.55 * 255)
+VEIL = round(0.62 * 255)
+
+TRANSFER = """([bytes, name]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+    return transfer;
+}"""
+
+
+@pytest.fixture(scope="module")
+def expected(offline):
+    return offline.predict(PHOTO["buffer"])
+
+
+@pytest.fixture
+def looking(visitor):
+    """Someone who has chosen a photo."""
+    visitor.choose(PHOTO)
+    return visitor
+
+
+def largest_first(segmentation):
+    return sorted(segmentation.to_coco()["segments"], key=lambda one: -one["area"])
+
+
+def near(seen, wanted, tolerance=2):
+    np.testing.assert_allclose(seen, wanted, atol=tolerance)
+
+
+def transfer_of(visitor):
+    return visitor.tab.evaluate_handle(TRANSFER, [list(PHOTO["buffer"]), PHOTO["name"]])
+
+
+@pytest.mark.parametrize("way", ["click", "drop", "paste"])
+def test_a_photo_comes_in_and_its_garments_are_listed(visitor, expected, way):
+    tab = visitor.tab
+    if way == "click":
+        with tab.expect_file_chooser() as coming:
+            tab.get_by_role("button", name="Choose photos").click()
+        coming.value.set_files([PHOTO])
+    elif way == "drop":
+        transfer = transfer_of(visitor)
+        tab.dispatch_event("#drop", "dragenter", {"dataTransfer": transfer})
+        visitor.see("#curtain")
+        tab.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+        playwright.expect(tab.locator("#curtain")).to_be_hidden()
+    else:
+        script = "(clipboardData) => document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true}))"
+        tab.evaluate(script, transfer_of(visitor))
+    visitor.see("#garments li >> nth=0")
+    segments = largest_first(expected)
+    assert [row.get_attribute("data-id") for row in tab.locator("#garments li").all()] == [
+        str(one["class_id"]) for one in segments
+    ]
+    first = tab.locator("#garments li").first.inner_text().lower()
+    assert segments[0]["label"] in first
+    assert f"{100 * segments[0]['area'] / (60 * 90):.0f}%" in first
+    assert f"{100 * segments[0]['score']:.0f}% sure" in first
+    assert "60 × 90 pixels" in tab.locator("#file-facts").inner_text()
+    status = tab.locator("#status").inner_text()
+    assert f"{len(segments)} garments found" in status
+    assert all(one["label"] in status for one in segments)
+
+
+def test_the_sample_is_one_click_away(visitor):
+    visitor.tab.get_by_role("button", name="Try the sample").click()
+    visitor.see("#garments li >> nth=0")
+    assert visitor.tab.locator("#file-name").inner_text() == "sample.jpg"
+
+
+def test_colours_lie_where_the_mask_says(looking, expected):
+    for class_id in np.unique(expected.mask)[1:]:
+        if np.count_nonzero(expected.mask == class_id) > 100:
+            ink = looking.ink(middle_of(expected.mask, class_id))
+            near(ink[:3], GROUPS.palette[class_id], 3)
+            near(ink[3], FULL)
+
+
+def test_a_pointed_at_garment_lights_up_and_others_dim(looking, expected):
+    one, other = (segment["class_id"] for segment in largest_first(expected)[:2])
+    looking.point(middle_of(expected.mask, one))
+    tip = looking.see("#tip").inner_text()
+    assert GROUPS.names[one] in tip.lower()
+    assert "of the photo" in tip
+    assert "sure" in tip
+    assert looking.tab.locator("#garments li.lit").get_attribute("data-id") == str(one)
+    near(looking.ink(middle_of(expected.mask, one))[3], FAINT)
+    near(looking.ink(middle_of(expected.mask, other))[3], VEIL)
+    looking.tab.mouse.move(2, 2)
+    playwright.expect(looking.tab.locator("#tip")).to_be_hidden()
+    near(looking.ink(middle_of(expected.mask, other))[3], FULL)
+    looking.tab.locator(f"#garments li[data-id='{other}']").hover()
+    near(looking.ink(middle_of(expected.mask, other))[3], FAINT)
+
+
+def test_classes_are_switched_off_and_on(looking, expected):
+    one, other = (segment["class_id"] for segment in largest_first(expected)[:2])
+    place = middle_of(expected.mask, one)
+    switch = looking.tab.locator(f"#garments li[data-id='{one}']").get_by_role("switch")
+    switch.click()
+    assert switch.get_attribute("aria-checked") == "false"
+    looking.tab.mouse.move(2, 2)
+    assert looking.ink(place)[3] == 0
+    near(looking.ink(middle_of(expected.mask, other))[3], FULL)
+    looking.point(place)  # what is switched off does not light up
+    playwright.expect(looking.tab.locator("#tip")).to_be_hidden()
+    looking.tab.get_by_role("button", name="Show all").click()
+    assert switch.get_attribute("aria-checked") == "true"
+    near(looking.ink(place)[3], FULL)
+    looking.tab.get_by_role("button", name="Hide all").click()
+    assert looking.ink(middle_of(expected.mask, other))[3] == 0
+
+
+def test_the_strength_of_the_colours(looking, expected):
+    place = middle_of(expected.mask, largest_first(expected)[0]["class_id"])
+    slider = looking.tab.get_by_label("Colour strength")
+    slider.press("End")
+    assert looking.ink(place)[3] == 255
+    slider.press("ArrowLeft")
+    near(looking.ink(place)[3], 0.95 * 255)
+    assert looking.tab.locator("#opacity-value").inner_text() == "95%"
+    slider.press("Home")
+    assert looking.ink(place)[3] == 0
+
+
+def test_the_wipe_parts_photo_and_colours(looking):
+    wipe = looking.tab.get_by_label("Before and after")
+    coloured = looking.stage_picture()
+    wipe.press("End")
+    assert "Photo alone" in wipe.get_attribute("aria-valuetext")
+    plain = looking.stage_picture()
+    half = plain.shape[1] // 2
+    assert np.abs(plain.astype(int) - coloured).mean() > 10
+    wipe.press("Home")
+    box = looking.see("#stage").bounding_box()
+    looking.tab.mouse.move(box["x"] + 22, box["y"] + box["height"] / 2)
+    looking.tab.mouse.down()
+    looking.tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+    looking.tab.mouse.up()
+    looking.tab.mouse.move(2, 2)
+    assert abs(int(wipe.input_value()) - 50) <= 2
+    parted = looking.stage_picture()
+    np.testing.assert_array_equal(parted[:, : half - 12], plain[:, : half - 12])
+    np.testing.assert_array_equal(parted[:, half + 12 :], coloured[:, half + 12 :])
+    wipe.press("ArrowRight")
+    assert int(wipe.input_value()) > 48
+
+
+def test_everything_by_keyboard(looking, expected):
+    tab, (one, other) = looking.tab, (segment["class_id"] for segment in largest_first(expected)[:2])
+    tab.get_by_role("button", name="Hide all").focus()
+    tab.keyboard.press("Tab")
+    assert tab.locator(f"#garments li[data-id='{one}'] [role=switch]:focus").count() == 1
+    near(looking.ink(middle_of(expected.mask, one))[3], FAINT)
+    tab.keyboard.press("ArrowDown")
+    assert tab.locator(f"#garments li[data-id='{other}'].lit [role=switch]:focus").count() == 1
+    tab.keyboard.press("Space")
+    assert tab.locator(":focus").get_attribute("aria-checked") == "false"
+    tab.keyboard.press("Tab")
+    assert "cut-out" in tab.locator(":focus").get_attribute("aria-label")
+    tab.keyboard.press("Escape")
+    assert tab.locator("#garments li.lit").count() == 0
+
+
+def test_a_screen_reader_hears_everything(looking, expected):
+    heard = looking.tab.locator("body").aria_snapshot()
+    segment = largest_first(expected)[0]
+    share = f"{100 * segment['area'] / (60 * 90):.0f}%"
+    assert (
+        f'switch "{segment["label"].capitalize()} {share} of the photo, {100 * segment["score"]:.0f}% sure, colours #'
+        in heard
+    )
+    for role in (
+        'slider "Before and after"',
+        'slider "Colour strength"',
+        'list "Garments"',
+        'img "The photo coat.png"',
+        'button "coat.png, segmented"',
+        'button "Remove coat.png"',
+        f'button "Download the cut-out of {segment["label"]}"',
+    ):
+        assert role in heard
+    assert "- button\n" not in heard
+
+
+def test_several_photos_in_a_strip(looking, expected):
+    tab = looking.tab
+    looking.choose(upload("hat.png", 50, 80), upload("shoe.png", 70, 70))
+    tiles = tab.locator("#strip .tile")
+    assert [tile.get_attribute("title") for tile in tiles.all()] == ["coat.png", "hat.png", "shoe.png"]
+    looking.wait_for("#file-facts", "80 × 50")
+    tiles.nth(0).click()
+    looking.wait_for("#file-facts", "60 × 90")
+    one = largest_first(expected)[0]["class_id"]
+    tab.locator(f"#garments li[data-id='{one}'] [role=switch]").click()
+    tiles.nth(0).focus()
+    tab.keyboard.press("End")
+    looking.wait_for("#file-facts", "70 × 70")
+    tab.get_by_role("button", name="Remove shoe.png").click(force=True)
+    looking.wait_for("#file-facts", "80 × 50")
+    tab.locator("#strip .tile >> nth=1").press("ArrowLeft")
+    looking.wait_for("#file-facts", "60 × 90")
+    assert tab.locator(f"#garments li[data-id='{one}'] [role=switch]").get_attribute("aria-checked") == "false"
+    for name in ("coat.png", "hat.png"):
+        tab.get_by_role("button", name=f"Remove {name}").click(force=True)
+    looking.see("#welcome")
+
+
+def test_a_phone(visit, expected):
+    phone = visit(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    assert phone.tab.locator("#camera").get_attribute("capture") == "environment"
+    phone.see("text=Take a photo")
+    width = "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    assert phone.tab.evaluate(width) == [390, 390]
+    phone.choose(upload(f"{'a-very-long-name-' * 9}.png"))
+    assert phone.tab.evaluate(width) == [390, 390]
+    box = phone.see("#stage").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    one = largest_first(expected)[0]["class_id"]
+    x, y = middle_of(expected.mask, one)
+    phone.tab.touchscreen.tap(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    assert GROUPS.names[one] in phone.see("#tip").inner_text().lower()
+
+
+def test_light_and_dark(visit):
+    def brightness(scheme):
+        colour = visit(color_scheme=scheme).tab.evaluate(
+            "() => getComputedStyle(document.documentElement).backgroundColor"
+        )
+        return sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+
+    assert brightness("light") > 700
+    assert brightness("dark") < 100
+
+
+def test_the_model_is_told_of(visit):
+    visitor = visit(opened=False)
+
+    def few_known(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"known_classes": ["upperbody", "head"]})
+
+    visitor.tab.route("**/v1/model", few_known)
+    visitor.open()
+    visitor.wait_for("#about-name", "small")
+    visitor.tab.locator("#about-open").click()
+    visitor.see("#about")
+    assert visitor.tab.locator("#known").inner_text().split("\n") == ["Upperbody", "Head"]
+    assert "Lowerbody" in visitor.see("#unknown").inner_text()
+    visitor.tab.keyboard.press("Escape")
+    playwright.expect(visitor.tab.locator("#about")).to_be_hidden()
+    assert "kept nowhere" in visitor.tab.locator("footer").inner_text()
