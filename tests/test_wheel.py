@@ -117,8 +117,8 @@ def test_the_wheel_with_its_extra_serves(environment, tmp_path):
         answer = client.post("/v1/segment?output=mask", content=photo, headers={"Content-Type": "image/png"})
         with Image.open(io.BytesIO(answer.content)) as image:
             assert np.array_equal(np.array(image), load(tmp_path / "model.onnx").predict(photo).mask)
-        for path in PAGE_FOLDER.glob("*"):
-            assert client.get(f"/page/{path.name}").content == path.read_bytes()
+        for path in (one for one in PAGE_FOLDER.rglob("*") if one.is_file()):
+            assert client.get(f"/page/{path.relative_to(PAGE_FOLDER).as_posix()}").content == path.read_bytes()
         server.signal(signal.SIGTERM)
         assert server.wait() == 128 + signal.SIGTERM
     assert "torch" not in run(UV, "pip", "list", "--python", str(program), cwd=folder)

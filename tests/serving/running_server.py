@@ -59,7 +59,7 @@ class RunningServer:
             return client.get("/readyz").status_code == 200
         return False
 
-    def wait_until(self, condition, seconds=30):
+    def wait_until(self, condition, seconds=60):
         """Wait for something that takes a moment; a server that ended meanwhile says why."""
         end = time.monotonic() + seconds
         while not condition():

@@ -1,5 +1,6 @@
 """Bodies taken apart: however they are cut into pieces, what comes out is what went in."""
 
+import contextlib
 import doctest
 import io
 
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clothseg.serving import choices, intake, keys, messages
-from clothseg.serving.intake import safe_name
+from clothseg.serving.intake import Lease, Memory, safe_name
+from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
+from clothseg.serving.metrics import Metrics
 from clothseg.serving.multipart import FormReader, boundary_of
 from clothseg.serving.problem import Problem
 
@@ -51,6 +54,21 @@ def test_a_form_gives_back_its_photo(photo, file, pieces, others):
 def test_what_is_no_form_is_a_problem(body, pieces):
     with pytest.raises(Problem):
         feed(FormReader(b"boundary", "photo"), body, pieces)
+
+
+def test_uploads_and_bytes_are_bounded_and_given_back():
+    memory = Memory(Limits(queue=1, max_bytes=100), Metrics())
+    with contextlib.ExitStack() as held:
+        leases = [held.enter_context(Lease(memory)) for _ in range(4)]
+        with pytest.raises(Problem, match="on their way") as caught, Lease(memory):
+            pass
+        assert caught.value.headers["Retry-After"]
+        leases[0].take(150)
+        with pytest.raises(Problem, match="large photos"):
+            leases[1].take(51)
+        leases[1].take(50)
+    with Lease(memory) as lease:
+        lease.take(200)
 
 
 @given(st.text())

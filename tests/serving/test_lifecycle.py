@@ -17,6 +17,7 @@ from clothseg.serving.serve_command import Serve
 from tests.serving.conftest import linux_only
 from tests.serving.running_server import RunningServer
 from tests.serving.test_limits import connected, head_of, post, read_all
+from tests.serving.test_segment import assert_problem
 
 
 def serve(*arguments, code="from clothseg.cli import main; main()"):
@@ -75,6 +76,20 @@ def test_a_worker_that_is_killed_is_replaced(model_path, photo):
         assert time.monotonic() - start < 30
         assert server.metric("clothseg_worker_restarts_total") == 1
         assert killed not in server.workers()
+
+
+@linux_only
+def test_a_photo_that_costs_a_worker_its_life_is_answered(model_path, photo):
+    with RunningServer("--model", model_path) as server, ThreadPoolExecutor(2) as clients:
+        os.kill(server.workers()[0], signal.SIGSTOP)
+        fatal = clients.submit(post, server, photo)
+        server.wait_until(lambda: server.metric("clothseg_in_flight") == 1)
+        other = clients.submit(post, server, photo)
+        server.wait_until(lambda: server.metric("clothseg_queue_depth") == 1)
+        os.kill(server.workers()[0], signal.SIGKILL)
+        assert_problem(fatal.result(), 503, "not-done")
+        assert fatal.result().headers["retry-after"] == "1"
+        assert other.result().status_code == 200, "what waits is done by the worker that comes after"
 
 
 @linux_only

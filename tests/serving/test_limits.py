@@ -20,7 +20,7 @@ pytestmark = linux_only
 @pytest.fixture(scope="module")
 def small(model_path):
     """A server with room for few, and little patience."""
-    flags = ("--queue", 2, "--deadline", 3, "--upload-grace", 1)
+    flags = ("--queue", 2, "--deadline", 6, "--upload-grace", 1)
     with RunningServer("--model", model_path, *flags) as running:
         yield running
 
@@ -68,7 +68,7 @@ def test_a_full_queue_answers_at_once_when_to_ask_again(stopped, photo):
         answer = post(stopped, photo)
         assert time.monotonic() - start < 1
         assert_problem(answer, 503, "busy")
-        assert 1 <= int(answer.headers["retry-after"]) <= 3
+        assert 1 <= int(answer.headers["retry-after"]) <= 6
         os.kill(stopped.workers()[0], signal.SIGCONT)
         assert [one.result().status_code for one in taken] == [200, 200, 200]
 
@@ -79,7 +79,7 @@ def test_a_worker_that_hangs_is_replaced_and_its_photo_answered(stopped, photo):
     answer = post(stopped, photo)
     assert_problem(answer, 503, answer.json()["type"].rpartition(":")[2])
     assert answer.headers["retry-after"]
-    assert 2.5 < time.monotonic() - start < 6
+    assert 5.5 < time.monotonic() - start < 12
     stopped.wait_until(lambda: stopped.workers() not in ([], [before]))
     stopped.wait_until(stopped.is_ready)
     assert post(stopped, photo).status_code == 200

@@ -34,17 +34,34 @@ class Upload:
 
 
 class Memory:
-    """Counts the bytes of photos that are held, so that many uploads together cannot take it all.
+    """Counts uploads and the bytes of photos that are held, so that many together cannot take it all.
 
     Args:
-        limit: bytes that may be held.
-        metrics: told how many are.
+        limits: how many uploads and bytes there may be at once.
+        metrics: told how many bytes there are.
     """
 
-    def __init__(self, limit: int, metrics: Metrics) -> None:
-        self._limit = limit
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self._limits = limits
         self._metrics = metrics
         self._held = 0
+        self._num_uploads = 0
+
+    def open(self) -> None:
+        """Count an upload in.
+
+        Raises:
+            Problem: there are too many.
+        """
+        if self._num_uploads >= self._limits.max_uploads:
+            raise Problem(
+                "busy", f"{self._num_uploads} photos are on their way already. Ask again later", retry_after=2
+            )
+        self._num_uploads += 1
+
+    def close(self) -> None:
+        """Count an upload out."""
+        self._num_uploads -= 1
 
     def take(self, count: int) -> None:
         """Count bytes in.
@@ -52,7 +69,7 @@ class Memory:
         Raises:
             Problem: there is no room for them.
         """
-        if self._held + count > self._limit:
+        if self._held + count > self._limits.max_held_bytes:
             raise Problem("busy", "Too many large photos are being worked on. Ask again later", retry_after=2)
         self._held += count
         self._metrics.held_bytes.set(self._held)
@@ -64,19 +81,21 @@ class Memory:
 
 
 class Lease:
-    """The bytes that one request holds; given back when it ends, however it ends."""
+    """What one request holds; given back when it ends, however it ends."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._count = 0
 
     def __enter__(self) -> Self:
+        self._memory.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._memory.give_back(self._count)
+        self._memory.close()
 
     def take(self, count: int) -> None:
         """Hold more bytes, or raise what `Memory.take` raises."""

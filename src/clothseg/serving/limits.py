@@ -36,6 +36,11 @@ class Limits:
                 raise SettingError(f"--{field.name.replace('_', '-')} is {value!r}. Allowed: numbers above 0")
 
     @property
+    def max_uploads(self) -> int:
+        """Photos that may be on their way in, waiting or worked on at once; slow clients are among them."""
+        return 4 * self.queue
+
+    @property
     def max_held_bytes(self) -> int:
         """Bytes of photos that may be in memory at once, in uploads and in the queue; not every photo is a largest."""
         return max(2, self.queue // 4) * self.max_bytes

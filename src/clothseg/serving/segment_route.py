@@ -38,7 +38,7 @@ class SegmentRoute:
         self._pool = pool
         self._limits = limits
         self._metrics = metrics
-        self._memory = Memory(limits.max_held_bytes, metrics)
+        self._memory = Memory(limits, metrics)
 
     def add_to(self, router: APIRouter) -> None:
         """Put the operation under its path."""

@@ -77,6 +77,7 @@ def run(plan: Plan, listener: socket.socket, *, when_ready: Callable[[str, str],
     config = uvicorn.Config(
         build_app(pool, limits=limits, access=plan.access, metrics=metrics),
         http=partial(ImpatientProtocol, head_seconds=limits.upload_grace),  # type: ignore[arg-type]
+        loop="asyncio",  # also where uvloop is installed: what is tested is what runs
         ws="none",
         lifespan="on",
         log_level="warning",
@@ -84,8 +85,8 @@ def run(plan: Plan, listener: socket.socket, *, when_ready: Callable[[str, str],
         server_header=False,
         h11_max_incomplete_event_size=_LARGEST_HEAD,
         timeout_keep_alive=_IDLE_SECONDS,
-        # Beyond the queue there are uploads on their way, and questions that need no worker.
-        limit_concurrency=4 * limits.queue + 256,
+        # The rest is for connections that are idle, and for questions that need no worker.
+        limit_concurrency=limits.max_uploads + 256,
         # What was accepted may still be on its way in, then wait, then be worked on.
         timeout_graceful_shutdown=round(2 * limits.upload_grace + 2 * limits.deadline),
     )
