@@ -15,6 +15,7 @@ import argparse
 import json
 import platform
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,6 +26,9 @@ from results import RESULTS
 
 from clothseg.evaluation.sides import Side
 from clothseg.pictures import write_whole
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from machine import num_cores, processor
 
 _ABLATION = (
     "uv run python benchmarks/starter/ablation.py splits/fit --encoder-weights WEIGHTS.pth --photos {photos} "
@@ -65,11 +69,6 @@ def kept_ablation(path: Path) -> bytes:
 
 def machine_in_words() -> str:
     """Return processor, cores and versions of this machine."""
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from machine import num_cores, processor
-
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "segmentation-models-pytorch"))
     return f"{processor()}, {num_cores()} cores, {platform.system()}, Python {platform.python_version()}, {packages}"
 

@@ -10,17 +10,19 @@ from results import Results
 from shown_photos import Drawn
 from sources import DATA, DATA_LICENCE, MAPPING, WEIGHTS, WEIGHTS_LICENCE
 
+from clothseg.starter import MODEL_NAME
+
 _LOAD = """\
 ```python
 import clothseg
 
-predictor = clothseg.load("{path}")
+predictor = clothseg.load({argument})
 segmentation = predictor.predict("photo.jpg")
 segmentation.mask  # (H, W) uint8, class ids, at the photo's size
 ```
 
 ```bash
-uv run infer.py photo.jpg --ckpt {path}
+uv run infer.py photo.jpg{flag}
 ```"""
 
 
@@ -34,7 +36,7 @@ def model_card(results: Results, drawn: Drawn) -> str:
         ("Scores", _scores),
         ("Speed", _speed),
         ("Where it fails", lambda found: _failures(found, drawn)),
-        ("How to load it", lambda found: _LOAD.format(path=found.model_path.as_posix())),
+        ("How to load it", _load),
         ("How it was made", _made),
     )
     head = (
@@ -142,6 +144,14 @@ def _failures(results: Results, drawn: Drawn) -> str:
             photos(drawn.worst),
         ]
     )
+
+
+def _load(results: Results) -> str:
+    path = results.model_path.as_posix()
+    if results.model_path.name != MODEL_NAME:
+        return _LOAD.format(argument=f'"{path}"', flag=f" --ckpt {path}")
+    without = "It ships with clothseg, and is what runs where there is no model of your own training."
+    return f"{without} By its path it is loaded in any case.\n\n{_LOAD.format(argument='', flag='')}"
 
 
 def _made(results: Results) -> str:

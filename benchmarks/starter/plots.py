@@ -37,8 +37,11 @@ def _points(training: Mapping[str, Any], name: str) -> list[tuple[float, float]]
 
 
 def _loss(training: Mapping[str, Any]) -> bytes:
-    names = (("train_loss_step", "training, single steps", "first faint"), ("train_loss", "training", "first"))
-    names = (*names, ("val_loss", "validation", "second"))
+    names = (
+        ("train_loss_step", "training, single steps", "first faint"),
+        ("train_loss", "training", "first"),
+        ("val_loss", "validation", "second"),
+    )
     series = [svg.Series(title, points, kind) for name, title, kind in names if (points := _points(training, name))]
     return svg.line_chart("Loss", series, x_label="epochs", note=_note(training))
 

@@ -16,23 +16,13 @@ from pathlib import Path
 from model_card import model_card
 from plots import plots
 from report_text import PICTURES, report
-from results import RESULTS, read_results
+from results import RESULTS, ROOT, read_results
 from shown_photos import DRAWN, Shown, drawn_pictures, readers_pictures
 
 import clothseg
 from clothseg.errors import ClothsegError
 from clothseg.pictures import write_whole
-
-ROOT = Path(__file__).parents[2]
-STARTER = ROOT / "src/clothseg/starter"
-
-
-def starter_model() -> Path:
-    """Return the model file that ships with clothseg."""
-    found = sorted(STARTER.glob("*.onnx"))
-    if len(found) != 1:
-        raise SystemExit(f"Error: {STARTER} holds {len(found)} models, not one. Pass --model MODEL")
-    return found[0]
+from clothseg.starter import starter_model
 
 
 def write_documents(model: Path, results_folder: Path, output: Path, *, drawn: int) -> None:
@@ -70,6 +60,8 @@ def main() -> int:
     if arguments.photos is not None and arguments.output is None:
         parser.error("--photos writes pictures of your photos: say with --output where to")
     model = arguments.model or starter_model()
+    if model is None:
+        parser.error("no starter model is packaged: export one as README.md says, or pass --model MODEL")
     try:
         if arguments.photos is not None:
             _write_photos(arguments.output, readers_pictures(clothseg.load(model), arguments.photos))

@@ -55,14 +55,14 @@ def drawn_pictures(predictor: Predictor, *, drawn: int = DRAWN) -> Drawn:
     known = predictor.description.training_data.get("known_classes") or GROUPS.names
     scored = sorted(_scored(predictor, drawn, frozenset(known)), key=lambda one: -one[0])
     best, worst = scored[:SHOWN], scored[: -SHOWN - 1 : -1]
-    named = [
-        [
-            Shown(f"{kind}-{place}.jpg", _jpeg(picture), f"{words}; mean IoU of its garments {iou:.2f}")
-            for place, (iou, picture, words) in enumerate(chosen, start=1)
-        ]
-        for kind, chosen in (("drawn-best", best), ("drawn-worst", worst))
+    return Drawn(_named("drawn-best", best), _named("drawn-worst", worst), count=len(scored))
+
+
+def _named(kind: str, chosen: list[tuple[float, UInt8Array, str]]) -> list[Shown]:
+    return [
+        Shown(f"{kind}-{place}.jpg", _jpeg(picture), f"{words}; mean IoU of its garments {iou:.2f}")
+        for place, (iou, picture, words) in enumerate(chosen, start=1)
     ]
-    return Drawn(*named, count=len(scored))
 
 
 def readers_pictures(predictor: Predictor, folder: Path) -> Iterator[Shown]:

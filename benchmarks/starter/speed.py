@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,14 @@ def milliseconds(work: Callable[[], object], times: int) -> float:
 def rows(model: Path, times: int) -> list[dict[str, Any]]:
     """Return what was measured: a photo as JPEG in, its mask out; then the whole command."""
     photo = encode_jpeg(sample_picture(), 90)
-    found = []
+    found: list[dict[str, Any]] = []
     for precision in ("fp32", "bf16"):
         try:
             predictor = clothseg.load(model, precision=precision)
         except SettingError as error:  # no bfloat16 here
             found.append({"what": f"a photo, {precision}", "milliseconds": None, "reason": str(error)})
             continue
-        taken = milliseconds(lambda loaded=predictor: loaded.predict(photo), times)
+        taken = milliseconds(partial(predictor.predict, photo), times)
         found.append({"what": f"a photo, model loaded, {predictor.runtime_name}", "milliseconds": taken})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
