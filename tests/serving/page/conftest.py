@@ -67,9 +67,9 @@ class Visitor:
         self.tab.mouse.move(box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"])
 
     def stage_picture(self):
-        """(H, W, 3) uint8 of the stage as it is on the screen, without the handle."""
-        picture = self.see("#stage").screenshot(style=".wipe, .seam { visibility: hidden }")
-        return np.array(Image.open(io.BytesIO(picture)).convert("RGB"))
+        """(H, W, 3) uint8 of the stage as it is on the screen, above the handle of the wipe."""
+        picture = np.array(Image.open(io.BytesIO(self.see("#stage").screenshot())).convert("RGB"))
+        return picture[: len(picture) // 3]
 
     def download(self, button):
         """Click a button; return the name and content of the file that comes."""

@@ -1,7 +1,7 @@
 /** What the page says of the model: its name, what it was trained on, which classes it finds and which it never will. */
 
 import { element } from "./garments.js";
-import { capital, percent } from "./words.js";
+import { capital } from "./words.js";
 
 /** @param {object} card ModelCard of openapi.json @returns {{known: object[], unknown: object[]}} classes but the background */
 export function classesOf(card) {
@@ -19,8 +19,8 @@ export function fillAbout(dialog, card) {
     Network: `${card.architecture} with ${card.encoder_name}, ${card.image_size} pixels`,
     "Runs on": card.runtime,
     "Trained on": data.name,
-    "Mean IoU": Number.isFinite(card.scores?.val_iou) ? `${percent(card.scores.val_iou)} on photos it had not seen` : "",
-    Licence: card.licence || data.licence,
+    "Mean IoU": Number.isFinite(card.scores?.val_iou) ? `${card.scores.val_iou.toFixed(3)} on its validation photos` : "",
+    Licence: card.licence,
     "SHA-256": card.sha256.slice(0, 12),
   };
   const rows = Object.entries(facts).filter(([, value]) => value);

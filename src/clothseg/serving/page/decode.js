@@ -72,12 +72,15 @@ export function resizeIds(ids, width, height, newWidth, newHeight) {
 /** Added to the code of a pixel on its garment's outline. */
 export const OUTLINE = 256;
 
+/** @param {number} opacity of a class @returns {number} of its outline */
+export const outlineOpacity = (opacity) => (opacity ? Math.min(1, opacity + 0.4) : 0);
+
 /**
  * @param {Uint8Array} ids width x height
- * @param {number} reach thickness of an outline in pixels
  * @returns {Uint16Array} id of each pixel, plus OUTLINE where another class is near
  */
-export function outlined(ids, width, height, reach) {
+export function outlined(ids, width, height) {
+  const reach = Math.max(1, Math.round(Math.max(width, height) / 640));
   const codes = Uint16Array.from(ids);
   for (let y = 0; y < height; y++) {
     const up = Math.max(0, y - reach) * width;

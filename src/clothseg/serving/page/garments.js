@@ -59,7 +59,7 @@ export class GarmentList {
     bar.style.setProperty("--color", color);
     bar.style.setProperty("--share", String(share / largest));
     const facts = element("span", { class: "sure" }, `${percent(score)} sure`);
-    if (colours.length) facts.append(element("span", { class: "unseen" }, `, colours ${colours.map((one) => one.hex).join(", ")}`), paletteOf(colours));
+    if (colours.length) facts.append(element("span", { class: "unseen" }, ` colours ${colours.map((one) => one.hex).join(", ")}`), paletteOf(colours));
     const toggle = element(
       "button",
       { type: "button", role: "switch", class: "toggle", tabindex: "-1" },

@@ -1,6 +1,6 @@
 /** What can be kept: cut-outs, overlay, mask, results; each at the photo's own size. */
 
-import { classIds } from "./decode.js";
+import { classIds, OUTLINE, outlined, outlineOpacity } from "./decode.js";
 import { stemOf } from "./words.js";
 
 /** @param {Blob} blob @param {string} name of the file */
@@ -52,15 +52,17 @@ async function cutout(photo, { api, bitmap, tight }, { class_id: id, label, bbox
 async function overlay(photo, { api, bitmap, opacity, colors }) {
   if (!bitmap) return api.draw(photo.file, { output: "overlay" });
   const { width, height } = photo.results;
-  const ids = classIds(photo.results);
-  const inks = new Uint32Array(256);
+  const codes = outlined(classIds(photo.results), width, height);
+  const inks = new Uint32Array(2 * OUTLINE);
   const bytes = new Uint8ClampedArray(inks.buffer);
   for (const { class_id: id } of photo.results.segments) {
-    if (!photo.hidden.has(id)) bytes.set([...colors[id], Math.round(255 * opacity)], 4 * id);
+    if (photo.hidden.has(id)) continue;
+    bytes.set([...colors[id], Math.round(255 * opacity)], 4 * id);
+    bytes.set([...colors[id], Math.round(255 * outlineOpacity(opacity))], 4 * (id + OUTLINE));
   }
   const layer = new ImageData(width, height);
   const pixels = new Uint32Array(layer.data.buffer);
-  for (let at = 0; at < ids.length; at++) pixels[at] = inks[ids[at]];
+  for (let at = 0; at < codes.length; at++) pixels[at] = inks[codes[at]];
   const [canvas, pen] = easel(width, height);
   pen.putImageData(layer, 0, 0);
   pen.globalCompositeOperation = "destination-over";

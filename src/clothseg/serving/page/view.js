@@ -1,6 +1,6 @@
 /** The stage: the photo, its classes in colour over it, the wipe between the two, and the garment that is lit up. */
 
-import { classIds, OUTLINE, outlined, resizeIds } from "./decode.js";
+import { classIds, OUTLINE, outlined, outlineOpacity, resizeIds } from "./decode.js";
 
 /** Longer side of what is drawn on the screen, in pixels; downloads have the photo's own size. */
 const LONGEST_SIDE = 1280;
@@ -93,7 +93,7 @@ export class Stage {
     this.hidden = hidden;
     this.#colors = colors;
     this.ids = resizeIds(classIds(results), results.width, results.height, width, height);
-    this.#codes = outlined(this.ids, width, height, Math.max(1, Math.round(Math.max(width, height) / 640)));
+    this.#codes = outlined(this.ids, width, height);
     this.#image = new ImageData(width, height);
     this.#shown = this.#wanted();
     this.#paint();
@@ -137,7 +137,7 @@ export class Stage {
     if (this.lit === id) return [[...color, 0.25 * this.opacity], [255, 255, 255, 1]];
     if (this.lit !== null) return [VEIL, this.hidden.has(id) || id === 0 ? VEIL : [...color.map((value) => value / 2), 0.75]];
     if (id === 0 || this.hidden.has(id)) return [[...color, 0], [...color, 0]];
-    return [[...color, this.opacity], [...color, this.opacity && Math.min(1, this.opacity + 0.4)]];
+    return [[...color, this.opacity], [...color, outlineOpacity(this.opacity)]];
   }
 
   #paint() {
