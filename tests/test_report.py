@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -49,7 +50,7 @@ def run():
     return run_maker
 
 
-def color_model():
+def color_model(source=""):
     """A model file that gives each pixel the class whose colour is nearest: real, exact and without training."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -68,7 +69,7 @@ def color_model():
     graph = helper.make_graph(nodes, "clothseg", [image], [logits], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     known = [GROUPS.names[one] for one in (0, UPPER, LOWER)]
-    data = {"name": "Small", "counts": {"train": 4321}, "known_classes": known}
+    data = {"name": "Small", "source": source, "counts": {"train": 4321}, "known_classes": known}
     description = ModelDescription(
         classes=GROUPS,
         architecture="unet",
@@ -278,6 +279,19 @@ def test_what_names_a_place_outside_is_not_kept(place, run, tmp_path):
     with pytest.raises(MissingInputError):
         run("keep", "evaluation", tmp_path / "none.json", "--results", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_names_a_place_outside_gets_no_card(place, run, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(place / "results", results)
+    model = tmp_path / "model.onnx"
+    model.write_bytes(color_model("../secret"))
+    for name in ("evaluation", "speed"):
+        path = results / f"{name}.json"
+        old, new = (ModelFile.read(one).sha256 for one in (place / "model.onnx", model))
+        path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(SystemExit, match=r"\.\./secret"):
+        run("report", "--model", model, "--results", results, "--output", tmp_path / "out")
 
 
 def test_photos_of_a_reader(place, run, tmp_path):

@@ -79,7 +79,7 @@ def refuse_outside(values: Any) -> None:
         if _OUTSIDE.search(text):
             raise SystemExit(
                 f"Error: {text!r} names a place outside the project. Measure again from its root with paths in it, "
-                "or name the data with --data-name and --data-source"
+                "or name the data: keep.py and split.py have flags for it"
             )
 
 

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from keep import refuse_outside
 from model_card import model_card
 from plots import plots
 from report_text import PICTURES, report
@@ -28,6 +29,7 @@ from clothseg.starter import starter_model
 def write_documents(model: Path, results_folder: Path, output: Path, *, drawn: int) -> None:
     """Write both documents and all their pictures below `output`."""
     results = read_results(results_folder, model)
+    refuse_outside(results.model.description.to_dict())
     shown = drawn_pictures(clothseg.load(model), drawn=drawn)
     (output / PICTURES).mkdir(parents=True, exist_ok=True)
     for name, content in plots(results).items():
