@@ -258,4 +258,6 @@ def test_the_model_is_told_of(visit):
     assert "Lowerbody" in visitor.see("#unknown").inner_text()
     visitor.tab.keyboard.press("Escape")
     playwright.expect(visitor.tab.locator("#about")).to_be_hidden()
+    visitor.choose(PHOTO)
+    assert "never finds closures, legs and feet" in visitor.see("#never").inner_text()
     assert "kept nowhere" in visitor.tab.locator("footer").inner_text()

@@ -1,6 +1,6 @@
 /** The page put together: photos come in, the stage and the list show one of them, the server is asked. */
 
-import { fillAbout } from "./about.js";
+import { classesOf, fillAbout } from "./about.js";
 import { Api } from "./api.js";
 import { garmentColours, hexOf } from "./colours.js";
 import { GarmentList } from "./garments.js";
@@ -114,7 +114,7 @@ function showPanel() {
   find("stage").classList.toggle("busy", state === "working" || state === "waiting");
   find("file-name").textContent = name;
   const size = results ? `${results.width} × ${results.height} pixels, ` : "";
-  find("file-facts").textContent = `${size}${fileSize(file.size)}${seconds ? `, segmented in ${seconds.toFixed(1)} s` : ""}`;
+  find("file-facts").textContent = `${size}${fileSize(file.size)}${seconds ? `, took ${seconds.toFixed(1)} s` : ""}`;
   const isEmpty = results && !results.segments.length;
   find("results").hidden = !results || isEmpty;
   find("panel-hint").textContent = hintOf(current);
@@ -133,9 +133,10 @@ function showPanel() {
 function hintOf({ state, results, problem }) {
   if (state === "waiting") return problem ? "Waiting for a key." : "Waiting for its turn.";
   if (state === "working") return "Segmenting…";
-  if (state === "failed" || !results.segments.length) return "";
+  if (state === "failed" || !results.segments.length) return "Choose another photo below, or add one.";
   if (!bitmap) return "This browser cannot show this kind of photo, so its classes lie on grey. Everything you keep is made from the photo itself.";
-  return "Point at a garment to light it up. Drag the round handle to compare with the photo.";
+  const pointing = matchMedia("(hover: none)").matches ? "Tap" : "Point at";
+  return `${pointing} a garment to light it up. Drag the round handle to compare with the photo.`;
 }
 
 function photoChanged(photo) {
@@ -254,6 +255,9 @@ async function meet() {
     const card = await api.model();
     colors = card.classes.map((one) => one.color);
     fillAbout(find("about"), card);
+    const never = classesOf(card).unknown.map((one) => one.name);
+    find("never").textContent = `This model never finds ${never.join(", ")}: it was not shown any.`;
+    find("never").hidden = !never.length;
     find("about-name").textContent = `Model: ${card.name.replace(/\.(onnx|ckpt)$/, "")}`;
     find("about-dot").classList.add("alive");
     find("notice").hidden = true;
