@@ -8,7 +8,10 @@ from PIL import Image
 from clothseg.pictures import encode_png
 from tests.export.small_model import photo_of
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+try:
+    import playwright.sync_api as playwright
+except ImportError:
+    playwright = None
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECONDS = 30
@@ -80,6 +83,8 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def chromium():
+    if playwright is None:
+        pytest.skip("playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as driver:
