@@ -86,14 +86,14 @@ def test_nothing_but_the_page_is_served(client, path):
     assert client.get("/page/" + path.replace("\0", "%00")).status_code == 404
 
 
-def test_the_page_is_served_or_its_absence_told(client):
-    answer = client.get("/")
-    assert answer.status_code == 200
-    if (PAGE_FOLDER / "index.html").is_file():
-        assert answer.content == (PAGE_FOLDER / "index.html").read_bytes()
-        assert answer.headers["content-type"].startswith("text/html")
-    else:
-        assert "openapi.json" in answer.text
+def test_the_page_is_served_and_asked_for_again_each_time(client):
+    for path, file in (("/", "index.html"), ("/page/app.js", "app.js"), ("/page/style.css", "style.css")):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert answer.content == (PAGE_FOLDER / file).read_bytes()
+        assert answer.headers["cache-control"] == "no-cache"
+    again = client.get("/page/app.js", headers={"If-None-Match": client.get("/page/app.js").headers["etag"]})
+    assert again.status_code == 304
 
 
 @linux_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
@@ -24,4 +25,13 @@ def add_page(app: FastAPI, folder: Path = PAGE_FOLDER) -> None:
 
     app.add_api_route("/", index, include_in_schema=False)
     if folder.is_dir():
-        app.mount("/page", StaticFiles(directory=folder))
+        app.mount("/page", _FreshFiles(directory=folder))
+
+
+class _FreshFiles(StaticFiles):
+    """Files that a browser asks for again each time, so that after an upgrade it does not mix old modules with new."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
