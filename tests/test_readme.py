@@ -71,11 +71,33 @@ def test_every_command_names_a_file_and_flags_that_exist(command):
             assert flag in shown.stdout, f"{program} has no {flag}"
 
 
-def test_the_first_command_does_the_main_job(tmp_path, run_in):
-    """Word for word, in a copy of the recipe as a fresh clone has it."""
+def copy_recipe(folder: Path) -> None:
+    """Copy what README's first commands use, as a fresh clone has it."""
     for name in RECIPE:
-        shutil.copy(ROOT / name, tmp_path)
-    for part in COMMANDS[0].split(" && "):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "docs" / "pictures", folder / "docs" / "pictures")
+
+
+def test_the_first_command_does_the_main_job(tmp_path, run_in):
+    """Word for word."""
+    copy_recipe(tmp_path)
+    _, _, *words = shlex.split(COMMANDS[0])
+    ended = run_in(*words)
+    assert ended.returncode == 0, ended.stderr
+    assert "the packaged starter model" in ended.stderr
+    assert "it has never seen closures, garment parts, decorations" in ended.stderr
+    results = json.loads((tmp_path / "results" / "before_results.json").read_text())
+    with Image.open(tmp_path / "results" / "before_mask.png") as mask:
+        assert mask.size == (results["width"], results["height"])
+        assert {one["class_id"] for one in results["segments"]} == set(np.unique(np.array(mask)).tolist()) - {0}
+    assert (tmp_path / "results" / "before_overlay.jpg").is_file()
+
+
+def test_the_whole_way_from_data_to_photos(tmp_path, run_in):
+    """Word for word."""
+    copy_recipe(tmp_path)
+    (whole_way,) = (command for command in COMMANDS if "--sample" in command)
+    for part in whole_way.split(" && "):
         _, _, *words = shlex.split(part)
         ended = run_in(*words, timeout=900)
         assert ended.returncode == 0, ended.stderr

@@ -117,7 +117,7 @@ def _scores(results: Results) -> str:
             f"On {evaluation.values['data']['name']}, {evaluation.values['data']['split']}, "
             f"{evaluation.values['data']['photos']} photos at their own size. Measured by {evaluation.circumstances}.",
             tables.classes(evaluation),
-            picture("classes.svg", "IoU of each class, starter model and plain recipe"),
+            picture("classes.svg", "IoU of each class"),
         ]
     )
 

@@ -22,8 +22,9 @@ def plots(results: Results) -> dict[str, bytes]:
         "validation.svg": _validation(training),
         "classes.svg": _classes(results),
         "confusion.svg": _confusion(results),
-        "ablation.svg": _ablation(results.ablation),
     }
+    if results.ablation is not None:
+        found["ablation.svg"] = _ablation(results.ablation)
     if "learning_rate" in training["curves"]:
         found["learning-rate.svg"] = _learning_rate(training)
     return found
@@ -62,10 +63,10 @@ def _learning_rate(training: Mapping[str, Any]) -> bytes:
 
 
 def _classes(results: Results) -> bytes:
-    """Return the IoU of each class as bars with intervals: the starter above the plain recipe."""
-    plain = {one["name"]: one for one in results.plain.values["classes"]}
+    """Return the IoU of each class as bars with intervals: the starter above the plain recipe, if that was measured."""
+    plain = {} if results.plain is None else {one["name"]: one["iou"] for one in results.plain.values["classes"]}
     across = svg.Axis(0, 1, _LEFT, svg.WIDTH - 70)
-    shapes = svg.key([("starter model", "fill-first"), ("plain recipe", "fill-second")], 72)
+    shapes = svg.key([("starter model", "fill-first"), ("plain recipe", "fill-second")][: 2 if plain else 1], 72)
     rows = sorted(results.evaluation.present, key=lambda one: -one["iou"]["value"])
     for place, one in enumerate(rows):
         top = 88 + 34 * place
@@ -73,7 +74,7 @@ def _classes(results: Results) -> bytes:
             svg.text(_LEFT - 10, top + 17, one["name"], anchor="end"),
             svg.box(_LEFT, top, across.end - _LEFT, 27, kind="track"),
             *_bar(across, one["iou"], top, kind="fill-first"),
-            *_bar(across, plain[one["name"]]["iou"], top + 14, kind="fill-second"),
+            *_bar(across, plain.get(one["name"]), top + 14, kind="fill-second"),
             svg.text(across.end + 8, top + 17, f"{one['iou']['value']:.3f}"),
         ]
     note = f"{results.evaluation.values['data']['photos']} photos at their own size; whiskers are 95% intervals"

@@ -11,9 +11,12 @@ from sources import DATA, DATA_LICENCE, FASHIONPEDIA_COMMANDS, FIRST_IMPLEMENTAT
 
 from clothseg.data.loading.augmentation import Strength
 from clothseg.data.loading.balance import HEAVIEST
+from clothseg.evaluation.comparison import Comparison
 from clothseg.evaluation.report import words
 from clothseg.evaluation.report.explanations import GARMENTS, OBJECTS, SCORES_OF_CLASSES
 from clothseg.evaluation.report.markdown import table
+
+NOT_MEASURED = "Not measured for this model"
 
 PICTURES = "docs/pictures/report"
 ARCHITECTURES = {"unet": "U-Net", "fpn": "FPN", "unetplusplus": "U-Net++"}
@@ -72,18 +75,22 @@ def _short(results: Results) -> str:
     evaluation, comparison = results.evaluation, results.comparison
     rows = [[title, tables.shown(mean["iou"]), tables.shown(mean["f1"])] for title, mean in evaluation.means]
     rows.append(["pixel accuracy", tables.shown(evaluation.values["pixel_accuracy"]), ""])
-    change = comparison.means["iou"].change
-    bounds = f" (95% interval {change.low:+.3f} to {change.high:+.3f})" if change.has_interval else ""
     absent = ", ".join(evaluation.absent)
     lines = [
         f"{architecture(results)}, {len(results.model.content) / 1e6:.1f} MB, trained on {_counted(results, 'train')} "
         f"photos and scored once on {evaluation.values['data']['photos']} others, at their own size:",
         table(("", "IoU", "F1"), rows),
-        f"The mean IoU differs from that of the plain recipe, below, by {change.value:+.3f}{bounds}.",
+        "" if comparison is None else _gain(comparison),
         f"Absent, as no photo of the data shows them: {absent}." if absent else "",
         results.notes,
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def _gain(comparison: Comparison) -> str:
+    change = comparison.means["iou"].change
+    bounds = f" (95% interval {change.low:+.3f} to {change.high:+.3f})" if change.has_interval else ""
+    return f"The mean IoU differs from that of the plain recipe, below, by {change.value:+.3f}{bounds}."
 
 
 def _counted(results: Results, split: str) -> str:
@@ -165,7 +172,9 @@ def _scores(results: Results) -> str:
 
 
 def _against_plain(results: Results) -> str:
-    plain = results.plain
+    plain, comparison = results.plain, results.comparison
+    if plain is None or comparison is None:
+        return f"{NOT_MEASURED}: step 3 of [its making](benchmarks/starter/README.md) trains it and step 4 scores it."
     return "\n\n".join(
         [
             "The plain recipe squashes photos to a square, augments as torchvision's usual list does, and learns with "
@@ -175,7 +184,7 @@ def _against_plain(results: Results) -> str:
             f"`{plain.values['made_by']}` and scored by {plain.circumstances}.",
             "Intervals of the differences are paired: both are scored on the same resampled photos.",
             picture("classes.svg", "IoU of each class, starter model and plain recipe"),
-            tables.against_plain(results),
+            tables.against_plain(comparison),
         ]
     )
 
@@ -219,6 +228,8 @@ def _failures(results: Results, drawn: Drawn) -> str:
 
 def _ablation(results: Results) -> str:
     ablation = results.ablation
+    if ablation is None:
+        return f"{NOT_MEASURED}: step 2 of [its making](benchmarks/starter/README.md) trains each change on its own."
     return "\n\n".join(
         [
             f"Same first weights, {ablation['rows'][0]['photos']:,} photos seen by each, scored on the tune part at "

@@ -71,10 +71,11 @@ class Results:
     model_path: Path
     """As the documents name it, from the project's root."""
     evaluation: Evaluation
-    plain: Evaluation
-    comparison: Comparison
-    """The plain recipe and the starter on the same photos."""
-    ablation: Mapping[str, Any]
+    plain: Evaluation | None
+    """The plain recipe on the same photos; None where it was not measured, as with the next two."""
+    comparison: Comparison | None
+    """The plain recipe and the starter, photo by photo."""
+    ablation: Mapping[str, Any] | None
     training: Mapping[str, Any]
     speed: Mapping[str, Any]
     notes: str
@@ -96,17 +97,18 @@ def read_results(folder: Path, model: Path) -> Results:
                 f"Error: {folder / name}.json is of a model {measured}, {model} is {file.sha256}. Measure it again"
             )
     notes = folder.parent / "notes.md"
+    plain = folder / "plain.json"
     return Results(
         model=file,
         model_path=from_root(model),
         evaluation=Evaluation(evaluation),
-        plain=Evaluation(read_json(folder / "plain.json")),
+        plain=Evaluation(read_json(plain)) if plain.is_file() else None,
         comparison=compare(
-            Side.read(folder / "plain.json"),
-            Side.read(folder / "evaluation.json"),
-            leave_out=tuple(evaluation["mean"]["left_out"]),
-        ),
-        ablation=read_json(folder / "ablation.json"),
+            Side.read(plain), Side.read(folder / "evaluation.json"), leave_out=tuple(evaluation["mean"]["left_out"])
+        )
+        if plain.is_file()
+        else None,
+        ablation=read_json(folder / "ablation.json") if (folder / "ablation.json").is_file() else None,
         training=read_json(folder / "training.json"),
         speed=speed,
         notes=notes.read_text(encoding="utf-8").strip() if notes.is_file() else "",

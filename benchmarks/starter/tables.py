@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from results import Evaluation, Results, estimate_of
+from results import Evaluation, estimate_of
 
-from clothseg.evaluation.comparison import Difference
+from clothseg.evaluation.comparison import Comparison, Difference
 from clothseg.evaluation.measures import SCORES, TITLES
 from clothseg.evaluation.report import words
 from clothseg.evaluation.report.markdown import table
@@ -53,9 +53,8 @@ def classes(evaluation: Evaluation) -> str:
     return table(("Class", "Photos", "True pixels", *(TITLES[name] for name in SCORES)), rows)
 
 
-def against_plain(results: Results) -> str:
+def against_plain(comparison: Comparison) -> str:
     """Return IoU of the plain recipe and of the starter, with the paired interval of the difference."""
-    comparison = results.comparison
     rows = [[one.name, f"{one.photos:,}", *_difference(one.scores["iou"])] for one in comparison.classes]
     rows += [[f"**{title}**", "", *_difference(means["iou"])] for title, means in comparison.mean_rows]
     rows.append(["pixel accuracy", "", *_difference(comparison.accuracy)])

@@ -202,7 +202,14 @@ def test_what_the_photos_themselves_raise_is_not_swallowed(predictor, figure):
         list(predictor.predict_many(photos()))
 
 
-def test_without_a_model_the_way_to_one_is_told(tmp_path):
+def test_without_a_training_of_your_own_the_starter_model_is_taken(tmp_path, figure):
+    predictor = load(checkpoints_path=tmp_path)
+    assert "packaged starter model" in predictor.origin
+    assert predictor.predict(figure[0]).classes.num_classes == 13
+
+
+def test_without_any_model_the_way_to_one_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("clothseg.starter.MODEL_NAME", "taken-out.onnx")
     with pytest.raises(MissingModelError, match=r"No model: .*Train one with: uv run train.py, or pass --ckpt PATH"):
         load(checkpoints_path=tmp_path)
     with pytest.raises(MissingModelError, match=r"Model not found: .*none\.ckpt"):

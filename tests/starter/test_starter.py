@@ -1,0 +1,83 @@
+"""The packaged model: small enough, free to use, honest about what it knows, and able to see clothes."""
+
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+import pycocotools.mask
+import pytest
+
+import clothseg
+from clothseg.data.sample import sample_picture
+from clothseg.prediction.model_file import ModelFile
+from clothseg.starter import starter_model
+from tests.test_architecture import ROOT
+
+REAL_PHOTOS = ROOT.parent / "shared" / "fashionpedia-mirror"
+KNOWN = {"background", "upperbody", "head", "legs and feet", "arms and hands", "neck"}
+KNOWN |= {"others", "lowerbody", "waist", "wholebody"}
+
+
+@pytest.fixture(scope="module")
+def model() -> ModelFile:
+    path = starter_model()
+    assert path is not None, "the starter model is not in src/clothseg/starter"
+    return ModelFile.read(path)
+
+
+def test_it_is_small_enough_to_be_installed_with_the_code(model):
+    assert len(model.content) < 30e6
+
+
+def test_it_says_what_it_learned_from_and_what_it_never_saw(model):
+    description = model.description
+    assert description.encoder_name == "mobilenet_v2", "not one whose weights are non-commercial"
+    assert description.licence == "", "nothing it was made from carries terms against use"
+    assert description.training_data["licence"] == "Apache-2.0"
+    assert description.training_data["source"].startswith("https://")
+    assert set(description.training_data["known_classes"]) == KNOWN
+    assert description.unknown_classes == ("closures", "garment parts", "decorations")
+    assert "/" not in description.training_data["name"], "no path of the machine it was trained on"
+
+
+def test_its_card_names_this_very_file(model):
+    card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert model.sha256 in card
+
+
+def test_it_finds_clothes_on_a_drawn_person(tmp_path):
+    predictor = clothseg.load(checkpoints_path=tmp_path)
+    found = predictor.predict(sample_picture(seed=1))
+    share = float(np.mean(found.mask > 0))
+    assert 0.03 < share < 0.6, "some of the picture, not all of it"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0.10 and NumPy 2
+@pytest.mark.real_photos
+@pytest.mark.skipif(not REAL_PHOTOS.exists(), reason="no real photos in ../shared/fashionpedia-mirror")
+def test_it_finds_the_clothes_of_real_people(tmp_path):
+    """Far below what the card says, which was measured on all photos: this finds a broken file, not a bad day."""
+    predictor = clothseg.load(checkpoints_path=tmp_path)
+    annotations = json.loads((REAL_PHOTOS / "annotations" / "instances_attributes_val2020.json").read_bytes())
+    agreed = counted = 0
+    with zipfile.ZipFile(REAL_PHOTOS / "images" / "val_test2020.zip") as archive:
+        for image in annotations["images"][:6]:
+            outlined = np.zeros((image["height"], image["width"]), dtype=bool)
+            for instance in annotations["annotations"]:
+                if instance["image_id"] == image["id"]:
+                    outlined |= decode(instance["segmentation"], *outlined.shape)
+            clothes = predictor.predict(archive.read(f"test/{image['file_name']}")).mask > 0
+            agreed += int((clothes & outlined).sum())
+            counted += int((clothes | outlined).sum())
+    assert agreed / counted > 0.7
+
+
+def decode(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Return an instance's pixels, (height, width) bool, as pycocotools has them."""
+    if isinstance(segmentation, list):
+        codes = pycocotools.mask.frPyObjects(segmentation, height, width)
+        return np.asarray(pycocotools.mask.decode(pycocotools.mask.merge(codes))) > 0
+    if isinstance(segmentation["counts"], list):
+        segmentation = pycocotools.mask.frPyObjects(segmentation, height, width)
+    return np.asarray(pycocotools.mask.decode(segmentation)) > 0
