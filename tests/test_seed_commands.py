@@ -85,7 +85,6 @@ def test_the_commands_of_the_seed(recipe, run_in):
         (["train.py", "--img-size", "500"], 2, "multiple of 32"),
         (["infer.py"], 2, "photo"),
         (["infer.py", "nowhere.jpg", "--ckpt", "config.py"], 3, "nowhere.jpg"),
-        (["infer.py", "photo.jpg"], 4, "train.py"),
         (["infer.py", "photo.jpg", "--ckpt", "nowhere.ckpt"], 4, "nowhere.ckpt"),
         (["infer.py", "photo.jpg", "--ckpt", "config.py"], 4, "config.py"),
     ],

@@ -113,10 +113,21 @@ def test_a_missing_photo_is_told_before_a_model_is_looked_for(predict):
     assert predict("gone.jpg", ckpt="none.ckpt")[0] == 3
 
 
-@pytest.mark.parametrize("ckpt", ["none.ckpt", None])
-def test_without_a_model_the_way_to_one_is_told(predict, photo_file, ckpt):
+def test_without_a_model_of_your_own_the_starter_is_taken_and_says_what_it_never_saw(predict, photo_file):
     photo_file("a.png")
-    code, out, err = predict("a.png", ckpt=ckpt)
+    code, out, err = predict("a.png", ckpt=None)
+    assert code == 0
+    assert len(out) == 2
+    assert "packaged starter model" in err[0]
+    assert "it has never seen closures, garment parts, decorations" in err[0]
+
+
+@pytest.mark.parametrize("has_starter", [True, False])
+def test_without_a_model_the_way_to_one_is_told(predict, photo_file, monkeypatch, has_starter):
+    photo_file("a.png")
+    if not has_starter:
+        monkeypatch.setattr("clothseg.starter.MODEL_NAME", "taken-out.onnx")
+    code, out, err = predict("a.png", ckpt="none.ckpt" if has_starter else None)
     assert code == 4
     assert out == []
     assert len(err) == 1
