@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from clothseg.labels import IGNORED_ID
+from clothseg.model.batch_sums import num_sharing, over_processes
 
 _SMALLEST = 1e-7
 """Keeps the Dice of a class that is nowhere from dividing by zero."""
@@ -24,6 +25,9 @@ class DiceCrossEntropyLoss(nn.Module):
     The Dice part is the mean of 1 - 2 |A ∩ B| / (|A| + |B|) over the classes that the batch shows, each taken over the
     whole batch; the other part is the weighted mean of minus the logarithm of the true class's probability.
     A batch without a pixel to learn from gives 0.
+
+    In a training on several processes the batch is that of all of them together: each returns its loss, and a gradient
+    whose mean over the processes, which is what Lightning's strategies take, is its gradient.
 
     Nothing of the logits' size is kept for the backward pass: the gradient follows from the logits and a few sums per
     class.
@@ -49,7 +53,7 @@ class DiceCrossEntropyLoss(nn.Module):
         """
         weights = torch.ones(logits.shape[1], device=logits.device) if self.weights is None else self.weights
         with torch.autocast(logits.device.type, enabled=False):
-            loss: Tensor = _DiceCrossEntropy.apply(logits, target, weights)
+            loss: Tensor = _DiceCrossEntropy.apply(logits, target, weights, num_sharing(is_training=self.training))
         return loss
 
 
@@ -57,7 +61,7 @@ class _DiceCrossEntropy(torch.autograd.Function):
     """The loss and its gradient, over pieces of a photo as (C, n): a plane for each class, its pixels in a row."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, target: Tensor, weights: Tensor, num_processes: int) -> Tensor:
         num_classes = logits.shape[1]
         # float64 and int64, as a float32 stops counting at 16 million pixels.
         overlap = torch.zeros(num_classes, dtype=torch.float64, device=logits.device)
@@ -72,6 +76,9 @@ class _DiceCrossEntropy(torch.autograd.Function):
             predicted += probability.exp_() @ is_counted.float()
             overlap += torch.bincount(true_class, at_truth.exp_().mul_(is_counted), minlength=num_classes)
             present += torch.bincount(true_class[is_counted], minlength=num_classes)
+        sums = (overlap, predicted, present, entropy)
+        overlap, predicted, present, entropy = over_processes(sums, num_processes=num_processes)
+        ctx.num_processes = num_processes
         weight = (present * weights).sum().clamp_min(_SMALLEST)
         total = (predicted + present).clamp_min(_SMALLEST)
         ctx.save_for_backward(logits, target, weights, overlap, total, present > 0, weight)
@@ -80,8 +87,9 @@ class _DiceCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         logits, target, weights, overlap, total, is_present, weight = ctx.saved_tensors
+        upstream = upstream * ctx.num_processes  # the mean over processes is then the sum of their parts
         share = 0.5 * upstream * is_present / is_present.sum().clamp_min(1)
         # How the Dice part moves with the probability of a pixel's wrong classes, and of its true one beyond that.
         by_wrong = (2 * overlap / total.square() * share).float()
@@ -99,7 +107,7 @@ class _DiceCrossEntropy(torch.autograd.Function):
             part = (by_wrong.unsqueeze(1) + drift).mul_(probability)
             part.scatter_add_(0, true_class.unsqueeze(0), (true_gain - pull).unsqueeze(0))
             gradient[photo, :, rows] = part.mul_(is_counted).view_as(logits[photo, :, rows])
-        return gradient, None, None
+        return gradient, None, None, None
 
 
 def _pieces(logits: Tensor) -> Iterator[tuple[int, slice]]:

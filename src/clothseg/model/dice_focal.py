@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from clothseg.labels import IGNORED_ID
+from clothseg.model.batch_sums import num_sharing, over_processes
 
 _SMALLEST = 1e-7
 """Keeps the Dice of a class that is nowhere from dividing by zero. Source: smp.losses.DiceLoss."""
@@ -28,6 +29,9 @@ class DiceFocalLoss(nn.Module):
     part is one class against the rest, by sigmoid, with gamma 2.
     A batch without a pixel to learn from gives 0; smp gives NaN.
 
+    In a training on several processes the batch is that of all of them together: each returns its loss, and a gradient
+    whose mean over the processes, which is what Lightning's strategies take, is its gradient.
+
     smp goes through the classes one by one and keeps a dozen tensors of the logits' size for the backward pass. This
     keeps none: the gradient follows from the logits and a few sums per class.
     """
@@ -41,7 +45,7 @@ class DiceFocalLoss(nn.Module):
             target: (B, H, W) uint8 or int64, class ids; `IGNORED_ID` is left out.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            loss: Tensor = _DiceFocal.apply(logits, target)
+            loss: Tensor = _DiceFocal.apply(logits, target, num_sharing(is_training=self.training))
         return loss
 
 
@@ -53,7 +57,7 @@ class _DiceFocal(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, target: Tensor, num_processes: int) -> Tensor:
         num_classes = logits.shape[1]
         # float64 and int64, as a float32 stops counting at 16 million pixels.
         overlap = torch.zeros(num_classes, dtype=torch.float64, device=logits.device)
@@ -70,6 +74,9 @@ class _DiceFocal(torch.autograd.Function):
             against = torch.where(is_class, -values, values)
             wrong = against.sigmoid()
             focal += _entropy(against, wrong).mul_(wrong).mul_(wrong).mul_(is_counted).sum()
+        sums = (overlap, predicted, present, focal, counted_pixels)
+        overlap, predicted, present, focal, counted_pixels = over_processes(sums, num_processes=num_processes)
+        ctx.num_processes = num_processes
         terms = counted_pixels.clamp_min(1) * num_classes
         total = (predicted + present).clamp_min(_SMALLEST)
         ctx.save_for_backward(logits, target, overlap, total, present > 0, terms)
@@ -78,8 +85,9 @@ class _DiceFocal(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         logits, target, overlap, total, is_present, terms = ctx.saved_tensors
+        upstream = upstream * ctx.num_processes  # the mean over processes is then the sum of their parts
         # How the Dice part moves with the probability of a pixel's wrong classes, and of its true one.
         share = 0.5 * upstream * is_present / logits.shape[1]
         by_wrong = (2 * overlap / total.square() * share).float().view(1, -1, 1, 1)
@@ -98,7 +106,7 @@ class _DiceFocal(torch.autograd.Function):
             focal = torch.addcmul(wrong, wrong, entropy, value=-2).add_(entropy, alpha=2)
             focal.mul_(wrong).mul_(wrong).mul_(focal_share)
             gradient[piece] = torch.where(is_class, dice - focal, dice + focal).mul_(is_counted)
-        return gradient, None
+        return gradient, None, None
 
 
 def _entropy(against: Tensor, wrong: Tensor) -> Tensor:
