@@ -29,6 +29,7 @@ PRECISION = "auto"  # "auto" (bf16 where the hardware has it), "32-true", "bf16-
 ACCELERATOR = "auto"  # "auto", "cpu", "gpu" or "mps"
 DEVICES = None  # GPUs or processes per machine; None: every GPU there is, or one process on a CPU
 NUM_NODES = 1  # machines that train together
+STRATEGY = "auto"  # how processes share a training: "auto", "ddp" or "ddp_find_unused_parameters_true"
 SEED = 42  # start of every random choice
 
 # Files

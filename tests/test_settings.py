@@ -59,6 +59,8 @@ def test_encoder_weights_none(value):
         ("learning_rate", float("nan")),
         ("warmup", 1),
         ("precision", "fp8"),
+        ("strategy", "fsdp"),
+        ("strategy", "ddp_spawn"),
         ("accelerator", "tpu"),
         ("devices", 0),
         ("encoder_weights", ""),
@@ -75,3 +77,8 @@ def test_plain_values():
     values = Settings(data_path="here").to_dict()
     assert values["data_path"] == "here"
     assert Settings(**values) == Settings(data_path=Path("here"))
+
+
+def test_a_strategy_that_would_split_the_model_names_those_that_do_not():
+    with pytest.raises(SettingError, match="STRATEGY is 'fsdp'. Allowed: auto, ddp, ddp_find_unused_parameters_true"):
+        Settings(strategy="fsdp")

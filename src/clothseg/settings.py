@@ -21,6 +21,8 @@ NoFlagOfTraining = Annotated[T, Fixed, Suppress]
 
 LOSSES = ("dice-ce", "dice-focal")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+"""Lightning's strategies in which each process holds the whole model, as averaged weights and checkpoints need it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,8 @@ class Settings:
     """Processes or GPUs per machine; None takes every GPU there is, and one process on a CPU."""
     num_nodes: int = 1
     """Machines that train together."""
+    strategy: str = "auto"
+    """How processes share a training, by Lightning's name: auto, ddp or ddp_find_unused_parameters_true."""
     seed: int = 42
     """Start of every random choice: order of photos, augmentation, new weights."""
     checkpoints_path: Path = Path("checkpoints")
@@ -158,6 +162,7 @@ _RULES: tuple[tuple[str, Any, str, Any], ...] = (
     ("accelerator", *_one_of(("auto", "cpu", "gpu", "mps"))),
     ("devices", _OPTIONAL_INT, "None or a whole number from 1 up", lambda value: value is None or value >= 1),
     ("num_nodes", int, "a whole number from 1 up", lambda value: value >= 1),
+    ("strategy", *_one_of(STRATEGIES)),
     ("seed", int, "a whole number from 0 up", lambda value: value >= 0),
     ("checkpoints_path", Path, "the path of a folder", lambda value: True),
     ("logs_path", Path, "the path of a folder", lambda value: True),

@@ -53,7 +53,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(bench):
     network = {"architecture": "fpn", "encoder_name": "tu-test_efficientnet_ln"}
     alone = bench.named("alone", **network, batch_size=4)
     train(alone)
-    shared = bench.named("shared", **network, batch_size=2, devices=2)
+    shared = bench.named("shared", **network, batch_size=2, devices=2, strategy="ddp")
     script = bench.root / "training.py"  # Lightning starts it again for the second process
     script.write_text(TRAINING.format(here=str(HERE), values=shared.to_dict()))
     done = subprocess.run(

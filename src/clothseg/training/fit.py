@@ -116,6 +116,7 @@ def build_trainer(
             accelerator=settings.accelerator,
             devices="auto" if settings.devices is None else settings.devices,
             num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
             precision=precision,
             max_epochs=settings.epochs,
             gradient_clip_val=_CLIP_NORM,
@@ -129,7 +130,7 @@ def build_trainer(
             enable_model_summary=False,
         )
     except MisconfigurationException as error:
-        raise SettingError(f"{one_line(error)}. Change ACCELERATOR, DEVICES, NUM_NODES or PRECISION") from error
+        raise SettingError(f"{one_line(error)}. Change ACCELERATOR, DEVICES, NUM_NODES, STRATEGY or PRECISION") from error
     steps = math.ceil(len(data.train_dataset) / (data.batch_size * trainer.world_size))
     connector: Any = trainer  # the number of processes, and so of steps, is known only now
     connector.log_every_n_steps = max(1, min(50, steps // 10))
