@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from clothseg.settings import Settings
@@ -17,6 +21,9 @@ from clothseg.training.callbacks import build_callbacks
 from clothseg.training.fit import fit
 
 HERE = Path(__file__).parent
+RECIPE = str(HERE.parents[1] / "train.py")
+LIGHTNING = (RECIPE,)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", RECIPE)
 
 TRAINING = """
 import sys
@@ -69,3 +76,65 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(bench):
         torch.testing.assert_close(dict(two[kind]), dict(one[kind]), atol=1e-4, rtol=0)
     for name in scores.keys() - {"val_loss"}:  # a mean over the batches' own losses, and those of validation are halves
         assert shared_scores[name] == scores[name]
+
+
+def start_two(bench, *words: str, start: tuple[str, ...] = LIGHTNING) -> subprocess.Popen[str]:
+    """Start a training on two processes, as a process group of its own."""
+    settings = bench.settings
+    flags = {
+        "data-path": settings.data_path,
+        "img-size": 64,
+        "batch-size": 2,
+        "num-workers": 0,
+        "architecture": "unet",
+        "encoder-name": settings.encoder_name,
+        "encoder-weights": "none",
+        "precision": "32-true",
+        "accelerator": "cpu",
+        "devices": 2,
+        "checkpoints-path": settings.checkpoints_path,
+        "logs-path": settings.logs_path,
+    }
+    options = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        [sys.executable, *start, *options, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment(),
+    )
+
+
+def copies_of(process_id: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found through Linux's /proc")
+@pytest.mark.parametrize("victim", ["first", "second"])
+def test_a_killed_process_ends_the_training_and_it_can_go_on(bench, victim):
+    with start_two(bench, "--epochs", "1000") as process:
+        for line in process.stderr:
+            if line.startswith("epoch 1"):
+                break
+        (copy,) = copies_of(process.pid)
+        killed_at = time.monotonic()
+        os.kill(process.pid if victim == "first" else copy, signal.SIGKILL)
+        rest = process.stderr.read()  # ends when both have left
+        took = time.monotonic() - killed_at
+    assert took < 20
+    assert process.returncode == (-signal.SIGKILL if victim == "first" else 5), rest
+    last = bench.settings.checkpoints_path / "last.ckpt"
+    said = "The first process of the training was killed|Another process of the training is gone"
+    assert re.search(said if victim == "first" else said + "|was ended by SIGKILL", rest)
+    assert f"--ckpt {last}" in rest
+    assert "Traceback" not in rest
+
+    if victim == "second":
+        epoch = torch.load(last, weights_only=True)["clothseg_training"]["epoch"]
+        words = ("--epochs", str(epoch + 1), "--ckpt", str(last), "--strategy", "ddp_find_unused_parameters_true")
+        with start_two(bench, *words, start=TORCHRUN) as process:
+            rest = process.stderr.read()
+        assert process.returncode == 0, rest
+        assert rest.count(f"epoch {epoch}  ") == 1, rest
+        assert "2 x cpu" in rest

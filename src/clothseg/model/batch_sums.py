@@ -26,5 +26,5 @@ def over_processes(sums: tuple[Tensor, ...], *, num_processes: int) -> tuple[Ten
         return sums
     together = torch.cat([one.reshape(-1).double() for one in sums])
     distributed.all_reduce(together)
-    parts = together.split([one.numel() for one in sums])
+    parts = together.split_with_sizes([one.numel() for one in sums])
     return tuple(part.view_as(one).to(one.dtype) for part, one in zip(parts, sums, strict=True))

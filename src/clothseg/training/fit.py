@@ -27,6 +27,7 @@ from clothseg.model.precision import preferred_precision
 from clothseg.settings import Settings
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO
 from clothseg.training.interruption import StopOnSignal
+from clothseg.training.lost_process import LeaveTogether, is_lost_connection, lost_connection
 from clothseg.training.result import FitResult
 from clothseg.training.resume import ExactResume, read_resume_point
 from clothseg.training.tensorboard import describe_run, log_folder_of, open_log
@@ -77,8 +78,9 @@ def fit(
     log = open_log(settings, point)
     num_photos = len(data.train_dataset)
     exact = ExactResume(settings, num_photos=num_photos, log_folder=log_folder_of(log))
-    with _quiet(), _named_failures(settings), StopOnSignal(checkpoints) as stop:
-        trainer = build_trainer(data, settings=settings, callbacks=[*callbacks, exact, stop], log=log)
+    together = LeaveTogether(checkpoints.last_path)
+    with _quiet(), _named_failures(settings, checkpoints.last_path), StopOnSignal(checkpoints) as stop:
+        trainer = build_trainer(data, settings=settings, callbacks=[together, *callbacks, exact, stop], log=log)
         if point is not None:
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
@@ -130,7 +132,9 @@ def build_trainer(
             enable_model_summary=False,
         )
     except MisconfigurationException as error:
-        raise SettingError(f"{one_line(error)}. Change ACCELERATOR, DEVICES, NUM_NODES, STRATEGY or PRECISION") from error
+        raise SettingError(
+            f"{one_line(error)}. Change ACCELERATOR, DEVICES, NUM_NODES, STRATEGY or PRECISION"
+        ) from error
     steps = math.ceil(len(data.train_dataset) / (data.batch_size * trainer.world_size))
     connector: Any = trainer  # the number of processes, and so of steps, is known only now
     connector.log_every_n_steps = max(1, min(50, steps // 10))
@@ -174,7 +178,7 @@ _MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", 
 
 
 @contextlib.contextmanager
-def _named_failures(settings: Settings) -> Iterator[None]:
+def _named_failures(settings: Settings, last_path: Path) -> Iterator[None]:
     """Turn what a machine too small or a batch too small makes torch say into what to do about it."""
     sizes = f"BATCH_SIZE {settings.batch_size} and IMG_SIZE {settings.img_size}"
     try:
@@ -188,6 +192,8 @@ def _named_failures(settings: Settings) -> Iterator[None]:
             raise MachineError(
                 f"A process that loads photos was killed ({one_line(error)}). If memory ran out, lower NUM_WORKERS"
             ) from error
+        if is_lost_connection(error):
+            raise lost_connection(error, last_path) from error
         raise
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes exit code 1 of it
