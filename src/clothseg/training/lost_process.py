@@ -64,7 +64,7 @@ class LeaveTogether(Callback):
         """Watch from the first step on."""
         launcher: Any = trainer.strategy.launcher
         processes = getattr(launcher, "procs", [])
-        if self._is_copy:
+        if self._is_copy and trainer.world_size > 1:
             self._start(self._watch_starter)
         if hasattr(os, "waitid"):  # where there is none, the lost connection is met in the next step
             for process in processes:
