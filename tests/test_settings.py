@@ -80,5 +80,5 @@ def test_plain_values():
 
 
 def test_a_strategy_that_would_split_the_model_names_those_that_do_not():
-    with pytest.raises(SettingError, match="STRATEGY is 'fsdp'. Allowed: auto, ddp, ddp_find_unused_parameters_true"):
+    with pytest.raises(SettingError, match=r"STRATEGY is 'fsdp'\. Allowed: auto, ddp, ddp_find_unused_parameters_true"):
         Settings(strategy="fsdp")
