@@ -20,6 +20,8 @@ let current = null;
 let decoded = Promise.resolve(null);
 /** Its pixels; null where the browser cannot show it. @type {ImageBitmap | null} */
 let bitmap = null;
+/** The photo whose garments the list shows. */
+let listed = null;
 let isKeeping = false;
 /** Counts what was asked to be shown, so that a slow photo never replaces a later one. */
 let turn = 0;
@@ -81,6 +83,7 @@ function isAlike(pixels, results) {
 }
 
 function showResults(photo) {
+  listed = photo;
   stage.showClasses(photo.results, colors, { hidden: photo.hidden, reveal: !photo.seen });
   photo.seen = true;
   photo.colours ??= bitmap ? coloursOf() : new Map();
@@ -116,7 +119,7 @@ function showPanel() {
   const size = results ? `${results.width} × ${results.height} pixels, ` : "";
   find("file-facts").textContent = `${size}${fileSize(file.size)}${seconds ? `, took ${seconds.toFixed(1)} s` : ""}`;
   const isEmpty = results && !results.segments.length;
-  find("results").hidden = !results || isEmpty;
+  find("results").hidden = !results || isEmpty || listed !== current;
   find("panel-hint").textContent = hintOf(current);
   const failed = state === "failed";
   find("message").hidden = !failed && !isEmpty && !wait;
