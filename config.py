@@ -5,7 +5,7 @@ DATA_PATH = "data"  # root folder where data sets are downloaded and extracted
 SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"  # where Fashionpedia comes from: an address or a local folder
 CLASSES = "groups"  # "groups" (13), "categories" (Fashionpedia's 46 and background), or the path of a YAML file
 IMG_SIZE = 512  # input resolution; 1024 captures more detail but requires more VRAM and time; a multiple of 32
-CROP_SIZE = None  # side of the square part of a photo that a step looks at; None: IMG_SIZE. Smaller parts cost less
+CROP_SIZE = None  # part of a photo that a step looks at: a side, or (height, width); None: IMG_SIZE. Less costs less
 BATCH_SIZE = 32  # photos per step; reduce to 16 or 8 if you run into CUDA out-of-memory errors
 NUM_WORKERS = None  # processes that load photos; None: what the cores allow
 

@@ -50,6 +50,9 @@ def test_encoder_weights_none(value):
         ("img_size", 500),
         ("img_size", 0),
         ("img_size", "512"),
+        ("crop_size", 300),
+        ("crop_size", (320, 300)),
+        ("crop_size", (320, 320, 320)),
         ("batch_size", 0),
         ("batch_size", True),
         ("batch_size", 2.5),
@@ -71,6 +74,10 @@ def test_encoder_weights_none(value):
 def test_a_wrong_value_is_refused_with_what_is_allowed(name, value):
     with pytest.raises(SettingError, match=f"{name.upper()} is .*Allowed: "):
         Settings(**{name: value})
+
+
+def test_a_crop_has_one_side_or_two():
+    assert [Settings(crop_size=size).crop_size for size in (None, 320, (448, 320))] == [None, 320, (448, 320)]
 
 
 def test_plain_values():

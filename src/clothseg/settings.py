@@ -15,6 +15,9 @@ from clothseg.errors import SettingError, nearest
 OFFICIAL_SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"
 """Root of the official Fashionpedia download. Source: github.com/cvdfoundation/fashionpedia."""
 
+CropSize = int | tuple[int, int]
+"""Side of a square, or (height, width), in pixels."""
+
 T = TypeVar("T")
 NoFlagOfTraining = Annotated[T, Fixed, Suppress]
 """Settings of other commands, which have a flag of their own; `train.py` would only seem to heed it."""
@@ -41,9 +44,9 @@ class Settings:
     """Classes to learn: groups (13), categories (47) or the path of a YAML file."""
     img_size: int = 512
     """Longer side of the network's input in pixels; a multiple of 32."""
-    crop_size: int | None = None
-    """Side of the square part of a photo that a training step looks at; None takes img_size. Smaller parts cost less;
-    photos are scaled for img_size all the same."""
+    crop_size: CropSize | None = None
+    """Part of a photo that a training step looks at: side of a square, or height and width, which suit photos that all
+    stand or all lie; None takes img_size. Smaller parts cost less; photos are scaled for img_size all the same."""
     batch_size: int = 32
     """Photos per training step and process."""
     num_workers: int | None = None
@@ -124,6 +127,15 @@ class Settings:
         return {f.name: str(v) if isinstance(v := getattr(self, f.name), Path) else v for f in fields(self)}
 
 
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and 32 <= value <= 4096 and value % 32 == 0
+
+
+def _is_crop_size(value: Any) -> bool:
+    sides = value if isinstance(value, tuple) else (value, value)
+    return len(sides) == 2 and all(map(_is_side, sides))
+
+
 def _one_of(allowed: Iterable[str]) -> tuple[type, str, Any]:
     return str, ", ".join(allowed), lambda value: value in allowed
 
@@ -133,12 +145,12 @@ _RULES: tuple[tuple[str, Any, str, Any], ...] = (
     ("data_path", Path, "the path of a folder", lambda value: True),
     ("source", str, "an http(s) address or the path of a folder", bool),
     ("classes", (str, Path), "groups, categories or the path of a YAML file", bool),
-    ("img_size", int, "a multiple of 32, from 32 to 4096", lambda value: 32 <= value <= 4096 and value % 32 == 0),
+    ("img_size", int, "a multiple of 32, from 32 to 4096", _is_side),
     (
         "crop_size",
-        _OPTIONAL_INT,
-        "None or a multiple of 32, from 32 to 4096",
-        lambda value: value is None or (32 <= value <= 4096 and value % 32 == 0),
+        (int, tuple, type(None)),
+        "None, a multiple of 32 from 32 to 4096, or two of them for height and width",
+        lambda value: value is None or _is_crop_size(value),
     ),
     ("batch_size", int, "a whole number from 1 up", lambda value: value >= 1),
     ("num_workers", _OPTIONAL_INT, "None or a whole number from 0 up", lambda value: value is None or value >= 0),

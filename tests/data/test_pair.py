@@ -8,6 +8,7 @@ from PIL import Image
 from clothseg.data import pair
 from clothseg.data.pair import read_class_ids, read_pair, read_photo
 from clothseg.errors import DataError, MissingInputError
+from clothseg.labels import IGNORED_ID
 from clothseg.pictures import encode_jpeg, encode_png, read_mask, read_picture
 
 
@@ -136,6 +137,10 @@ def test_a_pair_that_does_not_fit_is_refused(tmp_path: Path, photo: np.ndarray, 
     mask_path.write_bytes(encode_png(mask[:-1]))
     with pytest.raises(DataError, match=r"a\.png is 90 x 59 pixels, its photo .*a\.jpg 90 x 60"):
         read_pair(photo_path, mask_path, num_classes=13)
+    mask_path.write_bytes(encode_png(mask))
+    with pytest.raises(DataError, match=r"a\.png holds class id 12; the data set has the ids 0 to 11"):
+        read_pair(photo_path, mask_path, num_classes=12)
+    mask[0] = IGNORED_ID
     mask_path.write_bytes(encode_png(mask))
     with pytest.raises(DataError, match=r"a\.png holds class id 12; the data set has the ids 0 to 11"):
         read_pair(photo_path, mask_path, num_classes=12)

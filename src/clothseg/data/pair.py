@@ -11,6 +11,7 @@ from PIL import Image
 
 from clothseg.data.index_png import decode_index_png
 from clothseg.errors import DataError, MissingInputError, PictureError, one_line
+from clothseg.labels import IGNORED_ID
 from clothseg.pictures import MAX_PIXELS, read_mask, read_picture
 
 try:
@@ -27,10 +28,10 @@ _ORIENTATION_TAG = 0x0112
 
 
 def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[UInt8Array, UInt8Array]:
-    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 class ids.
+    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 class ids, `IGNORED_ID` where it is not known.
 
     Raises:
-        DataError: one of them cannot be read, they differ in size, or the mask holds an id of `num_classes` or more.
+        DataError: one of them cannot be read, they differ in size, or the mask holds another id from `num_classes` on.
             The message names the file.
         MissingInputError: one of them is not there.
     """
@@ -40,7 +41,10 @@ def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[U
             f"Mask {mask_path} is {_size(mask)} pixels, its photo {photo_path} {_size(image)}. "
             f"They must be of one size. {_PREPARE}"
         )
-    if (highest := int(mask.max(initial=0))) >= num_classes:
+    highest = int(mask.max(initial=0))
+    if highest == IGNORED_ID:
+        highest = int(mask.max(initial=0, where=mask != IGNORED_ID))
+    if highest >= num_classes:
         raise DataError(
             f"Mask {mask_path} holds class id {highest}; the data set has the ids 0 to {num_classes - 1}. {_PREPARE}"
         )

@@ -26,7 +26,7 @@ DESCRIPTION_KEY = "clothseg"
 """Where a checkpoint holds its `ModelDescription`."""
 
 Batch = Mapping[str, Any]
-"""image: (B, 3, S, S) uint8 RGB; mask: (B, S, S) uint8, class ids and `IGNORED_ID`; name: list of B photo names."""
+"""image: (B, 3, H, W) uint8 RGB; mask: (B, H, W) uint8, class ids and `IGNORED_ID`; name: list of B photo names."""
 
 
 class ClothSegmentationModel(LightningModule):
@@ -155,7 +155,7 @@ class ClothSegmentationModel(LightningModule):
         """Add a batch to the epoch's loss and confusion matrix.
 
         Returns:
-            `prediction`, (B, S, S) int64 class ids, for callbacks that draw.
+            `prediction`, (B, H, W) int64 class ids, for callbacks that draw.
         """
         logits = self(batch["image"])
         loss = self.loss(logits, batch["mask"])

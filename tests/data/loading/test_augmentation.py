@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from clothseg.data.loading.augmentation import LUMA, Strength, augment, draw_augmentation
 from clothseg.labels import GROUPS, IGNORED_ID
+from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET, Letterbox
 
 PLACE_ONLY = Strength(brightness=0, contrast=0, saturation=0, hue=0, gray=0)
@@ -97,19 +98,29 @@ def test_equal_generators_give_equal_variants_and_others_do_not() -> None:
     assert len({variant([42, epoch, index]) for epoch in range(3) for index in range(3)}) == 9
 
 
-@given(height=SIDES, width=SIDES, seed=st.integers(0, 10_000), crop=st.sampled_from([None, 320, 512]))
+@given(
+    height=SIDES,
+    width=SIDES,
+    seed=st.integers(0, 10_000),
+    crop=st.sampled_from([None, 320, 512, (448, 320), (256, 384)]),
+)
 def test_photos_are_hardly_squashed_and_about_as_large_as_in_validation(
-    height: int, width: int, seed: int, crop: int | None
+    height: int, width: int, seed: int, crop: CropSize | None
 ) -> None:
     still = Strength(rotation=0, shift=0, shear=0, flip=0)
     augmentation = draw_augmentation(np.random.default_rng(seed), (height, width), 512, still, crop)
-    assert augmentation.size == crop or (crop is None and augmentation.size == 512)
+    size = crop if isinstance(crop, tuple) else (crop or 512, crop or 512)
+    assert augmentation.size == size
+    image = np.zeros((height, width, 3), np.uint8)
+    warped, target = augment(image, image[..., 0], augmentation)
+    assert (warped.shape, target.shape) == ((*size, 3), size)
     across, down = augmentation.matrix[0, 0], augmentation.matrix[1, 1]
     assert 1 / 1.1 - 1e-9 <= across / down <= 1.1 + 1e-9
     zoom = math.sqrt(across * down) * max(height, width) / 512
     assert still.zoom[0] - 1e-9 <= zoom <= still.zoom[1] + 1e-9
-    for side, scale, start in ((width, across, augmentation.matrix[0, 2]), (height, down, augmentation.matrix[1, 2])):
-        slack = augmentation.size - side * scale
+    photo, scales, starts = (height, width), (down, across), augmentation.matrix[::-1, 2]
+    for room, side, scale, start in zip(size, photo, scales, starts, strict=True):
+        slack = room - side * scale
         assert min(0, slack) - 1e-9 <= start <= max(0, slack) + 1e-9, "no more is cut off than must be"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.labels import IGNORED_ID
+from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET, Letterbox, Normalization, resize_image
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -60,6 +61,12 @@ class Strength:
     """Probability of a photo without colour."""
 
 
+def input_size(img_size: int, crop_size: CropSize | None) -> tuple[int, int]:
+    """Return (height, width) of a training input: the crop's, or a square of `img_size` where there is none."""
+    size = img_size if crop_size is None else crop_size
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
 @dataclass(frozen=True, eq=False)
 class Augmentation:
     """One variant of one photo: where each pixel goes and how its colour changes."""
@@ -72,12 +79,16 @@ class Augmentation:
     """(2, 3): place in the photo to place in the input, (x, y) in pixels; a pixel's centre lies at + 0.5."""
     color: Float64Array
     """(3, 4): RGB of 0 to 255 and a 1 to RGB."""
-    size: int
-    """Side of the square input, in pixels."""
+    size: tuple[int, int]
+    """(height, width) of the input, in pixels."""
 
 
 def draw_augmentation(
-    rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength | None, crop_size: int | None = None
+    rng: Generator,
+    photo_size: tuple[int, int],
+    img_size: int,
+    strength: Strength | None,
+    crop_size: CropSize | None = None,
 ) -> Augmentation:
     """Draw one variant of a photo; equal generators give equal variants.
 
@@ -86,15 +97,15 @@ def draw_augmentation(
         photo_size: (height, width) of the photo.
         img_size: longer side of the photo at zoom 1, and side of the square input.
         strength: ranges to draw from; None leaves the photo as validation has it.
-        crop_size: side of the square input, where it shows less of the photo; None is `img_size`.
+        crop_size: side or (height, width) of the input, where it shows less of the photo; None is `img_size`.
     """
     height, width = photo_size
     if strength is None:
         box = Letterbox.fit(height, width, img_size, square=True)
         scale_y, scale_x = box.scaled_size[0] / height, box.scaled_size[1] / width
         matrix = np.array([[scale_x, 0.0, 0.0], [0.0, scale_y, 0.0]])
-        return Augmentation(box, photo_size, matrix, np.eye(3, 4), img_size)
-    size = img_size if crop_size is None else crop_size
+        return Augmentation(box, photo_size, matrix, np.eye(3, 4), (img_size, img_size))
+    size = input_size(img_size, crop_size)
     scales = _draw_scales(rng, photo_size, img_size, strength)
     matrix = _draw_matrix(rng, photo_size, scales, size, strength)
     color = _draw_color(rng, strength)
@@ -115,11 +126,11 @@ def augment(
         normalization: its fill colour lies around the photo.
 
     Returns:
-        (size, size, 3) uint8 RGB and (size, size) uint8 with `IGNORED_ID` around the photo.
+        (h, w, 3) uint8 RGB and (h, w) uint8 with `IGNORED_ID` around the photo.
     """
     if augmentation.letterbox is not None:
         return augmentation.letterbox.image(image, normalization), augmentation.letterbox.mask(mask)
-    size = (augmentation.size, augmentation.size)
+    size = augmentation.size[::-1]
     height, width = augmentation.reduced_size
     unshrink = np.diag([image.shape[1] / width, image.shape[0] / height, 1.0])
     colored = cv2.transform(resize_image(image, (height, width)), augmentation.color)
@@ -152,23 +163,24 @@ def _draw_scales(rng: Generator, photo_size: tuple[int, int], img_size: int, str
 
 
 def _draw_matrix(
-    rng: Generator, photo_size: tuple[int, int], scales: tuple[float, float], size: int, strength: Strength
+    rng: Generator, photo_size: tuple[int, int], scales: tuple[float, float], size: tuple[int, int], strength: Strength
 ) -> Float64Array:
     """Return (2, 3): scale, place the crop and mirror; then shear, turn and shift about the input's centre."""
     place = rng.uniform(size=2)
     mirrored = rng.uniform() < strength.flip
     angle = math.radians(rng.uniform(-1, 1) * strength.rotation)
     shear_x, shear_y = np.tan(np.radians(rng.uniform(-1, 1, size=2) * strength.shear))
-    shift_x, shift_y = rng.uniform(-1, 1, size=2) * strength.shift * size
+    height, width = size
+    shift_x, shift_y = rng.uniform(-1, 1, size=2) * strength.shift * (width, height)
 
-    slack_x, slack_y = (size - side * scale for side, scale in zip(photo_size[::-1], scales, strict=True))
+    slack_x, slack_y = width - photo_size[1] * scales[0], height - photo_size[0] * scales[1]
     crop = np.array([[scales[0], 0, place[0] * slack_x], [0, scales[1], place[1] * slack_y], [0, 0, 1]])
     if mirrored:
-        crop = np.array([[-1, 0, size], [0, 1, 0], [0, 0, 1]]) @ crop
-    center = size / 2
+        crop = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ crop
+    center_x, center_y = width / 2, height / 2
     shear = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])
     turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
-    about_center = _shift(center + shift_x, center + shift_y) @ turn @ shear @ _shift(-center, -center)
+    about_center = _shift(center_x + shift_x, center_y + shift_y) @ turn @ shear @ _shift(-center_x, -center_y)
     return np.asarray((about_center @ crop)[:2])
 
 

@@ -18,6 +18,7 @@ from clothseg.data.loading.sampler import EpochSampler
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.workers import num_loaders
 from clothseg.errors import ClothsegError, DataError
+from clothseg.settings import CropSize
 
 
 class BatchLoader(DataLoader[Sample]):
@@ -79,14 +80,14 @@ def _unwrapped(error: ClothsegError) -> ClothsegError:
 class ClothSegmentationData(LightningDataModule):
     """Training and validation batches of the data set in `DATA_PATH / "fashionist"`.
 
-    Batches are {"image": (B, 3, S, S) uint8 RGB, "mask": (B, S, S) uint8 class ids with 255 around the photo,
+    Batches are {"image": (B, 3, H, W) uint8 RGB, "mask": (B, H, W) uint8 class ids with 255 around the photo,
     "name": list of str}. The loaders share the samples out over processes themselves: give Lightning's Trainer
     `use_distributed_sampler=False`.
 
     Args:
         data_path: the setting DATA_PATH.
-        img_size: side S of the batches in pixels.
-        crop_size: side S of the training batches, where they show less of a photo; None is `img_size`.
+        img_size: side of the batches in pixels.
+        crop_size: side or (height, width) of the training batches, where they show less of a photo; None is `img_size`.
         batch_size: samples per batch and process.
         num_workers: loader processes; None takes what the cores allow, 0 loads in the training process.
         seed: start of the order and of the augmentation.
@@ -102,7 +103,7 @@ class ClothSegmentationData(LightningDataModule):
         data_path: str | Path,
         *,
         img_size: int,
-        crop_size: int | None = None,
+        crop_size: CropSize | None = None,
         batch_size: int,
         num_workers: int | None = None,
         seed: int = 42,

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, default_collate
 from clothseg.data.loading.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.loading.sampler import SampleKey
 from clothseg.data.pair import read_pair
+from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -32,9 +33,9 @@ class Sample(TypedDict):
     """One photo with its mask, as the network takes it."""
 
     image: Tensor
-    """(3, S, S) uint8 RGB, laid out in memory as (S, S, 3); float32 and normalised with `as_float`."""
+    """(3, H, W) uint8 RGB, laid out in memory as (H, W, 3); float32 and normalised with `as_float`."""
     mask: Tensor
-    """(S, S) uint8 class ids; 255 around the photo."""
+    """(H, W) uint8 class ids; 255 around the photo."""
     name: str
     """Path of the photo inside its folder, without the suffix."""
 
@@ -43,14 +44,14 @@ class Batch(TypedDict):
     """Samples side by side."""
 
     image: Tensor
-    """(B, 3, S, S) uint8 RGB in channels-last memory; float32 and normalised with `as_float`."""
+    """(B, 3, H, W) uint8 RGB in channels-last memory; float32 and normalised with `as_float`."""
     mask: Tensor
-    """(B, S, S) uint8 class ids; 255 around the photos."""
+    """(B, H, W) uint8 class ids; 255 around the photos."""
     name: list[str]
 
 
 class ClothDataset(Dataset[Sample]):
-    """Photos and their masks as square samples.
+    """Photos and their masks as samples of one size, square but for the augmented ones where `crop_size` is not.
 
     A sample is a pure function of the seed and its key, so that neither the number of workers nor a resumed training
     changes it.
@@ -59,8 +60,8 @@ class ClothDataset(Dataset[Sample]):
         pairs: (photo, mask) paths, as `manifest.pairs` returns them.
         folder: folder of the photos; a sample's name is relative to it.
         num_classes: mask values from here on are refused.
-        img_size: longer side of a letterboxed photo, and side of the samples, in pixels.
-        crop_size: side of the augmented samples, where they show less of a photo; None is `img_size`.
+        img_size: longer side of a letterboxed photo, and side of the samples in pixels.
+        crop_size: side or (height, width) of the augmented samples, where they show less; None is `img_size`.
         seed: start of the random choices.
         strength: how far photos are augmented; None letterboxes them, as validation and prediction do.
         as_float: give float32 images, normalised here and not by the network, for networks of others.
@@ -73,7 +74,7 @@ class ClothDataset(Dataset[Sample]):
         *,
         num_classes: int,
         img_size: int,
-        crop_size: int | None = None,
+        crop_size: CropSize | None = None,
         seed: int = 42,
         strength: Strength | None = None,
         as_float: bool = False,

@@ -14,6 +14,7 @@ from clothseg.data.preview.card_page import card_page
 from clothseg.data.preview.samples import save_preview
 from clothseg.data.progress import show_step
 from clothseg.pictures import write_whole
+from clothseg.settings import CropSize
 
 CARD_NAME = "dataset_card.html"
 
@@ -27,7 +28,7 @@ class Preview:
         output: Folder of the pictures.
         count: Photos of each split, spread evenly over it.
         img_size: Longer side of a photo as validation shows it, in pixels.
-        crop_size: Side of the augmented samples in pixels; none takes img_size.
+        crop_size: Side of the augmented samples in pixels, or height and width; none takes img_size.
         seed: Seed of the augmented samples, as in training.
     """
 
@@ -35,7 +36,7 @@ class Preview:
     output: Path = Path("visualized_samples")
     count: int = 4
     img_size: int = 512
-    crop_size: int | None = None
+    crop_size: CropSize | None = None
     seed: int = 42
 
     def run(self) -> int:

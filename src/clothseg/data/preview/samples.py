@@ -15,7 +15,8 @@ from clothseg.drawing import classes_in, color_mask, legend, overlay, side_by_si
 from clothseg.errors import DataError, SettingError
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import encode_jpeg, write_whole
-from clothseg.transforms import resize_image, resize_mask
+from clothseg.settings import CropSize
+from clothseg.transforms import Letterbox, resize_image, resize_mask
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -37,7 +38,7 @@ def spread(count: int, total: int) -> list[int]:
 
 
 def save_preview(
-    folder: Path, output: Path, *, count: int, img_size: int, seed: int, crop_size: int | None = None
+    folder: Path, output: Path, *, count: int, img_size: int, seed: int, crop_size: CropSize | None = None
 ) -> list[Path]:
     """Save pictures of `count` samples of each split, and one of augmented training samples.
 
@@ -47,7 +48,7 @@ def save_preview(
         count: samples of each split, spread evenly over it.
         img_size: longer side of a letterboxed photo in pixels.
         seed: seed of the training; the augmented samples are those of its first epochs.
-        crop_size: side of the training samples; None is `img_size`.
+        crop_size: side or (height, width) of the training samples; None is `img_size`.
 
     Returns:
         The paths of the pictures.
@@ -107,7 +108,7 @@ def draw_augmented(
     *,
     img_size: int,
     seed: int,
-    crop_size: int | None = None,
+    crop_size: CropSize | None = None,
 ) -> UInt8Array:
     """Return a grid of training samples: two rows for a photo, plain and with its mask, a column for an epoch.
 
@@ -119,7 +120,7 @@ def draw_augmented(
         classes: names and colours of the ids.
         img_size: longer side of a letterboxed photo in pixels.
         seed: seed of the training.
-        crop_size: side of the samples; None is `img_size`.
+        crop_size: side or (height, width) of the samples; None is `img_size`.
     """
     rows = []
     named: set[int] = set()
@@ -129,9 +130,14 @@ def draw_augmented(
         for epoch in range(VARIANTS - 1):
             rng = np.random.default_rng([seed, epoch, index])
             samples.append(augment(image, mask, draw_augmentation(rng, mask.shape, img_size, Strength(), crop_size)))
-        size = (VARIANT_SIDE, VARIANT_SIDE)
-        shown = [(resize_image(sample, size), resize_mask(target, size)) for sample, target in samples]
+        shown = [_in_square(*sample) for sample in samples]
         rows.append(side_by_side(*(sample for sample, _ in shown), gap=4))
         rows.append(side_by_side(*(overlay(sample, target, classes) for sample, target in shown), gap=4))
         named.update(classes_in(mask))
     return side_by_side(np.concatenate(rows), legend(classes, sorted(named), height=2 * VARIANT_SIDE))
+
+
+def _in_square(sample: UInt8Array, target: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    """Return a sample and its mask in a square of `VARIANT_SIDE`, at the top left where they are not square."""
+    box = Letterbox.fit(target.shape[0], target.shape[1], VARIANT_SIDE, square=True)
+    return box.image(sample), box.mask(target)
