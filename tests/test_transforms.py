@@ -73,7 +73,7 @@ def test_logits_to_mask_equals_resizing_everything_and_argmax(size):
     ),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
-def test_leaving_out_classes_that_cannot_win_changes_no_pixel(logits, size):
+def test_working_out_only_the_borders_changes_no_pixel(logits, size):
     planes = np.stack([cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits])
     np.testing.assert_array_equal(logits_to_mask(logits, size), planes.argmax(0))
 
