@@ -31,6 +31,7 @@ from clothseg.data.loading.balance import balanced_weights
 from clothseg.data.loading.dataset import ClothDataset, collate
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.pair import read_pair
+from clothseg.model.description import ModelDescription
 from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.network import build_network
@@ -44,7 +45,9 @@ from clothseg.transforms import Letterbox, logits_to_mask
 UInt8Array = npt.NDArray[np.uint8]
 
 BATCH_SIZE = 4
-CROP_SIZE = 320
+ARCHITECTURE, ENCODER = "unet", "mobilenet_v2"
+PLAIN_SIDE = 320
+CROP_SIZE = (448, 320)
 IMG_SIZE = 512
 BALANCE = 0.4
 PLAIN_RATE = 1e-4
@@ -56,7 +59,7 @@ class Recipe:
     """Which of our changes are made to the plain recipe."""
 
     keeps_aspect: bool = False
-    """Photos keep their sides' ratio and are seen at several scales, in crops of as many pixels as the square."""
+    """Photos keep their sides' ratio and are seen at several scales, in crops that stand as the photos do."""
     has_schedule: bool = False
     """AdamW with warm-up and a cosine to 0, in place of Adam at a constant rate."""
     has_cross_entropy: bool = False
@@ -65,6 +68,8 @@ class Recipe:
     """Rare classes count more in the cross-entropy, which it brings along."""
     is_averaged: bool = False
     """The weights are an average over the steps."""
+    learns_guesses: bool = False
+    """It also learns from masks that a model guessed, of photos with tags, and more often from rare classes."""
 
 
 RECIPES = {
@@ -74,7 +79,9 @@ RECIPES = {
     "cross-entropy": Recipe(has_cross_entropy=True),
     "balance": Recipe(has_cross_entropy=True, is_balanced=True),
     "average": Recipe(is_averaged=True),
-    "all": Recipe(True, True, True, True, True),
+    "guesses": Recipe(learns_guesses=True),
+    "all but guesses": Recipe(True, True, True, True, True),
+    "all": Recipe(True, True, True, True, True, learns_guesses=True),
 }
 
 
@@ -89,7 +96,9 @@ class Run:
         self.train = pairs(self.folder, self.manifest.splits["train"])
         self.num_classes = len(self.manifest.classes)
         self.num_steps = photos // BATCH_SIZE
-        network = build_network("unet", "mobilenet_v2", encoder_weights=str(weights), num_classes=self.num_classes)
+        network = build_network(
+            recipe.architecture, "mobilenet_v2", encoder_weights=str(weights), num_classes=self.num_classes
+        )
         self.network = network.to(memory_format=torch.channels_last)
         defaults = Settings()
         average = moving_average(defaults.averaging)
@@ -138,7 +147,7 @@ class Run:
                 batch = collate([ours[(epoch, index)] for index in indices])
                 yield batch["image"], batch["mask"]
             else:
-                yield plain_samples([self.train[index] for index in indices], CROP_SIZE, seed=[epoch, *indices])
+                yield plain_samples([self.train[index] for index in indices], PLAIN_SIDE, seed=[epoch, *indices])
 
     def fit(self, checkpoint: Path | None) -> None:
         """Train to the end; with `checkpoint`, from there and with saves on the way."""
@@ -184,6 +193,21 @@ class Run:
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
 
+    def save_model(self, path: Path) -> None:
+        """Write a checkpoint that `clothseg` predicts with; it cannot be resumed."""
+        network = self.network if self.averaged is None else self.averaged.module
+        description = ModelDescription(
+            classes=self.manifest.classes,
+            architecture=ARCHITECTURE,
+            encoder_name=ENCODER,
+            image_size=IMG_SIZE,
+            normalization=self.network.normalization,
+            training_data=self.manifest.summary(),
+        )
+        weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+        with whole_file(path) as beside:
+            torch.save({"clothseg": description.to_dict(), "state_dict": weights}, beside)
+
     def masks(self) -> Iterator[tuple[Path, UInt8Array, UInt8Array]]:
         """Yield path, predicted mask and true mask, (H, W) uint8, of each validation photo, at its own size."""
         network = (self.network if self.averaged is None else self.averaged.module).eval()
@@ -191,7 +215,7 @@ class Run:
             image, mask = read_pair(photo, mask_path, num_classes=self.num_classes)
             height, width = mask.shape
             box = Letterbox.fit(height, width, IMG_SIZE)
-            shown = box.image(image) if self.recipe.keeps_aspect else squash(image, CROP_SIZE)
+            shown = box.image(image) if self.recipe.keeps_aspect else squash(image, PLAIN_SIDE)
             with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
                 logits = network(torch.from_numpy(shown).permute(2, 0, 1)[None])[0].float().contiguous().numpy()
             if self.recipe.keeps_aspect:
@@ -218,17 +242,26 @@ def main() -> int:
     parser.add_argument("--photos", type=int, default=2800, help="photos seen by each training, repeats counted")
     parser.add_argument("--only", choices=sorted(RECIPES), nargs="+", default=list(RECIPES), help="which recipes")
     parser.add_argument("--checkpoint", type=Path, help="file to save to and to go on from; for a single recipe")
+    parser.add_argument("--model", type=Path, help="model file to write, to predict with; for a single recipe")
     parser.add_argument("--masks", type=Path, help="folder to write predicted index masks to; for a single recipe")
+    parser.add_argument(
+        "--guesses", type=Path, help="data set of pseudo_labels.py, for recipes that learn from guesses"
+    )
     parser.add_argument("--val-data", type=Path, help="another data set whose val split to score")
     parser.add_argument("--output", type=Path, help="file to add the lines to")
     arguments = parser.parse_args()
-    if len(arguments.only) > 1 and (arguments.checkpoint or arguments.masks):
-        parser.error("--checkpoint and --masks are for a single recipe: pass --only NAME")
+    if arguments.guesses is None and any(RECIPES[name].learns_guesses for name in arguments.only):
+        parser.error("recipes that learn from guesses need --guesses, a data set of pseudo_labels.py")
+    if len(arguments.only) > 1 and (arguments.checkpoint or arguments.masks or arguments.model):
+        parser.error("--checkpoint, --model and --masks are for a single recipe: pass --only NAME")
     cv2.setNumThreads(0)
     for name in arguments.only:
         print(f"{name}: {RECIPES[name]}", flush=True)
-        run = Run(RECIPES[name], arguments.data_path, arguments.encoder_weights, photos=arguments.photos)
+        data_path = arguments.guesses if RECIPES[name].learns_guesses else arguments.data_path
+        run = Run(RECIPES[name], data_path, arguments.encoder_weights, photos=arguments.photos)
         run.fit(arguments.checkpoint)
+        if arguments.model is not None:
+            run.save_model(arguments.model)
         if arguments.val_data is not None:
             run.folder = arguments.val_data / DATASET_FOLDER
             run.manifest = Manifest.read(run.folder)

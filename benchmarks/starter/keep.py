@@ -1,8 +1,9 @@
-"""Keeps what was measured, where the report reads it: an evaluation, or the lines of the ablation.
+"""Keeps what was measured, where the report reads it: an evaluation, the lines of the ablation, what was guessed.
 
     uv run python benchmarks/starter/keep.py evaluation scores/evaluation.json
     uv run python benchmarks/starter/keep.py plain scores-plain/evaluation.json --made-by "COMMAND"
     uv run python benchmarks/starter/keep.py ablation ablation.jsonl
+    uv run python benchmarks/starter/keep.py guesses splits/more/guesses.json
 
 Run it from the project's root on the machine that measured. What it keeps is published: paths that lead out of the
 project are refused, and `--data-name` and `--data-source` say where the photos are from. `--made-by` is the command
@@ -103,7 +104,7 @@ def as_json(values: Any) -> bytes:
 def main() -> int:
     """Keep one file."""
     parser = argparse.ArgumentParser(description="Keep what was measured for the report.")
-    parser.add_argument("kind", choices=("evaluation", "plain", "ablation"), help="what it is")
+    parser.add_argument("kind", choices=("evaluation", "plain", "ablation", "guesses"), help="what it is")
     parser.add_argument("path", type=Path, help="the file")
     parser.add_argument("--data-name", help="what the data is called; as measured if not given")
     parser.add_argument("--data-source", help="where the data is from; as measured if not given")
@@ -113,8 +114,12 @@ def main() -> int:
     if arguments.kind == "plain" and not arguments.made_by:
         parser.error("plain needs --made-by: the command that wrote its masks")
     named = {"name": arguments.data_name, "source": arguments.data_source, "made_by": arguments.made_by}
-    is_ablation = arguments.kind == "ablation"
-    content = kept_ablation(arguments.path) if is_ablation else kept_evaluation(arguments.path, named)
+    if arguments.kind == "ablation":
+        content = kept_ablation(arguments.path)
+    elif arguments.kind == "guesses":
+        content = as_json(json.loads(arguments.path.read_text(encoding="utf-8")))
+    else:
+        content = kept_evaluation(arguments.path, named)
     arguments.results.mkdir(parents=True, exist_ok=True)
     target = arguments.results / f"{arguments.kind}.json"
     write_whole(target, content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tables
-from report_text import architecture, photos, picture
+from report_text import architecture, learnt_from, photos, picture
 from results import Results
 from shown_photos import Drawn
 from sources import DATA, DATA_LICENCE, MAPPING, WEIGHTS, WEIGHTS_LICENCE
@@ -99,12 +99,10 @@ def _classes(results: Results) -> str:
 
 
 def _data(results: Results) -> str:
-    counts = results.model.description.training_data.get("counts", {})
-    trained = f"{counts['train']:,}" if "train" in counts else "an unknown number of"
     return (
         f"| | what | licence |\n| --- | --- | --- |\n| Data | {DATA} | {DATA_LICENCE} |\n"
         f"| First weights | {WEIGHTS} | {WEIGHTS_LICENCE} |\n\n"
-        f"{MAPPING} It learnt from {trained} photos, and was scored on "
+        f"{MAPPING} It learnt from {learnt_from(results)}, and was scored on "
         f"{results.evaluation.values['data']['photos']} others that no choice had looked at. No photo is in this "
         "project or in the model file."
     )

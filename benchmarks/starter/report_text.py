@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import tables
@@ -77,8 +78,8 @@ def _short(results: Results) -> str:
     rows.append(["pixel accuracy", tables.shown(evaluation.values["pixel_accuracy"]), ""])
     absent = ", ".join(evaluation.absent)
     lines = [
-        f"{architecture(results)}, {len(results.model.content) / 1e6:.1f} MB, trained on {_counted(results, 'train')} "
-        f"photos and scored once on {evaluation.values['data']['photos']} others, at their own size:",
+        f"{architecture(results)}, {len(results.model.content) / 1e6:.1f} MB, trained on {learnt_from(results)}, "
+        f"and scored once on {evaluation.values['data']['photos']} others, at their own size:",
         table(("", "IoU", "F1"), rows),
         "" if comparison is None else _gain(comparison),
         f"Absent, as no photo of the data shows them: {absent}." if absent else "",
@@ -93,9 +94,28 @@ def _gain(comparison: Comparison) -> str:
     return f"The mean IoU differs from that of the plain recipe, below, by {change.value:+.3f}{bounds}."
 
 
-def _counted(results: Results, split: str) -> str:
-    count = results.model.description.training_data.get("counts", {}).get(split)
-    return f"{count:,}" if count is not None else "an unknown number of"
+def learnt_from(results: Results) -> str:
+    """Return how many photos the model learnt from, and whose masks a model guessed."""
+    if results.guesses is not None:
+        return f"{results.guesses['labelled']:,} photos, and {results.guesses['guessed']:,} whose masks a model guessed"
+    count = results.model.description.training_data.get("counts", {}).get("train")
+    return f"{count:,} photos" if count is not None else "an unknown number of photos"
+
+
+def _guesses(results: Results) -> str:
+    guesses = results.guesses
+    if guesses is None:
+        return ""
+    return (
+        f"\n- {guesses['guessed']:,} more photos of the same source have no masks, but tags that say which classes "
+        "they show. Their masks were guessed by a model: the likeliest of the tagged classes at each pixel, and nothing "
+        "where it was unsure. Which garment is worn is what such a model most often mistakes, and that the tags say. The "
+        f"teacher was the starter model before this one (SHA-256 {guesses['sha256'][:16]}…), which had learnt from the "
+        f"labelled photos alone. {guesses['left_out']} photos were left out that are among the labelled ones, or "
+        "nearly the same as a scored one.\n"
+        f"- {guesses['repeats']} photos of an epoch are seen again, as they show classes that few do; see "
+        "[pseudo_labels.py](benchmarks/starter/pseudo_labels.py)."
+    )
 
 
 def _data(results: Results) -> str:
@@ -103,11 +123,11 @@ def _data(results: Results) -> str:
         f"Photos and labels are those of {DATA}. {MAPPING}\n\n"
         f"- Licence: {DATA_LICENCE}. That is why it was chosen: a model that ships must come from data and weights "
         "with terms that allow it, while the photos of Fashionpedia, whose classes these are, belong to their owners.\n"
-        f"- Trained on {_counted(results, 'train')} photos, scored on {results.evaluation.values['data']['photos']} "
+        f"- Trained on {learnt_from(results)}; scored on {results.evaluation.values['data']['photos']} "
         "others. Every choice was made on a part of the training photos that is named in "
         "[tune.txt](benchmarks/starter/tune.txt); for the last training, that part was learnt from, too.\n"
         f"- Without a pixel in the data: {', '.join(results.evaluation.absent) or 'no class'}. The model has the 13 "
-        "classes, and says which it knows."
+        f"classes, and says which it knows.{_guesses(results)}"
     )
 
 
@@ -131,7 +151,7 @@ def _training(results: Results) -> str:
             f"In the cross-entropy a pixel of a class counts as the class's share of all pixels to the power of "
             f"-{balance:g}, scaled so that the mean pixel counts 1, and {HEAVIEST:g} at most."
         )
-    view = f"A step sees squares of {crop} pixels cut out of" if crop != "None" else "A step sees the whole of"
+    view = "A step sees the whole of" if crop == "None" else f"A step sees {_view(crop)} pixels cut out of"
     average = (
         f"The weights that are validated and kept are a moving average over the steps ({averaging:g})."
         if averaging
@@ -145,6 +165,12 @@ def _training(results: Results) -> str:
         f"learning rate rises to {settings['learning_rate']} over the first {float(settings['warmup']):.0%} of the "
         f"steps and falls along a cosine. {average}"
     )
+
+
+def _view(crop: str) -> str:
+    """Return in words the part of a photo that a step sees, from the setting as it was logged."""
+    sides = re.findall(r"\d+", crop)
+    return f"squares of {sides[0]}" if len(sides) == 1 else f"parts of {sides[0]} x {sides[1]}"
 
 
 def _curves(results: Results) -> str:

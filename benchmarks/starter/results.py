@@ -76,6 +76,8 @@ class Results:
     comparison: Comparison | None
     """The plain recipe and the starter, photo by photo."""
     ablation: Mapping[str, Any] | None
+    guesses: Mapping[str, Any] | None
+    """How many photos it learnt from whose masks a model guessed, and which; None where it was trained without."""
     training: Mapping[str, Any]
     speed: Mapping[str, Any]
     notes: str
@@ -108,11 +110,16 @@ def read_results(folder: Path, model: Path) -> Results:
         )
         if plain.is_file()
         else None,
-        ablation=read_json(folder / "ablation.json") if (folder / "ablation.json").is_file() else None,
+        ablation=_optional(folder / "ablation.json"),
+        guesses=_optional(folder / "guesses.json"),
         training=read_json(folder / "training.json"),
         speed=speed,
         notes=notes.read_text(encoding="utf-8").strip() if notes.is_file() else "",
     )
+
+
+def _optional(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

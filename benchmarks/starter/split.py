@@ -12,6 +12,7 @@ writes two data sets of links to the photos and masks of a prepared one:
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +28,16 @@ Pair = tuple[Path, Path]
 
 
 def link(found: Sequence[Pair], folder: Path, name: str, num_classes: int) -> Split:
-    """Link photos and masks into `folder` and return the split they make."""
+    """Link photos and masks into `folder` and return the split they make; one found again gets a name of its own."""
     pixels, photos = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+    seen: Counter[Path] = Counter()
     for photo, mask in found:
+        seen[photo] += 1
+        stem = photo.stem if seen[photo] == 1 else f"{photo.stem}-{seen[photo]}"
         for source, kind in ((photo, name), (mask, f"{name}_masks")):
             (folder / kind).mkdir(parents=True, exist_ok=True)
-            (folder / kind / source.name).symlink_to(source.resolve())
-        here = np.bincount(read_mask(mask).ravel(), minlength=num_classes)
+            (folder / kind / f"{stem}{source.suffix}").symlink_to(source.resolve())
+        here = np.bincount(read_mask(mask).ravel(), minlength=num_classes)[:num_classes]  # what is ignored lies beyond
         pixels += here
         photos += here > 0
     return Split(name, f"{name}_masks", len(found), tuple(pixels.tolist()), tuple(photos.tolist()))

@@ -21,6 +21,8 @@ RECIPES = {
     "cross-entropy": "cross-entropy in place of the focal loss",
     "balance": "cross-entropy in which rare classes count more",
     "average": "the weights are an average over the steps",
+    "guesses": "also learns from photos with guessed masks, and more often from rare classes",
+    "all but guesses": "all but the guessed masks",
     "all": "all of these together: ours",
 }
 """What `ablation.py` calls its recipes, in words."""

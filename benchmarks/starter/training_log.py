@@ -9,6 +9,7 @@ machine that trained, as the machine's name is kept with it. Curves of every ste
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +74,8 @@ def command_of(settings: Mapping[str, str]) -> str:
     changed |= {"data_path": "/".join(Path(settings["data_path"]).parts[-2:])} if "data_path" in changed else {}
     if "/" in changed.get("encoder_weights", ""):
         changed["encoder_weights"] = "WEIGHTS.pth"
+    if "crop_size" in changed:  # a pair is logged as Python writes it
+        changed["crop_size"] = " ".join(re.findall(r"\d+", changed["crop_size"]))
     flags = [
         f"--{name.replace('_', '-')} {value}" for name, value in changed.items() if name in ("data_path", *_RECIPE)
     ]
