@@ -234,12 +234,24 @@ def rows(arguments: argparse.Namespace, photos: list[Path]) -> Iterator[Row]:
     yield compared("logits to mask, codes and files", best["plain"], best["ours"], 5)
 
 
+def enlarged(photos: list[Path], times: int, folder: Path) -> list[Path]:
+    """Return copies of photos in `folder` with sides `times` as long."""
+    for path in photos:
+        with Image.open(path) as photo:
+            larger = photo.convert("RGB").resize((photo.width * times, photo.height * times), Image.Resampling.BICUBIC)
+            larger.save(folder / path.name, quality=92)
+    return [folder / path.name for path in photos]
+
+
 def title(arguments: argparse.Namespace, photos: list[Path]) -> str:
     """Return what is measured, and how far the masks agree."""
     way = plain_way(arguments.ckpt).description
+    with Image.open(photos[0]) as photo:
+        size = photo.size
     agree = ", ".join(f"{name} {agreement(arguments, photos, name):.2%}" for name in precisions(arguments))
     return (
-        f"Prediction with {way.architecture} {way.encoder_name} at {way.image_size} px, {len(photos)} photos, "
+        f"Prediction with {way.architecture} {way.encoder_name} at {way.image_size} px, {len(photos)} photos of about "
+        f"{size[0]} x {size[1]}, "
         f"best of {arguments.rounds}; pixels that agree with the plain mask: {agree}; "
         f"unasked, ours takes {predictor(arguments.model, 'auto').runtime_name}"
     )
@@ -254,6 +266,7 @@ def main() -> int:
     )
     parser.add_argument("--photos", type=Path, default=Path("data/fashionist/test"), help="folder of JPEGs")
     parser.add_argument("--count", type=int, default=200, help="how many of them to take")
+    parser.add_argument("--enlarge", type=int, default=1, help="times as long sides, as of photos from a phone")
     parser.add_argument("--rounds", type=int, default=3, help="times to measure each; the best counts")
     parser.add_argument("--plain-into", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -264,8 +277,10 @@ def main() -> int:
     photos = sorted(arguments.photos.glob("*.jpg"))[: arguments.count]
     if not photos:
         raise SystemExit(f"Error: no .jpg in {arguments.photos}. Pass --photos FOLDER")
-    measured = list(rows(arguments, photos))
-    return show(heading(title(arguments, photos), PACKAGES), measured)
+    with tempfile.TemporaryDirectory() as folder:
+        photos = enlarged(photos, arguments.enlarge, Path(folder)) if arguments.enlarge > 1 else photos
+        measured = list(rows(arguments, photos))
+        return show(heading(title(arguments, photos), PACKAGES), measured)
 
 
 if __name__ == "__main__":

@@ -108,10 +108,10 @@ def _guesses(results: Results) -> str:
         return ""
     return (
         f"\n- {guesses['guessed']:,} more photos of the same source have no masks, but tags that say which classes "
-        "they show. Their masks were guessed by a model: the likeliest of the tagged classes at each pixel, and nothing "
-        "where it was unsure. Which garment is worn is what such a model most often mistakes, and that the tags say. The "
-        f"teacher was the starter model before this one (SHA-256 {guesses['sha256'][:16]}…), which had learnt from the "
-        f"labelled photos alone. {guesses['left_out']} photos were left out that are among the labelled ones, or "
+        "they show. A model guessed their masks: the likeliest of the tagged classes at each pixel, and nothing where "
+        "it was unsure. Which garment is worn is what such a model most often mistakes, and that the tags say. This "
+        f"teacher was the starter model before this one (SHA-256 {guesses['sha256'][:16]}…), which had learnt from "
+        f"the labelled photos alone. {guesses['left_out']} photos were left out that are among the labelled ones, or "
         "nearly the same as a scored one.\n"
         f"- {guesses['repeats']} photos of an epoch are seen again, as they show classes that few do; see "
         "[pseudo_labels.py](benchmarks/starter/pseudo_labels.py)."
@@ -203,8 +203,8 @@ def _against_plain(results: Results) -> str:
         return f"{NOT_MEASURED}: step 3 of [its making](benchmarks/starter/README.md) trains it and step 4 scores it."
     return "\n\n".join(
         [
-            "The plain recipe squashes photos to a square, augments as torchvision's usual list does, and learns with "
-            "Adam at a constant rate of 1e-4 from half Dice, half focal loss; see "
+            "The plain recipe squashes photos to a square of 320 pixels, fewer than a step of ours sees, augments as "
+            "torchvision's usual list does, and learns with Adam at a constant rate of 1e-4 from half Dice, half focal loss; see "
             "[ablation.py](benchmarks/starter/ablation.py). It began with the same weights as the starter model, which "
             f"saw {results.training['photos_seen']:,} photos, repeats counted. Its masks were made by "
             f"`{plain.values['made_by']}` and scored by {plain.circumstances}.",

@@ -125,6 +125,8 @@ def classes_in(mask: UInt8Array) -> list[int]:
 def side_by_side(*images: UInt8Array, gap: int = 8) -> UInt8Array:
     """Join pictures, (H, W, 3) uint8 RGB each, from left to right on white, `gap` pixels apart."""
     height = max(image.shape[0] for image in images)
+    if gap == 0 and all(image.shape[0] == height for image in images):
+        return np.concatenate(images, axis=1)  # nothing of the white would be seen
     width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
     canvas = np.full((height, width, 3), _PAPER, dtype=np.uint8)
     left = 0
