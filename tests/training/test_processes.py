@@ -55,7 +55,8 @@ def last_and_scores(settings: Settings) -> tuple[dict[str, Any], dict[str, float
     return last, json.loads((settings.checkpoints_path / "best.json").read_text())["scores"]
 
 
-def test_two_processes_learn_what_one_learns_from_the_same_batches(bench):
+def test_two_processes_learn_what_one_learns_from_the_same_batches(bench, write_data):
+    write_data(bench.root / "data", val=5)  # three photos and two: the processes validate on two batches and on one
     # Group norm in the decoder, layer norm in the encoder: only the loss sees a batch as a whole.
     network = {"architecture": "fpn", "encoder_name": "tu-test_efficientnet_ln"}
     alone = bench.named("alone", **network, batch_size=4)

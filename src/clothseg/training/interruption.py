@@ -92,9 +92,15 @@ class StopOnSignal(Callback):
         """Leave before a validation; the resumed training begins with it."""
         self._leave_if_asked(trainer)
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
         """Leave within a validation; the resumed training begins with the whole of it."""
-        self._leave_if_asked(trainer)
+        loader: Any = trainer.val_dataloaders
+        # Processes may differ by a photo, and so by a batch: one that asked the others after its own last would wait
+        # for an answer that they, in the sum of the scores already, do not give.
+        if batch_idx < len(loader.dataset) // trainer.world_size // loader.batch_size:
+            self._leave_if_asked(trainer)
 
     def _leave_if_asked(self, trainer: Trainer) -> None:
         number = self.received
