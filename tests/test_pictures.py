@@ -234,6 +234,21 @@ def test_a_name_as_long_as_a_file_system_allows(tmp_path):
     assert path.read_bytes() == b"content"
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="what is synced is seen in Linux's /proc")
+def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    path, synced, sync = tmp_path / "result.bin", [], os.fsync
+
+    def note(descriptor):
+        synced.append((Path(f"/proc/self/fd/{descriptor}").resolve(), path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_whole(path, b"content", sync=True)
+    assert synced == [(tmp_path / ".result.bin.part", False), (tmp_path, True)]
+    write_whole(path, b"content")
+    assert len(synced) == 2
+
+
 def test_folders_that_cannot_be_written_are_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(MachineError, match=r"Cannot write .*file/result\.png"):
