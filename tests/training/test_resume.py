@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import tyro
 
 from clothseg.errors import MissingModelError, ModelError, SettingError
+from clothseg.settings import Settings
 from clothseg.training.interruption import TrainingStopped
-from clothseg.training.resume import step_seed
+from clothseg.training.resume import ResumePoint, step_seed
+from clothseg.training.train_command import Train
 
 
 def terminate():
@@ -110,6 +113,25 @@ def test_another_setting_is_refused_by_name(finished, values, error, message):
     with pytest.raises(error, match=message):
         bench.train(replace(bench.named("other", epochs=3), **values), resume=last)
     assert not (bench.root / "other").exists()
+
+
+@pytest.mark.parametrize(("before", "words"), [((448, 320), "448 320"), (320, "320"), (None, "None")])
+def test_the_way_out_is_one_that_the_command_line_takes(before, words):
+    point = ResumePoint(
+        path=Path("last.ckpt"),
+        epoch=0,
+        batches_done=1,
+        global_step=1,
+        num_ranks=1,
+        num_photos=12,
+        log_folder="version_0",
+        settings=Settings(crop_size=before).to_dict(),
+    )
+    with pytest.raises(SettingError) as refused:
+        point.check(Settings(crop_size=64), num_ranks=1, num_photos=12)
+    assert f" Pass --crop-size {words}, or start" in str(refused.value)
+    given = tyro.cli(Train, args=["--crop-size", *words.split()], default=Train())
+    assert given.settings.crop_size == before
 
 
 def test_other_data_is_refused(finished, write_data, tmp_path):

@@ -77,8 +77,8 @@ class ResumePoint:
         for name in _KEPT_SETTINGS:
             before, now = self.settings.get(name), settings.to_dict()[name]
             if before != now:
-                flag = name.replace("_", "-")
-                self._refuse(f"{name.upper()} {before}", f"{now}", f"Pass --{flag} {before}")
+                words = " ".join(map(str, before)) if isinstance(before, list | tuple) else before
+                self._refuse(f"{name.upper()} {before}", f"{now}", f"Pass --{name.replace('_', '-')} {words}")
         if self.epoch > settings.epochs:
             raise SettingError(
                 f"{self.path} has done {self.epoch} epochs already, EPOCHS is {settings.epochs}. Raise it"
