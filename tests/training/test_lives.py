@@ -1,0 +1,67 @@
+"""A training that is killed, stopped, poisoned and starved of disk, and still ends as an undisturbed one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from clothseg.model.seal import check_seal
+
+LIVES = Path(__file__).with_name("lives.py")
+CODES = {"SIGKILL": -9, "SIGKILL while saving": -9, "SIGTERM": 143, "SIGUSR1": 138, "NaN": 4, "full disk": 5, "done": 0}
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs fork and waitid")
+def test_a_training_of_many_lives_ends_as_an_undisturbed_one(bench, watch):
+    watcher = watch()
+    undisturbed, model = bench.train(bench.named("undisturbed", epochs=5), watcher=watcher)
+    settings = bench.named("lives", epochs=5)
+    done = subprocess.run(
+        [sys.executable, str(LIVES), json.dumps(settings.to_dict()), "7"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    lives = [json.loads(line) for line in done.stdout.splitlines()]
+    for life in lives:
+        assert life["code"] == CODES[life["end"]], life
+        assert "Traceback" not in life["messages"]
+        assert "-9" in str(life["code"]) or not life["parts"], "only a kill leaves a file that is half written"
+    said = {life["end"]: life["messages"] for life in lives}
+    last = settings.checkpoints_path / "last.ckpt"
+    assert any(life["parts"] for life in lives if life["end"] == "SIGKILL while saving"), "no kill came while saving"
+    assert f"SIGTERM stopped the training. Go on with: uv run train.py --ckpt {last}" in said["SIGTERM"]
+    assert re.search(r"loss became nan in epoch \d, training step \d \(photos \d{3}, \d{3}, ", said["NaN"])
+    assert f"Cannot write {last}" in said["full disk"]
+
+    check_samples(settings.checkpoints_path.with_name("journal.jsonl"), watcher.samples)
+    assert check_seal(last)
+    weights = torch.load(last, weights_only=True)["state_dict"]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+    best = [json.loads((one.checkpoints_path / "best.json").read_text()) for one in (settings, undisturbed_of(bench))]
+    assert best[0] == best[1]
+    names = [sorted(path.name for path in one.checkpoints_path.iterdir()) for one in (settings, undisturbed_of(bench))]
+    assert names[0] == names[1]
+    assert undisturbed.epochs == 5
+
+
+def undisturbed_of(bench):
+    return bench.named("undisturbed", epochs=5)
+
+
+def check_samples(journal: Path, expected: list[tuple[int, str]]) -> None:
+    """What a life learnt after its last checkpoint is lost; all the rest adds up to each sample once per epoch."""
+    learnt: list[dict] = []
+    for note in map(json.loads, journal.read_text().splitlines()):
+        while learnt and learnt[-1]["step"] >= note["step"] and learnt[-1]["life"] != note["life"]:
+            learnt.pop()
+        learnt.append(note)
+    assert [(note["step"][0], name) for note in learnt for name in note["names"]] == expected
