@@ -107,7 +107,7 @@ def test_a_loss_that_is_no_number_stops_at_once(
         next(model.network.parameters())[:] = torch.nan
     trainer = make_trainer(max_epochs=3)
     run = trainer.fit if stage == "training" else trainer.validate
-    with pytest.raises(ModelError, match=f"became nan in epoch 0, {stage} step 0.*photo-0.jpg.*Lower LEARNING_RATE"):
+    with pytest.raises(ModelError, match=f"became nan in epoch 0, {stage} step 0.*photo-0.jpg.*lower LEARNING_RATE"):
         run(model, loader(samples, 2))
     assert trainer.global_step == 0
 

@@ -223,6 +223,6 @@ class ClothSegmentationModel(LightningModule):
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             raise ModelError(
                 f"The loss became {loss.item()} in epoch {self.current_epoch}, {where} (photos {shown}). "
-                f"Lower LEARNING_RATE (now {self.hparams['learning_rate']:g}), or set PRECISION to 32-true; "
-                "the checkpoints hold the state before"
+                "The checkpoints hold the state before: go on from the last one with --precision 32-true if it was "
+                f"another, or train anew with a lower LEARNING_RATE (now {self.hparams['learning_rate']:g})"
             )

@@ -184,5 +184,5 @@ def _check_finite(module: LightningModule, path: Path) -> None:
         if weights.is_floating_point() and not bool(weights.isfinite().all()):
             raise ModelError(
                 f"Weight {name} is NaN or infinite; {path} was not written and the checkpoints before it are good. "
-                "Resume from the last one with a lower LEARNING_RATE"
+                "Train anew with a lower LEARNING_RATE"
             )
