@@ -55,12 +55,13 @@ class Picture:
     """What was left out or changed on the way, in words: only the first frame, transparency on white."""
 
 
-def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
     """Decode a photo.
 
     Args:
         source: path, encoded bytes, a Pillow image, or (H, W, 3) uint8 RGB pixels, which are taken as they are.
         max_pixels: larger photos are refused from their header, before anything is decoded.
+        name: how errors call encoded bytes.
 
     Raises:
         MissingInputError: there is no such file.
@@ -71,7 +72,7 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS) -> Pictur
         return Picture(_checked_pixels(source))
     if isinstance(source, Image.Image):
         return _decode(source, "the Pillow image", max_pixels)
-    name = "the bytes given" if isinstance(source, bytes) else str(source)
+    name = (name or "the bytes given") if isinstance(source, bytes) else str(source)
     stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
     with stream:
         head = stream.read(32)
@@ -174,8 +175,12 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_mask(path: Path) -> UInt8Array:
+def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
     """Read an index mask.
+
+    Args:
+        source: path or encoded bytes.
+        name: how errors call encoded bytes.
 
     Returns:
         (H, W) uint8: the values as they stand in the file, palette or grey.
@@ -184,14 +189,15 @@ def read_mask(path: Path) -> UInt8Array:
         MissingInputError: there is no such file.
         DataError: it is no single-channel 8-bit image, or broken.
     """
+    name = (name or "the bytes given") if isinstance(source, bytes) else str(source)
     try:
         with (
-            _open(path) as stream,
-            _named_failures(str(path)),
+            io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream,
+            _named_failures(name),
             Image.open(stream, formats=("PNG", "BMP", "GIF")) as image,
         ):
             if image.mode not in ("L", "P", "1"):
-                raise DataError(f"Mask has mode {image.mode}: {path}. Allowed: one 8-bit channel of class ids")
+                raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
             return np.array(image, dtype=np.uint8)
     except PictureError as error:
         raise DataError(f"Mask cannot be read: {one_line(error)}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,20 +36,38 @@ def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[U
             The message names the file.
         MissingInputError: one of them is not there.
     """
-    image, mask = read_photo(photo_path), read_class_ids(mask_path)
-    if mask.shape != image.shape[:2]:
+    photo, mask = Encoded(_read(photo_path), str(photo_path)), Encoded(_read(mask_path), str(mask_path))
+    return decode_pair(photo, mask, num_classes=num_classes)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture file's bytes, and how errors call it."""
+
+    content: bytes
+    name: str
+
+
+def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UInt8Array, UInt8Array]:
+    """Return what `read_pair` does of bytes that have been read.
+
+    Raises:
+        DataError: as in `read_pair`.
+    """
+    image, class_ids = decode_photo(photo), decode_class_ids(mask)
+    if class_ids.shape != image.shape[:2]:
         raise DataError(
-            f"Mask {mask_path} is {_size(mask)} pixels, its photo {photo_path} {_size(image)}. "
+            f"Mask {mask.name} is {_size(class_ids)} pixels, its photo {photo.name} {_size(image)}. "
             f"They must be of one size. {_PREPARE}"
         )
-    highest = int(mask.max(initial=0))
+    highest = int(class_ids.max(initial=0))
     if highest == IGNORED_ID:
-        highest = int(mask.max(initial=0, where=mask != IGNORED_ID))
+        highest = int(class_ids.max(initial=0, where=class_ids != IGNORED_ID))
     if highest >= num_classes:
         raise DataError(
-            f"Mask {mask_path} holds class id {highest}; the data set has the ids 0 to {num_classes - 1}. {_PREPARE}"
+            f"Mask {mask.name} holds class id {highest}; the data set has the ids 0 to {num_classes - 1}. {_PREPARE}"
         )
-    return image, mask
+    return image, class_ids
 
 
 def read_photo(path: Path) -> UInt8Array:
@@ -58,11 +77,20 @@ def read_photo(path: Path) -> UInt8Array:
         DataError: the photo cannot be read; the message names it.
         MissingInputError: it is not there.
     """
-    image = _decode_plain_jpeg(_read(path))
+    return decode_photo(Encoded(_read(path), str(path)))
+
+
+def decode_photo(photo: Encoded) -> UInt8Array:
+    """Return what `read_photo` does of bytes that have been read.
+
+    Raises:
+        DataError: the photo cannot be decoded; the message names it.
+    """
+    image = _decode_plain_jpeg(photo.content)
     if image is not None:
         return image
     try:
-        return read_picture(path).pixels
+        return read_picture(photo.content, name=photo.name).pixels
     except PictureError as error:
         raise DataError(f"{one_line(error)}. Training needs every photo of the data set") from error
 
@@ -110,9 +138,17 @@ def read_class_ids(path: Path) -> UInt8Array:
         DataError: the mask cannot be read; the message names it.
         MissingInputError: it is not there.
     """
-    content = _read(path)
+    return decode_class_ids(Encoded(_read(path), str(path)))
+
+
+def decode_class_ids(mask: Encoded) -> UInt8Array:
+    """Return what `read_class_ids` does of bytes that have been read.
+
+    Raises:
+        DataError: the mask cannot be decoded; the message names it.
+    """
     try:
-        mask = decode_index_png(content)
+        class_ids = decode_index_png(mask.content)
     except ValueError as error:
-        raise DataError(f"Mask {path} is broken: {error}. {_PREPARE}") from error
-    return read_mask(path) if mask is None else mask
+        raise DataError(f"Mask {mask.name} is broken: {error}. {_PREPARE}") from error
+    return read_mask(mask.content, name=mask.name) if class_ids is None else class_ids
