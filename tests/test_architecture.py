@@ -152,7 +152,18 @@ def test_the_recipe_is_short():
         [sys.executable, "-m", "clothseg.cli", "--help"],
         *(
             [sys.executable, "-m", "clothseg.cli", name, "--help"]
-            for name in ("prepare", "verify", "preview", "train", "predict", "evaluate", "compare", "export", "serve")
+            for name in (
+                "prepare",
+                "verify",
+                "pack",
+                "preview",
+                "train",
+                "predict",
+                "evaluate",
+                "compare",
+                "export",
+                "serve",
+            )
         ),
         *([sys.executable, name, "--help"] for name in ("data_prep.py", "loader.py", "train.py", "infer.py")),
     ],

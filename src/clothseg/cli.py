@@ -25,6 +25,10 @@ COMMANDS = {
         "download Fashionpedia, or take your own data, and paint masks",
     ),
     "verify": ("clothseg.data.preparation.verify_command:Verify", "check a prepared data set and print its counts"),
+    "pack": (
+        "clothseg.data.packing.pack_command:Pack",
+        "pack prepared data into large files, to train from a remote store",
+    ),
     "preview": ("clothseg.data.preview.preview_command:Preview", "save pictures of what training will see"),
     "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
     "predict": ("clothseg.prediction.predict_command:Predict", "segment photos and folders"),

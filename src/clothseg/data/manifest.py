@@ -62,7 +62,7 @@ class Manifest:
             raise MissingInputError(f"No prepared data set in {folder}: {MANIFEST_NAME} is not there. {_PREPARE}")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls._from_dict(values)
+            return cls.from_dict(values)
         except (ValueError, TypeError, KeyError, AttributeError, SettingError, RecursionError) as error:
             reason = error.args[0] if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
             raise DataError(f"{path} is not a data set's manifest ({reason}). {_PREPARE} again") from error
@@ -99,7 +99,12 @@ class Manifest:
         return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
-    def _from_dict(cls, values: Mapping[str, Any]) -> Manifest:
+    def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
+        """Read the plain values that `to_json` stores.
+
+        Raises:
+            DataError, SettingError, ValueError, TypeError, KeyError, AttributeError: they are no manifest's.
+        """
         if values["version"] != VERSION:
             raise DataError(f"its version is {values['version']!r}, this clothseg reads {VERSION}")
         classes = ClassList.from_dicts(values["classes"])

@@ -1,0 +1,1 @@
+"""A prepared data set packed into shards: a few large tar files and their index."""
