@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def build_data(settings: Settings) -> ClothSegmentationData:
-    """Return the training and validation batches of the data set that data_prep.py has prepared."""
+    """Return the training and validation batches of the data set that data_prep.py has prepared, or of a packed one."""
     from clothseg.data.loading.datamodule import ClothSegmentationData  # brings torch, which --help does not wait for
+    from clothseg.data.shards.source import ShardSource
 
     return ClothSegmentationData(
         settings.data_path,
@@ -23,6 +24,7 @@ def build_data(settings: Settings) -> ClothSegmentationData:
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
         seed=settings.seed,
+        shards=ShardSource.of(settings),
     )
 
 

@@ -24,6 +24,7 @@ from torchvision.transforms import v2
 from clothseg.data.loading.augmentation import Strength
 from clothseg.data.loading.dataset import ClothDataset, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.photo_pairs import FilePairs
 from clothseg.errors import ClothsegError
 
 SIZE = 512
@@ -72,9 +73,7 @@ def batch_loader(name: str, data_path: Path, samples: int) -> tuple[Callable[[ra
         chain = plain_chain(as_float=as_float)
         return lambda indices: plain_batch([found[index] for index in indices], chain), len(found)
     dataset = ClothDataset(
-        found,
-        folder / split.photos,
-        num_classes=len(manifest.classes),
+        FilePairs(found, folder / split.photos, num_classes=len(manifest.classes)),
         img_size=SIZE,
         strength=Strength(),
         as_float=as_float,

@@ -31,6 +31,7 @@ from clothseg.data.loading.balance import balanced_weights
 from clothseg.data.loading.dataset import ClothDataset, collate
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.pair import read_pair
+from clothseg.data.photo_pairs import FilePairs
 from clothseg.model.description import ModelDescription
 from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
@@ -131,9 +132,7 @@ class Run:
         """Yield images, (B, 3, S, S) uint8, and masks, (B, S, S) uint8, from the step at hand on."""
         strength = Strength()
         ours = ClothDataset(
-            self.train,
-            self.folder / "train",
-            num_classes=self.num_classes,
+            FilePairs(self.train, self.folder / "train", num_classes=self.num_classes),
             img_size=IMG_SIZE,
             crop_size=CROP_SIZE,
             strength=strength,

@@ -38,6 +38,15 @@ class Settings:
 
     data_path: Path = Path("data")
     """Folder where data sets are downloaded and prepared."""
+    shards: str | None = None
+    """Packed data set to train from instead of data_path: folder, s3://, gs:// or https:// address; clothseg pack makes
+    one."""
+    shuffle_shards: int = 8
+    """Shards whose photos are mixed at a time; as many more are fetched ahead."""
+    cache_path: Path = Path("cache")
+    """Folder in which shards of a remote store are kept."""
+    cache_size: float = 20.0
+    """How large that folder may become, in GB."""
     source: NoFlagOfTraining[str] = OFFICIAL_SOURCE
     """Root of the download: http(s) address or a local folder laid out the same way."""
     classes: str = "groups"
@@ -96,7 +105,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.encoder_weights is not None and str(self.encoder_weights).lower() == "none":
             object.__setattr__(self, "encoder_weights", None)
-        for name in ("data_path", "checkpoints_path", "logs_path", "checkpoint_path"):
+        for name in ("data_path", "cache_path", "checkpoints_path", "logs_path", "checkpoint_path"):
             value = getattr(self, name)
             if isinstance(value, str):
                 object.__setattr__(self, name, Path(value))
@@ -143,6 +152,10 @@ def _one_of(allowed: Iterable[str]) -> tuple[type, str, Any]:
 _OPTIONAL_INT = (int, type(None))
 _RULES: tuple[tuple[str, Any, str, Any], ...] = (
     ("data_path", Path, "the path of a folder", lambda value: True),
+    ("shards", (str, type(None)), "None, a folder, or an s3://, gs:// or https:// address", lambda value: value != ""),
+    ("shuffle_shards", int, "a whole number from 1 up", lambda value: value >= 1),
+    ("cache_path", Path, "the path of a folder", lambda value: True),
+    ("cache_size", (int, float), "a number of GB above 0", lambda value: value > 0),
     ("source", str, "an http(s) address or the path of a folder", bool),
     ("classes", (str, Path), "groups, categories or the path of a YAML file", bool),
     ("img_size", int, "a multiple of 32, from 32 to 4096", _is_side),

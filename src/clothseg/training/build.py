@@ -5,12 +5,13 @@ from __future__ import annotations
 from lightning.pytorch import seed_everything
 
 from clothseg.data.loading.datamodule import ClothSegmentationData
+from clothseg.data.shards.source import ShardSource
 from clothseg.model.lightning import ClothSegmentationModel
 from clothseg.settings import Settings
 
 
 def build_data(settings: Settings) -> ClothSegmentationData:
-    """Return the batches of the prepared data set.
+    """Return the batches of the prepared or packed data set.
 
     Raises:
         MissingInputError, DataError: there is no data set, or it is damaged.
@@ -22,6 +23,7 @@ def build_data(settings: Settings) -> ClothSegmentationData:
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
         seed=settings.seed,
+        shards=ShardSource.of(settings),
     )
 
 

@@ -76,13 +76,13 @@ def fit(
         checkpoints = Checkpoints(settings.checkpoints_path)
         callbacks = [*callbacks, checkpoints]
     log = open_log(settings, point)
-    num_photos = len(data.train_dataset)
-    exact = ExactResume(settings, num_photos=num_photos, log_folder=log_folder_of(log))
+    num_photos, order = len(data.train_dataset), data.train_sampler.description
+    exact = ExactResume(settings, num_photos=num_photos, order=order, log_folder=log_folder_of(log))
     together = LeaveTogether(checkpoints.last_path)
     with _quiet(), _named_failures(settings, checkpoints.last_path), StopOnSignal(checkpoints) as stop:
         trainer = build_trainer(data, settings=settings, callbacks=[together, *callbacks, exact, stop], log=log)
         if point is not None:
-            point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
+            point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos, order=order)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
                 print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to go on", file=sys.stderr)
         for folder in (checkpoints.folder, settings.logs_path):

@@ -52,6 +52,8 @@ class ResumePoint:
     """Folder of its TensorBoard log, inside the logs folder."""
     settings: Mapping[str, Any]
     """Its settings, as `Settings.to_dict` gives them."""
+    order: str = "photo by photo"
+    """How its photos were ordered, in the words of its sampler."""
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any], path: Path) -> ResumePoint:
@@ -68,11 +70,11 @@ class ResumePoint:
             )
         return cls(path=path, global_step=checkpoint["global_step"], **state)
 
-    def check(self, settings: Settings, *, num_ranks: int, num_photos: int) -> None:
+    def check(self, settings: Settings, *, num_ranks: int, num_photos: int, order: str = "photo by photo") -> None:
         """Refuse to go on in another way than the training began.
 
         Raises:
-            SettingError: a setting, the number of processes or of photos is another one.
+            SettingError: a setting, the number of processes or of photos, or their order is another one.
         """
         for name in _KEPT_SETTINGS:
             before, now = self.settings.get(name), settings.to_dict()[name]
@@ -87,6 +89,8 @@ class ResumePoint:
             self._refuse(f"{self.num_ranks} processes", f"{num_ranks}", "Set DEVICES and NUM_NODES as they were")
         if self.num_photos != num_photos:
             self._refuse(f"{self.num_photos} photos", f"{num_photos}", "Use the same DATA_PATH")
+        if self.order != order:
+            self._refuse(f"photos in the order {self.order}", order, "Use the same SHARDS and SHUFFLE_SHARDS")
 
     def _refuse(self, before: str, now: str, way_out: str) -> None:
         raise SettingError(
@@ -129,12 +133,14 @@ class ExactResume(Callback):
     Args:
         settings: stored in each checkpoint, to be compared when it is resumed.
         num_photos: training photos.
+        order: how they are ordered, in the words of their sampler.
         log_folder: folder of the TensorBoard log, inside the logs folder.
     """
 
-    def __init__(self, settings: Settings, *, num_photos: int, log_folder: str) -> None:
+    def __init__(self, settings: Settings, *, num_photos: int, order: str, log_folder: str) -> None:
         self.settings = settings
         self.num_photos = num_photos
+        self.order = order
         self.log_folder = log_folder
         self._position: dict[str, int] | None = None
 
@@ -167,6 +173,7 @@ class ExactResume(Callback):
             "batches_done": 0 if is_between_epochs else batches.processed,
             "num_ranks": trainer.world_size,
             "num_photos": self.num_photos,
+            "order": self.order,
             "log_folder": self.log_folder,
             "settings": self.settings.to_dict(),
         }

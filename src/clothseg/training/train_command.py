@@ -8,7 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from clothseg.data.manifest import DATASET_FOLDER, Manifest
+from clothseg.data.manifest import Manifest
+from clothseg.data.shards.source import read_manifest
 from clothseg.errors import MissingModelError, SettingError
 from clothseg.labels import load_classes
 from clothseg.settings import Settings
@@ -47,11 +48,12 @@ def check_inputs(command: Train) -> None:
     """Refuse what is not there before torch is loaded, which takes seconds.
 
     Raises:
-        MissingInputError, DataError: there is no prepared data set, or its manifest is damaged.
+        MissingInputError, DataError: there is no data set, or its manifest is damaged.
+        MachineError, MissingExtraError: it is in a store that cannot be read.
         SettingError: `classes` asks for other classes than the data set was prepared with.
         MissingModelError: the checkpoint to resume from is not there.
     """
-    manifest = Manifest.read(command.settings.data_path / DATASET_FOLDER)
+    manifest = read_manifest(command.settings)
     check_classes(command.settings, manifest)
     if command.ckpt is not None and not command.ckpt.exists():
         raise MissingModelError(
@@ -68,8 +70,9 @@ def check_classes(settings: Settings, manifest: Manifest) -> None:
         SettingError: the classes differ.
     """
     if settings.classes != Settings.classes and load_classes(settings.classes) != manifest.classes:
+        where = settings.shards or settings.data_path
         raise SettingError(
-            f"CLASSES is {settings.classes}, but the data set {manifest.name} in {settings.data_path} was prepared "
+            f"CLASSES is {settings.classes}, but the data set {manifest.name} in {where} was prepared "
             f"with {len(manifest.classes)} other classes ({', '.join(manifest.classes.names[:4])}, …). "
             f'Run "uv run data_prep.py --classes {settings.classes}" first, or leave CLASSES at {Settings.classes}'
         )

@@ -7,6 +7,7 @@ import torch
 from clothseg.data.loading.augmentation import Strength
 from clothseg.data.loading.dataset import ClothDataset, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.photo_pairs import FilePairs
 from clothseg.errors import DataError
 from clothseg.labels import IGNORED_ID
 from clothseg.pictures import read_mask, read_picture
@@ -15,10 +16,13 @@ from clothseg.transforms import IMAGENET, Letterbox
 SIZE = 64
 
 
-def dataset(prepared_path: Path, *, split_name: str = "train", **options: object) -> ClothDataset:
+def dataset(
+    prepared_path: Path, *, split_name: str = "train", num_classes: int = 13, **options: object
+) -> ClothDataset:
     folder = prepared_path / DATASET_FOLDER
     split = Manifest.read(folder).splits[split_name]
-    return ClothDataset(pairs(folder, split), folder / split.photos, num_classes=13, img_size=SIZE, **options)
+    found = FilePairs(pairs(folder, split), folder / split.photos, num_classes=num_classes)
+    return ClothDataset(found, img_size=SIZE, **options)
 
 
 def test_validation_samples_are_letterboxed_photos(prepared_path: Path) -> None:
@@ -78,8 +82,7 @@ def test_a_batch_holds_its_samples_in_channels_last_memory(prepared_path: Path) 
 
 
 def test_a_pair_that_does_not_fit_is_named(prepared_path: Path) -> None:
-    samples = dataset(prepared_path)
-    samples.num_classes = 10
+    samples = dataset(prepared_path, num_classes=10)
     with pytest.raises(DataError, match=r"street_01\.png holds class id 10"):
         samples[(0, 1)]
 

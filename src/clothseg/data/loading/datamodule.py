@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 from clothseg.data.loading.augmentation import Strength
 from clothseg.data.loading.balance import balanced_weights
 from clothseg.data.loading.dataset import Batch, ClothDataset, Sample, collate, start_worker
+from clothseg.data.loading.prepared_data import open_data
 from clothseg.data.loading.sampler import EpochSampler
-from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.shards.source import ShardSource
 from clothseg.data.workers import num_loaders
-from clothseg.errors import ClothsegError, DataError
+from clothseg.errors import ClothsegError
 from clothseg.settings import CropSize
 
 
@@ -78,7 +79,7 @@ def _unwrapped(error: ClothsegError) -> ClothsegError:
 
 
 class ClothSegmentationData(LightningDataModule):
-    """Training and validation batches of the data set in `DATA_PATH / "fashionist"`.
+    """Training and validation batches of the data set in `DATA_PATH / "fashionist"`, or of a packed one.
 
     Batches are {"image": (B, 3, H, W) uint8 RGB, "mask": (B, H, W) uint8 class ids with 255 around the photo,
     "name": list of str}. The loaders share the samples out over processes themselves: give Lightning's Trainer
@@ -86,6 +87,7 @@ class ClothSegmentationData(LightningDataModule):
 
     Args:
         data_path: the setting DATA_PATH.
+        shards: the packed data set to take instead, if any.
         img_size: side of the batches in pixels.
         crop_size: side or (height, width) of the training batches, where they show less of a photo; None is `img_size`.
         batch_size: samples per batch and process.
@@ -96,6 +98,7 @@ class ClothSegmentationData(LightningDataModule):
     Raises:
         MissingInputError: there is no prepared data set.
         DataError: it is damaged, or a split is empty.
+        SettingError, MachineError, MissingExtraError: a store that cannot be read.
     """
 
     def __init__(
@@ -108,20 +111,19 @@ class ClothSegmentationData(LightningDataModule):
         num_workers: int | None = None,
         seed: int = 42,
         augment: bool = True,
+        shards: ShardSource | None = None,
     ) -> None:
         super().__init__()
-        self.folder = Path(data_path) / DATASET_FOLDER
-        self.manifest = Manifest.read(self.folder)
+        self._data = open_data(Path(data_path), shards)
+        self.manifest = self._data.manifest
         self.classes = self.manifest.classes
         self.img_size = img_size
         self.crop_size = crop_size
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self.train_dataset = self._dataset("train", Strength() if augment else None)
-        self.val_dataset = self._dataset("val", None)
-        self.train_sampler = self._sampler(self.train_dataset, shuffle=True)
-        self.val_sampler = self._sampler(self.val_dataset, shuffle=False)
+        self.train_dataset, self.train_sampler = self._split("train", Strength() if augment else None)
+        self.val_dataset, self.val_sampler = self._split("val", None)
 
     def class_weights(self, balance: float) -> tuple[float, ...]:
         """Return how much a training pixel of each class counts; see `balanced_weights`."""
@@ -135,29 +137,17 @@ class ClothSegmentationData(LightningDataModule):
         """Return the loader of the validation batches."""
         return self._loader(self.val_dataset, self.val_sampler)
 
-    def _dataset(self, split_name: str, strength: Strength | None) -> ClothDataset:
-        split = self.manifest.splits.get(split_name)
-        found = [] if split is None else pairs(self.folder, split)
-        if split is None or not found:
-            raise DataError(
-                f'The data set in {self.folder} has no photos to call "{split_name}". Run "uv run data_prep.py" again'
-            )
-        return ClothDataset(
-            found,
-            self.folder / split.photos,
-            num_classes=len(self.classes),
-            img_size=self.img_size,
-            crop_size=self.crop_size,
-            seed=self.seed,
-            strength=strength,
+    def _split(self, name: str, strength: Strength | None) -> tuple[ClothDataset, EpochSampler]:
+        pairs, sampler = self._data.split(name, seed=self.seed, batch_size=self.batch_size)
+        dataset = ClothDataset(
+            pairs, img_size=self.img_size, crop_size=self.crop_size, seed=self.seed, strength=strength
         )
-
-    def _sampler(self, dataset: ClothDataset, *, shuffle: bool) -> EpochSampler:
-        return EpochSampler(len(dataset), seed=self.seed, shuffle=shuffle, batch_size=self.batch_size)
+        return dataset, sampler
 
     def _loader(self, dataset: ClothDataset, sampler: EpochSampler) -> BatchLoader:
         trainer: Any = self.trainer
         if trainer is not None:
             sampler.share(rank=trainer.global_rank, num_ranks=trainer.world_size)
         per_machine = 1 if trainer is None else trainer.num_devices
+        self._data.check(num_processes=per_machine)
         return BatchLoader(dataset, sampler, num_workers=num_loaders(self.num_workers, num_processes=per_machine))

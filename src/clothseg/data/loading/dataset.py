@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypedDict
 
 import cv2
@@ -18,7 +17,8 @@ from torch.utils.data import Dataset, default_collate
 
 from clothseg.data.loading.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.loading.sampler import SampleKey
-from clothseg.data.pair import read_pair
+from clothseg.data.photo_pairs import PhotoPairs
+from clothseg.data.shards.order import ShardKey
 from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET
 
@@ -57,9 +57,7 @@ class ClothDataset(Dataset[Sample]):
     changes it.
 
     Args:
-        pairs: (photo, mask) paths, as `manifest.pairs` returns them.
-        folder: folder of the photos; a sample's name is relative to it.
-        num_classes: mask values from here on are refused.
+        pairs: the photos with their masks.
         img_size: longer side of a letterboxed photo, and side of the samples in pixels.
         crop_size: side or (height, width) of the augmented samples, where they show less; None is `img_size`.
         seed: start of the random choices.
@@ -69,21 +67,15 @@ class ClothDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        pairs: Sequence[tuple[Path, Path]],
-        folder: Path,
+        pairs: PhotoPairs,
         *,
-        num_classes: int,
         img_size: int,
         crop_size: CropSize | None = None,
         seed: int = 42,
         strength: Strength | None = None,
         as_float: bool = False,
     ) -> None:
-        # Strings: workers copy what they touch, and tens of thousands of Path objects would be hundreds of megabytes.
-        self._photos = [str(photo) for photo, _ in pairs]
-        self._masks = [str(mask) for _, mask in pairs]
-        self._folder = folder
-        self.num_classes = num_classes
+        self.pairs = pairs
         self.img_size = img_size
         self.crop_size = crop_size
         self.seed = seed
@@ -91,7 +83,7 @@ class ClothDataset(Dataset[Sample]):
         self.as_float = as_float
 
     def __len__(self) -> int:
-        return len(self._photos)
+        return len(self.pairs)
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
         """Return the sample of `(epoch, index)`, or of `index` as epoch 0 has it.
@@ -100,9 +92,11 @@ class ClothDataset(Dataset[Sample]):
             DataError: the photo or its mask cannot be read, or they do not fit together; the message names the file.
             MissingInputError: one of them is not there.
         """
-        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if isinstance(key, ShardKey):
+            self.pairs.expect(key.ahead)
+        epoch, index = key[:2] if isinstance(key, tuple) else (0, key)
         image, mask = self.read(index)
-        rng = np.random.default_rng([self.seed, epoch, index])
+        rng = np.random.default_rng([self.seed, epoch, self.pairs.number(index)])
         augmentation = draw_augmentation(rng, mask.shape, self.img_size, self.strength, self.crop_size)
         image, mask = augment(image, mask, augmentation)
         return {
@@ -113,7 +107,7 @@ class ClothDataset(Dataset[Sample]):
 
     def name(self, index: int) -> str:
         """Return the path of a photo inside its folder, without the suffix."""
-        return Path(self._photos[index]).relative_to(self._folder).with_suffix("").as_posix()
+        return self.pairs.name(index)
 
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, at the photo's own size.
@@ -122,7 +116,7 @@ class ClothDataset(Dataset[Sample]):
             DataError: one of them cannot be read, or they do not fit together; the message names the file.
             MissingInputError: one of them is not there.
         """
-        return read_pair(Path(self._photos[index]), Path(self._masks[index]), num_classes=self.num_classes)
+        return self.pairs.read(index)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from clothseg.data.shards.order import ShardKey
 from clothseg.errors import DataError, SettingError
 
-SampleKey = tuple[int, int]
-"""(epoch, index): which sample, and which of its augmentations."""
+SampleKey = tuple[int, int] | ShardKey
+"""(epoch, index): which sample, and which of its augmentations; with shards, also those that are needed."""
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -104,11 +105,17 @@ class EpochSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         epoch, first = self.epoch, self.next_batch * self.batch_size
         self._start = (None, 0)
-        for index in self._order(epoch)[first:]:
-            yield epoch, int(index)
+        yield from self._keys(epoch, first)
 
-    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    @property
+    def description(self) -> str:
+        """What the order depends on beside seed, epoch and number of samples, so that two can be told apart."""
+        return "photo by photo"
+
+    def _keys(self, epoch: int, first: int) -> Iterator[SampleKey]:
+        """Yield the keys of this process from its sample number `first` on."""
         everyone = np.arange(self.num_samples)
         if self.shuffle:
             everyone = np.random.default_rng([self.seed, epoch]).permutation(everyone)
-        return everyone[self.rank :: self.num_ranks][: len(self)]
+        for index in everyone[self.rank :: self.num_ranks][first : len(self)]:
+            yield epoch, int(index)

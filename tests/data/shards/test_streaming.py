@@ -1,0 +1,223 @@
+"""Batches from shards in a folder, behind a web server and in an S3 store are those of the files."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import s3fs
+import torch
+from moto.server import ThreadedMotoServer
+
+from clothseg.data.loading.datamodule import ClothSegmentationData
+from clothseg.data.shards.index import INDEX_NAME, ShardIndex
+from clothseg.data.shards.source import ShardSource
+from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
+
+SIZE = 64
+EPOCHS = (0, 1, 4)
+
+
+def source_of(address: object, tmp_path: Path, *, cache_bytes: int = 10**6, window: int = 2) -> ShardSource:
+    return ShardSource(str(address), tmp_path / "cache", cache_bytes, window)
+
+
+def data_of(prepared_path: Path, shards: ShardSource | None, **options: Any) -> ClothSegmentationData:
+    values = {"img_size": SIZE, "batch_size": 4, "num_workers": 0, **options}
+    return ClothSegmentationData(prepared_path, shards=shards, **values)
+
+
+def samples_of(data: ClothSegmentationData, epoch: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return the samples of an epoch by name; a name that comes twice fails."""
+    data.train_sampler.set_epoch(epoch)
+    found = {}
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        for batch in loader:
+            for name, image, mask in zip(batch["name"], batch["image"], batch["mask"], strict=True):
+                assert name not in found
+                found[name] = image, mask
+    return found
+
+
+def assert_same_samples(data: ClothSegmentationData, files: ClothSegmentationData) -> None:
+    for epoch in EPOCHS:
+        ours, theirs = samples_of(data, epoch), samples_of(files, epoch)
+        assert ours.keys() == theirs.keys()
+        for name, (image, mask) in ours.items():
+            assert torch.equal(image, theirs[name][0])
+            assert torch.equal(mask, theirs[name][1])
+
+
+@pytest.fixture
+def bucket(shards_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 server on this machine, with the shards uploaded."""
+    for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    client = boto3.client("s3", endpoint_url=endpoint)
+    client.create_bucket(Bucket="photos")
+    for path in shards_path.iterdir():
+        client.upload_fileobj(io.BytesIO(path.read_bytes()), "photos", f"packed/{path.name}")
+    client.close()
+    s3fs.S3FileSystem.clear_instance_cache()  # clients of the server of an earlier test
+    yield "s3://photos/packed"
+    server.stop()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_shards_in_a_folder_give_the_samples_of_the_files(prepared_path, shards_path, tmp_path, num_workers):
+    data = data_of(prepared_path, source_of(shards_path, tmp_path), num_workers=num_workers)
+    assert_same_samples(data, data_of(prepared_path, None))
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_shards_behind_a_web_server_give_the_samples_of_the_files(prepared_path, web, tmp_path, num_workers):
+    data = data_of(prepared_path, source_of(web.address, tmp_path), num_workers=num_workers)
+    assert_same_samples(data, data_of(prepared_path, None))
+    shards = [shard.name for shards in data._data.index.splits.values() for shard in shards]
+    assert {name: web.asked[name] for name in shards} == dict.fromkeys(shards, 1), "each is downloaded once"
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_shards_in_s3_give_the_samples_of_the_files(prepared_path, bucket, tmp_path, num_workers):
+    data = data_of(prepared_path, source_of(bucket, tmp_path), num_workers=num_workers)
+    assert_same_samples(data, data_of(prepared_path, None))
+
+
+def test_a_cache_smaller_than_the_data_stays_within_its_limit(prepared_path, web, tmp_path, monkeypatch):
+    source = source_of(web.address, tmp_path, window=1)
+    sizes = [shard.size for shards in source.index().splits.values() for shard in shards]
+    limit = 3 * max(sizes)
+    assert limit < sum(sizes)
+    data = data_of(prepared_path, source_of(web.address, tmp_path, window=1, cache_bytes=limit))
+    largest = 0
+    for epoch in EPOCHS:
+        data.train_sampler.set_epoch(epoch)
+        seen = []
+        for loader in (data.train_dataloader(), data.val_dataloader()):
+            for batch in loader:
+                seen += batch["name"]
+                largest = max(largest, sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.shard")))
+        assert len(set(seen)) == len(seen) >= 9
+    assert 0 < largest <= limit
+    assert max(web.asked.values()) > 1, "something had to be fetched again"
+
+
+def test_a_second_training_uses_the_cache(prepared_path, web, tmp_path):
+    for _ in range(2):
+        samples_of(data_of(prepared_path, source_of(web.address, tmp_path)), 0)
+    assert max(count for name, count in web.asked.items() if name != INDEX_NAME) == 1
+
+
+def test_a_cache_that_is_too_small_is_refused_with_what_is_needed(prepared_path, web, tmp_path):
+    data = data_of(prepared_path, source_of(web.address, tmp_path, cache_bytes=9_000))
+    with pytest.raises(SettingError, match=r"CACHE_SIZE is 9e-06 GB.*need 0\.0\d GB.*lower SHUFFLE_SHARDS"):
+        data.train_dataloader()
+
+
+def test_a_store_that_stumbles_is_asked_again(prepared_path, web, tmp_path):
+    web.failures["train-00001.tar"] = 2
+    web.cut["train-00000.tar"] = 1
+    web.failures[INDEX_NAME] = 1
+    assert len(samples_of(data_of(prepared_path, source_of(web.address, tmp_path)), 0)) >= 9
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-700]), DataError, r"train-0000\d\.tar is broken: it has"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), DataError, "has more than the .* bytes"),
+        (
+            lambda path: path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9")),
+            DataError,
+            r"train-0000\d\.tar is broken: its SHA-256 is",
+        ),
+        (lambda path: path.unlink(), MissingInputError, r"train-0000\d\.tar is not there"),
+    ],
+    ids=["cut", "longer", "changed", "gone"],
+)
+def test_a_broken_shard_in_a_store_is_named(
+    prepared_path, web, shards_path, tmp_path, damage, error, message, num_workers
+):
+    for path in shards_path.glob("train-*.tar"):
+        damage(path)
+    with pytest.raises(error, match=message):
+        samples_of(data_of(prepared_path, source_of(web.address, tmp_path), num_workers=num_workers), 0)
+    assert not list((tmp_path / "cache").glob("*.shard"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-700]), DataError, r"\.tar has [\d,]+ bytes, the index says"),
+        (
+            lambda path: path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9")),
+            DataError,
+            r"street_0\d\.jpg or its mask is broken in shard train-0000\d\.tar: the checksum differs",
+        ),
+        (lambda path: path.unlink(), MissingInputError, r"Shard .*train-0000\d\.tar is not there"),
+    ],
+    ids=["cut", "changed", "gone"],
+)
+def test_a_broken_shard_in_a_folder_is_named(prepared_path, shards_path, tmp_path, damage, error, message):
+    for path in shards_path.glob("train-*.tar"):
+        damage(path)
+    with pytest.raises(error, match=message):
+        samples_of(data_of(prepared_path, source_of(shards_path, tmp_path)), 0)
+
+
+def test_a_copy_that_breaks_in_the_cache_is_fetched_again(prepared_path, web, tmp_path):
+    source = source_of(web.address, tmp_path)
+    expected = samples_of(data_of(prepared_path, source), 0)
+    for path in (tmp_path / "cache").glob("*.shard"):
+        path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9"))
+    assert samples_of(data_of(prepared_path, source), 0).keys() == expected.keys()
+    assert web.asked["train-00000.tar"] == 2
+    for path in (tmp_path / "cache").glob("*.shard"):
+        os.truncate(path, 100)
+    assert samples_of(data_of(prepared_path, source), 0).keys() == expected.keys()
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("nowhere", MissingInputError, 'No packed data set in nowhere.*Run "clothseg pack" first'),
+        ("ftp://host/x", SettingError, "store of kind ftp. Allowed"),
+        ("http://127.0.0.1:9/x", MachineError, r"http://127\.0\.0\.1:9/x/shards\.json cannot be read"),
+    ],
+)
+def test_an_address_without_a_data_set_is_named(prepared_path, tmp_path, address, error, message):
+    with pytest.raises(error, match=message):
+        data_of(prepared_path, source_of(address, tmp_path))
+
+
+def test_a_store_without_the_bucket_is_named(prepared_path, bucket, tmp_path):
+    with pytest.raises((MissingInputError, MachineError), match=r"s3://other/x/shards\.json"):
+        data_of(prepared_path, source_of("s3://other/x", tmp_path))
+
+
+def test_an_index_that_is_none_is_named(prepared_path, web, shards_path, tmp_path):
+    (shards_path / INDEX_NAME).write_bytes(b"<html>")
+    for address in (web.address, shards_path):
+        with pytest.raises(DataError, match=r"shards\.json is not the index of a packed data set"):
+            data_of(prepared_path, source_of(address, tmp_path))
+
+
+def test_a_cache_that_cannot_be_written_is_named(prepared_path, web, tmp_path):
+    (tmp_path / "cache").write_bytes(b"a file")
+    with pytest.raises(MachineError, match=r"Cannot write to the cache .*choose another CACHE_PATH"):
+        samples_of(data_of(prepared_path, source_of(web.address, tmp_path)), 0)
+
+
+def test_the_index_holds_what_the_manifest_says(shards_path):
+    index = ShardIndex.from_json((shards_path / INDEX_NAME).read_bytes(), where="test")
+    assert {name: split.count for name, split in index.manifest.splits.items()} == {"train": 7, "val": 3}

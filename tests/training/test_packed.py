@@ -1,0 +1,68 @@
+"""Training from shards: the same loop, an exact resume, and a word where the order would be another one."""
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clothseg.data.manifest import DATASET_FOLDER
+from clothseg.data.packing.pack import pack
+from clothseg.errors import SettingError
+from clothseg.training.interruption import TrainingStopped
+from clothseg.training.train_command import Train, check_inputs
+from tests.data.shards.file_server import serving
+
+
+@pytest.fixture
+def packed(bench):
+    """A bench with its data in shards of about three photos behind a web server."""
+    pack(bench.root / "data" / DATASET_FOLDER, bench.root / "shards", shard_bytes=20_000)
+    assert len(list((bench.root / "shards").glob("train-*.tar"))) >= 3
+    with serving(bench.root / "shards") as server:
+        bench.settings = replace(
+            bench.settings,
+            shards=server.address,
+            cache_path=bench.root / "cache",
+            shuffle_shards=2,
+            data_path=bench.root / "nowhere",
+        )
+        yield bench
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("epoch", "batch", "workers"), [(0, 1, 0), (1, 1, 1)])
+def test_an_interrupted_training_ends_as_an_undisturbed_one(packed, watch, epoch, batch, workers):
+    seen = watch()
+    whole, model = packed.train(packed.named("whole"), watcher=seen)
+    assert len(set(seen.samples)) == len(seen.samples) == 2 * 12
+    settings = packed.named("stopped", num_workers=workers)
+    first, second = watch("train", epoch, batch, terminate), watch()
+    with pytest.raises(TrainingStopped):
+        packed.train(settings, watcher=first)
+    resumed, again = packed.train(settings, resume=settings.checkpoints_path / "last.ckpt", watcher=second)
+    assert first.samples + second.samples == seen.samples
+    assert resumed.scores == whole.scores
+    for name, weights in model.state_dict().items():
+        assert torch.equal(weights, again.state_dict()[name]), name
+
+
+def test_another_order_is_refused(packed, watch):
+    settings = packed.named("one")
+    with pytest.raises(TrainingStopped):
+        packed.train(settings, watcher=watch("train", 0, 1, terminate))
+    last = settings.checkpoints_path / "last.ckpt"
+    with pytest.raises(SettingError, match=r"3 shards \(\w+\), 2 at a time, now it is .*1 at a time.*SHUFFLE_SHARDS"):
+        packed.train(replace(settings, shuffle_shards=1), resume=last)
+    with pytest.raises(SettingError, match="now it is photo by photo"):
+        packed.train(replace(settings, shards=None, data_path=packed.root / "data"), resume=last)
+
+
+def test_the_command_reads_the_classes_of_the_packed_data(packed):
+    check_inputs(Train(settings=packed.settings))
+    with pytest.raises(SettingError, match=r"CLASSES is categories, but the data set drawn in http://127"):
+        check_inputs(Train(settings=replace(packed.settings, classes="categories")))
