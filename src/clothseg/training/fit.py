@@ -27,6 +27,7 @@ from clothseg.model.precision import preferred_precision
 from clothseg.settings import Settings
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO
 from clothseg.training.interruption import StopOnSignal
+from clothseg.training.launchers import check_processes
 from clothseg.training.lost_process import LeaveTogether, is_lost_connection, lost_connection
 from clothseg.training.result import FitResult
 from clothseg.training.resume import ExactResume, read_resume_point
@@ -107,7 +108,8 @@ def build_trainer(
     """Set up Lightning's Trainer as `settings` say.
 
     Raises:
-        SettingError: this machine has not the devices or the number format asked for.
+        SettingError: this machine has not the devices or the number format asked for, or torchrun or SLURM started
+            another number of processes.
     """
     precision: Any = settings.precision
     if precision == "auto":
@@ -135,6 +137,11 @@ def build_trainer(
         raise SettingError(
             f"{one_line(error)}. Change ACCELERATOR, DEVICES, NUM_NODES, STRATEGY or PRECISION"
         ) from error
+    except RuntimeError as error:
+        if "SLURM" in str(error):  # tasks that were asked for in a way that Lightning does not take
+            raise SettingError(one_line(error)) from error
+        raise
+    check_processes(trainer)
     steps = math.ceil(len(data.train_dataset) / (data.batch_size * trainer.world_size))
     connector: Any = trainer  # the number of processes, and so of steps, is known only now
     connector.log_every_n_steps = max(1, min(50, steps // 10))
