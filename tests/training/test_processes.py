@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from clothseg.model.seal import check_seal
 from clothseg.settings import Settings
 from clothseg.training.build import build_data, build_model
 from clothseg.training.callbacks import build_callbacks
@@ -139,3 +140,24 @@ def test_a_killed_process_ends_the_training_and_it_can_go_on(bench, victim):
         assert process.returncode == 0, rest
         assert rest.count(f"epoch {epoch}  ") == 1, rest
         assert "2 x cpu" in rest
+
+
+def test_what_one_process_alone_meets_is_the_exit_code_of_all(bench):
+    photo = bench.root / "data/fashionist/test/001.jpg"  # of the second process's share of the validation
+    photo.write_bytes(photo.read_bytes()[:300])
+    with start_two(bench, "--epochs", "2") as process:
+        rest = process.stderr.read()
+    assert process.returncode == 3, rest
+    assert str(photo) in rest
+    assert "Traceback" not in rest
+
+
+def test_processes_whose_torchrun_is_killed_save_and_leave(bench):
+    with start_two(bench, "--epochs", "1000", start=TORCHRUN) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 0"):
+                break
+        process.kill()
+        rest = process.stderr.read()  # ends when both processes have left
+    assert rest.count("SIGTERM stopped the training. Go on with") == 1, rest
+    assert check_seal(bench.settings.checkpoints_path / "last.ckpt")
