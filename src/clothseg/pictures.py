@@ -55,13 +55,13 @@ class Picture:
     """What was left out or changed on the way, in words: only the first frame, transparency on white."""
 
 
-def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
+def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Picture:
     """Decode a photo.
 
     Args:
         source: path, encoded bytes, a Pillow image, or (H, W, 3) uint8 RGB pixels, which are taken as they are.
         max_pixels: larger photos are refused from their header, before anything is decoded.
-        name: how errors call encoded bytes.
+        name: what errors call encoded bytes, such as the address they came from.
 
     Raises:
         MissingInputError: there is no such file.

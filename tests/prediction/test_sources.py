@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clothseg.errors import InputError, MissingInputError
-from clothseg.prediction.sources import _Candidate, _numbered, _unique_stems, find_photos, read_list
+from clothseg.prediction.naming import _numbered
+from clothseg.prediction.sources import _Candidate, _unique_stems, find_photos, read_list
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import clothseg
 from clothseg.errors import InputError, MachineError
-from clothseg.prediction.journal import Entry, Journal
+from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
@@ -28,6 +27,21 @@ class PhotoReport:
     error: InputError | None = None
     result: Mapping[str, Any] | None = None
     """What `Segmentation.to_coco` returns, where the run was asked for results."""
+
+    @property
+    def file(self) -> str:
+        """The photo's path inside the folder it was found in."""
+        return self.photo.file
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this run segmented it."""
+        return self.segmentation is not None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out or changed when the photo was read, in words."""
+        return self.segmentation.notes if self.segmentation is not None else ()
 
 
 def check_output(folder: Path) -> None:
@@ -77,7 +91,9 @@ class FolderRun:
         done = journal.start(self.photos, resume=resume)
 
         def report(photo: FoundPhoto) -> PhotoReport:
-            return PhotoReport(photo, files=done[photo.stem]) if photo.stem in done else self._report(photo)
+            if photo.stem not in done:
+                return self._report(photo)
+            return PhotoReport(photo, files=tuple(self.output / name for name in done[photo.stem]))
 
         with journal:
             for one in self.predictor.in_pipeline(report, self.photos):
@@ -121,14 +137,10 @@ class FolderRun:
         return PhotoReport(photo, segmentation, files, result=result)
 
     def _journal(self) -> Journal:
-        """Return the journal; its first line holds all that decides about the files of a photo."""
-        outputs: dict[str, Any] = asdict(self.outputs) | {"results": self.outputs.need_results}
-        del outputs["formats"]  # they are written anew from the results
-        run = {
-            "clothseg": clothseg.__version__,
-            "model": self.predictor.model,
-            "runtime": self.predictor.runtime_name,
-            "passes": asdict(self.predictor.passes) | {"scales": list(self.predictor.passes.scales)},
-            "outputs": outputs,
-        }
+        run = described_run(
+            model=self.predictor.model,
+            runtime_name=self.predictor.runtime_name,
+            passes=self.predictor.passes,
+            outputs=self.outputs,
+        )
         return Journal(self.output, run)

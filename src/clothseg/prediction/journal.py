@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
+import clothseg
 from clothseg.errors import MachineError
 from clothseg.pictures import whole_file
-from clothseg.prediction.sources import FoundPhoto
+from clothseg.prediction.outputs.options import Outputs
+from clothseg.prediction.passes import Passes
 
 JOURNAL_NAME = ".clothseg.jsonl"
 """The journal's name in the output folder; hidden, since it is no result."""
 
 VERSION = 1
+
+
+class Photo(Protocol):
+    """What a journal needs to know of a photo, wherever it lies."""
+
+    @property
+    def stem(self) -> str:
+        """Start of its outputs' names."""
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """What changes when the photo does; see `Entry.photo`."""
+
+
+def described_run(*, model: Mapping[str, str], runtime_name: str, passes: Passes, outputs: Outputs) -> dict[str, Any]:
+    """Return all that decides about the files of a photo, for the first line of a journal."""
+    written: dict[str, Any] = asdict(outputs) | {"results": outputs.need_results}
+    del written["formats"]  # they are written anew from the results
+    return {
+        "clothseg": clothseg.__version__,
+        "model": dict(model),
+        "runtime": runtime_name,
+        "passes": asdict(passes) | {"scales": list(passes.scales)},
+        "outputs": written,
+    }
 
 
 @dataclass(frozen=True)
@@ -32,22 +59,23 @@ class Entry:
     """What `Segmentation.to_coco` returned, where the run was asked for results."""
 
     @classmethod
-    def of(cls, photo: FoundPhoto, output: Path, files: Iterable[Path], result: Mapping[str, Any] | None) -> Entry:
+    def of(cls, photo: Photo, output: Path, files: Iterable[Path], result: Mapping[str, Any] | None) -> Entry:
         """Describe a photo whose files have just been written."""
         sizes = {path.relative_to(output).as_posix(): path.stat().st_size for path in files}
-        return cls(photo.stem, _identity(photo), sizes, result)
+        return cls(photo.stem, photo.identity, sizes, result)
 
-    def is_whole(self, photo: FoundPhoto, output: Path) -> bool:
+    def is_whole(self, photo: Photo, size_of: Callable[[str], int | None]) -> bool:
         """Tell whether the photo has not changed since, and its files are there with the sizes they had.
 
         Files get their names only when they are whole, so a file of the right size is not looked into.
+
+        Args:
+            photo: as it is now.
+            size_of: gives the bytes of a file in the output, or None where there is none.
         """
-        if tuple(self.photo) != _identity(photo):
+        if tuple(self.photo) != photo.identity:
             return False
-        try:
-            return all((output / name).stat().st_size == size for name, size in self.files.items())
-        except OSError:
-            return False
+        return all(size_of(name) == size for name, size in self.files.items())
 
 
 class Journal:
@@ -57,34 +85,39 @@ class Journal:
     were under way. A line that a kill cut off is passed over.
 
     Args:
-        output: the output folder.
+        folder: where the journal lies.
         run: what decides about the files' content: model, options, version. Results of another run are not its own.
+        size_of: gives the bytes of a file in the output, or None where there is none; where None, the output is the
+            journal's own folder.
     """
 
-    def __init__(self, output: Path, run: Mapping[str, Any]) -> None:
-        self._output = output
-        self._path = output / JOURNAL_NAME
+    def __init__(
+        self, folder: Path, run: Mapping[str, Any], *, size_of: Callable[[str], int | None] | None = None
+    ) -> None:
+        self._folder = folder
+        self._size_of = size_of or self._size_here
+        self._path = folder / JOURNAL_NAME
         self._head = {"version": VERSION, **run}
         self._stream: IO[bytes] | None = None
 
-    def start(self, photos: Iterable[FoundPhoto], *, resume: bool) -> dict[str, tuple[Path, ...]]:
+    def start(self, photos: Iterable[Photo], *, resume: bool) -> dict[str, tuple[str, ...]]:
         """Begin to write: an empty journal, or with `resume` one that holds those of `photos` that are done.
 
         Returns:
-            The files of each photo that is done, by its stem.
+            The files of each photo that is done, as paths inside the output, by its stem.
 
         Raises:
             MachineError: the journal cannot be written.
         """
         by_stem = {photo.stem: photo for photo in photos} if resume else {}
-        done: dict[str, tuple[Path, ...]] = {}
+        done: dict[str, tuple[str, ...]] = {}
         with whole_file(self._path) as temporary, temporary.open("wb") as stream:
             stream.write(_line(self._head))
             for entry in self.entries() if resume else ():
                 photo = by_stem.get(entry.stem)
-                if photo is not None and entry.stem not in done and entry.is_whole(photo, self._output):
+                if photo is not None and entry.stem not in done and entry.is_whole(photo, self._size_of):
                     stream.write(_line(vars(entry)))
-                    done[entry.stem] = tuple(self._output / name for name in entry.files)
+                    done[entry.stem] = tuple(entry.files)
         return done
 
     def __enter__(self) -> Self:
@@ -119,7 +152,7 @@ class Journal:
                 if entry is not None:
                     yield entry
 
-    def results(self, photos: Iterable[FoundPhoto]) -> Iterator[Mapping[str, Any]]:
+    def results(self, photos: Iterable[Photo]) -> Iterator[Mapping[str, Any]]:
         """Yield the results of those of `photos` that are done, in their order, holding one at a time."""
         places: dict[str, int] = {}
         with self._path.open("rb") as stream:
@@ -134,20 +167,18 @@ class Journal:
                     if entry is not None and entry.result is not None:
                         yield entry.result
 
+    def _size_here(self, name: str) -> int | None:
+        try:
+            return (self._folder / name).stat().st_size
+        except OSError:
+            return None
+
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     place = 0
     for line in stream:
         yield place, line
         place += len(line)
-
-
-def _identity(photo: FoundPhoto) -> tuple[str, int, int]:
-    try:
-        status = photo.path.stat()
-    except OSError:
-        return str(photo.path), -1, -1
-    return str(photo.path), status.st_size, status.st_mtime_ns
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

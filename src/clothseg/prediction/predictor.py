@@ -93,19 +93,20 @@ class Predictor:
         """What runs the network and where, such as "torch on cpu"."""
         return self._runtime.name
 
-    def predict(self, photo: PhotoSource) -> Segmentation:
+    def predict(self, photo: PhotoSource, *, name: str = "") -> Segmentation:
         """Segment one photo.
 
         Args:
             photo: path, encoded bytes, Pillow image, or (H, W, 3) uint8 RGB pixels.
+            name: what encoded bytes are called in results and errors, such as the address they came from.
 
         Raises:
             MissingInputError: there is no such file.
             PictureError: the photo cannot be read.
             ModelError: the network gave no numbers.
         """
-        picture = read_picture(photo)
-        file = _file_of(photo)
+        picture = read_picture(photo, name=name)
+        file = name or _file_of(photo)
         mask, logits = self._looked_at(picture.pixels)
         if not is_finite(logits):
             raise ModelError(
@@ -142,10 +143,10 @@ class Predictor:
         """
         return self.in_pipeline(self.outcome, photos)
 
-    def outcome(self, photo: PhotoSource) -> Outcome:
+    def outcome(self, photo: PhotoSource, *, name: str = "") -> Outcome:
         """Segment one photo as `predict` does, but return what is wrong with it in place of raising it."""
         try:
-            return Outcome(photo, self.predict(photo))
+            return Outcome(photo, self.predict(photo, name=name))
         except InputError as error:
             return Outcome(photo, error=error)
 
@@ -206,16 +207,25 @@ def load(
     >>> predictor.description.classes.names[:3]
     ('background', 'closures', 'upperbody')
     """
-    model_path, origin = _choose(model, Path(checkpoints_path))
+    model_path, origin = chosen_model(model, Path(checkpoints_path))
     opened = open_runtime(model_path, runtime=runtime, device=device, precision=precision)
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
-    if opened.description.unknown_classes:
-        origin += f"; it has never seen {', '.join(opened.description.unknown_classes)}"
+    origin += unseen(opened.description)
     return Predictor(opened, model=identity, origin=origin, passes=passes)
 
 
-def _choose(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str]:
-    """Return the path of the model to use, and in words which it is and why."""
+def unseen(description: ModelDescription) -> str:
+    """Return in words which classes a model has never seen, to put behind its origin; nothing where it has seen all."""
+    names = ", ".join(description.unknown_classes)
+    return f"; it has never seen {names}" if names else ""
+
+
+def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str]:
+    """Return the path of the model that `load` takes, and in words which it is and why.
+
+    Raises:
+        MissingModelError: there is none.
+    """
     if model is not None:
         return Path(model), f"{model}"
     best = find_best(checkpoints_path)

@@ -247,13 +247,15 @@ class Segmentation:
         """
         stem = stem or Path(self.file).stem or "photo"
         paths = []
-        for ending, content in self._contents(json=json, cutouts=cutouts, soft_masks=soft_masks):
+        for ending, content in self.contents(json=json, cutouts=cutouts, soft_masks=soft_masks):
             paths.append(Path(folder) / f"{stem}{ending}")
             write_whole(paths[-1], content)
         return tuple(paths)
 
-    def _contents(self, *, json: bool, cutouts: Cutouts, soft_masks: bool) -> Iterator[tuple[str, bytes]]:
-        """Yield the ending and the content of each file."""
+    def contents(
+        self, *, json: bool = False, cutouts: Cutouts = "none", soft_masks: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield each file that `save` writes, for other places than a folder: what follows the stem, and the content."""
         yield MASK_ENDING, encode_png(self.mask, palette=self.classes.palette)
         yield OVERLAY_ENDING, encode_jpeg(self._overlay_for_jpeg())
         if json:

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from clothseg.errors import InputError, MissingInputError
 from clothseg.pictures import PHOTO_SUFFIXES
-from clothseg.prediction.segmentation import CUTOUT_ENDING, MASK_ENDING, OVERLAY_ENDING, SOFT_MASK_ENDING
-
-# Most file systems end names at 255 bytes; the ending and a number take the rest, a class's name in it up to 35.
-_LONGEST_STEM = 200
-
-_ENDINGS = (MASK_ENDING, OVERLAY_ENDING, CUTOUT_ENDING, SOFT_MASK_ENDING)
-_OUTPUT_NAME = re.compile(
-    f"(?P<stem>.+)({'|'.join(re.escape(ending.format(name='NAME')) for ending in _ENDINGS)})".replace(
-        "NAME", r"[\w-]+"
-    ),
-    re.DOTALL,
-)
+from clothseg.prediction.naming import folded, source_stem, unique_stems
 
 
 @dataclass(frozen=True)
@@ -38,6 +24,15 @@ class FoundPhoto:
     """Its path inside the folder it was found in, with slashes; just its name where it was given itself."""
     stem: str
     """Start of the paths of its outputs inside the output folder; no two photos of a search share one."""
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """Its path as given, its size in bytes and its time of change in nanoseconds; -1 where it is not there."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return str(self.path), -1, -1
+        return str(self.path), status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -61,19 +56,13 @@ class _Candidate:
     def relative(self) -> Path:
         return self.path.relative_to(self.base)
 
-    def stem(self, detail: int) -> str:
-        """Return the name of its outputs: 0 without the photo's ending, 1 with it, 2 with the folder's name, too."""
-        relative = self.relative.with_name(self.relative.stem) if detail == 0 else self.relative
-        shortened = relative.with_name(_shortened(relative.name))
-        return (Path(self.base.absolute().name) / shortened if detail == 2 else shortened).as_posix()
 
-
-def find_photos(inputs: Sequence[str | Path], *, output: Path, listed: Iterable[str] = ()) -> Search:
+def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: Iterable[str] = ()) -> Search:
     """Find the photos that `inputs` mean, and name their outputs.
 
     Args:
         inputs: what a person typed.
-        output: where the outputs will be.
+        output: where the outputs will be; None where that is no folder of this machine.
         listed: more photos or folders, as a list names them. Their outputs keep the relative paths that stand in it, so
             that a photo's outputs do not depend on what else is listed.
 
@@ -100,6 +89,15 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path, listed: Iterable[
     return Search(tuple(found), tuple(problems))
 
 
+def is_address(given: str | Path) -> bool:
+    """Tell whether something is an address, such as s3://bucket/photos, and not a path.
+
+    >>> is_address("https://example.org/photo.jpg"), is_address("photos/a.jpg")
+    (True, False)
+    """
+    return isinstance(given, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", given) is not None
+
+
 def read_list(content: bytes) -> list[str]:
     """Return the names in a list: one a line, or each ended by a zero byte as `find -print0` writes them."""
     separator = b"\0" if b"\0" in content else b"\n"
@@ -111,7 +109,7 @@ def _relative_to_here(candidate: _Candidate) -> _Candidate:
     return _Candidate(candidate.path, Path()) if is_below else candidate
 
 
-def _candidates(given: str, output: Path) -> list[_Candidate]:
+def _candidates(given: str, output: Path | None) -> list[_Candidate]:
     path = Path(given)
     if given and (path.is_file() or path.is_symlink()) and not path.is_dir():
         return [_Candidate(path, path.parent)]
@@ -132,7 +130,7 @@ def _candidates(given: str, output: Path) -> list[_Candidate]:
 def _matches(pattern: Path) -> tuple[Path, list[Path]]:
     """Return the folder in front of a pattern's first wildcard, and the photos that the pattern means."""
     literal = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
-    matches = sorted(map(Path, glob.glob(str(pattern), recursive=True)), key=_natural)  # noqa: PTH207 - passes hidden files over
+    matches = sorted(map(Path, glob.glob(str(pattern), recursive=True)), key=natural)  # noqa: PTH207 - passes hidden files over
     paths = [path for match in matches for path in (_photos_below(match) if match.is_dir() else [match])]
     return Path(*pattern.parts[:literal]), [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES]
 
@@ -150,11 +148,13 @@ def _photos_below(folder: Path) -> list[Path]:
                 continue
             if path.is_file() or path.is_symlink():  # a pipe would be waited for without end
                 found.append(path)
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural)
 
 
-def _without_outputs(paths: Sequence[Path], base: Path, output: Path) -> list[Path]:
+def _without_outputs(paths: Sequence[Path], base: Path, output: Path | None) -> list[Path]:
     """Leave out what an earlier run into `output` wrote among the photos of `base`."""
+    if output is None:
+        return list(paths)
     if _is_within(base, output):
         beside = {path.with_suffix("") for path in paths} | set(paths)
         return [path for path in paths if _source(path) not in beside]
@@ -165,56 +165,20 @@ def _without_outputs(paths: Sequence[Path], base: Path, output: Path) -> list[Pa
 
 def _source(path: Path) -> Path | None:
     """Return the path, without ending or with it, of the photo of which `path` would be an output."""
-    found = _OUTPUT_NAME.fullmatch(path.name)
-    return path.with_name(found["stem"]) if found else None
+    stem = source_stem(path.name)
+    return path.with_name(stem) if stem is not None else None
 
 
-def _unique_stems(photos: Sequence[_Candidate], output: Path) -> list[str]:
-    sources = {_folded(str(source)) for photo in photos if (source := _source(_place(photo.path))) is not None}
+def _unique_stems(photos: Sequence[_Candidate], output: Path | None) -> list[str]:
+    sources = {folded(str(source)) for photo in photos if (source := _source(_place(photo.path))) is not None}
 
     def overwrites(stem: str) -> bool:
-        return _folded(str(_place(output / stem))) in sources
+        return output is not None and folded(str(_place(output / stem))) in sources
 
-    details = [0] * len(photos)
-    for _ in range(2):  # twice: a longer name may be the shorter one of another photo
-        stems = [photo.stem(detail) for photo, detail in zip(photos, details, strict=True)]
-        shared = Counter(map(_folded, stems))
-        details = [
-            detail + 1 if shared[_folded(stem)] > 1 or overwrites(stem) else detail
-            for stem, detail in zip(stems, details, strict=True)
-        ]
-    stems = [photo.stem(detail) for photo, detail in zip(photos, details, strict=True)]
-    return _numbered(stems, overwrites)
+    return unique_stems([(one.relative, one.base.absolute().name) for one in photos], overwrites)
 
 
-def _numbered(stems: Iterable[str], is_forbidden: Callable[[str], bool]) -> list[str]:
-    """Return `stems`, with a number behind each that is still taken by an earlier one or forbidden."""
-    taken: set[str] = set()
-    result = []
-    for stem in stems:
-        name, number = stem, 1
-        while _folded(name) in taken or is_forbidden(name):
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(_folded(name))
-        result.append(name)
-    return result
-
-
-def _shortened(name: str) -> str:
-    encoded = os.fsencode(name)
-    if len(encoded) <= _LONGEST_STEM:
-        return name
-    start = encoded[: _LONGEST_STEM - 9].decode("utf-8", "ignore")
-    return f"{start}-{hashlib.sha256(encoded).hexdigest()[:8]}"
-
-
-def _folded(path: str) -> str:
-    """Return `path` as a file system sees it for which A is a, and é is e with an accent."""
-    return unicodedata.normalize("NFC", path).casefold()
-
-
-def _natural(path: Path) -> list[tuple[list[str | int], str]]:
+def natural(path: PurePath) -> list[tuple[list[str | int], str]]:
     """Return a key that sorts 2.jpg before 10.jpg, folder by folder."""
     return [
         ([int(part) if place % 2 else part.casefold() for place, part in enumerate(re.split(r"([0-9]+)", name))], name)
