@@ -255,7 +255,7 @@ class Segmentation:
     def contents(
         self, *, json: bool = False, cutouts: Cutouts = "none", soft_masks: bool = False
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield each file that `save` writes, for other places than a folder: what follows the stem, and the content."""
+        """Yield what `save` writes, for other places than a folder: what follows a file's stem, and its content."""
         yield MASK_ENDING, encode_png(self.mask, palette=self.classes.palette)
         yield OVERLAY_ENDING, encode_jpeg(self._overlay_for_jpeg())
         if json:
