@@ -1,45 +1,18 @@
-import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.scaling.predict_command import Predict
+from clothseg.scaling.cluster import joined, set_environment
+from tests.scaling.two_nodes import BUCKET, TwoNodes, contents, predict, start
 
-BUCKET = "clothes"
-
-
-@dataclass
-class TwoNodes:
-    """A Ray cluster of two raylets on this machine, one CPU slot each."""
-
-    cluster: Any
-
-    def workers(self):
-        """Return the process ids of the copies of the model that run on it."""
-        raylets = {
-            info.process.pid for node in self.cluster.list_all_nodes() for info in node.all_processes.get("raylet", [])
-        }
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                title = (path / "cmdline").read_bytes()
-                parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            if parent in raylets and b"Replica" in title:
-                found.append(int(path.name))
-        return sorted(found)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def store():
-    """The address of an S3 server on this machine, with one empty bucket, as clients find it."""
+    """An S3 server on this machine with an empty bucket; its address stands where clients look for it."""
     server_module = pytest.importorskip("moto.server", reason="moto is not installed")
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -58,19 +31,16 @@ def store():
 
 @pytest.fixture(scope="session")
 def two_nodes(store):
-    """A cluster of two nodes, which this process has joined."""
+    """A cluster of two nodes, which this process has joined; its workers know the store."""
     if not sys.platform.startswith("linux"):
-        pytest.skip("Ray's clusters of several nodes on one machine are for Linux")
-    pytest.importorskip("ray", reason="Ray is not installed")
-    from clothseg.scaling.cluster import joined
-
-    for name, value in (("OMP_NUM_THREADS", "1"), ("RAY_DISABLE_MEMORY_MONITOR", "1")):
-        os.environ.setdefault(name, value)
+        pytest.skip("Ray starts several nodes on one machine on Linux only")
+    set_environment()
+    pytest.importorskip("ray.data", reason="Ray is not installed")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    small = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 200_000_000, "include_dashboard": False}
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=small)
+    cluster = cluster_utils.Cluster()
     try:
-        cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=200_000_000)
+        start(cluster, include_dashboard=False)
+        start(cluster)
         with joined(cluster.address):
             yield TwoNodes(cluster)
     finally:
@@ -79,41 +49,22 @@ def two_nodes(store):
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """Twenty-four photos in two folders, all of one size, so that each worker compiles the network once."""
+    """Twenty-four parts of a drawn photo, in two folders, all of one size: each worker compiles the network once."""
     folder = tmp_path_factory.mktemp("drawn") / "photos"
-    rng = np.random.default_rng(0)
-    for number in range(24):
-        path = folder / "ab"[number % 2] / f"{number} кофта.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        coarse = rng.integers(0, 256, (8, 6, 3), np.uint8)
-        Image.fromarray(cv2.resize(coarse, (240, 320), interpolation=cv2.INTER_CUBIC)).save(path)
+    with Image.open(ROOT / "docs" / "pictures" / "before.jpg") as whole:
+        for number in range(24):
+            path = folder / "ab"[number % 2] / f"{number} кофта.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            left, top = 4 * number, 8 * number
+            whole.crop((left, top, left + 352, top + 512)).save(path, quality=90)
     return folder
 
 
 @pytest.fixture(scope="session")
 def by_local_engine(photos, tmp_path_factory):
-    """What the local engine writes for the photos, by path inside the output, without the journal."""
+    """What the local engine writes for the photos, by path inside the output."""
     output = tmp_path_factory.mktemp("local")
     assert predict(photos, output) == 0
-    return contents(output)
-
-
-OPTIONS = {"json": True, "cutouts": "tight", "soft_masks": True, "formats": ("coco", "cvat")}
-
-
-def predict(*inputs, **options):
-    """Run the command as the command line would, with all kinds of output."""
-    from clothseg.prediction.outputs.options import Outputs
-
-    *photos, output = map(str, inputs)
-    options = {"precision": "fp32", "outputs": Outputs(**OPTIONS)} | options
-    return Predict(tuple(photos), output=output, checkpoints_path=Path("none"), **options).run()
-
-
-def contents(folder):
-    """Return what a folder holds but for journals."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".clothseg")
-    }
+    found = contents(output)
+    assert len(found) > 24 * 5, "the model finds garments, so that there is more than masks and overlays"
+    return found

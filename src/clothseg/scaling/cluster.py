@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,15 @@ class Slots:
         return f"{self.count} {kind}{'' if self.count == 1 else 's'}"
 
 
+def set_environment() -> None:
+    """Choose how Ray behaves in this process, unless someone has chosen already; it looks when it is imported."""
+    # Under `uv run`, Ray would send the whole folder to every machine and start each worker in a new environment.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here calls nobody
+    # Ray prints a page on stdout, where ours are the paths, about each worker that died. We say it in one line.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+
+
 @contextlib.contextmanager
 def joined(address: str | None) -> Iterator[Any]:
     """Give `ray`, connected to a cluster: at `address`, else at RAY_ADDRESS, else on this machine, else a new one.
@@ -49,21 +59,22 @@ def joined(address: str | None) -> Iterator[Any]:
         MissingExtraError: Ray is not installed.
         MachineError: there is no such cluster, or it cannot be joined.
     """
-    # Under `uv run`, Ray would send the whole folder to every machine and start each worker in a new environment.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here calls nobody
+    set_environment()
     ray = require("ray", "cluster")
     require("ray.data", "cluster")
     if ray.is_initialized():
         yield ray
         return
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    where = address or os.environ.get("RAY_ADDRESS")
     try:
+        if where:
+            _knock(where)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         raise MachineError(
-            f"Cannot join the Ray cluster at {address or os.environ.get('RAY_ADDRESS') or 'this machine'}: "
-            f"{one_line(error)[:200]}. Start it with: ray start --head, or pass --cluster HOST:PORT"
+            f"Cannot join the Ray cluster at {where or 'this machine'}: {one_line(error)[:200]}. "
+            "Start it with: ray start --head, or pass --cluster HOST:PORT"
         ) from error
     finally:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, which leaves with another exit code
@@ -71,6 +82,14 @@ def joined(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
+            pass
 
 
 def slots_of(ray: Any, *, runs_on_gpu: bool, workers: int | None) -> Slots:
