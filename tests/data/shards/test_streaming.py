@@ -92,6 +92,19 @@ def test_shards_in_s3_give_the_samples_of_the_files(prepared_path, bucket, tmp_p
     assert_same_samples(data, data_of(prepared_path, None))
 
 
+def bytes_in(cache):
+    """Return the bytes of a cache at one moment: the loader changes it meanwhile, so it is looked at until it rests."""
+    before = None
+    while True:
+        try:
+            now = {path.name: path.stat().st_size for path in cache.glob("*.shard")}
+        except FileNotFoundError:
+            continue
+        if now == before:
+            return sum(now.values())
+        before = now
+
+
 def test_a_cache_smaller_than_the_data_stays_within_its_limit(prepared_path, web, tmp_path, monkeypatch):
     source = source_of(web.address, tmp_path, window=1)
     sizes = [shard.size for shards in source.index().splits.values() for shard in shards]
@@ -105,7 +118,7 @@ def test_a_cache_smaller_than_the_data_stays_within_its_limit(prepared_path, web
         for loader in (data.train_dataloader(), data.val_dataloader()):
             for batch in loader:
                 seen += batch["name"]
-                largest = max(largest, sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.shard")))
+                largest = max(largest, bytes_in(tmp_path / "cache"))
         assert len(set(seen)) == len(seen) >= 9
     assert 0 < largest <= limit
     assert max(web.asked.values()) > 1, "something had to be fetched again"
