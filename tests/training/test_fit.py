@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clothseg.data.freed_memory import NO_LIMIT
 from clothseg.errors import MachineError, MissingInputError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.training.build import build_data
@@ -111,6 +112,13 @@ def test_checkpoints_are_kept_without_being_asked_for(bench):
     result = fit(bench.model(settings, data), data, settings=settings, callbacks=[])
     assert result.best_path is not None
     assert result.best_path.is_file()
+
+
+def test_a_training_on_the_cpu_keeps_the_memory_it_frees(bench, monkeypatch):
+    limits = []
+    monkeypatch.setattr("clothseg.training.fit.keep_freed_memory", limits.append)
+    bench.train(replace(bench.settings, epochs=1))
+    assert limits == [NO_LIMIT]
 
 
 @pytest.mark.parametrize("name", ["checkpoints_path", "logs_path"])

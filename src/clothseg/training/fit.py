@@ -20,6 +20,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from clothseg.data.freed_memory import NO_LIMIT, keep_freed_memory
 from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.errors import MachineError, SettingError, one_line
 from clothseg.model.lightning import ClothSegmentationModel
@@ -82,6 +83,11 @@ def fit(
     together = LeaveTogether(checkpoints.last_path)
     with _quiet(), _named_failures(settings, checkpoints.last_path), StopOnSignal(checkpoints) as stop:
         trainer = build_trainer(data, settings=settings, callbacks=[together, *callbacks, exact, stop], log=log)
+        if trainer.strategy.root_device.type == "cpu":
+            # A step frees the activations of every layer, and the next asks for them again. Kept, a step of U-Net with
+            # mobilenet_v2 at 384 pixels, 4 photos and one thread takes 12% less processor time (2033 → 1798 ms, medians
+            # over epochs of two trainings each, the cores busy with others; 2026-11-25) and a few per cent more memory.
+            keep_freed_memory(NO_LIMIT)
         if point is not None:
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos, order=order)
             if point.epoch >= settings.epochs and trainer.is_global_zero:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import sys
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -15,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from clothseg.data.freed_memory import keep_freed_memory
 from clothseg.data.loading.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.loading.sampler import SampleKey
 from clothseg.data.photo_pairs import PhotoPairs
@@ -23,10 +21,6 @@ from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET
 
 UInt8Array = npt.NDArray[np.uint8]
-
-# Source: glibc, malloc.h.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 
 
 class Sample(TypedDict):
@@ -132,12 +126,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 def start_worker(worker_id: int = 0) -> None:
     """Set up a loader process: one thread, as the processes are what runs at once, and freed memory is kept.
 
-    glibc gives a freed pixel buffer back to the system, and the next one costs a page fault per 4 KB: 1,050 of them and
-    40% of the time of a 550 x 830 photo. Up to 128 MB stay with the process instead.
+    A 550 x 830 photo costs 1,050 page faults and 40% of its time otherwise. Up to 128 MB stay with the process.
     """
     cv2.setNumThreads(0)
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # musl has no mallopt
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-            mallopt(_M_TRIM_THRESHOLD, 128 << 20)
+    keep_freed_memory(128 << 20)
