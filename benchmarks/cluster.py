@@ -1,7 +1,8 @@
 """Measures prediction on a Ray cluster of two nodes on this machine, one core each, with one worker and with two.
 
-Every process of a node is kept to the node's core, as on a machine with no other; the command itself is not. Start-up is told apart: loading Ray and the model is paid once a run, whatever the number of photos. Run it on a machine
-that does nothing else:
+Every process of a node is kept to the node's core, as on a machine with no other; the command itself is not. Start-up
+is told apart: loading Ray and the model is paid once a run, whatever the number of photos. Run it on a machine that
+does nothing else:
 
     uv run python benchmarks/cluster.py --count 200
 """
