@@ -62,7 +62,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
     assert code == 0
     assert num_done < 24, "it was to be killed in the middle"
     assert worker not in two_nodes.workers()
-    assert "lost with a worker" in told.err
+    assert "lost with a worker and are done again (Actor" in told.err
     assert contents(output) == by_local_engine
     assert sorted(told.out.split("\n")[:-1]) == sorted(str(output / name) for name in by_local_engine)
     assert len(journaled((output / JOURNAL_NAME).read_bytes())) == 24

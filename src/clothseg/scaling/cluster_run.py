@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +14,8 @@ from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.scaling.cluster import Slots
 from clothseg.scaling.places import Folder
-from clothseg.scaling.replica import Loaded, Plan, Replica, unpacked
+from clothseg.scaling.replica import Loaded, Plan, unpacked
+from clothseg.scaling.rounds import Round
 from clothseg.scaling.search import Photo
 from clothseg.scaling.stored_journal import StoredJournal
 
@@ -138,15 +135,15 @@ class ClusterRun:
 
     def _in_rounds(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the number and the report of each photo once."""
-        size = max(1, min(MOST_PHOTOS_IN_CHUNK, -(-len(numbers) // (self.slots.count * CHUNKS_PER_SLOT))))
-        waiting = [Chunk(tuple(numbers[start : start + size])) for start in range(0, len(numbers), size)]
+        waiting = self._chunks(numbers)
         num_barren = 0
         while waiting:
             chunks, waiting = waiting[:MOST_CHUNKS_IN_ROUND], waiting[MOST_CHUNKS_IN_ROUND:]
+            this = Round(
+                self.ray, self.plan, self.loaded, self.content, self.slots, is_careful=any(one.tries for one in chunks)
+            )
             finished: set[int] = set()
-            for key, reports in self._round(chunks):
-                if key in finished:
-                    continue
+            for key, reports in this.reports([self._content(chunk) for chunk in chunks]):
                 finished.add(key)
                 for report in reports:
                     if "fatal" in report:
@@ -155,57 +152,33 @@ class ClusterRun:
             num_barren = 0 if finished or len(chunks) == 1 else num_barren + 1
             if num_barren >= MOST_TRIES:
                 raise MachineError(
-                    f"Workers of the cluster died {num_barren} times in a row and finished nothing. Look into "
-                    "its logs, then go on with --resume"
+                    f"The cluster finished nothing {num_barren} times in a row: {this.reason}. Put that right, then "
+                    "go on with --resume"
                 )
             lost = [chunk for key, chunk in enumerate(chunks) if key not in finished]
-            if lost:
-                self.console.print(
-                    f"{sum(len(one.numbers) for one in lost)} photos were lost with a worker; they are done again"
-                )
+            if num_lost := sum(len(chunk.numbers) for chunk in lost):
+                self.console.print(f"{num_lost} photos were lost with a worker and are done again ({this.reason})")
             for chunk in lost:
                 if len(chunk.numbers) == 1 and chunk.tries + 1 >= MOST_TRIES:
                     yield chunk.numbers[0], {"error": ("PictureError", self._ended(chunk))}
                 else:
                     waiting += _again(chunk)
 
-    def _ended(self, chunk: Chunk) -> str:
-        source = self.photos[chunk.numbers[0]].source
-        return f"Photo ended its worker {MOST_TRIES} times: {source}. Save it again, or look into the cluster's logs"
+    def _chunks(self, numbers: Sequence[int]) -> list[Chunk]:
+        size = max(1, min(MOST_PHOTOS_IN_CHUNK, -(-len(numbers) // (self.slots.count * CHUNKS_PER_SLOT))))
+        return [Chunk(tuple(numbers[start : start + size])) for start in range(0, len(numbers), size)]
 
-    def _round(self, chunks: Sequence[Chunk]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Have Ray Data do some chunks; yield the place and the reports of each as it is done, but for those lost."""
-        rows = [{"chunk": json.dumps({"key": key, "photos": self._rows(one)})} for key, one in enumerate(chunks)]
-        is_careful = any(chunk.tries for chunk in chunks)
-        data = self.ray.data
-        _set_up(data)
-        with warnings.catch_warnings():
-            # Ray 2.64 ends map_batches' free options, and with them max_task_retries; see pyproject.toml.
-            warnings.simplefilter("ignore", self.ray.util.annotations.RayDeprecationWarning)
-            dataset = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-                Replica,
-                batch_size=None,
-                fn_constructor_args=(self.plan, self.loaded, [self.content]),
-                compute=data.ActorPoolStrategy(
-                    size=min(self.slots.count, len(chunks)), max_tasks_in_flight_per_actor=1 if is_careful else 2
-                ),
-                # A worker that dies is started again where there is room, but its chunks are not kept for it: they go
-                # to the next round, so that a machine that never comes back holds nothing up.
-                max_restarts=-1,
-                max_task_retries=0,
-                **self.slots.resources,
-            )
-        with contextlib.suppress(self.ray.exceptions.RayError):  # what was lost is seen by what has not come
-            for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
-                for done in map(json.loads, batch["done"]):
-                    yield done["key"], done["reports"]
-
-    def _rows(self, chunk: Chunk) -> list[Mapping[str, Any]]:
+    def _content(self, chunk: Chunk) -> list[Mapping[str, Any]]:
+        """Return what a worker is told of the photos of a chunk."""
         photos = [(number, self.photos[number]) for number in chunk.numbers]
         return [
             {"number": number, "source": one.source, "file": one.file, "stem": one.stem, "size": one.identity[1]}
             for number, one in photos
         ]
+
+    def _ended(self, chunk: Chunk) -> str:
+        source = self.photos[chunk.numbers[0]].source
+        return f"Photo ended its worker {MOST_TRIES} times: {source}. Save it again, or look into the cluster's logs"
 
 
 def _again(chunk: Chunk) -> list[Chunk]:
@@ -213,11 +186,3 @@ def _again(chunk: Chunk) -> list[Chunk]:
     if chunk.tries == 0:
         return [Chunk(chunk.numbers, 1)]
     return [Chunk((number,), chunk.tries + 1 if len(chunk.numbers) == 1 else 1) for number in chunk.numbers]
-
-
-def _set_up(data: Any) -> None:
-    """Keep Ray Data's own words off stderr, where ours are, and let it go on when a worker dies."""
-    context = data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
