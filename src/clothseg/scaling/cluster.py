@@ -47,13 +47,15 @@ def set_environment() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here calls nobody
     # Ray prints a page on stdout, where ours are the paths, about each worker that died. We say it in one line.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors are ours to tell
 
 
 @contextlib.contextmanager
 def joined(address: str | None) -> Iterator[Any]:
-    """Give `ray`, connected to a cluster: at `address`, else at RAY_ADDRESS, else on this machine, else a new one.
+    """Give `ray`, connected to a cluster: at `address`, else at RAY_ADDRESS, else a new one on this machine.
 
-    A process that is connected already stays so.
+    A cluster that happens to run here is not joined unasked, as Ray would: it may be someone else's. A process that is
+    connected already stays so.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -70,7 +72,7 @@ def joined(address: str | None) -> Iterator[Any]:
     try:
         if where:
             _knock(where)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=where or "local", log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         raise MachineError(
             f"Cannot join the Ray cluster at {where or 'this machine'}: {one_line(error)[:200]}. "

@@ -29,7 +29,7 @@ class Predict(predict_command.Predict):
     workers: int | None = None
     """With ray: copies of the model; one for each CPU slot or GPU of the cluster, unless given."""
     cluster: str | None = None
-    """With ray: HOST:PORT of its head. Without: RAY_ADDRESS, a cluster on this machine, or a new one here."""
+    """With ray: HOST:PORT of its head, or auto for one on this machine. Without: RAY_ADDRESS, else a new one here."""
 
     def _found(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
         if self.engine == "local":
