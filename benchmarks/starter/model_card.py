@@ -103,7 +103,7 @@ def _data(results: Results) -> str:
         f"| | what | licence |\n| --- | --- | --- |\n| Data | {DATA} | {DATA_LICENCE} |\n"
         f"| First weights | {WEIGHTS} | {WEIGHTS_LICENCE} |\n\n"
         f"{MAPPING} It learnt from {learnt_from(results)}, and was scored on "
-        f"{results.evaluation.values['data']['photos']} others that no choice had looked at. No photo is in this "
+        f"{results.evaluation.values['data']['photos']} others on which no setting was chosen. No photo is in this "
         "project or in the model file."
     )
 
