@@ -46,7 +46,7 @@ from clothseg.transforms import Letterbox, logits_to_mask
 UInt8Array = npt.NDArray[np.uint8]
 
 BATCH_SIZE = 4
-ARCHITECTURE, ENCODER = "unet", "mobilenet_v2"
+ENCODER = "mobilenet_v2"
 PLAIN_SIDE = 320
 CROP_SIZE = (448, 320)
 IMG_SIZE = 512
@@ -59,6 +59,8 @@ SAVED_EVERY = 250
 class Recipe:
     """Which of our changes are made to the plain recipe."""
 
+    architecture: str = "unet"
+    """The decoder, by its name in segmentation-models-pytorch."""
     keeps_aspect: bool = False
     """Photos keep their sides' ratio and are seen at several scales, in crops that stand as the photos do."""
     has_schedule: bool = False
@@ -75,14 +77,15 @@ class Recipe:
 
 RECIPES = {
     "plain": Recipe(),
+    "pyramid": Recipe("fpn"),
     "aspect": Recipe(keeps_aspect=True),
     "schedule": Recipe(has_schedule=True),
     "cross-entropy": Recipe(has_cross_entropy=True),
     "balance": Recipe(has_cross_entropy=True, is_balanced=True),
     "average": Recipe(is_averaged=True),
     "guesses": Recipe(learns_guesses=True),
-    "all but guesses": Recipe(True, True, True, True, True),
-    "all": Recipe(True, True, True, True, True, learns_guesses=True),
+    "all but guesses": Recipe("fpn", True, True, True, True, True),
+    "all": Recipe("fpn", True, True, True, True, True, learns_guesses=True),
 }
 
 
@@ -98,7 +101,7 @@ class Run:
         self.num_classes = len(self.manifest.classes)
         self.num_steps = photos // BATCH_SIZE
         network = build_network(
-            recipe.architecture, "mobilenet_v2", encoder_weights=str(weights), num_classes=self.num_classes
+            recipe.architecture, ENCODER, encoder_weights=str(weights), num_classes=self.num_classes
         )
         self.network = network.to(memory_format=torch.channels_last)
         defaults = Settings()
@@ -197,7 +200,7 @@ class Run:
         network = self.network if self.averaged is None else self.averaged.module
         description = ModelDescription(
             classes=self.manifest.classes,
-            architecture=ARCHITECTURE,
+            architecture=self.recipe.architecture,
             encoder_name=ENCODER,
             image_size=IMG_SIZE,
             normalization=self.network.normalization,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from clothseg.errors import InputError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.model.encoders import TIMM_PREFIX, check_architecture, check_encoder, normalization_of
+from clothseg.model.quick_layers import quicken
 from clothseg.model.weights import (
     IMAGENET_WEIGHTS,
     find_imagenet_weights,
@@ -171,6 +172,7 @@ def _create(
             f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}: {one_line(error)[:200]}. "
             "Choose another of the two; unet and fpn take nearly all encoders"
         ) from error
+    quicken(network)
     return network
 
 
