@@ -26,6 +26,7 @@ LOSS = "dice-ce"  # "dice-ce" (half Dice, half cross-entropy) or "dice-focal" (h
 CLASS_BALANCE = 0.5  # how much more rare classes count in dice-ce: 0 all pixels alike, 1 every class as a whole
 AVERAGING = 0.998  # share of the averaged weights that a step leaves unchanged; they are what is saved; 0: no average
 LEARNING_RATE = 1e-3  # highest learning rate, reached after the warm-up
+ENCODER_RATE = 0.2  # share of it for an encoder that starts with weights of its own; one that does not takes all of it
 WEIGHT_DECAY = 0.01  # weight decay of AdamW
 WARMUP = 0.05  # share of the training in which the learning rate rises; it falls along a cosine after
 PATIENCE = 10  # epochs without a better val_loss before training stops; 0: never

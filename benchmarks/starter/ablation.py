@@ -36,6 +36,7 @@ from clothseg.model.description import ModelDescription
 from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.network import build_network
+from clothseg.model.parameter_groups import parameter_groups
 from clothseg.model.schedule import learning_rate_factor
 from clothseg.pictures import encode_png, whole_file, write_whole
 from clothseg.scores import Scores, confusion_matrix
@@ -64,7 +65,7 @@ class Recipe:
     keeps_aspect: bool = False
     """Photos keep their sides' ratio and are seen at several scales, in crops that stand as the photos do."""
     has_schedule: bool = False
-    """AdamW with warm-up and a cosine to 0, in place of Adam at a constant rate."""
+    """AdamW with warm-up and a cosine to 0 at a lower rate for the encoder, in place of Adam at a constant rate."""
     has_cross_entropy: bool = False
     """Cross-entropy in place of the focal loss."""
     is_balanced: bool = False
@@ -109,9 +110,13 @@ class Run:
         self.averaged = AveragedModel(self.network, avg_fn=average, use_buffers=True) if recipe.is_averaged else None
         self.loss = self._loss()
         if recipe.has_schedule:
-            self.optimizer: Any = torch.optim.AdamW(
-                self._parameter_groups(defaults.weight_decay), lr=defaults.learning_rate
+            groups = parameter_groups(
+                self.network,
+                learning_rate=defaults.learning_rate,
+                encoder_rate=defaults.encoder_rate,
+                weight_decay=defaults.weight_decay,
             )
+            self.optimizer: Any = torch.optim.AdamW(groups)
             self.warmup = defaults.warmup
         else:
             self.optimizer = torch.optim.Adam(self.network.parameters(), lr=PLAIN_RATE)
@@ -123,13 +128,6 @@ class Run:
             return DiceFocalLoss()
         pixels = self.manifest.splits["train"].pixels_per_class
         return DiceCrossEntropyLoss(balanced_weights(pixels, BALANCE) if self.recipe.is_balanced else None)
-
-    def _parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        parameters = list(self.network.parameters())
-        return [
-            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": weight_decay},
-            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
-        ]
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images, (B, 3, S, S) uint8, and masks, (B, S, S) uint8, from the step at hand on."""

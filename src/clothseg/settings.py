@@ -77,6 +77,9 @@ class Settings:
     """Share of the averaged weights that a step leaves as they are; the average is validated and saved. 0: none."""
     learning_rate: float = 1e-3
     """Highest learning rate, reached after the warm-up."""
+    encoder_rate: float = 0.2
+    """Share of the learning rate that an encoder with weights of its own learns with, so that it forgets little of
+    them; one that starts at random learns with all of it."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     warmup: float = 0.05
@@ -180,6 +183,7 @@ _RULES: tuple[tuple[str, Any, str, Any], ...] = (
     ("class_balance", (int, float), "a number from 0 to 1", lambda value: 0 <= value <= 1),
     ("averaging", (int, float), "a share from 0 to below 1", lambda value: 0 <= value < 1),
     ("learning_rate", (int, float), "a number above 0, at most 1", lambda value: 0 < value <= 1),
+    ("encoder_rate", (int, float), "a share above 0, at most 1", lambda value: 0 < value <= 1),
     ("weight_decay", (int, float), "a number from 0 to 1", lambda value: 0 <= value <= 1),
     ("warmup", (int, float), "a share from 0 to below 1", lambda value: 0 <= value < 1),
     ("patience", int, "a whole number from 0 up", lambda value: value >= 0),

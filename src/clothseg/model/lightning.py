@@ -19,6 +19,7 @@ from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.encoders import check_architecture, licence_note
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.model.network import build_network, freeze_unused
+from clothseg.model.parameter_groups import parameter_groups
 from clothseg.model.schedule import learning_rate_factor
 from clothseg.scores import Scores
 
@@ -47,6 +48,7 @@ class ClothSegmentationModel(LightningModule):
         loss: dice-ce or dice-focal.
         class_weights: (C,) how much a pixel of each class counts in dice-ce; None counts all alike.
         learning_rate: the highest of the schedule.
+        encoder_rate: share of the learning rate that the encoder learns with.
         weight_decay: of AdamW; norms and biases have none.
         warmup: share of the training in which the learning rate rises.
         training_data: what it learns from, in plain values, for the model's description.
@@ -66,6 +68,7 @@ class ClothSegmentationModel(LightningModule):
         loss: str = "dice-ce",
         class_weights: Sequence[float] | None = None,
         learning_rate: float = 3e-4,
+        encoder_rate: float = 1.0,
         weight_decay: float = 0.01,
         warmup: float = 0.05,
         training_data: Mapping[str, Any] | None = None,
@@ -85,6 +88,7 @@ class ClothSegmentationModel(LightningModule):
                 "loss": loss,
                 "class_weights": None if class_weights is None else list(class_weights),
                 "learning_rate": learning_rate,
+                "encoder_rate": encoder_rate,
                 "weight_decay": weight_decay,
                 "warmup": warmup,
                 "training_data": dict(training_data or {}),
@@ -193,7 +197,14 @@ class ClothSegmentationModel(LightningModule):
         if num_steps == float("inf"):
             raise SettingError("EPOCHS is unlimited; the learning rate needs an end to fall towards. Set a number")
         warmup = self.hparams["warmup"]
-        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.hparams["learning_rate"])
+        optimizer = torch.optim.AdamW(
+            parameter_groups(
+                self.network,
+                learning_rate=self.hparams["learning_rate"],
+                encoder_rate=self.hparams["encoder_rate"],
+                weight_decay=self.hparams["weight_decay"],
+            )
+        )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(step, int(num_steps), warmup)
         )
@@ -209,13 +220,6 @@ class ClothSegmentationModel(LightningModule):
         description = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
         self.licence = description.licence
         self.last_scores = dict(description.scores)
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        parameters = [one for one in self.parameters() if one.requires_grad]
-        return [
-            {"params": [one for one in parameters if one.ndim > 1], "weight_decay": self.hparams["weight_decay"]},
-            {"params": [one for one in parameters if one.ndim <= 1], "weight_decay": 0.0},
-        ]
 
     def _check_finite(self, loss: Tensor, batch: Batch, where: str) -> None:
         if not torch.isfinite(loss):

@@ -51,6 +51,7 @@ def build_model(
         loss=settings.loss,
         class_weights=data.class_weights(settings.class_balance),
         learning_rate=settings.learning_rate,
+        encoder_rate=1.0 if settings.encoder_weights is None else settings.encoder_rate,
         weight_decay=settings.weight_decay,
         warmup=settings.warmup,
         training_data=data.manifest.summary(),

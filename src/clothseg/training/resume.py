@@ -24,7 +24,7 @@ TRAINING_KEY = "clothseg_training"
 
 _KEPT_SETTINGS = (
     *("img_size", "crop_size", "batch_size", "loss", "class_balance", "averaging"),
-    *("learning_rate", "weight_decay", "warmup", "seed"),
+    *("learning_rate", "encoder_rate", "weight_decay", "warmup", "seed"),
 )
 """What a resumed training must not change, since steps already done depend on it. `epochs` may: the learning rate then
 follows, from the next step on, the curve of a training planned with that many epochs."""

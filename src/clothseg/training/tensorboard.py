@@ -25,7 +25,7 @@ _HPARAMS = (
         "epochs",
         "learning_rate",
     ),
-    *("weight_decay", "warmup", "precision", "seed"),
+    *("encoder_rate", "weight_decay", "warmup", "precision", "seed"),
 )
 
 
