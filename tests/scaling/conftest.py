@@ -1,3 +1,4 @@
+import socket
 import sys
 from pathlib import Path
 
@@ -5,13 +6,13 @@ import pytest
 from PIL import Image
 
 from clothseg.scaling.cluster import joined, set_environment
-from tests.scaling.two_nodes import BUCKET, TwoNodes, contents, predict, start
+from tests.scaling.two_nodes import BUCKET, ObjectStore, TwoNodes, contents, predict, start
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def store():
+def s3():
     """An S3 server on this machine with an empty bucket; its address stands where clients look for it."""
     server_module = pytest.importorskip("moto.server", reason="moto is not installed")
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
@@ -25,13 +26,36 @@ def store():
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         files = s3fs.S3FileSystem(use_listings_cache=False)
         files.mkdir(BUCKET)
-        yield files
+        yield ObjectStore(files, f"s3://{BUCKET}")
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def two_nodes(store):
-    """A cluster of two nodes, which this process has joined; its workers know the store."""
+def gs():
+    """The same with a server that speaks as Google Cloud Storage does."""
+    server_module = pytest.importorskip("gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = server_module.create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        # Read on import; it would ask a service that the server does not have.
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        gcsfs = pytest.importorskip("gcsfs", reason="gcsfs is not installed")
+        yield ObjectStore(gcsfs.GCSFileSystem(use_listings_cache=False), f"gs://{BUCKET}")
+    server.stop()
+
+
+@pytest.fixture(params=["s3", "gs"])
+def store(request):
+    """Each kind of object store."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def two_nodes(s3, gs):
+    """A cluster of two nodes, which this process has joined; its workers know the stores."""
     if not sys.platform.startswith("linux"):
         pytest.skip("Ray starts several nodes on one machine on Linux only")
     set_environment()

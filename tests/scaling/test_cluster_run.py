@@ -6,13 +6,18 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
 from clothseg.errors import ModelError
 from clothseg.prediction.journal import JOURNAL_NAME
-from tests.scaling.two_nodes import BUCKET, contents, predict
+from tests.scaling.two_nodes import contents, predict
+
+PHOTOS_AT_WORKER = 3
+"""One in the network of a worker with one core, two on their way in or out."""
 
 
 def journaled(content):
@@ -102,22 +107,37 @@ def test_a_resumed_run_does_what_is_left_whichever_engine_began(two_nodes, photo
 
 
 def test_a_store_is_read_and_written_and_resumed(two_nodes, store, photos, by_local_engine, tmp_path, capfd):
-    store.put(str(photos), f"{BUCKET}/photos", recursive=True)
-    store.pipe_file(f"{BUCKET}/photos/b/broken.jpg", b"broken")
-    address = f"s3://{BUCKET}/results"
-    assert predict(f"s3://{BUCKET}/photos", address, engine="ray") == 1
+    store.files.put(str(photos), f"{store.root}/photos", recursive=True)
+    store.files.pipe_file(f"{store.root}/photos/b/broken.jpg", b"broken")
+    address = f"{store.root}/results"
+    assert predict(f"{store.root}/photos", address, engine="ray") == 1
     told = capfd.readouterr()
-    assert f"clothseg: Not a photo that can be read: s3://{BUCKET}/photos/b/broken.jpg" in told.err
+    assert f"clothseg: Not a photo that can be read: {store.root}/photos/b/broken.jpg" in told.err
     assert sorted(told.out.split("\n")[:-1]) == sorted(f"{address}/{name}" for name in by_local_engine)
-    store.get(f"{BUCKET}/results", str(tmp_path / "first"), recursive=True)
+    store.files.get(f"{store.root}/results", str(tmp_path / "first"), recursive=True)
     assert contents(tmp_path / "first") == by_local_engine
 
-    store.rm(f"{BUCKET}/results/a/0 кофта_mask.png")
-    store.put(str(photos / "b" / "1 кофта.jpg"), f"{BUCKET}/photos/a/2 кофта.jpg")  # another photo under its name
-    assert predict(f"s3://{BUCKET}/photos", address, engine="ray", resume=True) == 1
+    store.files.rm(f"{store.root}/results/a/0 кофта_mask.png")
+    # Another photo under its name.
+    store.files.put(str(photos / "b" / "1 кофта.jpg"), f"{store.root}/photos/a/2 кофта.jpg")
+    assert predict(f"{store.root}/photos", address, engine="ray", resume=True) == 1
     assert ", 22 done before" in capfd.readouterr().err
-    assert store.cat_file(f"{BUCKET}/results/a/2 кофта_mask.png") == by_local_engine["b/1 кофта_mask.png"]
-    assert store.cat_file(f"{BUCKET}/results/a/0 кофта_mask.png") == by_local_engine["a/0 кофта_mask.png"]
+    assert store.files.cat_file(f"{store.root}/results/a/2 кофта_mask.png") == by_local_engine["b/1 кофта_mask.png"]
+    assert store.files.cat_file(f"{store.root}/results/a/0 кофта_mask.png") == by_local_engine["a/0 кофта_mask.png"]
+
+
+@contextmanager
+def serving(handler):
+    """Give the address of a web server on this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class Poisonous(BaseHTTPRequestHandler):
@@ -147,13 +167,8 @@ def web(two_nodes, photos):
     handler = type(
         "Handler", (Poisonous,), {"photo": (photos / "a" / "0 кофта.jpg").read_bytes(), "two_nodes": two_nodes}
     )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(handler) as address:
+        yield address
 
 
 def test_a_photo_that_kills_its_worker_costs_only_itself(web, by_local_engine, tmp_path, capfd):
@@ -166,6 +181,39 @@ def test_a_photo_that_kills_its_worker_costs_only_itself(web, by_local_engine, t
     for stem in ("photo-1", "photo-2"):
         assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
     assert not list(output.glob("poison*"))
+
+
+class Counting(BaseHTTPRequestHandler):
+    """Serves one photo under any name, and notes how many were fetched and not yet done."""
+
+    photo = b""
+    output = None
+    lock = threading.Lock()
+    num_fetched = 0
+    unfinished: ClassVar[list[int]] = []
+
+    def do_GET(self):
+        with self.lock:
+            type(self).num_fetched += 1
+            self.unfinished.append(self.num_fetched - masks_in(self.output))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.photo)))
+        self.end_headers()
+        self.wfile.write(self.photo)
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_hold_a_few_photos_each_however_many_there_are(two_nodes, photos, tmp_path, workers):
+    output = tmp_path / "output"
+    content = (photos / "a" / "0 кофта.jpg").read_bytes()
+    handler = type("Handler", (Counting,), {"photo": content, "output": output, "unfinished": []})
+    with serving(handler) as address:
+        assert predict(*(f"{address}/{number}.jpg" for number in range(60)), output, engine="ray", workers=workers) == 0
+    assert masks_in(output) == handler.num_fetched == 60
+    assert workers <= max(handler.unfinished) <= workers * PHOTOS_AT_WORKER
 
 
 def test_a_model_that_is_none_is_named_before_any_photo_is_done(two_nodes, photos, tmp_path):

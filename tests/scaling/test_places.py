@@ -26,7 +26,7 @@ def test_a_folder_that_a_worker_does_not_see_is_refused(tmp_path):
 
 
 def test_a_store_keeps_what_is_written(store):
-    place = place_of(f"s3://{BUCKET}/kept")
+    place = place_of(f"{store.root}/kept")
     assert place.sizes() == {}
     place.check()
     place.write("a/кофта +#1_mask.png", b"12345")
@@ -37,16 +37,17 @@ def test_a_store_keeps_what_is_written(store):
 
 
 def test_a_bucket_that_is_not_there_is_named_at_once(store):
+    address = store.root.replace(BUCKET, "no-such-bucket/results")
     with pytest.raises(MachineError, match="No bucket no-such-bucket"):
-        place_of("s3://no-such-bucket/results").check()
-    with pytest.raises(MachineError, match=r"Cannot write s3://no-such-bucket/results/a\.png: .*--resume"):
-        place_of("s3://no-such-bucket/results").write("a.png", b"1")
+        place_of(address).check()
+    with pytest.raises(MachineError, match=rf"Cannot write {address}/a\.png: .*--resume"):
+        place_of(address).write("a.png", b"1")
 
 
 def test_a_photo_that_cannot_be_fetched_says_why(store):
-    with pytest.raises(MissingInputError, match=r"Photo not found: s3://clothes/gone\.jpg"):
-        addresses.read(f"s3://{BUCKET}/gone.jpg")
+    with pytest.raises(MissingInputError, match=rf"Photo not found: {store.root}/gone\.jpg"):
+        addresses.read(f"{store.root}/gone.jpg")
     with pytest.raises(PictureError, match=r"Photo cannot be fetched: http://127\.0\.0\.1:9/a\.jpg \(.*--resume"):
         addresses.read("http://127.0.0.1:9/a.jpg")
     with pytest.raises(PictureError, match="Photo is too large"):
-        addresses.read(f"s3://{BUCKET}/large.jpg", addresses.MOST_BYTES + 1)
+        addresses.read(f"{store.root}/large.jpg", addresses.MOST_BYTES + 1)

@@ -37,12 +37,12 @@ def folder(tmp_path):
 @pytest.fixture
 def address(store, folder):
     """The same in a store."""
-    address = f"s3://{BUCKET}/search/names"
+    address = f"{store.root}/search/names"
     for path in folder.rglob("*"):
         if path.is_file():
-            store.pipe_file(f"{address}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+            store.files.pipe_file(f"{address}/{path.relative_to(folder).as_posix()}", path.read_bytes())
     yield address
-    store.rm(address, recursive=True)
+    store.files.rm(address, recursive=True)
 
 
 @pytest.fixture
@@ -87,25 +87,25 @@ def test_a_folder_of_a_web_server_gives_the_same(web, folder):
 
 def test_an_object_that_changes_has_another_identity(address, store):
     before = {photo.file: photo.identity for photo in find([address], [], output="out")[0]}
-    store.pipe_file(f"{address}/2.jpg", b"!.jpg")
+    store.files.pipe_file(f"{address}/2.jpg", b"!.jpg")
     after = {photo.file: photo.identity for photo in find([address], [], output="out")[0]}
     assert {name for name in before if before[name] != after[name]} == {"2.jpg"}
 
 
 def test_what_an_earlier_run_wrote_is_no_photo(address, store):
-    store.pipe_file(f"{address}/results/2_overlay.jpg", b"")
+    store.files.pipe_file(f"{address}/results/2_overlay.jpg", b"")
     names = {photo.file for photo in find([address], [], output=f"{address}/results")[0]}
     assert "results/2_overlay.jpg" not in names
-    store.pipe_file(f"{address}/2_overlay.jpg", b"")
+    store.files.pipe_file(f"{address}/2_overlay.jpg", b"")
     names = {photo.file for photo in find([address], [], output=address)[0]}
     assert "2.jpg" in names
     assert not names & {"2_overlay.jpg", "a_mask.png"}
 
 
 def test_outputs_never_overwrite_a_photo(store):
-    base = f"s3://{BUCKET}/overwrite"
+    base = f"{store.root}/overwrite"
     for name in ("one/a.jpg", "two/a_mask.png"):
-        store.pipe_file(f"{base}/{name}", b"")
+        store.files.pipe_file(f"{base}/{name}", b"")
     found, _ = find([f"{base}/one/a.jpg", f"{base}/two/a_mask.png"], [], output=f"{base}/two")
     assert found[0].stem == "a.jpg"
 
@@ -118,9 +118,9 @@ def test_single_photos_are_not_asked_about_and_signatures_are_no_names():
     assert problems == ()
 
 
-def test_names_that_leave_their_folder_are_refused(store):
-    address = f"s3://{BUCKET}/leaving"
-    store.pipe_file(f"{address}/../../a.jpg", b"")
+def test_names_that_leave_their_folder_are_refused(s3):
+    address = f"{s3.root}/leaving"
+    s3.files.pipe_file(f"{address}/../../a.jpg", b"")
     found, problems = find([address], [], output="out")
     assert found == ()
     assert isinstance(problems[0], InputError)
@@ -128,11 +128,11 @@ def test_names_that_leave_their_folder_are_refused(store):
 
 
 def test_what_is_not_there_is_named(store):
-    found, problems = find([f"s3://{BUCKET}/nothing", "s3://no-such-bucket/a"], [], output="out")
+    found, problems = find([f"{store.root}/nothing", store.root.replace(BUCKET, "no-such-bucket/a")], [], output="out")
     assert found == ()
     assert [type(problem) for problem in problems] == [MissingInputError, MissingInputError]
-    store.pipe_file(f"{BUCKET}/texts/a.txt", b"")
-    assert "No photos in" in str(find([f"s3://{BUCKET}/texts"], [], output="out")[1][0])
+    store.files.pipe_file(f"{store.root}/texts/a.txt", b"")
+    assert "No photos in" in str(find([f"{store.root}/texts"], [], output="out")[1][0])
 
 
 def test_other_kinds_and_mixtures_are_refused(tmp_path):

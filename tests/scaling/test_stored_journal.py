@@ -5,7 +5,6 @@ from clothseg.scaling import stored_journal
 from clothseg.scaling.places import Store
 from clothseg.scaling.search import Photo
 from clothseg.scaling.stored_journal import StoredJournal
-from tests.scaling.two_nodes import BUCKET
 
 PHOTOS = [Photo(f"s3://in/{number}.jpg", f"{number}.jpg", str(number), ("", number, 0)) for number in range(5)]
 
@@ -13,8 +12,8 @@ PHOTOS = [Photo(f"s3://in/{number}.jpg", f"{number}.jpg", str(number), ("", numb
 @pytest.fixture
 def place(store):
     """An empty prefix."""
-    yield Store(f"s3://{BUCKET}/journal")
-    store.rm(f"{BUCKET}/journal", recursive=True)
+    yield Store(f"{store.root}/journal")
+    store.files.rm(f"{store.root}/journal", recursive=True)
 
 
 @pytest.fixture

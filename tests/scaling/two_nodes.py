@@ -13,6 +13,16 @@ BUCKET = "clothes"
 NODE = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 200_000_000, "node_ip_address": "127.0.0.2"}
 
 
+@dataclass
+class ObjectStore:
+    """An object store with an empty bucket."""
+
+    files: Any
+    """Its file system of fsspec, for what the tests put there."""
+    root: str
+    """The bucket's address."""
+
+
 def start(cluster, **options):
     """Start a node; Ray gives it 30 seconds and no more, which a machine that is busy otherwise may exceed."""
     for left in (2, 1, 0):
