@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from clothseg.prediction.pipeline import in_order
+from clothseg.prediction.pipeline import beside, in_order
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -54,3 +54,19 @@ def test_an_error_comes_at_its_place_and_ends_the_threads(culprit):
         done.extend(results)
     assert done in ([1, 2], [])  # items are taken ahead, so theirs may come early
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clothseg-photo")]
+
+
+def test_work_beside_gives_its_result_or_its_error_where_it_is_waited_for():
+    started, go = threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        assert go.wait(10)
+        return 7
+
+    result = beside(work)
+    assert started.wait(10), "it runs before anyone waits for it"
+    go.set()
+    assert result() == 7
+    with pytest.raises(ZeroDivisionError):
+        beside(lambda: 1 // 0)()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -101,5 +103,5 @@ def look(network: Network, image: UInt8Array, covered: tuple[int, int], *, flip:
 
 
 def is_finite(logits: Float32Array) -> bool:
-    """Tell whether all are numbers, neither NaN nor infinite."""
-    return bool(np.isfinite(logits).all())
+    """Tell whether all are numbers, neither NaN nor infinite, as is their sum in float64 just then."""
+    return all(math.isfinite(cv2.sumElems(plane)[0]) for plane in logits)

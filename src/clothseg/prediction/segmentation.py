@@ -20,6 +20,7 @@ from clothseg.labels import ClassList
 from clothseg.pictures import encode_jpeg, encode_png, write_whole
 from clothseg.prediction.coco import Region, encode_regions
 from clothseg.prediction.outputs.options import Cutouts
+from clothseg.prediction.pipeline import beside
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.transforms import resize_image
@@ -256,10 +257,13 @@ class Segmentation:
         self, *, json: bool = False, cutouts: Cutouts = "none", soft_masks: bool = False
     ) -> Iterator[tuple[str, bytes]]:
         """Yield what `save` writes, for other places than a folder: what follows a file's stem, and its content."""
+        _ = self.regions  # all of what follows needs them
+        overlay = beside(lambda: encode_jpeg(self._overlay_for_jpeg()))  # as much work as all the rest
         yield MASK_ENDING, encode_png(self.mask, palette=self.classes.palette)
-        yield OVERLAY_ENDING, encode_jpeg(self._overlay_for_jpeg())
+        results = f"{json_text.dumps(self.to_coco())}\n".encode() if json else b""
+        yield OVERLAY_ENDING, overlay()
         if json:
-            yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
+            yield RESULTS_ENDING, results
         if cutouts == "none" and not soft_masks:
             return
         names_in_files = _names_in_files(self.classes)
