@@ -21,8 +21,9 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 from clothseg.errors import ClothsegError
 from clothseg.labels import IGNORED_ID
 from clothseg.model.dice_focal import DiceFocalLoss
+from clothseg.model.encoders import normalization_of
 from clothseg.model.metrics import ConfusionMatrix
-from clothseg.model.network import build_network
+from clothseg.model.network import SegmentationNetwork, build_network
 from clothseg.model.precision import preferred_precision
 
 NUM_CLASSES = 13
@@ -69,13 +70,22 @@ def plain_metrics() -> MetricCollection:
     return MetricCollection(metrics)
 
 
+def our_network(architecture: str, encoder_name: str) -> SegmentationNetwork:
+    """Return the network that is trained, with random weights."""
+    return build_network(architecture, encoder_name, encoder_weights=None, num_classes=NUM_CLASSES)
+
+
+def plain_network(architecture: str, encoder_name: str) -> SegmentationNetwork:
+    """Return the same network with the layers of segmentation-models-pytorch as they are."""
+    network = smp.create_model(architecture, encoder_name, encoder_weights=None, classes=NUM_CLASSES)
+    return SegmentationNetwork(network, normalization_of(encoder_name))
+
+
 def step_run(arguments: argparse.Namespace, *, is_plain: bool) -> Run:
     """Return a training step: normalise, forward, loss, backward, AdamW."""
     torch.manual_seed(0)
-    network = build_network(
-        arguments.architecture, arguments.encoder_name, encoder_weights=None, num_classes=NUM_CLASSES
-    ).to(arguments.device)
-    network.train()
+    network = (plain_network if is_plain else our_network)(arguments.architecture, arguments.encoder_name)
+    network.to(arguments.device).train()
     image = torch.randint(0, 256, (arguments.batch_size, 3, arguments.img_size, arguments.img_size), dtype=torch.uint8)
     image = image.to(arguments.device)
     target = blocks(arguments.batch_size, arguments.img_size).to(arguments.device)

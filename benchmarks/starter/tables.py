@@ -16,8 +16,9 @@ from clothseg.evaluation.report.matrix import row_shares, shown_classes
 
 RECIPES = {
     "plain": "the plain recipe",
+    "pyramid": "FPN in place of U-Net",
     "aspect": "photos keep their shape and are seen at several scales, in crops",
-    "schedule": "AdamW with warm-up and a cosine to 0",
+    "schedule": "AdamW with warm-up and a cosine to 0, a fifth of its rate for the encoder",
     "cross-entropy": "cross-entropy in place of the focal loss",
     "balance": "cross-entropy in which rare classes count more",
     "average": "the weights are an average over the steps",
