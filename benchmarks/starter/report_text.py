@@ -203,10 +203,10 @@ def _against_plain(results: Results) -> str:
         return f"{NOT_MEASURED}: step 3 of [its making](benchmarks/starter/README.md) trains it and step 4 scores it."
     return "\n\n".join(
         [
-            "The plain recipe is a U-Net with the same encoder. It squashes photos to a square of 320 pixels, fewer than "
-            "a step of ours sees, augments as torchvision's usual list does, and learns with Adam at a constant rate of 1e-4 from half Dice, half focal "
-            "loss; see [ablation.py](benchmarks/starter/ablation.py). It began with the same weights as the starter "
-            "model, which "
+            "The plain recipe is a U-Net with the same encoder. It squashes photos to a square of 320 pixels, fewer "
+            "than a step of ours sees, augments as torchvision's usual list does, and learns with Adam at a constant "
+            "rate of 1e-4 from half Dice, half focal loss; see [ablation.py](benchmarks/starter/ablation.py). It began "
+            "with the same weights as the starter model, which "
             f"saw {results.training['photos_seen']:,} photos, repeats counted. Its masks were made by "
             f"`{plain.values['made_by']}` and scored by {plain.circumstances}.",
             "Intervals of the differences are paired: both are scored on the same resampled photos.",
