@@ -13,6 +13,7 @@ from clothseg.errors import SettingError
 from clothseg.training.interruption import TrainingStopped
 from clothseg.training.train_command import Train, check_inputs
 from tests.data.shards.file_server import serving
+from tests.training.test_processes import start_two
 
 
 @pytest.fixture
@@ -66,3 +67,18 @@ def test_the_command_reads_the_classes_of_the_packed_data(packed):
     check_inputs(Train(settings=packed.settings))
     with pytest.raises(SettingError, match=r"CLASSES is categories, but the data set drawn in http://127"):
         check_inputs(Train(settings=replace(packed.settings, classes="categories")))
+
+
+def test_two_processes_share_the_shards_out_and_go_on_where_they_stopped(packed):
+    settings = packed.settings
+    flags = {"shards": settings.shards, "cache-path": settings.cache_path, "shuffle-shards": 2}
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    last = settings.checkpoints_path / "last.ckpt"
+    for epochs, resume in ((1, ()), (2, ("--ckpt", str(last)))):
+        with start_two(packed, *words, *resume, "--epochs", str(epochs)) as process:
+            said = process.stderr.read()
+        assert process.returncode == 0, said
+        assert "2 x cpu" in said
+        checkpoint = torch.load(last, weights_only=True)
+        # Twelve photos in batches of two on each of two processes.
+        assert checkpoint["global_step"] == 3 * epochs
