@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from clothseg.errors import (
     ClothsegError,
@@ -140,7 +140,8 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
         notes.append(f"only the first of {frames} frames is used")
     image.load()
     try:
-        upright = ImageOps.exif_transpose(image)
+        # It copies a photo that is upright already, too.
+        upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
     except Exception as error:  # noqa: BLE001 - a broken EXIF block must not cost the photo
         upright = image
         notes.append(f"its EXIF block is broken, so its orientation is unknown ({one_line(error)})")
@@ -150,6 +151,12 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
         upright = Image.alpha_composite(canvas, upright)
         notes.append("its transparent parts are shown on white")
     return Picture(np.array(_to_rgb(upright, name), dtype=np.uint8), tuple(notes))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return EXIF's number for how a photo has to be turned; 1 is not at all."""
+    number: int = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return number
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -172,7 +179,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise PictureError(f"Photo has floating-point pixels: {name}. Save it with 8 or 16 bits")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies what is RGB already, too
 
 
 def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
