@@ -111,8 +111,8 @@ def _guesses(results: Results) -> str:
         "they show. A model guessed their masks: the likeliest of the tagged classes at each pixel, and nothing where "
         "it was unsure. Which garment is worn is what such a model most often mistakes, and that the tags say. This "
         f"teacher was the starter model before this one (SHA-256 {guesses['sha256'][:16]}…), which had learnt from "
-        f"the labelled photos alone. {guesses['left_out']} photos were left out that are among the labelled ones, or "
-        "nearly the same as a scored one.\n"
+        f"these photos, too, as a model before it guessed them. {guesses['left_out']} photos were left out that are "
+        "among the labelled ones, or nearly the same as a scored one.\n"
         f"- {guesses['repeats']} photos of an epoch are seen again, as they show classes that few do; see "
         "[pseudo_labels.py](benchmarks/starter/pseudo_labels.py)."
     )
@@ -163,7 +163,7 @@ def _training(results: Results) -> str:
         "turned, sheared, mirrored and changed in colour, in one warp.\n"
         f"- **Learning:** AdamW, weight decay {settings['weight_decay']}, batches of {settings['batch_size']}; the "
         f"learning rate rises to {settings['learning_rate']} over the first {float(settings['warmup']):.0%} of the "
-        f"steps and falls along a cosine. {average}"
+        f"steps and falls along a cosine; the encoder's is {settings['encoder_rate']} times that. {average}"
     )
 
 
