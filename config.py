@@ -14,7 +14,7 @@ BATCH_SIZE = 32  # photos per step; reduce to 16 or 8 if you run into CUDA out-o
 NUM_WORKERS = None  # processes that load photos; None: what the cores allow
 
 # Network
-ARCHITECTURE = "unet"  # decoder of segmentation-models-pytorch: "unet", "fpn", "unetplusplus", …
+ARCHITECTURE = "unet"  # decoder of segmentation-models-pytorch; "fpn" learns more from few photos (see REPORT.md)
 # The backbone: "resnet34", "efficientnet-b0", "mit_b2", any of segmentation-models-pytorch, or "tu-NAME" of timm.
 # The ImageNet weights of mit_b0 … mit_b5 are NVIDIA's, for non-commercial use only, as is what is trained from them.
 ENCODER_NAME = "mit_b1"
