@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from machine import num_cores, processor
 
 _ABLATION = (
-    "uv run python benchmarks/starter/ablation.py splits/fit --encoder-weights WEIGHTS.pth --photos {photos} "
-    "--output ablation.jsonl"
+    "uv run python benchmarks/starter/ablation.py splits/fit --encoder-weights WEIGHTS.pth --guesses "
+    "splits/fit-more --photos {photos} --output ablation.jsonl"
 )
 _OUTSIDE = re.compile(r"(^|[\s=])(/|~|\.\.)")
 """A path that leads out of the project."""
