@@ -81,10 +81,11 @@ def plain_network(architecture: str, encoder_name: str) -> SegmentationNetwork:
     return SegmentationNetwork(network, normalization_of(encoder_name))
 
 
-def step_run(arguments: argparse.Namespace, *, is_plain: bool) -> Run:
+def step_run(arguments: argparse.Namespace, *, is_plain: bool, has_quick_layers: bool = True) -> Run:
     """Return a training step: normalise, forward, loss, backward, AdamW."""
     torch.manual_seed(0)
-    network = (plain_network if is_plain else our_network)(arguments.architecture, arguments.encoder_name)
+    build = our_network if has_quick_layers and not is_plain else plain_network
+    network = build(arguments.architecture, arguments.encoder_name)
     network.to(arguments.device).train()
     image = torch.randint(0, 256, (arguments.batch_size, 3, arguments.img_size, arguments.img_size), dtype=torch.uint8)
     image = image.to(arguments.device)
@@ -138,6 +139,12 @@ def runs(arguments: argparse.Namespace) -> Rows:
             step_run(arguments, is_plain=False),
             # Without instructions for bfloat16 nothing is promised, and training does not use it.
             1.8 if preferred_precision("cpu" if device == "cpu" else "gpu") == "bf16-mixed" else None,
+        ),
+        (
+            "the same step in bf16: layers of segmentation-models-pytorch | quick_layers",
+            step_run(arguments, is_plain=False, has_quick_layers=False),
+            step_run(arguments, is_plain=False),
+            None,
         ),
     ]
 

@@ -24,8 +24,8 @@ def quicken(network: nn.Module) -> None:
 class StridedDepthwise(nn.Conv2d):
     """A depthwise convolution with a stride, the gradient of whose input is computed in float32.
 
-    oneDNN has a kernel for it in float32 only: in bfloat16 it takes 20 times as long, a fifth of a whole training step
-    of a MobileNetV2 on a CPU. `benchmarks/training_step.py` measures the step.
+    oneDNN has a fast kernel for it in float32 only. In bfloat16 it alone takes more than a tenth of a training step of
+    a U-Net with MobileNetV2 on a CPU; `benchmarks/training_step.py` measures the step with and without.
 
     Args:
         layer: the convolution to replace; its parameters are taken over.
