@@ -8,7 +8,7 @@ from clothseg.errors import ModelError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
 from clothseg.prediction import passes as passes_module
-from clothseg.prediction.passes import Passes, whole_logits
+from clothseg.prediction.passes import Passes, is_finite, whole_logits
 from clothseg.prediction.predictor import Predictor
 from clothseg.transforms import IMAGENET, Letterbox
 
@@ -79,6 +79,15 @@ def test_masks_stay_what_they_were_where_every_look_agrees(predictor, figure):
 def test_values_that_are_not_allowed(wrong):
     with pytest.raises(SettingError, match="Allowed"):
         Passes(**wrong)
+
+
+@pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf)], ids=str)
+@pytest.mark.parametrize("width", [9, 8], ids=["whole", "a view"])
+def test_what_is_no_number_is_seen_and_the_largest_numbers_are_numbers(values, width):
+    logits = np.full((3, 7, 9), np.finfo(np.float32).max, np.float32)[:, :, :width]
+    assert is_finite(logits)
+    logits[1, 2, : len(values)] = values
+    assert not is_finite(logits)
 
 
 @pytest.mark.parametrize("passes", [Passes(flip=True), Passes(scales=(0.5, 1.0)), Passes(tiles=3)])

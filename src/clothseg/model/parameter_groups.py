@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from clothseg.model.network import SegmentationNetwork
 
 
@@ -22,11 +20,12 @@ def parameter_groups(
         encoder_rate: share of the learning rate that the encoder learns with.
         weight_decay: of the weights of convolutions and the like.
     """
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     in_encoder = {id(parameter) for parameter in network.network.get_submodule("encoder").parameters()}
 
     def group(*, encoder: bool, decays: bool) -> dict[str, Any]:
         return {
-            "params": [one for one in _learning(network) if (id(one) in in_encoder, one.ndim > 1) == (encoder, decays)],
+            "params": [one for one in learning if (id(one) in in_encoder, one.ndim > 1) == (encoder, decays)],
             "weight_decay": weight_decay if decays else 0.0,
             "lr": learning_rate * (encoder_rate if encoder else 1),
         }
@@ -34,7 +33,3 @@ def parameter_groups(
     # The decoder first: the rate that a log shows is that of the first group.
     groups = [group(encoder=encoder, decays=decays) for encoder in (False, True) for decays in (True, False)]
     return [one for one in groups if one["params"]]
-
-
-def _learning(network: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
