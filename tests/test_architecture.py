@@ -15,7 +15,7 @@ RECIPE = ("config.py", "data_prep.py", "loader.py", "model.py", "callbacks.py", 
 LAYERS = (
     {"errors"},
     {"labels"},
-    {"settings"},
+    {"settings", "jpeg"},
     {"pictures", "transforms", "scores", "drawing"},
     {"model", "data"},
     {"prediction"},

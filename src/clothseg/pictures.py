@@ -12,12 +12,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from clothseg.errors import (
     ClothsegError,
@@ -28,6 +28,7 @@ from clothseg.errors import (
     PictureError,
     one_line,
 )
+from clothseg.jpeg import decode_jpeg, turned
 
 UInt8Array = npt.NDArray[np.uint8]
 PhotoSource = str | Path | bytes | Image.Image | UInt8Array
@@ -80,7 +81,7 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str
         if not head:
             raise PictureError(f"Photo is empty (0 bytes): {name}. Pass a photo")
         with _named_failures(name), _open_image(stream, head, name, max_pixels) as image:
-            return _decode(image, name, max_pixels)
+            return _decode(image, name, max_pixels, stream)
 
 
 def _checked_pixels(pixels: npt.NDArray[Any]) -> UInt8Array:
@@ -127,7 +128,7 @@ def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.I
     return Image.frombytes(heif.mode, heif.size, bytes(heif.data), "raw", heif.mode, heif.stride)
 
 
-def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
+def _decode(image: Image.Image, name: str, max_pixels: int, stream: BinaryIO | None = None) -> Picture:
     width, height = image.size
     if width * height > max_pixels:
         raise LargePictureError(
@@ -138,19 +139,27 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Picture:
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a depth map or a second view behind it
         image.seek(0)
         notes.append(f"only the first of {frames} frames is used")
-    image.load()
+    pixels = _decode_quickly(stream) if stream is not None and image.format in ("JPEG", "MPO") else None
+    if pixels is None:
+        image.load()
     try:
-        # It copies a photo that is upright already, too.
-        upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+        orientation = _orientation(image)
     except Exception as error:  # noqa: BLE001 - a broken EXIF block must not cost the photo
-        upright = image
+        orientation = 1
         notes.append(f"its EXIF block is broken, so its orientation is unknown ({one_line(error)})")
-    if _is_transparent(upright):
-        upright = upright.convert("RGBA")
-        canvas = Image.new("RGBA", upright.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(canvas, upright)
-        notes.append("its transparent parts are shown on white")
-    return Picture(np.array(_to_rgb(upright, name), dtype=np.uint8), tuple(notes))
+    if pixels is None:
+        if _is_transparent(image):
+            image = image.convert("RGBA")
+            canvas = Image.new("RGBA", image.size, (255, 255, 255, 255))
+            image = Image.alpha_composite(canvas, image)
+            notes.append("its transparent parts are shown on white")
+        pixels = np.array(_to_rgb(image, name), dtype=np.uint8)
+    return Picture(turned(pixels, orientation), tuple(notes))
+
+
+def _decode_quickly(stream: BinaryIO) -> UInt8Array | None:
+    stream.seek(0)
+    return decode_jpeg(stream.read())
 
 
 def _orientation(image: Image.Image) -> int:

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data import pair
 from clothseg.data.pair import read_class_ids, read_pair, read_photo
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import IGNORED_ID
-from clothseg.pictures import encode_jpeg, encode_png, read_mask, read_picture
+from clothseg.pictures import encode_jpeg, encode_png, read_mask
 
 
 @pytest.fixture
@@ -33,44 +32,6 @@ def save(picture: Image.Image, path: Path, **options: object) -> Path:
     picture.save(stream, **options)
     path.write_bytes(stream.getvalue())
     return path
-
-
-@pytest.mark.parametrize("has_simplejpeg", [True, False])
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
-def test_training_sees_the_pixels_that_prediction_sees(
-    tmp_path: Path,
-    photo: np.ndarray,
-    mode: str,
-    orientation: int | None,
-    has_simplejpeg: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if not has_simplejpeg:
-        monkeypatch.setattr(pair, "simplejpeg", None)
-    exif = Image.Exif()
-    if orientation is not None:
-        exif[0x0112] = orientation
-    path = save(Image.fromarray(photo).convert(mode), tmp_path / "a.jpg", format="JPEG", quality=92, exif=exif)
-    expected = read_picture(path).pixels
-    assert expected.shape == ((90, 60, 3) if orientation in (6, 8) else (60, 90, 3))
-    assert np.abs(read_photo(path).astype(int) - expected).max() <= 1
-
-
-def test_a_photo_turned_by_xmp_is_turned(tmp_path: Path, photo: np.ndarray) -> None:
-    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-    path = save(Image.fromarray(photo), tmp_path / "a.jpg", format="JPEG", xmp=xmp)
-    assert np.array_equal(read_photo(path), read_picture(path).pixels)
-
-
-# Pillow warns before `read_picture` notes it.
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
-def test_a_broken_exif_block_costs_no_photo(tmp_path: Path, photo: np.ndarray) -> None:
-    content = encode_jpeg(photo)
-    block = b"Exif\0\0II*\0\xff\xff\xff\x7f broken"
-    path = tmp_path / "a.jpg"
-    path.write_bytes(content[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + content[2:])
-    assert np.array_equal(read_photo(path), read_picture(path).pixels)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from clothseg.data.index_png import decode_index_png
 from clothseg.errors import DataError, MissingInputError, PictureError, one_line
 from clothseg.labels import IGNORED_ID
-from clothseg.pictures import MAX_PIXELS, read_mask, read_picture
-
-try:
-    import simplejpeg
-except ModuleNotFoundError:  # Pillow reads the same pixels, more slowly
-    simplejpeg = None
+from clothseg.pictures import read_mask, read_picture
 
 UInt8Array = npt.NDArray[np.uint8]
 
 _PREPARE = 'Run "uv run data_prep.py" again'
-_ORIENTATION_MARKS = (b"Exif\0\0", b"tiff:Orientation")
-"""What EXIF and XMP begin with where they may turn a photo."""
-_ORIENTATION_TAG = 0x0112
 
 
 def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[UInt8Array, UInt8Array]:
@@ -71,7 +61,7 @@ def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UIn
 
 
 def read_photo(path: Path) -> UInt8Array:
-    """Return a photo as `pictures.read_picture` does, (H, W, 3) uint8 RGB, but plain JPEGs faster.
+    """Return a photo as `pictures.read_picture` does, (H, W, 3) uint8 RGB.
 
     Raises:
         DataError: the photo cannot be read; the message names it.
@@ -86,9 +76,6 @@ def decode_photo(photo: Encoded) -> UInt8Array:
     Raises:
         DataError: the photo cannot be decoded; the message names it.
     """
-    image = _decode_plain_jpeg(photo.content)
-    if image is not None:
-        return image
     try:
         return read_picture(photo.content, name=photo.name).pixels
     except PictureError as error:
@@ -106,29 +93,6 @@ def _read(path: Path) -> bytes:
         raise MissingInputError(f"{path} is gone. {_PREPARE}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). Check its permissions") from error
-
-
-def _decode_plain_jpeg(content: bytes) -> UInt8Array | None:
-    """Decode a colour or grey JPEG that needs no turning; None leaves anything else, and errors, to `read_picture`."""
-    if simplejpeg is None or not content.startswith(b"\xff\xd8"):
-        return None
-    try:
-        height, width, color_space, _ = simplejpeg.decode_jpeg_header(content)
-        if color_space not in ("YCbCr", "RGB", "Gray") or height * width > MAX_PIXELS or _may_be_turned(content):
-            return None
-        return np.asarray(simplejpeg.decode_jpeg(content), dtype=np.uint8)
-    except ValueError:
-        return None
-
-
-def _may_be_turned(jpeg: bytes) -> bool:
-    if not any(mark in jpeg for mark in _ORIENTATION_MARKS):
-        return False
-    try:
-        with Image.open(io.BytesIO(jpeg)) as image:
-            return bool(image.getexif().get(_ORIENTATION_TAG, 1) != 1)
-    except Exception:  # noqa: BLE001 - a broken EXIF block raises anything; `read_picture` decides what it means
-        return True
 
 
 def read_class_ids(path: Path) -> UInt8Array:
