@@ -60,6 +60,8 @@ def test_encoder_weights_none(value):
         ("epochs", 0),
         ("learning_rate", 0),
         ("learning_rate", float("nan")),
+        ("decoder_width", 0.3),
+        ("decoder_width", "0.5"),
         ("encoder_rate", 0),
         ("encoder_rate", 1.5),
         ("warmup", 1),

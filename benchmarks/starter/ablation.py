@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Recipe:
 
     architecture: str = "unet"
     """The decoder, by its name in segmentation-models-pytorch."""
+    decoder_width: float = 1.0
+    """The decoder's channels as a multiple of its own."""
     keeps_aspect: bool = False
     """Photos keep their sides' ratio and are seen at several scales, in crops that stand as the photos do."""
     has_schedule: bool = False
@@ -76,6 +78,7 @@ class Recipe:
     """It also learns from masks that a model guessed, of photos with tags, and more often from rare classes."""
 
 
+_ALL = Recipe("fpn", 0.5, True, True, True, True, True, True)
 RECIPES = {
     "plain": Recipe(),
     "pyramid": Recipe("fpn"),
@@ -85,8 +88,9 @@ RECIPES = {
     "balance": Recipe(has_cross_entropy=True, is_balanced=True),
     "average": Recipe(is_averaged=True),
     "guesses": Recipe(learns_guesses=True),
-    "all but guesses": Recipe("fpn", True, True, True, True, True),
-    "all": Recipe("fpn", True, True, True, True, True, learns_guesses=True),
+    "all but guesses": replace(_ALL, learns_guesses=False),
+    "all but half a decoder": replace(_ALL, decoder_width=1.0),
+    "all": _ALL,
 }
 
 
@@ -102,7 +106,11 @@ class Run:
         self.num_classes = len(self.manifest.classes)
         self.num_steps = photos // BATCH_SIZE
         network = build_network(
-            recipe.architecture, ENCODER, encoder_weights=str(weights), num_classes=self.num_classes
+            recipe.architecture,
+            ENCODER,
+            encoder_weights=str(weights),
+            num_classes=self.num_classes,
+            decoder_width=recipe.decoder_width,
         )
         self.network = network.to(memory_format=torch.channels_last)
         defaults = Settings()
@@ -200,6 +208,7 @@ class Run:
             classes=self.manifest.classes,
             architecture=self.recipe.architecture,
             encoder_name=ENCODER,
+            decoder_width=self.recipe.decoder_width,
             image_size=IMG_SIZE,
             normalization=self.network.normalization,
             training_data=self.manifest.summary(),

@@ -26,9 +26,9 @@ from clothseg.settings import Settings
 MOST_POINTS = 300
 CURVES = ("train_loss", "train_loss_step", "val_loss", "val_iou", "val_f1", "val_acc")
 _RECIPE = (
-    *("classes", "img_size", "crop_size", "batch_size", "architecture", "encoder_name", "encoder_weights", "epochs"),
-    *("loss", "class_balance", "averaging", "learning_rate", "encoder_rate", "weight_decay", "warmup", "patience"),
-    *("precision", "seed"),
+    *("classes", "img_size", "crop_size", "batch_size", "architecture", "encoder_name", "encoder_weights"),
+    *("decoder_width", "epochs", "loss", "class_balance", "averaging", "learning_rate", "encoder_rate"),
+    *("weight_decay", "warmup", "patience", "precision", "seed"),
 )
 """Settings that say what was learnt and how; of a path, only its last name is kept."""
 

@@ -22,6 +22,8 @@ T = TypeVar("T")
 NoFlagOfTraining = Annotated[T, Fixed, Suppress]
 """Settings of other commands, which have a flag of their own; `train.py` would only seem to heed it."""
 
+DECODER_WIDTHS = (0.25, 0.5, 1, 2)
+"""Powers of two, so that whole channels come out, and as many in each group of a GroupNorm."""
 LOSSES = ("dice-ce", "dice-focal")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
@@ -67,6 +69,8 @@ class Settings:
     are NVIDIA's, for non-commercial use only."""
     encoder_weights: str | None = "imagenet"
     """Start of the encoder: imagenet, none, or the path of a state dict."""
+    decoder_width: float = 1.0
+    """Channels of the decoder as a multiple of its own: 0.25, 0.5, 1 or 2; half of them take half the time or less."""
     epochs: int = 20
     """Passes over the training photos."""
     loss: str = "dice-ce"
@@ -178,6 +182,7 @@ _RULES: tuple[tuple[str, Any, str, Any], ...] = (
         "imagenet, none or the path of a state dict",
         lambda value: value != "",
     ),
+    ("decoder_width", (int, float), ", ".join(map(str, DECODER_WIDTHS)), lambda value: value in DECODER_WIDTHS),
     ("epochs", int, "a whole number from 1 up", lambda value: value >= 1),
     ("loss", *_one_of(LOSSES)),
     ("class_balance", (int, float), "a number from 0 to 1", lambda value: 0 <= value <= 1),

@@ -45,6 +45,7 @@ def test_keeps_the_written_form() -> None:
             ],
             "architecture": "fpn",
             "encoder_name": "tu-resnet18",
+            "decoder_width": 0.5,
             "image_size": 512,
             "normalization": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
             "licence": "",
@@ -57,6 +58,12 @@ def test_keeps_the_written_form() -> None:
     assert description.classes.names == ("background", "dress")
     assert description.normalization == Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     assert json.dumps(description.to_dict()) == written
+
+
+def test_files_from_before_decoders_had_widths_have_whole_ones() -> None:
+    values = DESCRIPTION.to_dict()
+    del values["decoder_width"]
+    assert ModelDescription.from_dict(values) == DESCRIPTION
 
 
 def test_passes_over_what_a_later_version_added() -> None:
@@ -72,6 +79,9 @@ def test_passes_over_what_a_later_version_added() -> None:
         ("classes", [{"name": "a", "color": ["x", 0, 0]}, {"name": "b"}]),
         ("architecture", ""),
         ("encoder_name", None),
+        ("decoder_width", 0.3),
+        ("decoder_width", "0.5"),
+        ("decoder_width", None),
         ("image_size", 500),
         ("image_size", "512"),
         ("image_size", True),

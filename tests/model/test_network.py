@@ -1,10 +1,12 @@
 import pytest
 import torch
+from torch import nn
 
 from clothseg.errors import InputError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork, build_network, freeze_unused, network_of
+from clothseg.settings import DECODER_WIDTHS
 from clothseg.transforms import Normalization
 
 
@@ -65,6 +67,43 @@ def test_decoders_and_encoders_combine(architecture: str, encoder_name: str) -> 
 def test_a_pair_that_does_not_go_together_is_refused(architecture: str, encoder_name: str) -> None:
     with pytest.raises(SettingError, match=f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}"):
         build_network(architecture, encoder_name, encoder_weights=None, num_classes=5)
+
+
+def size(built: nn.Module) -> int:
+    return sum(one.numel() for one in built.parameters())
+
+
+@pytest.mark.parametrize(
+    "architecture", ["unet", "unetplusplus", "manet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus", "pan", "segformer"]
+)
+def test_a_decoder_may_be_narrower_or_wider(architecture: str) -> None:
+    sizes = []
+    for width in DECODER_WIDTHS:
+        built = build_network(architecture, "resnet18", encoder_weights=None, num_classes=5, decoder_width=width).eval()
+        assert built(torch.zeros(1, 3, 128, 128, dtype=torch.uint8)).shape == (1, 5, 128, 128)
+        sizes.append((size(built.network.get_submodule("encoder")), size(built)))
+    whole = build_network(architecture, "resnet18", encoder_weights=None, num_classes=5)
+    assert size(whole) == sizes[DECODER_WIDTHS.index(1)][1]
+    assert len({encoder for encoder, _ in sizes}) == 1
+    assert sorted({total for _, total in sizes}) == [total for _, total in sizes], "a wider one has more weights"
+
+
+def test_a_decoder_without_a_width_says_so() -> None:
+    with pytest.raises(SettingError, match=r"linknet has one width only\. Set DECODER_WIDTH to 1"):
+        build_network("linknet", "resnet18", encoder_weights=None, num_classes=5, decoder_width=0.5)
+
+
+def test_a_description_decides_the_width() -> None:
+    description = ModelDescription(
+        classes=GROUPS,
+        architecture="fpn",
+        encoder_name="resnet18",
+        decoder_width=0.5,
+        image_size=64,
+        normalization=Normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+    )
+    same = build_network("fpn", "resnet18", encoder_weights=None, num_classes=13, decoder_width=0.5)
+    assert size(network_of(description)) == size(same)
 
 
 def test_a_description_decides_the_normalization() -> None:

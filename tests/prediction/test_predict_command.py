@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
 from clothseg import cli
+from clothseg.freed_memory import FOR_PHOTOS
 from clothseg.pictures import read_mask
 from clothseg.prediction.predict_command import shown
 from clothseg.settings import Settings
@@ -65,6 +66,13 @@ def test_photos_and_folders_in_one_call(predict, photo_file):
     ]
     assert "3 photos in " in err[-1]
     assert err[-1].endswith("in output")
+
+
+def test_the_command_keeps_the_memory_it_frees(predict, photo_file, monkeypatch):
+    limits = []
+    monkeypatch.setattr("clothseg.prediction.predict_command.keep_freed_memory", limits.append)
+    predict(photo_file("a.jpg"))
+    assert limits == [FOR_PHOTOS]
 
 
 def test_a_bad_photo_is_named_and_the_rest_done(predict, photo_file):

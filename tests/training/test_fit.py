@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clothseg.data.freed_memory import NO_LIMIT
 from clothseg.errors import MachineError, MissingInputError, SettingError
+from clothseg.freed_memory import NO_LIMIT
 from clothseg.labels import GROUPS
 from clothseg.training.build import build_data
 from clothseg.training.fit import fit

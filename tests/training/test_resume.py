@@ -105,6 +105,7 @@ def test_a_finished_training_says_that_nothing_is_left(finished, capsys):
         ({"epochs": 2}, SettingError, "3 epochs already, EPOCHS is 2"),
         ({"encoder_name": "tu-test_resnet"}, ModelError, "ENCODER_NAME tu-test_byobnet, now it is tu-test_resnet"),
         ({"architecture": "linknet"}, ModelError, "ARCHITECTURE deeplabv3plus, now it is linknet"),
+        ({"decoder_width": 0.5}, ModelError, "DECODER_WIDTH 1.0, now it is 0.5"),
     ],
 )
 def test_another_setting_is_refused_by_name(finished, values, error, message):
@@ -115,9 +116,8 @@ def test_another_setting_is_refused_by_name(finished, values, error, message):
     assert not (bench.root / "other").exists()
 
 
-@pytest.mark.parametrize(("before", "words"), [((448, 320), "448 320"), (320, "320"), (None, "None")])
-def test_the_way_out_is_one_that_the_command_line_takes(before, words):
-    point = ResumePoint(
+def resume_point(settings):
+    return ResumePoint(
         path=Path("last.ckpt"),
         epoch=0,
         batches_done=1,
@@ -125,8 +125,20 @@ def test_the_way_out_is_one_that_the_command_line_takes(before, words):
         num_ranks=1,
         num_photos=12,
         log_folder="version_0",
-        settings=Settings(crop_size=before).to_dict(),
+        settings=settings,
     )
+
+
+def test_a_checkpoint_from_before_a_setting_says_so():
+    settings = Settings().to_dict()
+    del settings["encoder_rate"]
+    with pytest.raises(SettingError, match=r"earlier clothseg, which had no ENCODER_RATE.* Start a new training"):
+        resume_point(settings).check(Settings(), num_ranks=1, num_photos=12)
+
+
+@pytest.mark.parametrize(("before", "words"), [((448, 320), "448 320"), (320, "320"), (None, "None")])
+def test_the_way_out_is_one_that_the_command_line_takes(before, words):
+    point = resume_point(Settings(crop_size=before).to_dict())
     with pytest.raises(SettingError) as refused:
         point.check(Settings(crop_size=64), num_ranks=1, num_photos=12)
     assert f" Pass --crop-size {words}, or start" in str(refused.value)

@@ -9,6 +9,7 @@ from typing import Any
 import clothseg
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
+from clothseg.settings import DECODER_WIDTHS
 from clothseg.transforms import STRIDE, Normalization
 
 
@@ -30,6 +31,8 @@ class ModelDescription:
     """Decoder, by its name in segmentation-models-pytorch."""
     encoder_name: str
     """Encoder, by its name in segmentation-models-pytorch, or tu-NAME."""
+    decoder_width: float = 1.0
+    """The decoder's channels as a multiple of what segmentation-models-pytorch gives it; files of before say none."""
     image_size: int
     """Longer side of the network's input in pixels, as in training."""
     normalization: Normalization
@@ -70,6 +73,7 @@ class ModelDescription:
         """
         if not isinstance(values, Mapping):
             raise ModelError(f"The model's description is {_short(values)}, not a table of values; {_WAY_OUT}")
+        values = {"decoder_width": 1.0, **values}
         wrong = [name for name, is_allowed in _CHECKS.items() if not (name in values and is_allowed(values[name]))]
         if wrong:
             name = wrong[0]
@@ -125,6 +129,7 @@ _CHECKS = {
     "classes": lambda value: isinstance(value, list | tuple),
     "architecture": _is_name,
     "encoder_name": _is_name,
+    "decoder_width": lambda value: value in DECODER_WIDTHS,
     "image_size": _is_size,
     "normalization": _is_normalization,
     "licence": lambda value: isinstance(value, str),

@@ -44,6 +44,7 @@ class ClothSegmentationModel(LightningModule):
         architecture: decoder, by its name in segmentation-models-pytorch.
         encoder_name: encoder of segmentation-models-pytorch, or tu-NAME for one of timm.
         encoder_weights: imagenet, None or the path of a state dict; see `build_network`.
+        decoder_width: the decoder's channels as a multiple of its own.
         image_size: longer side of the photos it is made for, in pixels.
         loss: dice-ce or dice-focal.
         class_weights: (C,) how much a pixel of each class counts in dice-ce; None counts all alike.
@@ -64,6 +65,7 @@ class ClothSegmentationModel(LightningModule):
         architecture: str = "unet",
         encoder_name: str = "mit_b1",
         encoder_weights: str | None = "imagenet",
+        decoder_width: float = 1.0,
         image_size: int = 512,
         loss: str = "dice-ce",
         class_weights: Sequence[float] | None = None,
@@ -84,6 +86,7 @@ class ClothSegmentationModel(LightningModule):
                 "architecture": self.architecture,
                 "encoder_name": encoder_name,
                 "encoder_weights": encoder_weights,
+                "decoder_width": decoder_width,
                 "image_size": image_size,
                 "loss": loss,
                 "class_weights": None if class_weights is None else list(class_weights),
@@ -100,6 +103,7 @@ class ClothSegmentationModel(LightningModule):
             encoder_name,
             encoder_weights=encoder_weights,
             num_classes=self.classes.num_classes,
+            decoder_width=decoder_width,
         )
         freeze_unused(self.network, image_size)
         self.licence = licence_note(encoder_name, encoder_weights)
@@ -115,6 +119,7 @@ class ClothSegmentationModel(LightningModule):
             classes=self.classes,
             architecture=self.architecture,
             encoder_name=self.hparams["encoder_name"],
+            decoder_width=self.hparams["decoder_width"],
             image_size=self.hparams["image_size"],
             normalization=self.network.normalization,
             licence=self.licence,

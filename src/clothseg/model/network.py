@@ -1,6 +1,7 @@
 """The network: photos as bytes in, normalised where it runs, one plane of logits per class out."""
 
 import copy
+import inspect
 import warnings
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,12 @@ class SegmentationNetwork(nn.Module):
 
 
 def build_network(
-    architecture: str, encoder_name: str, *, encoder_weights: str | Path | None, num_classes: int
+    architecture: str,
+    encoder_name: str,
+    *,
+    encoder_weights: str | Path | None,
+    num_classes: int,
+    decoder_width: float = 1.0,
 ) -> SegmentationNetwork:
     """Build a network; its decoder starts at random, its encoder from `encoder_weights`.
 
@@ -75,16 +81,19 @@ def build_network(
         encoder_weights: "imagenet" for the published weights, from the cache or downloaded; the path of a state dict;
             None for random weights, which needs no network.
         num_classes: planes of logits.
+        decoder_width: the decoder's channels as a multiple of what segmentation-models-pytorch gives it.
 
     Raises:
-        SettingError: an unknown name, decoder and encoder that do not go together, or no weights published.
+        SettingError: an unknown name, decoder and encoder that do not go together, a decoder of one width only, or no
+            weights published.
         MissingModelError: the file of weights is not there.
         ModelError: the file of weights is broken or made for another encoder.
         MachineError: the published weights cannot be downloaded.
     """
     architecture = check_architecture(architecture)
     check_encoder(encoder_name)
-    network = _create(architecture, encoder_name, num_classes)
+    channels = _decoder_channels(architecture, decoder_width)
+    network = _create(architecture, encoder_name, num_classes, **channels)
     if encoder_weights is not None:
         is_published = str(encoder_weights) == IMAGENET_WEIGHTS
         path = find_imagenet_weights(encoder_name) if is_published else Path(encoder_weights)
@@ -94,7 +103,7 @@ def build_network(
         if missing and encoder_name.startswith(TIMM_PREFIX) and (is_published or _fits_timm(encoder_name, tensors)):
             # timm renames tensors where it takes features from a model, so timm itself has to load its own files.
             overlay = {"pretrained_cfg_overlay": {"state_dict": tensors}}
-            network = _create(architecture, encoder_name, num_classes, weights=True, **overlay)
+            network = _create(architecture, encoder_name, num_classes, weights=True, **channels, **overlay)
         elif missing:
             total = len(encoder.state_dict())
             raise ModelError(
@@ -112,6 +121,7 @@ def network_of(description: ModelDescription) -> SegmentationNetwork:
         description.encoder_name,
         encoder_weights=None,
         num_classes=description.classes.num_classes,
+        decoder_width=description.decoder_width,
     )
     return SegmentationNetwork(network.network, description.normalization)
 
@@ -144,8 +154,23 @@ def freeze_unused(network: SegmentationNetwork, image_size: int) -> None:
         parameter.requires_grad_(shape.grad is not None)
 
 
+def _decoder_channels(architecture: str, width: float) -> dict[str, Any]:
+    """Return the options of segmentation-models-pytorch that set a decoder's channels, as multiples of its own."""
+    if width == 1:
+        return {}
+    parameters = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[architecture]).parameters.values()
+    channels = {one.name: one.default for one in parameters if one.name.endswith("_channels")}
+    del channels["in_channels"]
+    if not channels:
+        raise SettingError(f"ARCHITECTURE {architecture} has one width only. Set DECODER_WIDTH to 1")
+    return {
+        name: tuple(int(one * width) for one in own) if isinstance(own, tuple) else int(own * width)
+        for name, own in channels.items()
+    }
+
+
 def _create(
-    architecture: str, encoder_name: str, num_classes: int, *, weights: bool | None = None, **encoder_options: Any
+    architecture: str, encoder_name: str, num_classes: int, *, weights: bool | None = None, **options: Any
 ) -> nn.Module:
     try:
         with warnings.catch_warnings():
@@ -157,7 +182,7 @@ def _create(
                 encoder_weights=weights,
                 in_channels=3,
                 classes=num_classes,
-                **encoder_options,
+                **options,
             )
     except (
         ValueError,

@@ -14,6 +14,7 @@ import tyro
 from rich.console import Console
 
 from clothseg.errors import InputError, SettingError, one_line
+from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.prediction.folder import FolderRun, PhotoReport, check_output
 from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.passes import Passes
@@ -124,6 +125,7 @@ class Predict:
         """Make ready what segments `photos`, and say which model it is."""
         output = Path(self.output)
         check_output(output)
+        keep_freed_memory(FOR_PHOTOS)  # here and not in `load`: a library leaves its host's memory alone
         predictor = load(
             self.checkpoint_path,
             runtime=self.runtime,

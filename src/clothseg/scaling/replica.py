@@ -17,6 +17,7 @@ import numpy as np
 import clothseg
 from clothseg import errors
 from clothseg.errors import ClothsegError, InputError, MachineError, one_line
+from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.labels import ClassList
 from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.passes import Passes
@@ -103,6 +104,7 @@ class Replica:
     def __init__(self, plan: Plan, loaded: Loaded, content: list[Any]) -> None:
         import ray
 
+        keep_freed_memory(FOR_PHOTOS)
         self._plan = plan
         self._broken: tuple[str, str] | None = None
         try:

@@ -89,7 +89,10 @@ class InformationRoutes:
 
 def model_card(introduction: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the API tells of a model, from what a worker says of it."""
-    same = ("name", "sha256", "version", "runtime", "architecture", "encoder_name", "image_size", "licence")
+    same = (
+        *("name", "sha256", "version", "runtime", "architecture", "encoder_name", "decoder_width", "image_size"),
+        "licence",
+    )
     return {
         **{key: introduction[key] for key in same},
         "training_data": introduction["training_data"],

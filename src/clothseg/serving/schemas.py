@@ -72,6 +72,7 @@ class ModelCard(BaseModel):
     runtime: str = Field(description="What runs it, and where.")
     architecture: str
     encoder_name: str
+    decoder_width: float
     image_size: int = Field(description="Longer side of the network's input in pixels.")
     licence: str
     training_data: dict[str, Any]

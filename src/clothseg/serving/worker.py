@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
 from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
+from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.pictures import encode_jpeg
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.serving import messages
@@ -34,6 +35,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")  # a photo that is too large is refused by name instead
+    keep_freed_memory(FOR_PHOTOS)
     try:
         predictor = load(**json.loads(sys.argv[1]))
     except ClothsegError as error:

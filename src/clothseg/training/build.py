@@ -47,6 +47,7 @@ def build_model(
         architecture=settings.architecture,
         encoder_name=settings.encoder_name,
         encoder_weights=settings.encoder_weights if with_weights else None,
+        decoder_width=settings.decoder_width,
         image_size=settings.img_size,
         loss=settings.loss,
         class_weights=data.class_weights(settings.class_balance),

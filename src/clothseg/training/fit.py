@@ -20,9 +20,9 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from clothseg.data.freed_memory import NO_LIMIT, keep_freed_memory
 from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.errors import MachineError, SettingError, one_line
+from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
 from clothseg.model.lightning import ClothSegmentationModel
 from clothseg.model.precision import preferred_precision
 from clothseg.settings import Settings

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from clothseg.errors import ModelError, SettingError
+from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
 from clothseg.model.lightning import DESCRIPTION_KEY
 from clothseg.model.seal import check_seal
@@ -77,7 +78,12 @@ class ResumePoint:
             SettingError: a setting, the number of processes or of photos, or their order is another one.
         """
         for name in _KEPT_SETTINGS:
-            before, now = self.settings.get(name), settings.to_dict()[name]
+            if name not in self.settings:
+                raise SettingError(
+                    f"{self.path} was trained by an earlier clothseg, which had no {name.upper()} and learnt "
+                    "otherwise, so its epoch cannot be continued. Start a new training without --ckpt"
+                )
+            before, now = self.settings[name], settings.to_dict()[name]
             if before != now:
                 words = " ".join(map(str, before)) if isinstance(before, list | tuple) else before
                 self._refuse(f"{name.upper()} {before}", f"{now}", f"Pass --{name.replace('_', '-')} {words}")
@@ -114,11 +120,13 @@ def read_resume_point(path: Path, model: ModelDescription) -> ResumePoint:
         raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {way_out}")
     point = ResumePoint.of(checkpoint, path)
     trained = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
-    for name, setting in (("classes", "CLASSES"), ("architecture", "ARCHITECTURE"), ("encoder_name", "ENCODER_NAME")):
+    for name in ("classes", "architecture", "encoder_name", "decoder_width"):
         before, now = getattr(trained, name), getattr(model, name)
         if before != now:
-            before, now = (one if isinstance(one, str) else ", ".join(one.names) for one in (before, now))
-            raise ModelError(f"{path} was trained with {setting} {before}, now it is {now}. Use the same, or {way_out}")
+            before, now = (", ".join(one.names) if isinstance(one, ClassList) else one for one in (before, now))
+            raise ModelError(
+                f"{path} was trained with {name.upper()} {before}, now it is {now}. Use the same, or {way_out}"
+            )
     return point
 
 

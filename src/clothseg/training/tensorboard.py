@@ -20,6 +20,7 @@ _HPARAMS = (
         "architecture",
         "encoder_name",
         "encoder_weights",
+        "decoder_width",
         "img_size",
         "batch_size",
         "epochs",

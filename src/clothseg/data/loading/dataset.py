@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from clothseg.data.freed_memory import keep_freed_memory
 from clothseg.data.loading.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.loading.sampler import SampleKey
 from clothseg.data.photo_pairs import PhotoPairs
 from clothseg.data.shards.order import ShardKey
+from clothseg.freed_memory import keep_freed_memory
 from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET
 

@@ -7,7 +7,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from clothseg.data.freed_memory import NO_LIMIT, keep_freed_memory
+from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
 
 def use():
     buffers = [np.ones(20 << 20, np.uint8) for _ in range(10)]

@@ -14,6 +14,9 @@ _LARGEST_KEPT = 32 << 20
 NO_LIMIT = (1 << 31) - 1
 """The largest limit that glibc takes, in bytes."""
 
+FOR_PHOTOS = 64 << 20
+"""Bytes enough for what predicting one photo after the other frees and takes again."""
+
 
 def keep_freed_memory(limit: int) -> None:
     """Keep up to `limit` bytes of freed memory in this process, if its C library is glibc.
