@@ -15,7 +15,7 @@ RECIPE = ("config.py", "data_prep.py", "loader.py", "model.py", "callbacks.py", 
 LAYERS = (
     {"errors"},
     {"labels"},
-    {"settings", "jpeg", "freed_memory"},
+    {"settings", "jpeg", "encoding", "freed_memory"},
     {"pictures", "transforms", "scores", "drawing"},
     {"model", "data"},
     {"prediction"},

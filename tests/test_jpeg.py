@@ -8,9 +8,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from clothseg import jpeg
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import PictureError
 from clothseg.jpeg import decode_jpeg, turned
-from clothseg.pictures import encode_jpeg, read_picture
+from clothseg.pictures import read_picture
 
 ORIENTATIONS = range(1, 9)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.model.best import find_best
-from clothseg.pictures import encode_jpeg, encode_png
 
 CLASSES = """
 classes:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from clothseg import pictures
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError, MachineError, MissingInputError, PictureError
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_jpeg, encode_png, read_mask, read_picture, whole_file, write_whole
+from clothseg.pictures import read_mask, read_picture, whole_file, write_whole
 
 
 def photo(height=40, width=30):
@@ -173,25 +171,6 @@ def test_the_limit_of_pixels_is_the_callers_to_set():
         read_picture(encoded(Image.fromarray(photo()), "PNG"), max_pixels=1000)
 
 
-@settings(max_examples=40)
-@given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 12)))
-def test_a_mask_survives_being_written_and_read(mask):
-    for palette in (None, GROUPS.palette):
-        content = encode_png(mask, palette=palette)
-        with Image.open(io.BytesIO(content)) as image:
-            assert image.mode == ("L" if palette is None else "P")
-            np.testing.assert_array_equal(np.array(image), mask)
-            if palette is not None:
-                assert image.getpalette()[: palette.size] == palette.ravel().tolist()
-
-
-def test_a_mask_is_the_same_without_isal(monkeypatch):
-    mask = np.random.default_rng(0).integers(0, 13, (50, 60), np.uint8)
-    monkeypatch.setitem(__import__("sys").modules, "isal", None)
-    with Image.open(io.BytesIO(encode_png(mask))) as image:
-        np.testing.assert_array_equal(np.array(image), mask)
-
-
 def test_read_mask(tmp_path):
     mask = np.arange(12, dtype=np.uint8).reshape(3, 4)
     path = tmp_path / "mask.png"
@@ -204,13 +183,6 @@ def test_read_mask(tmp_path):
     path.write_bytes(encode_png(mask)[:40])
     with pytest.raises(DataError, match="Mask"):
         read_mask(path)
-
-
-@pytest.mark.parametrize("channels", [3, 4])
-def test_colour_pngs_keep_their_channel_order(channels):
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, channels), np.uint8)
-    with Image.open(io.BytesIO(encode_png(pixels))) as image:
-        np.testing.assert_array_equal(np.array(image), pixels)
 
 
 def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import MissingInputError
 from clothseg.evaluation.evaluate_command import Evaluate
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
-from clothseg.pictures import encode_jpeg, encode_png
 from clothseg.prediction.model_file import ModelFile, seal_model
 from clothseg.settings import Settings
 from clothseg.transforms import IMAGENET

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clothseg.encoding import encode_png
 from clothseg.export.graph import to_onnx
 from clothseg.model.checkpoint import load_checkpoint
-from clothseg.pictures import encode_png
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.predictor import load
 from clothseg.serving.page_route import PAGE_FOLDER

@@ -32,13 +32,14 @@ from clothseg.data.loading.dataset import ClothDataset, collate
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.pair import read_pair
 from clothseg.data.photo_pairs import FilePairs
+from clothseg.encoding import encode_png
 from clothseg.model.description import ModelDescription
 from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.network import build_network
 from clothseg.model.parameter_groups import parameter_groups
 from clothseg.model.schedule import learning_rate_factor
-from clothseg.pictures import encode_png, whole_file, write_whole
+from clothseg.pictures import whole_file, write_whole
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.settings import Settings
 from clothseg.training.averaging import moving_average
@@ -82,6 +83,7 @@ _ALL = Recipe("fpn", 0.5, True, True, True, True, True, True)
 RECIPES = {
     "plain": Recipe(),
     "pyramid": Recipe("fpn"),
+    "narrow": Recipe(decoder_width=0.5),
     "aspect": Recipe(keeps_aspect=True),
     "schedule": Recipe(has_schedule=True),
     "cross-entropy": Recipe(has_cross_entropy=True),
@@ -89,7 +91,7 @@ RECIPES = {
     "average": Recipe(is_averaged=True),
     "guesses": Recipe(learns_guesses=True),
     "all but guesses": replace(_ALL, learns_guesses=False),
-    "all but half a decoder": replace(_ALL, decoder_width=1.0),
+    "all but narrow": replace(_ALL, decoder_width=1.0),
     "all": _ALL,
 }
 

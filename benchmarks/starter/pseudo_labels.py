@@ -32,8 +32,9 @@ from split import Pair, link
 import clothseg
 from clothseg import Predictor
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.encoding import encode_png
 from clothseg.labels import BACKGROUND_ID, IGNORED_ID
-from clothseg.pictures import encode_png, read_mask, write_whole
+from clothseg.pictures import read_mask, write_whole
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.transforms import logits_to_mask
 

@@ -69,7 +69,9 @@ def architecture(results: Results) -> str:
     """Return the network's name."""
     description = results.model.description
     decoder = ARCHITECTURES.get(description.architecture, description.architecture)
-    return f"{decoder} with a {description.encoder_name} encoder"
+    width = description.decoder_width
+    narrowed = "" if width == 1 else f", {width:g} times its usual channels,"
+    return f"{decoder}{narrowed} with a {description.encoder_name} encoder"
 
 
 def _short(results: Results) -> str:

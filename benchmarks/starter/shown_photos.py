@@ -14,8 +14,9 @@ from pycocotools import mask as coco
 from clothseg.data.sample import draw_photo
 from clothseg.data.sample.photo import DrawnPhoto
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
+from clothseg.encoding import encode_jpeg
 from clothseg.labels import BACKGROUND_ID, FASHIONPEDIA_CATEGORIES, GROUPS
-from clothseg.pictures import encode_jpeg, read_picture
+from clothseg.pictures import read_picture
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.scores import Scores, confusion_matrix

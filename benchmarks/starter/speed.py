@@ -24,8 +24,9 @@ from results import RESULTS, ROOT, from_root
 
 import clothseg
 from clothseg.data.sample import sample_picture
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import SettingError
-from clothseg.pictures import encode_jpeg, write_whole
+from clothseg.pictures import write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from machine import heading

@@ -17,6 +17,7 @@ from clothseg.evaluation.report.matrix import row_shares, shown_classes
 RECIPES = {
     "plain": "the plain recipe",
     "pyramid": "FPN in place of U-Net",
+    "narrow": "a decoder with half the channels",
     "aspect": "photos keep their shape and are seen at several scales, in crops",
     "schedule": "AdamW with warm-up and a cosine to 0, a fifth of its rate for the encoder",
     "cross-entropy": "cross-entropy in place of the focal loss",
@@ -24,6 +25,7 @@ RECIPES = {
     "average": "the weights are an average over the steps",
     "guesses": "also learns from photos with guessed masks, and more often from rare classes",
     "all but guesses": "all but the guessed masks",
+    "all but narrow": "all, but a decoder with all its channels",
     "all": "all of these together: ours",
 }
 """What `ablation.py` calls its recipes, in words."""

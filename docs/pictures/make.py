@@ -17,7 +17,8 @@ from pathlib import Path
 
 import clothseg
 from clothseg.data.sample import sample_picture
-from clothseg.pictures import encode_jpeg, read_picture, write_whole
+from clothseg.encoding import encode_jpeg
+from clothseg.pictures import read_picture, write_whole
 from clothseg.transforms import UInt8Array
 
 MOST_BYTES = 60_000

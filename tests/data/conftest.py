@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_jpeg, encode_png, write_whole
+from clothseg.pictures import write_whole
 
 SIZES = ((90, 60), (60, 96), (120, 80), (64, 64), (200, 50), (33, 47), (80, 80))
 

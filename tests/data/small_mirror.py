@@ -9,8 +9,8 @@ from pycocotools import mask as coco_mask
 
 from clothseg.data.preparation.fashionpedia_source import Mirror
 from clothseg.data.preparation.prepare import prepare
+from clothseg.encoding import encode_jpeg
 from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
-from clothseg.pictures import encode_jpeg
 
 CATEGORIES = [
     {"id": number, "name": name, "supercategory": group}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from clothseg.data import index_png
 from clothseg.data.index_png import decode_index_png
-from clothseg.pictures import encode_png
+from clothseg.encoding import encode_png
 
 MASKS = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=90))
 

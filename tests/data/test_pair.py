@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from clothseg.data.pair import read_class_ids, read_pair, read_photo
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import IGNORED_ID
-from clothseg.pictures import encode_jpeg, encode_png, read_mask
+from clothseg.pictures import read_mask
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import ClassList, ClothingClass
-from clothseg.pictures import encode_jpeg, encode_png
 
 CLASSES = ClassList(
     (

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clothseg.encoding import encode_png
 from clothseg.errors import DataError, InputError, MachineError, MissingInputError, SettingError
 from clothseg.evaluation.evaluate_command import Evaluate
 from clothseg.labels import GROUPS
 from clothseg.model.best import BestCheckpoint
-from clothseg.pictures import encode_png
 from clothseg.prediction.predict_command import Predict
 from clothseg.scores import Scores, confusion_matrix
 from tests.evaluation.conftest import CLASSES, read_json, shifted, truth_of

@@ -1,6 +1,6 @@
 import pytest
 
-from clothseg.pictures import encode_jpeg
+from clothseg.encoding import encode_jpeg
 from tests.export.small_model import photo_of, write_checkpoint
 
 

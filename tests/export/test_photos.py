@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError, InputError, SettingError
 from clothseg.export.photos import NUM_DRAWN, choose_photos
 from clothseg.labels import CATEGORIES, GROUPS
-from clothseg.pictures import encode_jpeg, encode_png
 from tests.export.small_model import photo_of
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clothseg.encoding import encode_png
 from clothseg.errors import InputError, MissingInputError, PictureError
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_png
 from clothseg.prediction.folder import FolderRun
 from clothseg.prediction.sources import find_photos
 

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from clothseg.pictures import encode_jpeg
+from clothseg.encoding import encode_jpeg
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.predictor import load
 from tests.export.small_model import DESCRIPTION, photo_of, small_graph

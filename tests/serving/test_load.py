@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.pictures import encode_jpeg, encode_png
+from clothseg.encoding import encode_jpeg, encode_png
 from tests.export.small_model import photo_of
 from tests.prediction.test_faults import BROKEN
 from tests.serving.conftest import linux_only

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from clothseg.pictures import encode_jpeg, encode_png
+from clothseg.encoding import encode_jpeg, encode_png
 from tests.export.small_model import photo_of
 from tests.prediction.test_faults import BROKEN
 

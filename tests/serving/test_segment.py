@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_jpeg, encode_png
 from tests.export.small_model import photo_of
 from tests.prediction.test_faults import BROKEN, GOOD
 

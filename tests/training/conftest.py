@@ -10,9 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import ClassList, ClothingClass
 from clothseg.model.lightning import ClothSegmentationModel
-from clothseg.pictures import encode_jpeg, encode_png
 from clothseg.settings import Settings
 from clothseg.training.build import build_data, build_model
 from clothseg.training.callbacks import build_callbacks

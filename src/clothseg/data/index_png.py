@@ -32,7 +32,7 @@ _BLOCK = 32
 def decode_index_png(content: bytes) -> UInt8Array | None:
     """Return the pixel values of an 8-bit grey or palette PNG, (H, W) uint8.
 
-    Label images are best stored with one row filter throughout, as `pictures.encode_png` does: each row less the row
+    Label images are best stored with one row filter throughout, as `encoding.encode_png` does: each row less the row
     above, or rows as they are. Other PNGs are left to a general reader.
 
     Returns:

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg import drawing
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import InputError
 from clothseg.labels import ClassList
-from clothseg.pictures import encode_jpeg, encode_png, write_whole
+from clothseg.pictures import write_whole
 from clothseg.prediction.coco import Region, encode_regions
 from clothseg.prediction.outputs.options import Cutouts
 from clothseg.prediction.pipeline import beside

@@ -7,8 +7,9 @@ import json
 import time
 from dataclasses import replace
 
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import InputError
-from clothseg.pictures import encode_jpeg, encode_png, read_picture
+from clothseg.pictures import read_picture
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.serving.wish import Wish

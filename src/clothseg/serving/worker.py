@@ -14,9 +14,9 @@ import warnings
 from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
 from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
-from clothseg.pictures import encode_jpeg
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.serving import messages
 from clothseg.serving.messages import Message

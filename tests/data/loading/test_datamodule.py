@@ -9,9 +9,9 @@ import torch
 
 from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER
+from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_png
 
 SIZE = 64
 

@@ -12,9 +12,10 @@ from clothseg.data.preparation.fashionpedia_source import Mirror
 from clothseg.data.preparation.prepare_command import Prepare
 from clothseg.data.preparation.report import Report
 from clothseg.data.progress import hide_step
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_jpeg, read_mask
+from clothseg.pictures import read_mask
 from tests.data.reference_masks import assert_equals_reference, reference_masks
 from tests.data.small_mirror import annotation_path, prepared, write_annotations, write_mirror
 

@@ -13,8 +13,9 @@ from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.preparation.prepare_command import Prepare
 from clothseg.data.preparation.report import Report
 from clothseg.data.preparation.verify import verify
+from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MissingInputError, SettingError
-from clothseg.pictures import encode_png, read_mask
+from clothseg.pictures import read_mask
 from tests.data.reference_masks import reference_masks
 from tests.data.small_mirror import area_of, draw_photo
 

@@ -12,9 +12,10 @@ from clothseg.data.preparation.fashionpedia_source import Mirror
 from clothseg.data.preparation.prepare import prepare
 from clothseg.data.preparation.verify import verify
 from clothseg.data.preparation.verify_command import Verify
+from clothseg.encoding import encode_png
 from clothseg.errors import MissingInputError
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_png, read_mask, read_picture
+from clothseg.pictures import read_mask, read_picture
 from tests.data.small_mirror import write_mirror
 
 

@@ -9,9 +9,10 @@ import pytest
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
 from clothseg.data.preview.card import collect_card
 from clothseg.data.preview.card_page import card_page, notes
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_jpeg, encode_png, read_picture
+from clothseg.pictures import read_picture
 
 ANNOTATIONS = "instances_attributes_train2020.json"
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.preview.preview_command import Preview
 from clothseg.data.preview.samples import draw_augmented, draw_sample, save_preview, spread
+from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MissingInputError, SettingError
 from clothseg.labels import GROUPS
-from clothseg.pictures import encode_png, read_picture
+from clothseg.pictures import read_picture
 
 
 @given(count=st.integers(1, 20), total=st.integers(1, 500))

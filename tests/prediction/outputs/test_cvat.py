@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from clothseg.encoding import encode_png
 from clothseg.labels import GROUPS, ClassList, ClothingClass
-from clothseg.pictures import encode_png
 from clothseg.prediction.outputs.cvat import runs_by_row, write_annotations
 
 

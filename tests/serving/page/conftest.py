@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.pictures import encode_png
+from clothseg.encoding import encode_png
 from tests.export.small_model import photo_of
 
 try:

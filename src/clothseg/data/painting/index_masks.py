@@ -16,8 +16,9 @@ from clothseg.data.painting.split_painting import Tally
 from clothseg.data.preparation.report import SplitReport
 from clothseg.data.processes import work_in_groups
 from clothseg.data.progress import Steps
+from clothseg.encoding import encode_png
 from clothseg.errors import InputError, one_line
-from clothseg.pictures import PHOTO_SUFFIXES, encode_png, read_mask
+from clothseg.pictures import PHOTO_SUFFIXES, read_mask
 
 MASK_SUFFIXES = (".png", ".bmp", ".gif")
 """Endings of index masks, in lower case: formats without loss."""

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.data.annotations.run_lengths import Edges
+from clothseg.encoding import png_from_rows
 from clothseg.labels import BACKGROUND_ID
-from clothseg.pictures import png_from_rows
 
 UInt8Array = npt.NDArray[np.uint8]
 

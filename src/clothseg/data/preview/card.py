@@ -16,9 +16,9 @@ from clothseg.data.manifest import Manifest, pairs, stem_of
 from clothseg.data.pair import read_class_ids, read_pair
 from clothseg.data.progress import Advance, Steps, hide_step
 from clothseg.drawing import overlay
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError
 from clothseg.labels import BACKGROUND_ID, ClassList
-from clothseg.pictures import encode_jpeg
 from clothseg.transforms import resize_image
 
 UInt8Array = npt.NDArray[np.uint8]

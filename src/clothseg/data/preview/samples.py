@@ -12,9 +12,10 @@ from clothseg.data.loading.augmentation import Strength, augment, draw_augmentat
 from clothseg.data.manifest import Manifest, pairs, stem_of
 from clothseg.data.pair import read_pair
 from clothseg.drawing import classes_in, color_mask, legend, overlay, side_by_side, with_legend
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError, SettingError
 from clothseg.labels import BACKGROUND_ID, ClassList
-from clothseg.pictures import encode_jpeg, write_whole
+from clothseg.pictures import write_whole
 from clothseg.settings import CropSize
 from clothseg.transforms import Letterbox, resize_image, resize_mask
 

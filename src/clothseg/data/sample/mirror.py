@@ -11,9 +11,10 @@ from typing import Any
 
 from clothseg.data.sample.outfit import CATEGORIES
 from clothseg.data.sample.photo import SPLITS, DrawnPhoto, draw_photo
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import SettingError
 from clothseg.labels import FASHIONPEDIA_CATEGORIES
-from clothseg.pictures import encode_jpeg, whole_file
+from clothseg.pictures import whole_file
 
 LICENCE = "Apache-2.0"
 _DATE = (2020, 1, 1, 0, 0, 0)  # of every archive member, so that the archives repeat byte for byte

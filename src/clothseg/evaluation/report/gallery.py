@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.drawing import overlay
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import InputError, one_line
 from clothseg.evaluation.evaluation import Evaluation
 from clothseg.evaluation.photo_counts import COUNTS
 from clothseg.evaluation.predictions import Predictions
 from clothseg.evaluation.scored_data import ScoredData, ScoredPhoto
 from clothseg.labels import BACKGROUND_ID, ClassList
-from clothseg.pictures import encode_jpeg, read_picture
+from clothseg.pictures import read_picture
 from clothseg.transforms import resize_image, resize_mask
 
 UInt8Array = npt.NDArray[np.uint8]
