@@ -58,11 +58,13 @@ def our_photos(arguments: argparse.Namespace, photos: list[Path], output: Path, 
 
 
 def our_folder(arguments: argparse.Namespace, photos: list[Path], output: Path, *, precision: str) -> None:
-    """Predict photos as the command does with a folder."""
+    """Predict photos as the command does with a folder, its memory kept too."""
+    from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
     from clothseg.prediction.folder import FolderRun
     from clothseg.prediction.outputs.options import Outputs
     from clothseg.prediction.sources import find_photos
 
+    keep_freed_memory(FOR_PHOTOS)
     found = find_photos(photos, output=output).photos
     for _ in FolderRun(predictor(arguments.model, precision), found, output, Outputs(json=True)).reports():
         pass
