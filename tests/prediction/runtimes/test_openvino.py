@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +49,38 @@ def test_a_photo_gives_the_same_bits_whatever_came_before_it_and_however_many_at
         np.testing.assert_array_equal(runtime.logits(photos[size]), alone[size])
         np.testing.assert_array_equal(many.logits(photos[size]), alone[size])
         assert len(runtime._compiled) <= 2
+
+
+AFFINITIES = """
+import contextlib, json, os, sys
+from pathlib import Path
+from threading import Thread
+import numpy as np
+from clothseg.prediction.runtimes.openvino import OpenVINORuntime
+
+def compute():
+    for _ in range(50):
+        runtime.logits(np.zeros((1, 256, 256, 3), dtype=np.uint8))
+
+runtime = OpenVINORuntime.open(Path(sys.argv[1]), precision="fp32")
+seen = set()
+computing = Thread(target=compute)
+computing.start()
+while computing.is_alive():
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            seen.add(tuple(sorted(os.sched_getaffinity(int(thread)))))
+print(json.dumps(sorted(seen)))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which cores a thread may use")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_no_thread_is_bound_to_a_core_that_another_process_may_use(portable_path, threads):
+    environment = os.environ | {"OMP_NUM_THREADS": threads}
+    words = [sys.executable, "-c", AFFINITIES, str(portable_path)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [sorted(os.sched_getaffinity(0))]
 
 
 def test_with_one_core_there_is_one_stream(portable_path, monkeypatch):

@@ -150,6 +150,8 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
             "NUM_STREAMS": self.streams,
+            # Else each process pins its threads from the first core on, and two of them take turns on one.
+            "ENABLE_CPU_PINNING": False,
         }
         if (threads := num_threads()) is not None:
             options["INFERENCE_NUM_THREADS"] = threads
