@@ -79,7 +79,7 @@ class Recipe:
     """It also learns from masks that a model guessed, of photos with tags, and more often from rare classes."""
 
 
-_ALL = Recipe("fpn", 0.5, True, True, True, True, True, True)
+_ALL = Recipe("fpn", 1.0, True, True, True, True, True, True)
 RECIPES = {
     "plain": Recipe(),
     "pyramid": Recipe("fpn"),
@@ -91,7 +91,8 @@ RECIPES = {
     "average": Recipe(is_averaged=True),
     "guesses": Recipe(learns_guesses=True),
     "all but guesses": replace(_ALL, learns_guesses=False),
-    "all but narrow": replace(_ALL, decoder_width=1.0),
+    "all but guesses, narrow": replace(_ALL, learns_guesses=False, decoder_width=0.5),
+    "all and narrow": replace(_ALL, decoder_width=0.5),
     "all": _ALL,
 }
 

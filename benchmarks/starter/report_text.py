@@ -153,6 +153,8 @@ def _training(results: Results) -> str:
             f"In the cross-entropy a pixel of a class counts as the class's share of all pixels to the power of "
             f"-{balance:g}, scaled so that the mean pixel counts 1, and {HEAVIEST:g} at most."
         )
+    rate = float(settings["encoder_rate"])
+    encoder = "the encoder has the same" if rate == 1 else f"the encoder's is {rate:g} times that"
     view = "A step sees the whole of" if crop == "None" else f"A step sees {_view(crop)} pixels cut out of"
     average = (
         f"The weights that are validated and kept are a moving average over the steps ({averaging:g})."
@@ -165,7 +167,7 @@ def _training(results: Results) -> str:
         "turned, sheared, mirrored and changed in colour, in one warp.\n"
         f"- **Learning:** AdamW, weight decay {settings['weight_decay']}, batches of {settings['batch_size']}; the "
         f"learning rate rises to {settings['learning_rate']} over the first {float(settings['warmup']):.0%} of the "
-        f"steps and falls along a cosine; the encoder's is {settings['encoder_rate']} times that. {average}"
+        f"steps and falls along a cosine; {encoder}. {average}"
     )
 
 

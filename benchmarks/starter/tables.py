@@ -25,8 +25,9 @@ RECIPES = {
     "average": "the weights are an average over the steps",
     "guesses": "also learns from photos with guessed masks, and more often from rare classes",
     "all but guesses": "all but the guessed masks",
-    "all but narrow": "all, but a decoder with all its channels",
-    "all": "all of these together: ours",
+    "all but guesses, narrow": "the same with half the decoder's channels",
+    "all and narrow": "all of these, and half the decoder's channels",
+    "all": "all of these but half a decoder: ours",
 }
 """What `ablation.py` calls its recipes, in words."""
 
