@@ -6,6 +6,7 @@ Needs no data: uv run python benchmarks/forward.py
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -29,10 +30,11 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 PLAIN_COLD = """
-import sys, numpy, torch, segmentation_models_pytorch as smp
+import json, sys, numpy, torch, segmentation_models_pytorch as smp
 from PIL import Image
 content = torch.load(sys.argv[1], weights_only=True)
-network = smp.create_model(sys.argv[3], sys.argv[4], encoder_weights=None, classes=len(content["clothseg"]["classes"]))
+network = smp.create_model(sys.argv[3], sys.argv[4], encoder_weights=None, classes=len(content["clothseg"]["classes"]),
+                           **json.loads(sys.argv[5]))
 prefix = "network.network."
 weights = {name.removeprefix(prefix): one for name, one in content["state_dict"].items() if name.startswith(prefix)}
 network.load_state_dict(weights)
@@ -131,21 +133,26 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path, Pa
     import torch
 
     from clothseg.data.sample import sample_picture
+    from clothseg.encoding import encode_jpeg
     from clothseg.export.graph import to_onnx
     from clothseg.labels import GROUPS
     from clothseg.model.description import ModelDescription
     from clothseg.model.network import build_network
-    from clothseg.pictures import encode_jpeg
     from clothseg.prediction.model_file import seal_model
 
     torch.manual_seed(0)
     network = build_network(
-        arguments.architecture, arguments.encoder_name, encoder_weights=None, num_classes=len(GROUPS)
+        arguments.architecture,
+        arguments.encoder_name,
+        encoder_weights=None,
+        num_classes=len(GROUPS),
+        decoder_width=arguments.decoder_width,
     ).eval()
     description = ModelDescription(
         classes=GROUPS,
         architecture=arguments.architecture,
         encoder_name=arguments.encoder_name,
+        decoder_width=arguments.decoder_width,
         image_size=max(arguments.size),
         normalization=network.normalization,
     )
@@ -162,6 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One photo through the network, in every runtime.")
     parser.add_argument("--architecture", default="unet")
     parser.add_argument("--encoder-name", default="mit_b1")
+    parser.add_argument("--decoder-width", type=float, default=1.0)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 512), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
@@ -170,19 +178,23 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     console = Console(width=120, highlight=False)
+    from clothseg.model.network import decoder_channels  # here, as the number of threads has to be set before torch
+
     clock = time.process_time if arguments.threads == 1 else time.perf_counter
     with tempfile.TemporaryDirectory() as name:
         checkpoint, portable, photo = prepare(arguments, Path(name))
         seconds = measure(runs(arguments, checkpoint, portable), arguments.rounds, clock)
         network = [arguments.architecture, arguments.encoder_name]
-        plain = cold(PLAIN_COLD, [str(checkpoint), str(photo), *network], arguments.threads, arguments.rounds)
+        options = json.dumps(decoder_channels(arguments.architecture, arguments.decoder_width))
+        plain = cold(PLAIN_COLD, [str(checkpoint), str(photo), *network, options], arguments.threads, arguments.rounds)
         ours = cold(OUR_COLD, [str(portable), str(photo)], arguments.threads, arguments.rounds)
     table = Table(
         "network, loaded",
         "ms a photo",
         "times the plain",
         title=heading(
-            f"{' '.join(network)}, one photo of {arguments.size[0]} x {arguments.size[1]}",
+            f"{' '.join(network)}, decoder width {arguments.decoder_width:g}, "
+            f"one photo of {arguments.size[0]} x {arguments.size[1]}",
             PACKAGES,
             threads=arguments.threads,
         ),

@@ -138,7 +138,7 @@ def read_photos(folder: Path | None) -> list[bytes]:
     if folder is not None:
         return [path.read_bytes() for path in sorted(folder.glob("*.jpg"))[:NUM_DRAWN]]
     from clothseg.data.sample import draw_photo
-    from clothseg.pictures import encode_jpeg
+    from clothseg.encoding import encode_jpeg
 
     return [encode_jpeg(draw_photo(0, "val", number).pixels) for number in range(NUM_DRAWN)]
 

@@ -92,7 +92,7 @@ def build_network(
     """
     architecture = check_architecture(architecture)
     check_encoder(encoder_name)
-    channels = _decoder_channels(architecture, decoder_width)
+    channels = decoder_channels(architecture, decoder_width)
     network = _create(architecture, encoder_name, num_classes, **channels)
     if encoder_weights is not None:
         is_published = str(encoder_weights) == IMAGENET_WEIGHTS
@@ -154,8 +154,15 @@ def freeze_unused(network: SegmentationNetwork, image_size: int) -> None:
         parameter.requires_grad_(shape.grad is not None)
 
 
-def _decoder_channels(architecture: str, width: float) -> dict[str, Any]:
-    """Return the options of segmentation-models-pytorch that set a decoder's channels, as multiples of its own."""
+def decoder_channels(architecture: str, width: float) -> dict[str, Any]:
+    """Return the options of segmentation-models-pytorch that set a decoder's channels, as multiples of its own.
+
+    Raises:
+        SettingError: the decoder has none.
+
+    >>> decoder_channels("fpn", 0.5)
+    {'decoder_pyramid_channels': 128, 'decoder_segmentation_channels': 64}
+    """
     if width == 1:
         return {}
     parameters = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[architecture]).parameters.values()
