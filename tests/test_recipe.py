@@ -61,6 +61,7 @@ def test_recipe_and_library_build_the_same_model(settings, tmp_path):
     assert recipe.hparams == library.hparams
     assert (recipe.hparams["encoder_rate"], recipe.hparams["decoder_width"]) == (0.3, 0.5)
     assert recipe.description == library.description
+    assert recipe.description.decoder_width == 0.5
     for name, weights in library.state_dict().items():
         torch.testing.assert_close(recipe.state_dict()[name], weights, rtol=0, atol=0)
 
