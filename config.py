@@ -19,7 +19,7 @@ ARCHITECTURE = "unet"  # decoder of segmentation-models-pytorch; "fpn" learns mo
 # The ImageNet weights of mit_b0 … mit_b5 are NVIDIA's, for non-commercial use only, as is what is trained from them.
 ENCODER_NAME = "mit_b1"
 ENCODER_WEIGHTS = "imagenet"  # start of the backbone: "imagenet", None (from scratch), or the path of a state dict
-DECODER_WIDTH = 1.0  # channels of the decoder: 0.25, 0.5, 1 or 2 times its own; half predicts up to twice as fast
+DECODER_WIDTH = 1.0  # channels of the decoder: 0.25, 0.5, 1 or 2 times its own; fewer are faster
 
 # Training
 EPOCHS = 20  # passes over the training photos

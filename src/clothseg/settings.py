@@ -70,7 +70,7 @@ class Settings:
     encoder_weights: str | None = "imagenet"
     """Start of the encoder: imagenet, none, or the path of a state dict."""
     decoder_width: float = 1.0
-    """Channels of the decoder as a multiple of its own: 0.25, 0.5, 1 or 2; half of them take half the time or less."""
+    """Channels of the decoder as a multiple of its own: 0.25, 0.5, 1 or 2; fewer compute faster."""
     epochs: int = 20
     """Passes over the training photos."""
     loss: str = "dice-ce"
