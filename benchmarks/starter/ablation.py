@@ -2,6 +2,8 @@
 
     uv run python benchmarks/starter/ablation.py splits/fit --encoder-weights WEIGHTS.pth
 
+`--encoder-name` and `--seed` repeat a recipe with another encoder, another initial decoder and another order of photos.
+
 The plain recipe squashes photos to a square, augments as torchvision's usual list does, and learns with Adam at a
 constant 1e-4 from half Dice, half focal loss. Scores are those of the validation split, which for splits/fit is the
 tune part, at the photos' own size. `--only plain --masks FOLDER` writes index masks for `clothseg evaluate`.
@@ -38,6 +40,7 @@ from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.network import build_network
 from clothseg.model.parameter_groups import parameter_groups
+from clothseg.model.precision import preferred_precision
 from clothseg.model.schedule import learning_rate_factor
 from clothseg.pictures import whole_file, write_whole
 from clothseg.scores import Scores, confusion_matrix
@@ -97,12 +100,21 @@ RECIPES = {
 }
 
 
+def autocast() -> torch.autocast:
+    """Return the context that computes in bfloat16 where this CPU multiplies it, and else in float32."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=preferred_precision("cpu") == "bf16-mixed")
+
+
 class Run:
     """One training of one recipe."""
 
-    def __init__(self, recipe: Recipe, data_path: Path, weights: Path, *, photos: int) -> None:
-        torch.manual_seed(0)
+    def __init__(
+        self, recipe: Recipe, data_path: Path, weights: Path, *, photos: int, encoder_name: str = ENCODER, seed: int = 0
+    ) -> None:
+        torch.manual_seed(seed)
         self.recipe = recipe
+        self.encoder_name = encoder_name
+        self.seed = seed
         self.folder = data_path / DATASET_FOLDER
         self.manifest = Manifest.read(self.folder)
         self.train = pairs(self.folder, self.manifest.splits["train"])
@@ -110,7 +122,7 @@ class Run:
         self.num_steps = photos // BATCH_SIZE
         network = build_network(
             recipe.architecture,
-            ENCODER,
+            encoder_name,
             encoder_weights=str(weights),
             num_classes=self.num_classes,
             decoder_width=recipe.decoder_width,
@@ -152,7 +164,7 @@ class Run:
         per_epoch = len(self.train) // BATCH_SIZE
         for step in range(self.step, self.num_steps):
             epoch, first = step // per_epoch, step % per_epoch * BATCH_SIZE
-            order = np.random.default_rng([0, epoch]).permutation(len(self.train))
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
             indices = order[first : first + BATCH_SIZE].tolist()
             if self.recipe.keeps_aspect:
                 batch = collate([ours[(epoch, index)] for index in indices])
@@ -170,7 +182,7 @@ class Run:
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 has = self.recipe.has_schedule
                 group["lr"] = rate * (learning_rate_factor(self.step, self.num_steps, self.warmup) if has else 1)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with autocast():
                 logits = self.network(image.contiguous(memory_format=torch.channels_last))
             loss = self.loss(logits, mask)
             self.optimizer.zero_grad(set_to_none=True)
@@ -192,12 +204,16 @@ class Run:
         """Return all that a later run needs to go on."""
         averaged = None if self.averaged is None else self.averaged.state_dict()
         parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "averaged": averaged}
-        return {"step": self.step, "recipe": asdict(self.recipe), **parts}
+        return {"step": self.step, **self._settings(), **parts}
+
+    def _settings(self) -> dict[str, Any]:
+        return {"recipe": asdict(self.recipe), "encoder": self.encoder_name, "seed": self.seed}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
-        if state["recipe"] != asdict(self.recipe):
-            raise SystemExit(f"Error: the checkpoint is of the recipe {state['recipe']}. Pass another --checkpoint")
+        saved = {name: state[name] for name in self._settings()}
+        if saved != self._settings():
+            raise SystemExit(f"Error: the checkpoint was trained with {saved}. Pass another --checkpoint")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -210,7 +226,7 @@ class Run:
         description = ModelDescription(
             classes=self.manifest.classes,
             architecture=self.recipe.architecture,
-            encoder_name=ENCODER,
+            encoder_name=self.encoder_name,
             decoder_width=self.recipe.decoder_width,
             image_size=IMG_SIZE,
             normalization=self.network.normalization,
@@ -228,7 +244,7 @@ class Run:
             height, width = mask.shape
             box = Letterbox.fit(height, width, IMG_SIZE)
             shown = box.image(image) if self.recipe.keeps_aspect else squash(image, PLAIN_SIDE)
-            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.inference_mode(), autocast():
                 logits = network(torch.from_numpy(shown).permute(2, 0, 1)[None])[0].float().contiguous().numpy()
             if self.recipe.keeps_aspect:
                 yield photo, logits_to_mask(np.ascontiguousarray(box.crop(logits)), mask.shape), mask
@@ -250,7 +266,9 @@ def main() -> int:
     """Train what was asked for and print a line of JSON for each."""
     parser = argparse.ArgumentParser(description="The plain recipe, ours, and each change on its own.")
     parser.add_argument("data_path", type=Path, help="data set with a train and a val split, such as splits/fit")
-    parser.add_argument("--encoder-weights", type=Path, required=True, help="state dict of mobilenet_v2")
+    parser.add_argument("--encoder-weights", type=Path, required=True, help="state dict of the encoder")
+    parser.add_argument("--encoder-name", default=ENCODER, help="encoder, as ENCODER_NAME of config.py")
+    parser.add_argument("--seed", type=int, default=0, help="of the decoder's first values and the order of photos")
     parser.add_argument("--photos", type=int, default=2800, help="photos seen by each training, repeats counted")
     parser.add_argument("--only", choices=sorted(RECIPES), nargs="+", default=list(RECIPES), help="which recipes")
     parser.add_argument("--checkpoint", type=Path, help="file to save to and to go on from; for a single recipe")
@@ -270,7 +288,14 @@ def main() -> int:
     for name in arguments.only:
         print(f"{name}: {RECIPES[name]}", flush=True)
         data_path = arguments.guesses if RECIPES[name].learns_guesses else arguments.data_path
-        run = Run(RECIPES[name], data_path, arguments.encoder_weights, photos=arguments.photos)
+        run = Run(
+            RECIPES[name],
+            data_path,
+            arguments.encoder_weights,
+            photos=arguments.photos,
+            encoder_name=arguments.encoder_name,
+            seed=arguments.seed,
+        )
         run.fit(arguments.checkpoint)
         if arguments.model is not None:
             run.save_model(arguments.model)
@@ -279,7 +304,8 @@ def main() -> int:
             run.manifest = Manifest.read(run.folder)
         scores = run.scores(arguments.masks)
         iou = {key: float(value) for key, value in zip(scores.names, scores.iou, strict=True) if not math.isnan(value)}
-        seen = {"recipe": name, "photos": arguments.photos, "mean_iou": scores.mean_iou, "accuracy": scores.accuracy}
+        seen = {"recipe": name, "encoder": arguments.encoder_name, "seed": arguments.seed, "photos": arguments.photos}
+        seen |= {"mean_iou": scores.mean_iou, "accuracy": scores.accuracy}
         line = json.dumps(seen | {"iou": iou})
         print(line, flush=True)
         if arguments.output is not None:
