@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,35 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 
+HANG_SECONDS = 1800
+"""After this a process is called hung: many times what the slowest machine needs, so that load breaks no test."""
+
+# Each worker of pytest-xdist has one core, and so has each process that a test starts.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+# A shell that starts pytest in the background lets it ignore SIGINT, and all its processes would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The same examples in every run: a failure is the change's, and repeats.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config):
+    """Let a process of its own end what this run leaves behind, also if the run is killed."""
+    if hasattr(config, "workerinput"):
+        return
+    name, value = "CLOTHSEG_TEST_RUN", uuid.uuid4().hex
+    subprocess.Popen([sys.executable, ROOT / "tests" / "reaper.py", name, value], start_new_session=True)
+    os.environ[name] = value
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("browser", "cluster", "processes", "wheel")):
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +56,7 @@ def signals_as_before():
 def run_in(tmp_path):
     """Run a program as a user would, in `tmp_path`, without the model hubs; nothing it started outlives it."""
 
-    def run(*command: str, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=tmp_path,
@@ -40,7 +67,7 @@ def run_in(tmp_path):
             start_new_session=True,
         )
         try:
-            output, messages = process.communicate(timeout=timeout)
+            output, messages = process.communicate(timeout=HANG_SECONDS)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,36 @@
+"""Waits for the end of a test run, however it ends, and ends every process that it left behind.
+
+    python tests/reaper.py NAME VALUE
+
+The run sets an environment variable, NAME to VALUE, which all its processes inherit. It is the parent of this process.
+"""
+
+import contextlib
+import os
+import sys
+import time
+
+import psutil
+
+
+def leftovers(name: str, value: str) -> list[psutil.Process]:
+    """Return the processes that were started with the variable."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(name) == value:
+                found.append(process)
+    return found
+
+
+def main() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    for process in leftovers(*sys.argv[1:3]):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+if __name__ == "__main__":
+    main()
