@@ -32,9 +32,9 @@ class Answer:
     cut_after: int | None = None
     """Close the connection after this many bytes of the body."""
     stall_after: int | None = None
-    """Fall silent after this many bytes of the body, until the server is closed."""
+    """Send nothing more after this many bytes of the body, until the server is released or closed."""
     silent: bool = False
-    """Take the request and say nothing, until the server is closed."""
+    """Take the request and send nothing, until the server is closed."""
     chunked: bool = False
     seconds_per_byte: float = 0.0
     shifted_range: int = 0
@@ -53,12 +53,13 @@ class Request:
 class BrokenServer:
     """Serves `answers` in their order, the last one for ever; a context manager.
 
-    `requests` is what was asked; `answers` may be changed. With a certificate it speaks https.
+    `requests` is what was asked; `answers` may be changed. `released` lets stalled answers send their rest. With a
+    certificate it speaks https.
     """
 
     def __init__(self, *answers: Answer, certificate: Path | None = None) -> None:
         self.requests: list[Request] = []
-        self.closing = threading.Event()
+        self.closing, self.released = threading.Event(), threading.Event()
         self.answers = list(answers)
         self._server = _QuietServer(("127.0.0.1", 0), _Handler)
         self._server.owner = self
@@ -86,6 +87,7 @@ class BrokenServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.closing.set()
+        self.released.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -111,7 +113,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         owner = self.server.owner
         answer = owner.next_answer(Request(self.path, self.headers["Range"], self.headers["If-Range"]))
         if answer.silent:
-            owner.closing.wait(30)
+            owner.closing.wait()
             return
         start = self._range_start(answer)
         body = answer.content[start or 0 :]
@@ -161,4 +163,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(sent)
         self.wfile.flush()
         if answer.stall_after is not None:
-            self.server.owner.closing.wait(30)
+            self.server.owner.released.wait()
+            if not self.server.owner.closing.is_set():
+                self.wfile.write(body[len(sent) :])

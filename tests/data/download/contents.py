@@ -4,6 +4,7 @@ import io
 import json
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from clothseg.data.download.fetch import fetch
 from clothseg.data.download.http_answers import Patience
 from clothseg.errors import MachineError
+from tests.conftest import HANG_SECONDS
 from tests.data.broken_server import BrokenServer
 
 ZIP = "images/train2020.zip"
@@ -19,7 +21,11 @@ JSON = "annotations/instances_attributes_train2020.json"
 
 PAGE = b"<!DOCTYPE html><html><body>Please log in to the network</body></html>"
 
-QUICK = Patience(timeout=0.3, slowest=1024, attempts=3, new_bytes=1 << 20, first_wait=0.01, longest_wait=0.05)
+QUICK = Patience(timeout=HANG_SECONDS, slowest=1024, attempts=3, new_bytes=1 << 20, first_wait=0.01, longest_wait=0.05)
+"""Attempts that follow each other quickly; a server that answers has all the time it needs."""
+
+IMPATIENT = replace(QUICK, timeout=0.1)
+"""For servers that never answer: what they are given up after."""
 
 
 def packed(seed: int = 1, num_bytes: int = 200_000) -> bytes:
