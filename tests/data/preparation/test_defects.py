@@ -1,7 +1,8 @@
-"""Every defect of a record is set aside by name while a whole mirror is prepared, and the rest comes out right."""
+"""Defective records of a mirror are skipped with their reasons while it is prepared, and the rest comes out right."""
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,20 +13,11 @@ from clothseg.data.preparation.fashionpedia_source import Mirror
 from clothseg.data.preparation.prepare_command import Prepare
 from clothseg.data.preparation.report import Report
 from clothseg.data.progress import hide_step
-from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_mask
 from tests.data.reference_masks import assert_equals_reference, reference_masks
 from tests.data.small_mirror import annotation_path, prepared, write_annotations, write_mirror
-
-
-@pytest.fixture
-def mirror(tmp_path):
-    folder = tmp_path / "mirror"
-    write_mirror(folder)
-    return folder
-
 
 DEFECTS = {
     "NaN coordinate": ({"segmentation": [[1, 1, 9, float("nan"), 9, 9]]}, "coordinate"),
@@ -46,92 +38,92 @@ DEFECTS = {
 }
 
 
-@pytest.mark.parametrize("name", DEFECTS)
-def test_a_defective_annotation_is_set_aside_and_the_rest_is_prepared(mirror, tmp_path, name):
-    values, reason = DEFECTS[name]
+def test_defective_annotations_are_skipped_with_reason_and_the_rest_is_prepared(mirror, tmp_path):
     content = json.loads(annotation_path(mirror, "train").read_text())
     image = content["images"][1]
-    wrong = {"id": 5555, "image_id": image["id"], "category_id": 3, "segmentation": [[1, 1, 9, 1, 9, 9]], "area": 36}
-    wrong = {key: value for key, value in (wrong | values).items() if value is not ...}
-    if isinstance(wrong.get("segmentation"), dict) and wrong["segmentation"]["size"] == "same":
-        wrong["segmentation"]["size"] = [image["height"], image["width"]]
+    added, reasons = [], {}
+    for number, (values, reason) in enumerate(DEFECTS.values(), 5001):
+        wrong = {"image_id": image["id"], "category_id": 3, "segmentation": [[1, 1, 9, 1, 9, 9]], "area": 36}
+        wrong = {key: value for key, value in (wrong | values | {"id": number}).items() if value is not ...}
+        if isinstance(wrong.get("segmentation"), dict) and wrong["segmentation"]["size"] == "same":
+            wrong["segmentation"] = wrong["segmentation"] | {"size": [image["height"], image["width"]]}
+        added.append(wrong)
+        reasons[number] = reason
     broken = tmp_path / "broken"
     shutil.copytree(mirror, broken)
-    write_annotations(broken, "train", content | {"annotations": [wrong, *content["annotations"]]})
+    write_annotations(broken, "train", content | {"annotations": [*added, *content["annotations"]]})
 
     code = Prepare(source=str(broken), data_path=tmp_path / "out", num_workers=1).run()
 
-    report = json.loads((tmp_path / "out" / DATASET_FOLDER / "preparation_report.json").read_text())
-    (record,) = report["splits"]["train"]["records"]
+    report = json.loads((tmp_path / "out" / DATASET_FOLDER / "preparation_report.json").read_text())["splits"]["train"]
     assert code == 1
-    assert (record["reason"], record["annotation_id"]) == (reason, 5555)
-    assert report["splits"]["train"]["set_aside"] == {reason: 1}
+    assert {record["annotation_id"]: record["reason"] for record in report["records"]} == reasons
+    assert len(report["records"]) == len(reasons)
+    assert report["set_aside"] == Counter(reasons.values())
     assert_equals_reference(tmp_path / "out" / DATASET_FOLDER, mirror)
     assert Prepare(source=str(broken), data_path=tmp_path / "out").run() == 1, "the second run forgot"
 
 
+# By number of the photo. Photo 7 gets the id of photo 8, photo 9 the stem of photo 10; photo 11 is right.
 IMAGE_DEFECTS = {
-    "parent folder": ({"file_name": "../../train000.jpg"}, "file name"),
-    "absolute": ({"file_name": "/etc/train000.jpg"}, "file name"),
-    "no width": ({"width": ...}, "image size"),
-    "null height": ({"height": None}, "image size"),
-    "gigantic": ({"width": 200_000, "height": 200_000}, "image size"),
-    "another size": ({"width": 7}, "photo size"),
-    "missing photo": ({"file_name": "nowhere.jpg"}, "missing photo"),
-    "duplicate id": ({"id": 13}, "duplicate image id"),
-    "one mask for two photos": ({"file_name": "train001.png"}, "shared stem"),
+    0: ({"file_name": "../../train000.jpg"}, "file name"),
+    1: ({"file_name": "/etc/train000.jpg"}, "file name"),
+    2: ({"width": ...}, "image size"),
+    3: ({"height": None}, "image size"),
+    4: ({"width": 200_000, "height": 200_000}, "image size"),
+    5: ({"width": 7}, "photo size"),
+    6: ({"file_name": "nowhere.jpg"}, "missing photo"),
+    7: ({"id": 83}, "duplicate image id"),
+    8: ({}, "duplicate image id"),
+    9: ({"file_name": "train010.png"}, "shared stem"),
+    10: ({}, "shared stem"),
 }
 
 
-@pytest.mark.parametrize("name", IMAGE_DEFECTS)
-def test_a_defective_image_is_set_aside_and_the_rest_is_prepared(mirror, tmp_path, name):
-    values, reason = IMAGE_DEFECTS[name]
-    content = json.loads(annotation_path(mirror, "train").read_text())
-    content["images"][0] = {k: v for k, v in (content["images"][0] | values).items() if v is not ...}
+def test_defective_images_are_skipped_with_reason_and_the_rest_is_prepared(tmp_path):
+    mirror = tmp_path / "mirror"
+    content = write_mirror(mirror, num_train=12)["train"]
+    num_of_seven = sum(one["image_id"] == 73 for one in content["annotations"])
+    for number, (values, _) in IMAGE_DEFECTS.items():
+        row = content["images"][number] | values
+        content["images"][number] = {key: value for key, value in row.items() if value is not ...}
     write_annotations(mirror, "train", content)
 
     result = prepared(mirror, tmp_path / "out")
 
     train = result.report.splits["train"]
-    set_aside = 2 if "duplicate" in name or "one mask" in name else 1
-    reasons = train.reasons
-    if "duplicate" in name:
-        reasons.pop("missing image")  # the annotations that belonged to the id as it was
-    assert reasons == {reason: set_aside}
-    assert train.num_masks == len(content["images"]) - set_aside
+    lost_id = [problem for problem in train.problems if problem.reason == "missing image"]
+    named = Counter((one.reason, one.image_id, one.file_name) for one in train.problems if one not in lost_id)
+    assert named == Counter(
+        (reason, content["images"][number]["id"], content["images"][number]["file_name"])
+        for number, (_, reason) in IMAGE_DEFECTS.items()
+    )
+    assert len(lost_id) == num_of_seven
+    assert train.num_masks == 1
     expected = dict(reference_masks(annotation_path(mirror, "val"), GROUPS))
     assert result.manifest.splits["val"].count == len(expected)
-    found = [path for path in tmp_path.rglob("*.png") if DATASET_FOLDER not in path.parts]
-    assert len(found) == train.num_masks + len(expected), "a mask lies outside its folder"
+    found = [path.name for path in tmp_path.rglob("*.png") if DATASET_FOLDER not in path.parts]
+    assert len(found) == 1 + len(expected), "a mask lies outside its folder"
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "broken photo"),
-        (b"no photo at all", "broken photo"),
-        ("cut", "broken photo"),
-        ("turned", "photo size"),
-    ],
-)
-def test_a_photo_that_cannot_be_used_is_set_aside(mirror, tmp_path, content, reason):
-    image = json.loads(annotation_path(mirror, "train").read_text())["images"][2]
-    pixels = np.random.default_rng(0).integers(0, 255, (image["height"], image["width"], 3), dtype=np.uint8)
+def test_photos_that_cannot_be_used_are_skipped_with_reason(mirror, tmp_path):
+    images = json.loads(annotation_path(mirror, "train").read_text())["images"]
     prepared(mirror, tmp_path / "out")
-    path = tmp_path / "out" / "train" / image["file_name"]
-    if content == "turned":
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        Image.fromarray(pixels).save(path, exif=exif)
-    elif content == "cut":
-        path.write_bytes(encode_jpeg(pixels)[:-200])
-    else:
-        path.write_bytes(content)
+    paths = [tmp_path / "out" / "train" / image["file_name"] for image in images]
+    paths[0].write_bytes(b"")
+    paths[1].write_bytes(b"no photo at all")
+    paths[2].write_bytes(paths[2].read_bytes()[:-200])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((images[3]["height"], images[3]["width"], 3), dtype=np.uint8)).save(paths[3], exif=exif)
 
     report = _paint_again(mirror, tmp_path / "out")
 
-    assert [(one.reason, one.file_name) for one in report.problems] == [(reason, image["file_name"])]
-    assert report.num_masks == 4
+    reasons = ["broken photo"] * 3 + ["photo size"]
+    assert [(one.reason, one.file_name) for one in report.problems] == [
+        (reason, image["file_name"]) for reason, image in zip(reasons, images, strict=False)
+    ]
+    assert report.num_masks == 1
 
 
 def _paint_again(mirror, folder):
@@ -144,7 +136,7 @@ def _paint_again(mirror, folder):
     return report
 
 
-def test_a_photo_turned_by_exif_is_painted_as_a_person_sees_it(mirror, tmp_path):
+def test_a_photo_with_an_exif_orientation_is_painted_upright(mirror, tmp_path):
     content = json.loads(annotation_path(mirror, "train").read_text())
     image = content["images"][0]
     prepared(mirror, tmp_path / "out")
@@ -156,9 +148,7 @@ def test_a_photo_turned_by_exif_is_painted_as_a_person_sees_it(mirror, tmp_path)
     assert _paint_again(mirror, tmp_path / "out").problems == ()
 
 
-def test_an_image_whose_annotations_are_all_set_aside_gets_no_mask_and_one_without_any_gets_an_empty_one(
-    tmp_path, mirror
-):
+def test_all_annotations_skipped_gives_no_mask_and_no_annotations_an_empty_one(tmp_path, mirror):
     content = json.loads(annotation_path(mirror, "train").read_text())
     first, second = (image["id"] for image in content["images"][:2])
     content["annotations"] = [one for one in content["annotations"] if one["image_id"] != second]
@@ -196,17 +186,19 @@ def test_equal_areas_in_file_order_and_a_missing_area_is_counted(mirror, tmp_pat
     assert names == ["upperbody", "wholebody", "head"]
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"images": [], "annotations": [], "categories": []}', "<html>"])
-def test_a_broken_annotation_file_is_an_error_with_no_data_set_left(mirror, tmp_path, content):
-    prepared(mirror, tmp_path / "out")
-    annotation_path(mirror, "val").write_text(content)
-
-    with pytest.raises(DataError) as caught:
+def test_a_broken_annotation_file_is_an_error_with_no_data_set_left(mirror, tmp_path):
+    right = annotation_path(mirror, "val").read_text()
+    for content in ("", "{}", "[]", '{"images": [], "annotations": [], "categories": []}', "<html>"):
+        annotation_path(mirror, "val").write_text(right)
         prepared(mirror, tmp_path / "out")
+        annotation_path(mirror, "val").write_text(content)
 
-    assert caught.value.exit_code == 3
-    with pytest.raises(MissingInputError, match=r"data_prep\.py"):
-        Manifest.read(tmp_path / "out")
+        with pytest.raises(DataError) as caught:
+            prepared(mirror, tmp_path / "out")
+
+        assert caught.value.exit_code == 3
+        with pytest.raises(MissingInputError, match=r"data_prep\.py"):
+            Manifest.read(tmp_path / "out")
 
 
 def test_nothing_left_is_an_error_that_counts_the_reasons_and_the_report_names_them(mirror, tmp_path):

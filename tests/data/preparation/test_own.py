@@ -1,4 +1,4 @@
-"""One's own data, with one's own classes, prepares into the layout that everything else reads."""
+"""Custom datasets with custom classes prepare into the layout that everything else reads."""
 
 import json
 import re
@@ -35,16 +35,14 @@ CATEGORIES = [
 ]
 
 
-@pytest.fixture
-def own(tmp_path):
-    """A folder with photos in sub-folders, a COCO file, index masks and a class list."""
-    folder = tmp_path / "own"
+def write_own(folder, count):
+    """Write photos, some in a sub-folder, a COCO file, index masks and a class list."""
     (folder / "photos" / "street").mkdir(parents=True)
     (folder / "masks" / "street").mkdir(parents=True)
     (folder / "classes.yaml").write_text(CLASSES)
     rng = np.random.default_rng(3)
     images, annotations = [], []
-    for number in range(10):
+    for number in range(count):
         name = f"street/{number}.jpg" if number % 2 else f"{number}.jpeg"
         height, width = (int(side) for side in rng.integers(20, 50, 2))
         (folder / "photos" / name).write_bytes(draw_photo(number, height, width))
@@ -68,7 +66,13 @@ def own(tmp_path):
     (folder / "instances.json").write_text(
         json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES})
     )
-    return folder
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder with 10 photos, a COCO file, index masks and a class list."""
+    write_own(tmp_path / "own", 10)
+    return tmp_path / "own"
 
 
 def prepare(own, tmp_path, **flags):
@@ -129,9 +133,9 @@ def test_coco_annotations_with_a_validation_set_of_their_own(own, tmp_path):
 
     assert code == 0
     assert [split.count for split in Manifest.read(folder).splits.values()] == [10, 10]
-    twins = verify(folder).defects
-    assert len(twins) == 10
-    assert "must not be validated with" in str(twins[0])
+    duplicates = verify(folder).defects
+    assert len(duplicates) == 10
+    assert "must not be validated with" in str(duplicates[0])
 
 
 def test_index_masks(own, tmp_path):
@@ -159,53 +163,39 @@ def test_index_masks_with_a_validation_set_of_their_own(own, tmp_path):
     assert [split.count for split in Manifest.read(folder).splits.values()] == [10, 5]
 
 
-def spoil(own, what):
-    """Break mask or photo 2 of the own data and return the reason to expect."""
-    photo, mask = own / "photos" / "2.jpeg", own / "masks" / "2.png"
-    shape = read_mask(mask).shape
-    if what == "value":
-        mask.write_bytes(encode_png(np.full(shape, 200, dtype=np.uint8)))
-    elif what == "size":
-        mask.write_bytes(encode_png(np.zeros((5, 5), dtype=np.uint8)))
-    elif what == "colour":
-        mask.write_bytes(encode_png(np.zeros((*shape, 3), dtype=np.uint8)))
-    elif what == "no mask":
-        mask.write_bytes(b"no mask at all")
-    elif what == "no photo":
-        photo.write_bytes(b"no photo at all")
-    elif what == "photo gone":
-        photo.unlink()
-    elif what == "two photos":
-        (own / "photos" / "2.jpg").write_bytes(photo.read_bytes())
-    elif what == "two masks":
-        Image.fromarray(np.zeros(shape, dtype=np.uint8)).save(own / "masks" / "2.bmp")
+def test_index_masks_that_cannot_be_used_are_skipped_with_reason(tmp_path):
+    own = tmp_path / "own"
+    write_own(own, 20)
+    masks, photos = own / "masks", own / "photos"
+    shapes = {number: read_mask(masks / f"{number}.png").shape for number in range(0, 20, 2)}
+    (masks / "0.png").write_bytes(encode_png(np.full(shapes[0], 200, dtype=np.uint8)))
+    (masks / "2.png").write_bytes(encode_png(np.zeros((5, 5), dtype=np.uint8)))
+    (masks / "4.png").write_bytes(encode_png(np.zeros((*shapes[4], 3), dtype=np.uint8)))
+    (masks / "6.png").write_bytes(b"no mask at all")
+    (photos / "8.jpeg").write_bytes(b"no photo at all")
+    (photos / "10.jpeg").unlink()
+    (photos / "12.jpg").write_bytes((photos / "12.jpeg").read_bytes())
+    Image.fromarray(np.zeros(shapes[14], dtype=np.uint8)).save(masks / "14.bmp")
+    (masks / "16.png").write_bytes(encode_png(np.full(shapes[16], 3, dtype=np.uint8)))
 
-
-@pytest.mark.parametrize(
-    ("what", "reason"),
-    [
-        ("value", "mask value"),
-        ("size", "mask size"),
-        ("colour", "broken mask"),
-        ("no mask", "broken mask"),
-        ("no photo", "broken photo"),
-        ("photo gone", "missing photo"),
-        ("two photos", "shared stem"),
-        ("two masks", "shared stem"),
-    ],
-)
-def test_an_index_mask_that_cannot_be_used_is_set_aside(own, tmp_path, what, reason):
-    spoil(own, what)
-
-    code, folder = prepare(own, tmp_path, masks=own / "masks", val_share=0.2)
+    code, folder = prepare(own, tmp_path, masks=masks, val_share=0.4)
 
     report = Report.read(folder)
     assert report is not None
     problems = [problem for split in report.splits.values() for problem in split.problems]
     assert code == 1
-    assert [problem.reason for problem in problems] == [reason]
-    assert Path(problems[0].file_name).stem == "2"
-    assert sum(split.count for split in Manifest.read(folder).splits.values()) == 9
+    assert sorted((int(Path(problem.file_name).stem), problem.reason) for problem in problems) == [
+        (0, "mask value"),
+        (2, "mask size"),
+        (4, "broken mask"),
+        (6, "broken mask"),
+        (8, "broken photo"),
+        (10, "missing photo"),
+        (12, "shared stem"),
+        (14, "shared stem"),
+        (16, "mask value"),
+    ]
+    assert sum(split.count for split in Manifest.read(folder).splits.values()) == 11
     assert verify(folder).defects == ()
 
 
@@ -244,9 +234,8 @@ def test_ones_own_photos_survive_whatever_replaces_the_data_set(own, tmp_path):
     assert before == {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize(
-    ("flags", "error"),
-    [
+def test_what_is_not_there_or_does_not_fit_is_named(own, tmp_path):
+    for flags, error in (
         ({"annotations": "instances.json", "photos": "none"}, MissingInputError),
         ({"annotations": "none.json"}, MissingInputError),
         ({"masks": "none"}, MissingInputError),
@@ -255,18 +244,16 @@ def test_ones_own_photos_survive_whatever_replaces_the_data_set(own, tmp_path):
         ({"masks": "masks", "classes": "none.yaml"}, MissingInputError),
         ({"masks": "masks", "classes": "photos"}, SettingError),
         ({"annotations": "instances.json", "classes": "groups"}, DataError),
-    ],
-)
-def test_what_is_not_there_or_does_not_fit_is_named(own, tmp_path, flags, error):
-    given = {"photos": own / "photos", "classes": str(own / "classes.yaml")}
-    given |= {name: value if value == "groups" else own / value for name, value in flags.items()}
-    given["classes"] = str(given["classes"])
+    ):
+        given = {"photos": own / "photos", "classes": str(own / "classes.yaml")}
+        given |= {name: value if value == "groups" else own / value for name, value in flags.items()}
+        given["classes"] = str(given["classes"])
 
-    with pytest.raises(error) as caught:
-        Prepare(data_path=tmp_path / "data", **given).run()
+        with pytest.raises(error) as caught:
+            Prepare(data_path=tmp_path / "data", **given).run()
 
-    assert caught.value.exit_code in (2, 3)
-    assert not list((tmp_path / "data").rglob("dataset.json"))
+        assert caught.value.exit_code in (2, 3)
+        assert not list((tmp_path / "data").rglob("dataset.json"))
 
 
 def test_the_how_to_explains_every_reason_there_is():

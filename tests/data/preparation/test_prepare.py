@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from clothseg.data import processes
 from clothseg.data.manifest import Manifest
 from clothseg.data.painting import annotated_split
 from clothseg.data.preparation.fashionpedia_source import Sample
@@ -29,13 +30,6 @@ PROJECT = Path(__file__).resolve().parents[3]
 REAL_MIRROR = PROJECT.parent / "shared" / "fashionpedia-mirror"
 
 
-@pytest.fixture
-def mirror(tmp_path):
-    folder = tmp_path / "mirror"
-    write_mirror(folder)
-    return folder
-
-
 def content_of(folder):
     """Return the bytes of every file below a folder by name."""
     return {
@@ -45,8 +39,10 @@ def content_of(folder):
     }
 
 
-@pytest.mark.parametrize("classes", [GROUPS, CATEGORIES])
-def test_masks_equal_pycocotools_and_the_manifest_counts_them(mirror, tmp_path, classes):
+@pytest.mark.parametrize(("classes", "group_size"), [(GROUPS, 32), (CATEGORIES, 2)])
+def test_masks_equal_pycocotools_and_the_manifest_counts_them(mirror, tmp_path, classes, group_size, monkeypatch):
+    monkeypatch.setattr(processes, "GROUP_SIZE", group_size)
+
     result = prepared(mirror, tmp_path / "out", classes)
 
     assert (result.was_ready, result.report.num_set_aside) == (False, 0)
@@ -60,6 +56,16 @@ def test_masks_equal_pycocotools_and_the_manifest_counts_them(mirror, tmp_path, 
         assert copied.read_bytes() == annotation_path(mirror, split).read_bytes()
 
 
+def test_the_disk_has_all_masks_before_the_manifest_says_so(mirror, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "sync", lambda: seen.append(content_of(tmp_path / "out").keys()))
+
+    prepared(mirror, tmp_path / "out")
+
+    assert content_of(tmp_path / "out").keys() - seen[-1] == {"dataset.json"}
+
+
+@pytest.mark.processes
 def test_several_processes_give_the_same_bytes_as_none(tmp_path, monkeypatch):
     monkeypatch.setattr(annotated_split, "PHOTOS_WORTH_A_PROCESS", 40)
     write_mirror(tmp_path / "mirror", num_train=90, num_val=2)
@@ -70,7 +76,7 @@ def test_several_processes_give_the_same_bytes_as_none(tmp_path, monkeypatch):
     assert content_of(tmp_path / "alone") == content_of(tmp_path / "together")
 
 
-def test_run_again_nothing_is_redone(mirror, tmp_path):
+def test_a_second_run_skips_what_is_done(mirror, tmp_path):
     prepared(mirror, tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
 
@@ -120,15 +126,17 @@ def test_an_annotation_file_changed_in_place_is_noticed(mirror, tmp_path):
     assert_equals_reference(tmp_path / "out", mirror)
 
 
-@pytest.mark.parametrize("lost", ["train_masks/train001.png", "train/train001.jpg", "dataset.json", "val_masks"])
-def test_what_was_deleted_is_put_back(mirror, tmp_path, lost):
+def test_what_was_deleted_is_put_back(mirror, tmp_path):
     prepared(mirror, tmp_path / "out")
     before = content_of(tmp_path / "out")
-    path = tmp_path / "out" / lost
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    wrong = []
+    for lost in ("train_masks/train001.png", "train/train001.jpg", "dataset.json", "val_masks"):
+        path = tmp_path / "out" / lost
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    assert not prepared(mirror, tmp_path / "out").was_ready
-    assert content_of(tmp_path / "out") == before
+        if prepared(mirror, tmp_path / "out").was_ready or content_of(tmp_path / "out") != before:
+            wrong.append(lost)
+    assert not wrong, wrong
 
 
 def test_what_lies_beside_the_data_set_is_left_alone(mirror, tmp_path):
@@ -201,26 +209,26 @@ def test_a_source_that_is_not_there_costs_nothing(mirror, tmp_path):
     assert content_of(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"num_workers": -1}, "--workers"),
-        ({"sample": True, "annotations": Path("a.json")}, "--annotations and --sample"),
-        ({"masks": Path("m"), "annotations": Path("a.json")}, "--annotations and --masks"),
-        ({"photos": Path("p")}, "--photos is given without"),
-        ({"sample": True, "photos": Path("p")}, "--photos is given without"),
-        ({"annotations": Path("a.json")}, "--photos"),
-        ({"annotations": Path("a.json"), "photos": Path("p"), "val_masks": Path("m")}, "--val-masks"),
-        ({"annotations": Path("a.json"), "photos": Path("p"), "val_photos": Path("m")}, "--val-photos"),
-        ({"masks": Path("m"), "photos": Path("p"), "val_annotations": Path("m")}, "--val-annotations"),
-        ({"masks": Path("m"), "photos": Path("p"), "val_photos": Path("m")}, "--val-photos"),
-        ({"masks": Path("m"), "photos": Path("p"), "val_share": 1.0}, "--val-share"),
-        ({"classes": "grups"}, "grups"),
-    ],
-)
-def test_flags_that_do_not_go_together_are_refused(tmp_path, flags, message):
-    with pytest.raises(SettingError, match=message):
-        Prepare(data_path=tmp_path, **flags).run()
+WRONG_FLAGS = [
+    ({"num_workers": -1}, "--workers"),
+    ({"sample": True, "annotations": Path("a.json")}, "--annotations and --sample"),
+    ({"masks": Path("m"), "annotations": Path("a.json")}, "--annotations and --masks"),
+    ({"photos": Path("p")}, "--photos is given without"),
+    ({"sample": True, "photos": Path("p")}, "--photos is given without"),
+    ({"annotations": Path("a.json")}, "--photos"),
+    ({"annotations": Path("a.json"), "photos": Path("p"), "val_masks": Path("m")}, "--val-masks"),
+    ({"annotations": Path("a.json"), "photos": Path("p"), "val_photos": Path("m")}, "--val-photos"),
+    ({"masks": Path("m"), "photos": Path("p"), "val_annotations": Path("m")}, "--val-annotations"),
+    ({"masks": Path("m"), "photos": Path("p"), "val_photos": Path("m")}, "--val-photos"),
+    ({"masks": Path("m"), "photos": Path("p"), "val_share": 1.0}, "--val-share"),
+    ({"classes": "grups"}, "grups"),
+]
+
+
+def test_flags_that_do_not_go_together_are_refused(tmp_path):
+    for flags, message in WRONG_FLAGS:
+        with pytest.raises(SettingError, match=message):
+            Prepare(data_path=tmp_path, **flags).run()
 
     assert not list(tmp_path.iterdir())
 
@@ -248,6 +256,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
 def test_killed_at_any_point_the_next_run_ends_with_the_same_bytes(tmp_path):
     write_mirror(tmp_path / "mirror", num_train=60, num_val=10)
@@ -275,6 +284,7 @@ def test_killed_at_any_point_the_next_run_ends_with_the_same_bytes(tmp_path):
     assert content_of(tmp_path / "killed") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.real_photos
 @pytest.mark.skipif(not REAL_MIRROR.is_dir(), reason="the mirror of real photos is not beside the project")
 def test_all_850_masks_of_real_photos_equal_pycocotools(tmp_path):
