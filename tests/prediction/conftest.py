@@ -11,7 +11,7 @@ from clothseg.transforms import IMAGENET
 class ColorRuntime:
     """A runtime of NumPy alone: a pixel belongs to the class whose colour is nearest to its own.
 
-    It is exact and needs no training, so that tests know what a photo has to give.
+    It is exact and needs no training, so that tests know the mask of a photo in advance.
     """
 
     name = "numpy"
@@ -57,24 +57,7 @@ def photo_file(tmp_path, figure):
 
 @pytest.fixture(scope="session")
 def checkpoint_path(tmp_path_factory):
-    """A checkpoint of a small real network with random weights, evened out so that many classes win somewhere."""
-    import torch
+    """A checkpoint of a small real network with random weights."""
+    from tests.export.small_model import write_checkpoint  # here, as it imports torch
 
-    from clothseg.model.network import network_of
-
-    description = ModelDescription(
-        classes=GROUPS, architecture="unet", encoder_name="mobilenet_v2", image_size=64, normalization=IMAGENET
-    )
-    torch.manual_seed(0)
-    network = network_of(description).eval()
-    head = network.network.segmentation_head[0]
-    with torch.inference_mode():
-        planes = network(torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)).movedim(1, 0).flatten(1)
-    spread, mean = planes.std(dim=1), planes.mean(dim=1)
-    with torch.no_grad():
-        head.weight /= spread[:, None, None, None]
-        head.bias.copy_((head.bias - mean) / spread)
-    path = tmp_path_factory.mktemp("model") / "tiny.ckpt"
-    weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    torch.save({"clothseg": description.to_dict(), "state_dict": weights}, path)
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny.ckpt")

@@ -1,4 +1,4 @@
-"""What docs/how-to says about prediction runs as it stands there."""
+"""Commands and Python of the pages in docs/how-to about prediction run as written there."""
 
 import io
 import re
@@ -29,7 +29,7 @@ def blocks(language):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory, checkpoint_path):
-    """A folder with the photos and the model that the pages speak of."""
+    """A folder with the photos and the model that the pages use."""
     folder = tmp_path_factory.mktemp("how-to")
     rng = np.random.default_rng(0)
     for name, side in (("photo", 90), ("large", 300), ("photos/a", 80), ("photos/deep/b", 70)):
@@ -37,13 +37,13 @@ def here(tmp_path_factory, checkpoint_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(0, 256, (8, 6, 3), np.uint8)
         Image.fromarray(cv2.resize(coarse, (side * 3 // 4, side), interpolation=cv2.INTER_CUBIC)).save(path)
-    # A checkpoint in place of an export: that is the export's to test, and takes a while.
+    # A checkpoint in place of an exported model, which tests/export tests.
     shutil.copy(checkpoint_path, folder / "model.ckpt")
     return folder
 
 
 @pytest.fixture(autouse=True)
-def _there(here, monkeypatch):
+def _in_folder(here, monkeypatch):
     monkeypatch.chdir(here)
 
 

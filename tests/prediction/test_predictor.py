@@ -8,12 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clothseg.errors import MissingInputError, MissingModelError, ModelError, PictureError
+from clothseg.errors import MissingModelError, ModelError, PictureError
 from clothseg.labels import GROUPS
 from clothseg.prediction.predictor import load
 
 
-def test_a_figure_is_found(predictor, figure):
+def test_a_figure_is_segmented(predictor, figure):
     photo, mask = figure
     segmentation = predictor.predict(photo)
     assert [label.name for label in segmentation.labels] == ["upperbody", "lowerbody"]
@@ -23,10 +23,11 @@ def test_a_figure_is_found(predictor, figure):
     assert segmentation.model == {"name": "colors", "version": "1"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 200), st.integers(1, 200))
 @example(1, 1)
 @example(1, 300)
+@example(300, 1)
 @example(4000, 3)
 @example(3, 4000)
 @example(33_000, 2)
@@ -46,7 +47,7 @@ def encoded(image, kind, **options):
     return stream.getvalue()
 
 
-def test_every_kind_of_photo_is_taken(predictor, figure, photo_file):
+def test_paths_bytes_images_and_arrays_are_photos(predictor, figure, photo_file):
     photo, _ = figure
     expected = predictor.predict(photo).mask
     path = photo_file("figure.png")
@@ -69,20 +70,7 @@ def test_a_read_only_photo_of_the_networks_own_size(predictor):
     assert (predictor.predict(photo).mask == 2).all()
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_masks_lie_as_a_person_sees_the_photo(predictor, figure, orientation):
-    turned = Image.fromarray(figure[0])
-    ways = (None, 0, 3, 1, 5, 2, 6, 4)  # how a camera stores orientation 1 to 8, by Pillow's numbers of Transpose
-    if orientation > 1:
-        turned = turned.transpose(Image.Transpose(ways[orientation - 1]))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    mask = predictor.predict(encoded(turned, "PNG", exif=exif)).mask
-    assert mask.shape == (90, 60)
-    assert (mask == figure[1]).mean() > 0.97
-
-
-def test_what_reading_changed_is_noted(predictor, figure):
+def test_changes_made_while_reading_are_noted(predictor, figure):
     frames = [Image.fromarray(figure[0]), Image.new("RGB", (60, 90))]
     content = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     segmentation = predictor.predict(content)
@@ -90,49 +78,16 @@ def test_what_reading_changed_is_noted(predictor, figure):
     assert (segmentation.mask == figure[1]).mean() > 0.97
 
 
-def half(content):
-    return content[: len(content) // 2]
-
-
-PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 60, 3), np.uint8))
-BROKEN = {
-    "empty": b"",
-    "text.jpg": b"not a photo at all, but long enough to be one",
-    "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
-    "half.png": half(encoded(PHOTO, "PNG")),
-    "half.jpg": half(encoded(PHOTO, "JPEG")),
-    "half.webp": half(encoded(PHOTO, "WEBP")),
-    "half.avif": half(encoded(PHOTO, "AVIF")),
-    "huge.png": encoded(Image.new("1", (12_000, 12_000)), "PNG"),
-    "header.png": encoded(PHOTO, "PNG")[:16] + (60_000).to_bytes(4, "big") * 2 + encoded(PHOTO, "PNG")[24:],
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken_photos_are_refused_by_name(predictor, tmp_path, name):
-    path = tmp_path / name
-    path.write_bytes(BROKEN[name])
-    with pytest.raises(PictureError, match=name):
-        predictor.predict(path)
-
-
-def test_missing_photos_and_folders_are_refused_by_name(predictor, tmp_path):
-    with pytest.raises(MissingInputError, match=r"gone\.jpg"):
-        predictor.predict(tmp_path / "gone.jpg")
-    with pytest.raises(PictureError, match="is a folder"):
-        predictor.predict(tmp_path)
-
-
-@pytest.mark.parametrize("shape", [(5, 5), (5, 5, 4), (0, 5, 3), (2, 5, 5, 3)])
-def test_arrays_of_another_shape_are_refused(predictor, shape):
-    with pytest.raises(PictureError, match="Photo array is uint8 of shape"):
-        predictor.predict(np.zeros(shape, np.uint8))
+def test_arrays_of_another_shape_or_type_are_refused(predictor):
+    for shape in ((5, 5), (5, 5, 4), (0, 5, 3), (2, 5, 5, 3)):
+        with pytest.raises(PictureError, match="Photo array is uint8 of shape"):
+            predictor.predict(np.zeros(shape, np.uint8))
     with pytest.raises(PictureError, match="float64"):
         predictor.predict(np.zeros((5, 5, 3)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_network_that_gives_no_numbers_is_a_bad_model(predictor, figure, monkeypatch, value):
+def test_logits_that_are_not_finite_are_a_bad_model(predictor, figure, monkeypatch, value):
     runtime = predictor._runtime
     whole = runtime.logits
 
@@ -146,7 +101,7 @@ def test_a_network_that_gives_no_numbers_is_a_bad_model(predictor, figure, monke
         predictor.predict(figure[0])
 
 
-def test_many_photos_come_in_order(predictor):
+def test_results_come_in_the_order_of_the_photos(predictor):
     photos = [np.full((8, 8 + number, 3), GROUPS.palette[number % 13], np.uint8) for number in range(40)]
     segmentations = list(predictor.predict_many(iter(photos)))
     assert [one.mask.shape[1] for one in segmentations] == [photo.shape[1] for photo in photos]
@@ -154,7 +109,7 @@ def test_many_photos_come_in_order(predictor):
     assert list(predictor.predict_many([])) == []
 
 
-def test_a_bad_photo_among_many_is_reported_in_its_place(predictor, figure):
+def test_an_unreadable_photo_among_many_is_reported_in_its_place(predictor, figure):
     photos = [figure[0], b"no photo", figure[0]]
     outcomes = list(predictor.outcomes(photos))
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
@@ -186,14 +141,14 @@ def test_memory_does_not_grow_with_the_number_of_photos(predictor):
     assert peak < 150 * num_pixels, "fewer than 50 of the 150 photos at once"
 
 
-def test_leaving_in_the_middle_ends_the_threads(predictor, figure):
+def test_closing_the_results_early_ends_the_threads(predictor, figure):
     many = predictor.predict_many(figure[0] for _ in range(100))
     next(many)
     many.close()
     assert not [thread for thread in threading.enumerate() if "clothseg-photo" in thread.name]
 
 
-def test_what_the_photos_themselves_raise_is_not_swallowed(predictor, figure):
+def test_errors_of_the_callers_iterator_are_raised(predictor, figure):
     def photos():
         yield figure[0]
         raise KeyError("the caller's own")
@@ -202,13 +157,13 @@ def test_what_the_photos_themselves_raise_is_not_swallowed(predictor, figure):
         list(predictor.predict_many(photos()))
 
 
-def test_without_a_training_of_your_own_the_starter_model_is_taken(tmp_path, figure):
+def test_the_starter_model_is_the_default_without_checkpoints(tmp_path, figure):
     predictor = load(checkpoints_path=tmp_path)
     assert "packaged starter model" in predictor.origin
     assert predictor.predict(figure[0]).classes.num_classes == 13
 
 
-def test_without_any_model_the_way_to_one_is_told(tmp_path, monkeypatch):
+def test_a_missing_model_error_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr("clothseg.starter.MODEL_NAME", "taken-out.onnx")
     with pytest.raises(MissingModelError, match=r"No model: .*Train one with: uv run train.py, or pass --ckpt PATH"):
         load(checkpoints_path=tmp_path)

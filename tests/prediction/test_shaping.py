@@ -59,7 +59,7 @@ def test_keep_and_merge():
     assert [label.name for label in keep(start, "waist").labels] == ["waist"], "what is worked out fits the new mask"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70)
 @given(masks, radii)
 def test_growing_reaches_as_far_as_said(mask, radius):
     near = distances(mask, UPPERBODY)
@@ -71,7 +71,7 @@ def test_growing_reaches_as_far_as_said(mask, radius):
     np.testing.assert_array_equal(over_all == UPPERBODY, near <= radius)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70)
 @given(masks, radii)
 def test_shrinking_takes_off_as_much_as_said(mask, radius):
     inside = (mask == UPPERBODY).astype(np.uint8)
@@ -82,7 +82,7 @@ def test_shrinking_takes_off_as_much_as_said(mask, radius):
     np.testing.assert_array_equal(shrink(segmentation_of(mask), "upperbody", radius).mask, expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70)
 @given(masks)
 def test_holes_are_filled_with_what_surrounds_them(mask):
     expected = mask.copy()
@@ -94,7 +94,7 @@ def test_holes_are_filled_with_what_surrounds_them(mask):
     np.testing.assert_array_equal(fill_holes(segmentation_of(mask), "upperbody").mask, expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70)
 @given(masks, st.integers(0, 12))
 def test_specks_are_dropped(mask, min_area):
     expected = mask.copy()
@@ -117,7 +117,7 @@ def test_feathering_falls_in_a_straight_line_over_the_edge():
     assert alpha.dtype == np.float32
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50)
 @given(masks, radii)
 def test_feathering_keeps_the_edge_at_a_half(mask, radius):
     alpha = feather(segmentation_of(mask), "upperbody", radius)

@@ -12,7 +12,7 @@ from clothseg.labels import GROUPS, ClassList, ClothingClass
 from clothseg.prediction.outputs.cvat import runs_by_row, write_annotations
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_runs_begin_outside_and_go_by_rows(mask):
     runs = runs_by_row(mask)

@@ -31,7 +31,7 @@ def unpack(packed):
     return np.array(values, np.uint8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 20), st.integers(1, 20))))
 @example(np.ones((300, 400), bool))
 @example(np.zeros((128, 128), bool))

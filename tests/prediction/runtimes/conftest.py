@@ -1,7 +1,7 @@
 import pytest
 
 from clothseg.prediction.model_file import seal_model
-from tests.export.small_model import DESCRIPTION, small_graph, write_checkpoint
+from tests.export.small_model import DESCRIPTION, small_graph
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +19,3 @@ def write_portable(tmp_path_factory):
 @pytest.fixture(scope="session")
 def portable_path(write_portable):
     return write_portable()
-
-
-@pytest.fixture(scope="session")
-def small_checkpoint_path(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small.ckpt")

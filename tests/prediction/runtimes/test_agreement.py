@@ -15,38 +15,39 @@ SHARE_TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
-def runtimes(portable_path, small_checkpoint_path):
+def runtimes(portable_path, checkpoint_path):
     return {
-        "torch": open_runtime(small_checkpoint_path, device="cpu"),
+        "torch": open_runtime(checkpoint_path, device="cpu"),
         "openvino": open_runtime(portable_path, precision="fp32"),
         "onnxruntime": open_runtime(portable_path, runtime="onnxruntime"),
     }
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (31, 33), (830, 550), (64, 64), (200, 355)])
-def test_masks_are_the_same_for_any_photo_size(runtimes, size):
-    photo = photo_of(*size)
-    masks = {name: Predictor(one, model={}).predict(photo).mask for name, one in runtimes.items()}
-    assert masks["torch"].shape == size
-    for name in ("openvino", "onnxruntime"):
-        assert masks[name].shape == size
-        assert (masks[name] != masks["torch"]).mean() <= SHARE_TOLERANCE, name
+def test_masks_are_the_same_for_any_photo_size(runtimes):
+    wrong = []
+    for size in ((1, 1), (1, 300), (300, 1), (31, 33), (830, 550), (64, 64), (200, 355)):
+        photo = photo_of(*size)
+        masks = {name: Predictor(one, model={}).predict(photo).mask for name, one in runtimes.items()}
+        assert masks["torch"].shape == size
+        assert size != (830, 550) or len(np.unique(masks["torch"])) > 3, "many classes take part"
+        wrong += [
+            (name, size)
+            for name in ("openvino", "onnxruntime")
+            if masks[name].shape != size or (masks[name] != masks["torch"]).mean() > SHARE_TOLERANCE
+        ]
+    assert not wrong, wrong
 
 
-def test_the_masks_of_a_photo_show_many_classes(runtimes):
-    assert len(np.unique(Predictor(runtimes["torch"], model={}).predict(photo_of(830, 550)).mask)) > 3
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("size", [(32, 32), (64, 96), (160, 32)])
-def test_logits_are_the_same_for_any_batch(runtimes, count, size):
-    batch = np.stack([photo_of(*size) ^ (17 * number) for number in range(count)])
-    expected = runtimes["torch"].logits(batch)
-    for name in ("openvino", "onnxruntime"):
-        found = runtimes[name].logits(batch)
-        assert found.dtype == np.float32
-        assert found.shape == (count, 13, *size)
-        np.testing.assert_allclose(found, expected, atol=LOGIT_TOLERANCE, err_msg=name)
+def test_logits_are_the_same_for_any_batch(runtimes):
+    for size in ((32, 32), (64, 96), (160, 32)):
+        for count in (1, 2, 3):
+            batch = np.stack([photo_of(*size) ^ (17 * number) for number in range(count)])
+            expected = runtimes["torch"].logits(batch)
+            for name in ("openvino", "onnxruntime"):
+                found = runtimes[name].logits(batch)
+                assert found.dtype == np.float32
+                assert found.shape == (count, 13, *size)
+                np.testing.assert_allclose(found, expected, atol=LOGIT_TOLERANCE, err_msg=f"{name} {size} {count}")
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

@@ -1,6 +1,3 @@
-import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,23 +15,23 @@ HAS_BF16 = "BF16" in one_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bfloat16")
 
 
-def test_it_runs_exported_models_unasked(portable_path):
-    runtime = open_runtime(portable_path)
+@pytest.fixture(scope="module")
+def runtime(portable_path):
+    return open_runtime(portable_path)
+
+
+def test_openvino_is_the_default_runtime_of_exported_models(runtime, portable_path):
     assert isinstance(runtime, OpenVINORuntime)
     assert runtime.name == "OpenVINO on cpu"
     assert runtime.description == DESCRIPTION
-
-
-def test_the_one_door_opens_an_exported_model(portable_path):
-    predictor = load(portable_path)
-    assert predictor.predict(photo_of(90, 60)).mask.shape == (90, 60)
+    assert load(portable_path).predict(photo_of(90, 60)).mask.shape == (90, 60)
 
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
-def test_a_photo_gives_the_same_bits_whatever_came_before_it_and_however_many_at_a_time(
+def test_logits_are_the_same_bits_whatever_was_computed_before_and_however_many_at_a_time(
     portable_path, monkeypatch, precision
 ):
-    """Else a run that was killed and resumed, or another process, would write other files."""
+    """Otherwise a run that was killed and resumed, or another process, would write other files."""
     monkeypatch.setattr(openvino, "_MOST_SIZES", 2)
     monkeypatch.setattr(openvino, "num_cores", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -52,35 +49,42 @@ def test_a_photo_gives_the_same_bits_whatever_came_before_it_and_however_many_at
 
 
 AFFINITIES = """
-import contextlib, json, os, sys
+import contextlib, os, sys
 from pathlib import Path
 from threading import Thread
 import numpy as np
 from clothseg.prediction.runtimes.openvino import OpenVINORuntime
 
 def compute():
-    for _ in range(50):
+    for _ in range(10):
         runtime.logits(np.zeros((1, 256, 256, 3), dtype=np.uint8))
 
 runtime = OpenVINORuntime.open(Path(sys.argv[1]), precision="fp32")
-seen = set()
+allowed, seen = os.sched_getaffinity(0), set()
 computing = Thread(target=compute)
 computing.start()
 while computing.is_alive():
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(ProcessLookupError):  # it has ended
-            seen.add(tuple(sorted(os.sched_getaffinity(int(thread)))))
-print(json.dumps(sorted(seen)))
+            seen.add(frozenset(os.sched_getaffinity(int(thread))))
+assert seen == {frozenset(allowed)}, (seen, allowed)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which cores a thread may use")
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_no_thread_is_bound_to_a_core_that_another_process_may_use(portable_path, threads):
-    environment = os.environ | {"OMP_NUM_THREADS": threads}
-    words = [sys.executable, "-c", AFFINITIES, str(portable_path)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [sorted(os.sched_getaffinity(0))]
+def test_no_thread_is_bound_to_a_core_that_another_process_may_use(portable_path, run_in):
+    for threads in ("1", "2"):
+        ended = run_in("-c", AFFINITIES, str(portable_path), OMP_NUM_THREADS=threads)
+        assert ended.returncode == 0, ended.stderr
+
+
+def test_the_compiled_network_is_not_bound_to_cores_and_has_the_allowed_threads(portable_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    runtime = OpenVINORuntime.open(portable_path)
+    network = runtime._compiled_for((32, 32)).network
+    assert network.get_property("ENABLE_CPU_PINNING") is False
+    assert network.get_property("INFERENCE_NUM_THREADS") == 2
 
 
 def test_with_one_core_there_is_one_stream(portable_path, monkeypatch):
@@ -89,16 +93,14 @@ def test_with_one_core_there_is_one_stream(portable_path, monkeypatch):
     assert runtime.for_many() is runtime
 
 
-def test_results_are_not_overwritten_by_the_next(portable_path):
-    runtime = OpenVINORuntime.open(portable_path)
+def test_results_are_not_overwritten_by_the_next(runtime):
     first = runtime.logits(photo_of(64, 64)[None])
     before = first.copy()
     runtime.logits(255 - photo_of(64, 64)[None])
     np.testing.assert_array_equal(first, before)
 
 
-def test_threads_may_share_a_runtime(portable_path):
-    runtime = OpenVINORuntime.open(portable_path)
+def test_threads_may_share_a_runtime(runtime):
     photos = [photo_of(64, 64 if number % 2 else 96)[None] for number in range(16)]
     expected = [runtime.logits(photo) for photo in photos]
     for shared in (runtime, runtime.for_many()):
@@ -109,7 +111,7 @@ def test_threads_may_share_a_runtime(portable_path):
 
 @needs_bf16
 @pytest.mark.parametrize(("change", "expected"), [(0.0001, "bf16"), (0.01, "fp32"), (None, "fp32")])
-def test_bf16_is_taken_where_the_check_on_real_photos_allows_it(write_portable, change, expected):
+def test_bf16_is_the_default_where_the_check_on_real_photos_allows_it(write_portable, change, expected):
     path = write_portable({"bf16_miou_change": change, "bf16_share_differing": 0.001})
     assert open_runtime(path).precision == (expected if multiplies_bf16() else "fp32")
     assert open_runtime(path, precision="fp32").name == "OpenVINO on cpu"
@@ -131,30 +133,28 @@ def test_what_does_not_fit_is_refused(portable_path, tmp_path):
         open_runtime(tmp_path / "none.onnx")
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-def test_a_damaged_model_never_runs(portable_path, tmp_path, runtime):
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_damaged_model_never_runs(portable_path, tmp_path, name):
     content = bytearray(portable_path.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "damaged.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=r"damaged\.onnx is damaged: it does not match its SHA-256"):
-        open_runtime(tmp_path / "damaged.onnx", runtime=runtime)
+        open_runtime(tmp_path / "damaged.onnx", runtime=name)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_another_input_is_refused(portable_path, name):
+    runtime = open_runtime(portable_path, runtime=name)
+    for batch, message in (
         (np.zeros((1, 40, 64, 3), np.uint8), "1 photos of 40 x 64 pixels; sides must be multiples of 32"),
+        (np.zeros((1, 64, 40, 3), np.uint8), "1 photos of 64 x 40 pixels; sides must be multiples of 32"),
         (np.zeros((0, 64, 64, 3), np.uint8), "0 photos of 64 x 64 pixels"),
         (np.zeros((64, 64, 3), np.uint8), r"uint8 of shape \(64, 64, 3\)"),
         (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 of shape \(1, 3, 64, 64\)"),
         (np.zeros((1, 64, 64, 3), np.float32), r"float32 of shape \(1, 64, 64, 3\)"),
-    ],
-    ids=["no multiple of 32", "none", "one photo", "channels first", "float"],
-)
-def test_another_input_is_refused(portable_path, runtime, batch, message):
-    with pytest.raises(InputError, match=message):
-        open_runtime(portable_path, runtime=runtime).logits(batch)
+    ):
+        with pytest.raises(InputError, match=message):
+            runtime.logits(batch)
 
 
 def test_without_openvino_the_install_line_is_told(portable_path, monkeypatch):
@@ -163,33 +163,33 @@ def test_without_openvino_the_install_line_is_told(portable_path, monkeypatch):
         open_runtime(portable_path)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("3", 3), ("4,2", 4), ("", None), ("0", None), ("many", None), (None, None)]
-)
-def test_threads_are_those_that_omp_num_threads_allows(monkeypatch, value, expected):
-    if value is None:
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    else:
-        monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert num_threads() == expected
+def test_omp_num_threads_sets_the_number_of_threads(monkeypatch):
+    for value, expected in (("3", 3), ("4,2", 4), ("", None), ("0", None), ("many", None), (None, None)):
+        if value is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert num_threads() == expected, value
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-def test_predicting_imports_no_torch(portable_path, runtime):
+def test_predicting_imports_no_torch(portable_path, run_in):
     code = (
         "import sys, numpy\n"
         "import clothseg\n"
         "from clothseg.prediction.predictor import load\n"
-        "predictor = load(sys.argv[1], runtime=sys.argv[2])\n"
-        "assert predictor.predict(numpy.zeros((90, 60, 3), numpy.uint8)).mask.shape == (90, 60)\n"
-        "unwanted = {'torch', 'onnx', 'lightning', 'segmentation_models_pytorch', 'openvino.tools.ovc'}\n"
-        "found = unwanted & set(sys.modules)\n"
-        "assert not found, found\n"
+        "for runtime in ('openvino', 'onnxruntime'):\n"
+        "    predictor = load(sys.argv[1], runtime=runtime)\n"
+        "    assert predictor.predict(numpy.zeros((90, 60, 3), numpy.uint8)).mask.shape == (90, 60)\n"
+        "    unwanted = {'torch', 'onnx', 'lightning', 'segmentation_models_pytorch', 'openvino.tools.ovc'}\n"
+        "    found = unwanted & set(sys.modules)\n"
+        "    assert not found, (runtime, found)\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, portable_path, runtime], check=True, timeout=120)
+    ended = run_in("-W", "error", "-c", code, str(portable_path))
+    assert ended.returncode == 0, ended.stderr
 
 
-def test_openvinos_converter_still_works_for_others(portable_path):
+@pytest.mark.slow
+def test_openvinos_converter_still_works_for_others(portable_path, run_in):
     code = (
         "import sys\n"
         "from clothseg.prediction.runtimes.openvino import import_openvino\n"
@@ -197,11 +197,12 @@ def test_openvinos_converter_still_works_for_others(portable_path):
         "assert 'openvino.tools.ovc' not in sys.modules\n"
         "assert openvino.convert_model(sys.argv[1]).inputs[0].partial_shape.rank == 4\n"
     )
-    subprocess.run([sys.executable, "-c", code, portable_path], check=True, timeout=120)
+    ended = run_in("-c", code, str(portable_path))
+    assert ended.returncode == 0, ended.stderr
 
 
-def test_signals_are_survived_whatever_was_opened_and_closed(portable_path):
-    """A process of its own: what this holds off is a crash."""
+@pytest.mark.slow
+def test_signals_do_not_crash_the_process_after_networks_were_opened_and_closed(portable_path, run_in):
     code = (
         "import os, signal, sys\n"
         "import numpy as np\n"
@@ -218,7 +219,5 @@ def test_signals_are_survived_whatever_was_opened_and_closed(portable_path):
         "os.kill(os.getpid(), signal.SIGUSR1)\n"
         "print(len(seen))\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code, str(portable_path)], capture_output=True, text=True, timeout=120
-    )
+    ended = run_in("-c", code, str(portable_path))
     assert (ended.returncode, ended.stdout) == (0, "4\n"), ended.stderr
