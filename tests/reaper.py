@@ -25,6 +25,8 @@ def leftovers(name: str, value: str) -> list[psutil.Process]:
 
 def main() -> None:
     parent = os.getppid()
+    if hasattr(os, "setsid"):
+        os.setsid()  # what ends the run from its terminal does not end this process
     while os.getppid() == parent:
         time.sleep(0.5)
     for process in leftovers(*sys.argv[1:3]):

@@ -1,7 +1,10 @@
 """Every command, file and setting of the first README works as written there, in a copy of the recipe."""
 
 import json
+import runpy
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -21,14 +24,39 @@ NUM_WORKERS = 0
 """
 
 
+READS_MASKS = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning",
+    "ignore:Setting the shape on a NumPy array:DeprecationWarning",  # pycocotools 2.0.11
+)
+
+
 @pytest.fixture
 def recipe(tmp_path):
+    """A folder with a copy of the recipe whose settings are small; as the README says, by editing config.py."""
     for name in RECIPE:
         shutil.copy(ROOT / name, tmp_path)
-    # As the README says: the settings are changed by editing config.py.
     with (tmp_path / "config.py").open("a") as config:
         config.write(SMALL)
     return tmp_path
+
+
+@pytest.fixture
+def run_here(recipe, monkeypatch, capfd):
+    """Run a file of the recipe in this process, as a fresh interpreter would."""
+    monkeypatch.chdir(recipe)
+    monkeypatch.syspath_prepend(recipe)
+
+    def run(program, *arguments):
+        for name in RECIPE:
+            monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            runpy.run_path(program, run_name="__main__")
+        captured = capfd.readouterr()
+        return subprocess.CompletedProcess([program, *arguments], leaving.value.code, captured.out, captured.err)
+
+    return run
 
 
 def done(ended):
@@ -36,30 +64,28 @@ def done(ended):
     return ended
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")  # pycocotools 2.0.11
-def test_the_commands_of_the_seed(recipe, run_in):
-    done(run_in("data_prep.py", "--sample"))
+def check_the_commands_of_the_seed(recipe, run):
+    done(run("data_prep.py", "--sample"))
     data = recipe / "data" / "fashionist"
     assert len(list((data / "train_masks").glob("*.png"))) == len(list((data / "train").glob("*.jpg"))) == 160
     assert len(list((data / "val_masks").glob("*.png"))) == 40
 
-    done(run_in("loader.py"))
+    done(run("loader.py"))
     assert list((recipe / "visualized_samples").glob("*.jpg"))
 
-    done(run_in("train.py"))
+    done(run("train.py"))
     assert list((recipe / "checkpoints").glob("clothseg-*.ckpt"))
     assert list((recipe / "logs").rglob("events.out.tfevents.*"))
 
-    ended = done(run_in("train.py", "--ckpt", "checkpoints/last.ckpt", "--epochs", "3"))
+    ended = done(run("train.py", "--ckpt", "checkpoints/last.ckpt", "--epochs", "3"))
     assert "best of 3 epochs" in ended.stdout
 
     shutil.copy(next((data / "test").glob("*.jpg")), recipe / "test_image.jpg")
-    done(run_in("infer.py", "test_image.jpg"))
+    done(run("infer.py", "test_image.jpg"))
     assert (recipe / "output" / "test_image_mask.png").is_file()
     assert (recipe / "output" / "test_image_overlay.jpg").is_file()
 
-    done(run_in("infer.py", "test_image.jpg", "--ckpt", "checkpoints/last.ckpt", "--output", "results", "--json"))
+    done(run("infer.py", "test_image.jpg", "--ckpt", "checkpoints/last.ckpt", "--output", "results", "--json"))
     results = json.loads((recipe / "results" / "test_image_results.json").read_text())
     with (
         Image.open(recipe / "results" / "test_image_mask.png") as image,
@@ -74,27 +100,50 @@ def test_the_commands_of_the_seed(recipe, run_in):
     np.testing.assert_array_equal(decoded, mask)
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "words"),
-    [
-        (["train.py", "--data-path", "nowhere"], 3, "data_prep.py"),
-        (["loader.py", "--data-path", "nowhere"], 3, "data_prep.py"),
-        (["data_prep.py", "--source", "nowhere"], 3, "nowhere"),
-        (["data_prep.py", "--classes", "gropus"], 2, "groups"),
-        (["train.py", "--batch-size", "0"], 2, "BATCH_SIZE"),
-        (["train.py", "--img-size", "500"], 2, "multiple of 32"),
-        (["infer.py"], 2, "photo"),
-        (["infer.py", "nowhere.jpg", "--ckpt", "config.py"], 3, "nowhere.jpg"),
-        (["infer.py", "photo.jpg", "--ckpt", "nowhere.ckpt"], 4, "nowhere.ckpt"),
-        (["infer.py", "photo.jpg", "--ckpt", "config.py"], 4, "config.py"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+@READS_MASKS
+def test_the_commands_of_the_seed(recipe, run_here):
+    check_the_commands_of_the_seed(recipe, run_here)
+
+
+@pytest.mark.slow
+@READS_MASKS
+def test_the_commands_of_the_seed_as_programs(recipe, run_in):
+    check_the_commands_of_the_seed(recipe, run_in)
+
+
+MISTAKES = (
+    (["train.py", "--data-path", "nowhere"], 3, "data_prep.py"),
+    (["loader.py", "--data-path", "nowhere"], 3, "data_prep.py"),
+    (["data_prep.py", "--source", "nowhere"], 3, "nowhere"),
+    (["data_prep.py", "--classes", "gropus"], 2, "groups"),
+    (["train.py", "--batch-size", "0"], 2, "BATCH_SIZE"),
+    (["train.py", "--img-size", "500"], 2, "multiple of 32"),
+    (["infer.py"], 2, "photo"),
+    (["infer.py", "nowhere.jpg", "--ckpt", "config.py"], 3, "nowhere.jpg"),
+    (["infer.py", "photo.jpg", "--ckpt", "nowhere.ckpt"], 4, "nowhere.ckpt"),
+    (["infer.py", "photo.jpg", "--ckpt", "config.py"], 4, "config.py"),
 )
-def test_what_goes_wrong_is_one_line_and_an_exit_code(recipe, run_in, command, code, words):
+"""Command, exit code, and a word of the one line on stderr."""
+
+
+def mistakes_answered_wrongly(recipe, run, mistakes):
     Image.new("RGB", (40, 30)).save(recipe / "photo.jpg")
-    ended = run_in(*command, PYTHONWARNINGS="ignore")
-    assert ended.returncode == code, ended.stderr
-    message = [line for line in ended.stderr.splitlines() if line.startswith("clothseg: ")]
-    assert len(message) == 1, ended.stderr
-    assert words in message[0]
-    assert "Traceback" not in ended.stderr
+    wrong = []
+    for command, code, words in mistakes:
+        ended = run(*command)
+        message = [line for line in ended.stderr.splitlines() if line.startswith("clothseg: ")]
+        if ended.returncode != code or len(message) != 1 or words not in message[0] or "Traceback" in ended.stderr:
+            wrong.append(f"{' '.join(command)}: exit code {ended.returncode}\n{ended.stderr}")
+    return wrong
+
+
+def test_a_mistake_is_one_line_and_an_exit_code(recipe, run_here):
+    wrong = mistakes_answered_wrongly(recipe, run_here, MISTAKES)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+def test_a_mistake_is_one_line_and_an_exit_code_of_the_program(recipe, run_in):
+    one_of_each_code = {code: (command, code, words) for command, code, words in MISTAKES}
+    wrong = mistakes_answered_wrongly(recipe, run_in, one_of_each_code.values())
+    assert not wrong, "\n".join(wrong)
