@@ -18,7 +18,7 @@ DESCRIPTION = ModelDescription(
 
 
 class Recorder:
-    """A network whose answer is the photo's pixels plus a slope to the right, and that keeps what it saw."""
+    """A network whose logits are the photo's pixels plus a slope to the right, and that records its inputs."""
 
     def __init__(self):
         self.seen = []
@@ -39,7 +39,7 @@ def test_examples_in_docstrings():
     assert doctest.testmod(passes_module).failed == 0
 
 
-def test_one_look_is_the_networks_own_answer():
+def test_one_pass_gives_the_networks_own_logits():
     network = Recorder()
     logits = whole_logits(network, photo(), DESCRIPTION, Passes())
     (seen,) = network.seen
@@ -48,7 +48,7 @@ def test_one_look_is_the_networks_own_answer():
     np.testing.assert_array_equal(logits, Recorder()(seen[None])[0][:, :, :40])
 
 
-def test_a_mirrored_look_is_turned_back():
+def test_logits_of_the_mirror_image_are_mirrored_back():
     network = Recorder()
     logits = whole_logits(network, photo(), DESCRIPTION, Passes(flip=True))
     first, second = network.seen
@@ -59,7 +59,7 @@ def test_a_mirrored_look_is_turned_back():
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
-def test_scales_are_seen_and_averaged_at_the_models_own_size():
+def test_scales_are_averaged_at_the_models_own_size():
     network = Recorder()
     logits = whole_logits(network, photo(640, 400), DESCRIPTION, Passes(scales=(0.5, 1.0, 2.0), flip=True))
     assert [seen.shape[0] for seen in network.seen] == [32, 32, 64, 64, 128, 128]
@@ -68,7 +68,7 @@ def test_scales_are_seen_and_averaged_at_the_models_own_size():
     assert np.abs(logits - alone).mean() < 30
 
 
-def test_masks_stay_what_they_were_where_every_look_agrees(predictor, figure):
+def test_masks_stay_the_same_where_all_passes_agree(predictor, figure):
     looking_often = Predictor(predictor._runtime, model={}, passes=Passes(flip=True, scales=(0.75, 1.0, 1.5)))
     assert (looking_often.predict(figure[0]).mask == figure[1]).mean() > 0.95
 
@@ -83,7 +83,7 @@ def test_values_that_are_not_allowed(wrong):
 
 @pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf)], ids=str)
 @pytest.mark.parametrize("width", [9, 8], ids=["whole", "a view"])
-def test_what_is_no_number_is_seen_and_the_largest_numbers_are_numbers(values, width):
+def test_nan_and_infinity_are_not_finite_and_the_largest_numbers_are(values, width):
     logits = np.full((3, 7, 9), np.finfo(np.float32).max, np.float32)[:, :, :width]
     assert is_finite(logits)
     logits[1, 2, : len(values)] = values
@@ -91,7 +91,7 @@ def test_what_is_no_number_is_seen_and_the_largest_numbers_are_numbers(values, w
 
 
 @pytest.mark.parametrize("passes", [Passes(flip=True), Passes(scales=(0.5, 1.0)), Passes(tiles=3)])
-def test_a_network_that_gives_no_numbers_is_noticed_in_any_look(predictor, monkeypatch, passes):
+def test_logits_that_are_not_finite_are_noticed_in_any_pass(predictor, monkeypatch, passes):
     runtime = predictor._runtime
     whole, calls = runtime.logits, []
 

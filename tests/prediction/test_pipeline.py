@@ -4,6 +4,7 @@ import time
 import pytest
 
 from clothseg.prediction.pipeline import beside, in_order
+from tests.conftest import HANG_SECONDS
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -32,7 +33,7 @@ def test_a_slow_reader_holds_the_workers_back():
 
 
 def test_workers_work_at_the_same_time():
-    meeting = threading.Barrier(3, timeout=20)  # broken unless three are there at once
+    meeting = threading.Barrier(3, timeout=HANG_SECONDS)  # broken unless three are there at once
     assert len(list(in_order(lambda _: meeting.wait(), range(6), workers=3))) == 6
 
 
@@ -56,16 +57,16 @@ def test_an_error_comes_at_its_place_and_ends_the_threads(culprit):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clothseg-photo")]
 
 
-def test_work_beside_gives_its_result_or_its_error_where_it_is_waited_for():
+def test_beside_returns_the_result_or_raises_the_error_when_called():
     started, go = threading.Event(), threading.Event()
 
     def work():
         started.set()
-        assert go.wait(10)
+        assert go.wait(HANG_SECONDS)
         return 7
 
     result = beside(work)
-    assert started.wait(10), "it runs before anyone waits for it"
+    assert started.wait(HANG_SECONDS), "it runs before anyone waits for it"
     go.set()
     assert result() == 7
     with pytest.raises(ZeroDivisionError):

@@ -15,9 +15,9 @@ NAMES = sorted(set(clothseg.__all__) - {"__version__"})
 
 @pytest.fixture
 def names(predictor, tmp_path, monkeypatch, checkpoint_path):
-    """What the examples may use, in a folder with a photo and a model.
+    """Names that the examples may use, in a folder with a photo and a model.
 
-    `predictor` finds garments by their colours, so that the examples have something to show.
+    `predictor` finds garments by their colours, so that the examples have results to show.
     """
     mask = np.zeros((90, 60), np.uint8)
     mask[10:45, 5:35] = GROUPS.id_of("upperbody")
@@ -35,7 +35,7 @@ def test_there_are_at_most_ten_public_names():
 
 
 @pytest.mark.parametrize("thing", [getattr(clothseg, name) for name in NAMES], ids=lambda one: one.__name__)
-def test_its_example_holds(names, thing, capsys):
+def test_the_example_of_a_public_name_runs(names, thing, capsys):
     (example,) = doctest.DocTestFinder(recurse=False).find(thing, thing.__name__, globs=names | {thing.__name__: thing})
     assert example.examples, f"{thing.__name__} has no example"
     result = doctest.DocTestRunner().run(example)

@@ -1,11 +1,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,30 +14,30 @@ from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.passes import Passes
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.sources import find_photos
+from tests.conftest import ROOT
 
 OUTPUTS = Outputs(
     json=True, cutouts="tight", soft_masks=True, formats=("coco", "coco-polygons", "label-studio", "cvat")
 )
 
-# A run in a process of its own, to be killed: the network takes a while, so that the kill comes in the middle.
+# A run that kills its own process in the middle: at the eighth of twelve photos.
 SCRIPT = """
-import importlib.util, sys, time
+import itertools, os, signal, sys
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("shared", sys.argv[1])
-shared = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(shared)
 from clothseg.prediction.predictor import Predictor
-import test_resume
+from tests.prediction import conftest, test_resume
 
-class Slow(shared.ColorRuntime):
+class Killing(conftest.ColorRuntime):
+    calls = itertools.count(1)
+
     def logits(self, batch):
-        time.sleep(0.03)
+        if next(self.calls) == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().logits(batch)
 
-run = test_resume.run_of(Predictor(Slow(64), model={"name": "colors", "version": "1"}), *map(Path, sys.argv[2:4]))
+run = test_resume.run_of(Predictor(Killing(64), model={"name": "colors", "version": "1"}), *map(Path, sys.argv[1:]))
 for report in run.reports(resume=True):
     pass
-run.write_collection()
 """
 
 
@@ -68,33 +64,39 @@ def folder(tmp_path):
     for number in range(12):
         path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(GROUPS.palette[rng.integers(0, 13, (7, 5))].repeat(12, 0).repeat(12, 1)).save(path)
+        Image.fromarray(GROUPS.palette[rng.integers(0, 4, (7, 5))].repeat(12, 0).repeat(12, 1)).save(path)
     (tmp_path / "photos" / "a" / "broken.jpg").write_bytes(b"broken")
     return tmp_path / "photos"
 
 
-@pytest.mark.parametrize("num_before_kill", [1, 5, 10])
-def test_kill_and_resume_give_the_files_of_one_run(predictor, folder, tmp_path, num_before_kill):
-    here = Path(__file__)
-    killed = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(here.with_name("conftest.py")), str(folder), str(tmp_path / "output")],
-        env=os.environ | {"PYTHONPATH": str(here.parent)},
+@pytest.mark.processes
+def test_a_killed_run_resumes_to_the_files_of_one_run(predictor, folder, tmp_path, run_in):
+    killed = run_in(
+        "-c", SCRIPT, str(folder), str(tmp_path / "output"), PYTHONPATH=os.pathsep.join([str(ROOT), *sys.path])
     )
-    deadline = time.monotonic() + 60
-    while len(list((tmp_path / "output").rglob("*_mask.png"))) < num_before_kill:
-        assert killed.poll() is None, "it was to be killed in the middle"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     new = done_by(run_of(predictor, folder, tmp_path / "output"))
-    assert 0 < len(new) < 13
+    assert 0 < len(new) < 12
     done_by(run_of(predictor, folder, tmp_path / "whole"), resume=False)
     assert contents(tmp_path / "output") == contents(tmp_path / "whole")
 
 
-def test_what_is_whole_is_passed_over(predictor, folder, tmp_path):
+def test_an_interrupted_run_resumes_to_the_files_of_one_run(predictor, folder, tmp_path):
+    done_by(run_of(predictor, folder, tmp_path / "whole"), resume=False)
+    run = run_of(predictor, folder, tmp_path / "output")
+    for num_reports in (1, 6):
+        reports = run.reports(resume=True)
+        for _ in range(num_reports):
+            next(reports)
+        reports.close()
+        with (tmp_path / "output" / JOURNAL_NAME).open("ab") as journal:
+            journal.write(b'{"stem": "a/')  # what a kill leaves of the next line
+    new = done_by(run)
+    assert len(new) == 6
+    assert contents(tmp_path / "output") == contents(tmp_path / "whole")
+
+
+def test_finished_photos_are_skipped(predictor, folder, tmp_path):
     run = run_of(predictor, folder, tmp_path / "output")
     assert len(done_by(run, resume=False)) == 12
     before = contents(tmp_path / "output")
@@ -103,10 +105,10 @@ def test_what_is_whole_is_passed_over(predictor, folder, tmp_path):
     assert [len(report.files) > 4 for report in reports] == [report.error is None for report in reports]
     assert sum(report.error is not None for report in reports) == 1, "the broken photo is named again"
     assert contents(tmp_path / "output") == before
-    assert len(done_by(run, resume=False)) == 12, "without resume, all is done anew"
+    assert len(done_by(run, resume=False)) == 12, "without resume, all are segmented again"
 
 
-def test_a_file_that_is_gone_or_cut_and_a_photo_that_changed_are_done_anew(predictor, folder, tmp_path):
+def test_missing_and_cut_files_and_changed_photos_are_done_again(predictor, folder, tmp_path):
     run = run_of(predictor, folder, tmp_path / "output")
     done_by(run)
     before = contents(tmp_path / "output")
@@ -130,27 +132,36 @@ def test_new_photos_are_added(predictor, folder, tmp_path):
     assert [image["file_name"] for image in images][-7:] == ["a/zz.png", *(f"b/{n}.png" for n in (1, 3, 5, 7, 9, 11))]
 
 
-@pytest.mark.parametrize("change", ["model", "passes", "outputs"])
-def test_results_of_another_model_or_with_other_options_are_not_taken_for_done(predictor, folder, tmp_path, change):
-    done_by(run_of(predictor, folder, tmp_path / "output"))
-    other, outputs = predictor, OUTPUTS
-    if change == "model":
-        other = Predictor(predictor._runtime, model={"name": "colors", "version": "1", "sha256": "other"})
-    elif change == "passes":
-        other = Predictor(predictor._runtime, model=predictor.model, passes=Passes(flip=True))
-    else:
-        outputs = replace(OUTPUTS, cutouts="frame")
-    assert len(done_by(run_of(other, folder, tmp_path / "output", outputs))) == 12
+def test_results_of_another_model_or_with_other_options_are_not_reused(predictor, folder, tmp_path, monkeypatch):
+    def runs():
+        """Runs that differ from the first in one thing each."""
+        runtime, model = predictor._runtime, predictor.model
+        other_runtime = type(runtime)(64)
+        other_runtime.name = "numpy, bf16"
+        for other, outputs in (
+            (predictor, Outputs()),
+            (Predictor(runtime, model=model | {"sha256": "other"}), Outputs()),
+            (Predictor(runtime, model=model, passes=Passes(flip=True)), Outputs()),
+            (Predictor(other_runtime, model=model), Outputs()),
+            (predictor, Outputs(cutouts="frame")),
+        ):
+            yield run_of(other, folder / "a", tmp_path / "output", outputs)
+        monkeypatch.setattr("clothseg.__version__", "another")
+        yield run_of(predictor, folder / "a", tmp_path / "output", Outputs(cutouts="frame"))
+
+    for number, run in enumerate(runs()):
+        assert len(done_by(run)) == 6, number
+        assert done_by(run) == []
 
 
-def test_another_format_is_written_without_doing_photos_anew(predictor, folder, tmp_path):
+def test_another_format_is_written_without_segmenting_again(predictor, folder, tmp_path):
     done_by(run_of(predictor, folder, tmp_path / "output", Outputs(json=True)))
     assert not (tmp_path / "output" / "cvat_annotations.xml").exists()
     assert done_by(run_of(predictor, folder, tmp_path / "output", Outputs(json=True, formats=("cvat",)))) == []
     assert (tmp_path / "output" / "cvat_annotations.xml").is_file()
 
 
-def test_a_journal_that_is_damaged_costs_only_its_photos(predictor, folder, tmp_path):
+def test_damaged_lines_of_the_journal_lose_only_their_photos(predictor, folder, tmp_path):
     run = run_of(predictor, folder, tmp_path / "output")
     done_by(run)
     before = contents(tmp_path / "output")

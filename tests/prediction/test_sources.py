@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from clothseg.errors import InputError, MissingInputError
 from clothseg.prediction.naming import _numbered
+from clothseg.prediction.segmentation import CUTOUT_ENDING
 from clothseg.prediction.sources import _Candidate, _unique_stems, find_photos, read_list
 
 
@@ -54,6 +55,8 @@ def test_a_pattern_is_expanded(touch):
     assert stems("p/**/*.jpg") == {"p/a/1.jpg": "a/1", "p/b/3.jpg": "b/3"}
     assert stems("p/*/*") == {"p/a/1.jpg": "a/1", "p/a/2.png": "a/2", "p/b/3.jpg": "b/3"}
     assert stems("p/?") == stems("p/*/*"), "folders that match are searched through"
+    touch(*(f"n/{number}.jpg" for number in range(1, 30)))
+    assert list(stems("n/*.jpg").values()) == [str(number) for number in range(1, 30)], "in natural order"
 
 
 def test_an_existing_name_is_not_read_as_a_pattern(touch):
@@ -126,6 +129,8 @@ def test_names_as_long_as_file_systems_allow_leave_room_for_the_ending(touch):
     found = list(stems("p").values())
     assert len(set(found)) == 2
     assert all(len(os.fsencode(f"{stem}_results.json")) <= 255 for stem in found)
+    longest_class = CUTOUT_ENDING.format(name=35 * "c")
+    assert all(len(os.fsencode(stem + longest_class)) <= 255 for stem in found)
 
 
 def test_missing_inputs_are_named_and_the_rest_found(touch):
@@ -173,6 +178,8 @@ def test_photos_of_a_list_keep_the_paths_in_it(touch, tmp_path):
     assert [photo.file for photo in search.photos] == ["p/a/1.jpg", "p/b/1.jpg", "2.jpg", "p/c/3.jpg"]
     assert [str(problem) for problem in search.problems] == ["Photo not found: gone.jpg. Check the path"]
     assert find_photos([], output=Path("out"), listed=listed[1:2]).photos == search.photos[1:2]
+    (outside,) = find_photos([], output=Path("out"), listed=["p/../p/c/3.jpg"]).photos
+    assert outside.stem == "3", "outputs never leave the output folder"
 
 
 def test_lists_are_lines_or_end_in_zero_bytes():

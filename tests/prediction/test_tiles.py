@@ -15,7 +15,7 @@ from clothseg.transforms import resize_plane
 
 @pytest.fixture(scope="module")
 def finely(predictor):
-    """Builds a predictor of the colour runtime that sees photos `tiles` times as finely."""
+    """Builds a predictor of the colour runtime with `tiles` as the tile factor."""
     return lambda tiles, **options: Predictor(predictor._runtime, model={}, passes=Passes(tiles=tiles, **options))
 
 
@@ -27,7 +27,7 @@ def blobs(height, width, seed=0):
     return GROUPS.palette[mask], mask
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3000), st.sampled_from([32, 64, 512]))
 def test_tiles_cover_a_side_and_count_once(length, image_size):
     axis = _Axis.of(length, image_size)
@@ -42,7 +42,7 @@ def test_tiles_cover_a_side_and_count_once(length, image_size):
     assert (gaps <= 0.75 * image_size + 1).all(), "neighbours share a quarter"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 9), st.integers(9, 40), st.integers(1, 8))
 def test_rows_of_an_enlarged_plane_are_opencvs(length, target, width):
     plane = np.random.default_rng(length * target).normal(size=(length, width)).astype(np.float32)
@@ -60,7 +60,7 @@ def test_no_photo_is_enlarged():
 
 
 @pytest.mark.parametrize("tiles", [2, 3, 5, 8])
-def test_tiles_agree_with_the_photo_and_see_more_of_it(finely, tiles):
+def test_tiles_agree_with_the_photo_and_find_more_details(finely, tiles):
     photo, mask = blobs(533, 400)
     whole, fine = finely(1).predict(photo), finely(tiles).predict(photo)
     agreement = (fine.mask == mask).mean()
@@ -72,7 +72,7 @@ def test_tiles_agree_with_the_photo_and_see_more_of_it(finely, tiles):
     assert scores == pytest.approx(others, abs=0.1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(2, 8))
 @example(4000, 3, 4)
 @example(3, 4000, 4)
@@ -125,9 +125,9 @@ def test_the_logits_returned_are_the_mean_of_the_fine_ones(predictor):
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
-def test_memory_stays_bounded_for_a_photo_of_12_megapixels(finely):
-    photo = np.zeros((4000, 3000, 3), np.uint8)
-    photo[1000:3000, 500:2500] = GROUPS.palette[2]
+def test_memory_per_pixel_stays_bounded_for_a_large_photo(finely):
+    photo = np.zeros((2000, 1500, 3), np.uint8)
+    photo[500:1500, 250:1250] = GROUPS.palette[2]
     peaks = {}
     for tiles in (1, 8):
         predictor = finely(tiles)
@@ -137,7 +137,7 @@ def test_memory_stays_bounded_for_a_photo_of_12_megapixels(finely):
             _, peaks[tiles] = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert (segmentation.mask[1100:2900, 600:2400] == 2).all()
-        assert not segmentation.mask[:900].any()
-    assert peaks[1] < 250e6, "a mask, two planes of float32 and little more"
-    assert peaks[8] < 150e6, "bands take less than whole planes"
+        assert (segmentation.mask[550:1450, 300:1200] == 2).all()
+        assert not segmentation.mask[:450].any()
+    assert peaks[1] < 21 * photo[..., 0].size, "a mask, two planes of float32 and little more"
+    assert peaks[8] < 13 * photo[..., 0].size, "bands take less than whole planes"
