@@ -11,6 +11,17 @@ from tests.serving.running_server import RunningServer
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds worker processes in /proc")
 
 
+def assert_problem(answer, status, kind):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"urn:clothseg:problem:{kind}"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    return problem
+
+
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory):
     """A small real network, exported."""

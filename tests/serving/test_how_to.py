@@ -1,4 +1,4 @@
-"""The how-tos of serving and deploying tell the truth: their commands run, their files fit the project."""
+"""The how-tos of serving and deploying: their commands run, their files fit the project."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+from clothseg import cli
 from clothseg.serving.problem import _KINDS
 from tests.serving.test_segment import opened
 from tests.test_architecture import ROOT
@@ -26,30 +27,30 @@ def folder(tmp_path, photo):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the how-to's commands are curl's")
-@pytest.mark.parametrize("command", CURLS)
-def test_a_request_of_the_how_to_gives_what_it_says(server, offline, folder, photo, command):
-    words = shlex.split(command.replace(ADDRESS, server.address))
+def test_the_requests_of_the_how_to_give_what_it_says(server, offline, folder, photo):
     shown = offline.predict(photo).labels[0].name
-    words = [word.replace("label=upperbody", f"label={shown}") for word in words]
-    ended = subprocess.run([words[0], "--silent", "--fail", *words[1:]], cwd=folder, capture_output=True, timeout=60)
-    assert ended.returncode == 0, ended.stderr
-    if "-o" not in words:
-        assert b'"segments"' in ended.stdout
-    else:
-        path = folder / words[words.index("-o") + 1]
-        assert opened(path.read_bytes()).mode == {"mask": "P", "overlay": "RGB", "cutout": "RGBA"}[path.stem]
+    assert len(CURLS) >= 4
+    for command in CURLS:
+        words = shlex.split(command.replace(ADDRESS, server.address).replace("label=upperbody", f"label={shown}"))
+        ended = subprocess.run([words[0], "--silent", "--fail", *words[1:]], cwd=folder, capture_output=True)
+        assert ended.returncode == 0, (command, ended.stderr)
+        if "-o" not in words:
+            assert b'"segments"' in ended.stdout
+        else:
+            path = folder / words[words.index("-o") + 1]
+            assert opened(path.read_bytes()).mode == {"mask": "P", "overlay": "RGB", "cutout": "RGBA"}[path.stem]
 
 
 def test_the_python_of_the_how_to_runs(server, folder):
     (code,) = re.findall(r"^```python\n(.*?)^```", SERVE, flags=re.MULTILINE | re.DOTALL)
     code = code.replace(ADDRESS, server.address)
     ast.parse(code)
-    ended = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
 
 
-def test_every_kind_of_problem_is_told():
+def test_every_kind_of_problem_is_documented():
     for kind, (status, _) in _KINDS.items():
         if status != 500:
             assert f"`{kind}`" in SERVE
@@ -60,10 +61,10 @@ def flags_in(text):
     return {word for line in text.splitlines() if "clothseg" in line for word in re.findall(r"(?<=\s)--[a-z-]+", line)}
 
 
-def test_every_flag_exists():
-    shown = subprocess.run(
-        [sys.executable, "-m", "clothseg.cli", "serve", "--help"], capture_output=True, text=True, timeout=60
-    ).stdout
+def test_every_flag_exists(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    shown = capsys.readouterr().out
     docker_only = {"--rm", "--build", "--stop-timeout"}
     in_tables = set(re.findall(r"^\| `(--[a-z-]+)`", SERVE, flags=re.MULTILINE))
     assert len(in_tables) == 6

@@ -1,18 +1,21 @@
-"""What the server tells of itself, and what every answer bears."""
+"""What the server tells of itself, and which headers every answer has."""
 
 import io
+import mimetypes
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
+from fastapi import FastAPI
 from PIL import Image
+from starlette.testclient import TestClient
 
 from clothseg.data.sample import sample_picture
 from clothseg.labels import GROUPS
 from clothseg.serving.information_routes import model_card
-from clothseg.serving.page_route import PAGE_FOLDER
-from tests.serving.conftest import linux_only
+from clothseg.serving.page_route import PAGE_FOLDER, add_page
+from tests.serving.conftest import assert_problem, linux_only
+from tests.serving.running_server import JPEG
 
 
 def test_the_model_is_described(client, offline):
@@ -27,7 +30,7 @@ def test_the_model_is_described(client, offline):
     assert model["known_classes"] is None
 
 
-def test_known_classes_are_told(offline):
+def test_known_classes_are_named(offline):
     introduction = {**offline.description.to_dict(), **offline.model, "runtime": "any"}
     introduction["training_data"] = {"known_classes": ["background", "head"]}
     assert model_card(introduction)["known_classes"] == ["background", "head"]
@@ -48,12 +51,16 @@ def test_the_sample_is_our_own_drawing(client):
 
 
 def test_metrics_count(server, client, photo):
-    before = server.metric('clothseg_photos_total{output="json"}') if "output" in client.get("/metrics").text else 0
-    client.post("/v1/segment", content=photo, headers={"Content-Type": "image/jpeg"})
+    def num_photos():
+        return server.metric('clothseg_photos_total{output="json"}')
+
+    client.post("/v1/segment", content=photo, headers=JPEG)
+    before = num_photos()
+    client.post("/v1/segment", content=photo, headers=JPEG)
     client.get("/no/such/path")
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    assert server.metric('clothseg_photos_total{output="json"}') == before + 1
+    assert num_photos() == before + 1
     assert server.metric('clothseg_requests_total{code="404",method="GET",path="other"}') >= 1
     assert server.metric("clothseg_workers_ready") == 1
     assert server.metric("clothseg_queue_depth") == 0
@@ -61,44 +68,53 @@ def test_metrics_count(server, client, photo):
     assert "no/such" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/model", "/healthz", "/no/such", "/metrics", "/openapi.json"])
-def test_every_answer_is_kept_in_its_place(client, path):
-    headers = client.get(path).headers
-    assert "default-src 'self'" in headers["content-security-policy"]
-    assert "img-src 'self' blob: data:" in headers["content-security-policy"]
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
-    assert "server" not in headers
-    assert "access-control-allow-origin" not in headers
+def test_every_answer_has_the_security_headers(client):
+    for path in ("/", "/v1/model", "/healthz", "/no/such", "/metrics", "/openapi.json"):
+        headers = client.get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "img-src 'self' blob: data:" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "server" not in headers
+        assert "access-control-allow-origin" not in headers
 
 
-def test_what_is_not_there_and_what_is_not_done_are_problems(client):
-    missing, wrong = client.get("/v2/segment"), client.put("/v1/segment")
-    assert (missing.status_code, missing.json()["type"]) == (404, "urn:clothseg:problem:not-found")
-    assert (wrong.status_code, wrong.json()["type"]) == (405, "urn:clothseg:problem:wrong-method")
+def test_unknown_paths_and_wrong_methods_are_problems(client):
+    assert_problem(client.get("/v2/segment"), 404, "not-found")
+    wrong = client.put("/v1/segment")
+    assert_problem(wrong, 405, "wrong-method")
     assert wrong.headers["allow"] == "POST"
     for path in ("/docs", "/redoc"):  # FastAPI's own load scripts from elsewhere
         assert client.get(path).status_code == 404
+    for path in ("../app.py", "..%2fapp.py", "%2e%2e/app.py", "/etc/passwd", "....//app.py", "%00"):
+        assert client.get(f"/page/{path}").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "/etc/passwd", "....//app.py", "\0"])
-def test_nothing_but_the_page_is_served(client, path):
-    assert client.get("/page/" + path.replace("\0", "%00")).status_code == 404
-
-
-def test_the_page_is_served_and_asked_for_again_each_time(client):
-    for path, file in (("/", "index.html"), ("/page/app.js", "app.js"), ("/page/style.css", "style.css")):
-        answer = client.get(path)
+def test_the_whole_page_is_served_and_requested_again_each_time(client):
+    files = {f"/page/{path.relative_to(PAGE_FOLDER).as_posix()}": path for path in PAGE_FOLDER.rglob("*.*")}
+    assert {path.suffix for path in files.values()} == {".html", ".css", ".js", ".svg"}
+    for address, path in (files | {"/": PAGE_FOLDER / "index.html"}).items():
+        answer = client.get(address)
         assert answer.status_code == 200
-        assert answer.content == (PAGE_FOLDER / file).read_bytes()
+        assert answer.content == path.read_bytes()
+        assert answer.headers["content-type"].partition(";")[0] == mimetypes.guess_type(path)[0]
         assert answer.headers["cache-control"] == "no-cache"
-    again = client.get("/page/app.js", headers={"If-None-Match": client.get("/page/app.js").headers["etag"]})
-    assert again.status_code == 304
+        assert (
+            client.get(address, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304 or address == "/"
+        )
+
+
+def test_an_installation_without_the_page_says_so(tmp_path):
+    app = FastAPI()
+    add_page(app, tmp_path / "none")
+    with TestClient(app) as client:
+        assert "/openapi.json" in client.get("/").text
+        assert client.get("/page/app.js").status_code == 404
 
 
 @linux_only
 def test_neither_server_nor_worker_has_loaded_torch(server, client, photo):
-    client.post("/v1/segment", content=photo, headers={"Content-Type": "image/jpeg"})
+    client.post("/v1/segment", content=photo, headers=JPEG)
     for pid in (server.pid, *server.workers()):
         loaded = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
         assert "libtorch" not in loaded

@@ -1,5 +1,6 @@
-"""Bodies taken apart: however they are cut into pieces, what comes out is what went in."""
+"""Request bodies: whatever pieces they arrive in, the photo comes out as it went in, within the limits."""
 
+import asyncio
 import contextlib
 import doctest
 import io
@@ -8,9 +9,10 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect, Request
 
 from clothseg.serving import choices, intake, keys, messages
-from clothseg.serving.intake import Lease, Memory, safe_name
+from clothseg.serving.intake import Lease, Memory, read_photo, safe_name
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
@@ -20,9 +22,8 @@ from clothseg.serving.problem import Problem
 NAMES = st.text(st.characters(exclude_categories=["C"], exclude_characters='"\\/%'), min_size=1, max_size=20)
 
 
-@pytest.mark.parametrize("module", [choices, intake, keys], ids=lambda module: module.__name__)
-def test_examples_are_true(module):
-    assert doctest.testmod(module) == (0, 1)
+def test_docstring_examples():
+    assert [doctest.testmod(module) for module in (choices, intake, keys)] == [(0, 1)] * 3
 
 
 def feed(form, body, pieces):
@@ -37,7 +38,7 @@ def feed(form, body, pieces):
     pieces=st.integers(1, 40),
     others=st.dictionaries(st.sampled_from(["a", "b", "photos"]), st.binary(max_size=30)),
 )
-def test_a_form_gives_back_its_photo(photo, file, pieces, others):
+def test_a_form_returns_its_photo(photo, file, pieces, others):
     request = httpx.Request(
         "POST",
         "http://any",
@@ -51,12 +52,12 @@ def test_a_form_gives_back_its_photo(photo, file, pieces, others):
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
-def test_what_is_no_form_is_a_problem(body, pieces):
+def test_other_bytes_are_no_form(body, pieces):
     with pytest.raises(Problem):
         feed(FormReader(b"boundary", "photo"), body, pieces)
 
 
-def test_uploads_and_bytes_are_bounded_and_given_back():
+def test_uploads_and_bytes_are_limited_and_released():
     memory = Memory(Limits(queue=1, max_bytes=100), Metrics())
     with contextlib.ExitStack() as held:
         leases = [held.enter_context(Lease(memory)) for _ in range(4)]
@@ -71,8 +72,68 @@ def test_uploads_and_bytes_are_bounded_and_given_back():
         lease.take(200)
 
 
+def read(chunks, content_type="", *, length=None, end="complete", **limits):
+    """Read a photo from a body that arrives in these chunks.
+
+    Args:
+        length: what the head says of it.
+        end: what follows: "complete", "disconnect", or "silence".
+    """
+    limits = Limits(**limits)
+    headers = {"content-type": content_type, "content-length": "" if length is None else str(length)}
+    scope = {"type": "http", "headers": [(key.encode(), value.encode()) for key, value in headers.items() if value]}
+    left = list(chunks)
+
+    async def receive():
+        if left:
+            return {"type": "http.request", "body": left.pop(0), "more_body": True}
+        if end == "silence":
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect" if end == "disconnect" else "http.request"}
+
+    async def in_loop():
+        with Lease(Memory(limits, Metrics())) as lease:
+            return await read_photo(Request(scope, receive), limits, lease)
+
+    return asyncio.run(in_loop())
+
+
+def form_of(photo):
+    """Return the content type and the body of a form."""
+    request = httpx.Request("POST", "http://any", files={"photo": ("a.jpg", photo)})
+    return request.headers["content-type"], request.read()
+
+
+def test_a_photo_may_have_the_largest_size_and_no_byte_more():
+    photo = bytes(100)
+    for content_type in ("", "image/jpeg", "Image/X-Any; a=b", "application/octet-stream"):
+        upload = read([photo[:40], photo[40:]], content_type, length=100, max_bytes=100)
+        assert (upload.content, upload.file) == (photo, "")
+    content_type, body = form_of(photo)
+    upload = read([body], content_type, length=len(body), max_bytes=100)
+    assert (upload.content, upload.file) == (photo, "a.jpg")
+    content_type, body = form_of(photo + b"1")
+    for chunks, kind, length, end in (
+        ([photo, b"1"], "image/png", None, "complete"),
+        ([body], content_type, len(body), "complete"),
+        ([], "image/png", 101, "silence"),  # refused from the head: reading would wait
+        ([], content_type, 70_000, "silence"),
+    ):
+        with pytest.raises(Problem, match="At most 100 bytes") as caught:
+            read(chunks, kind, length=length, end=end, max_bytes=100)
+        assert caught.value.kind == "too-many-bytes"
+
+
+def test_an_upload_that_does_not_end_is_given_up():
+    with pytest.raises(Problem, match="1 bytes came in 0 s") as caught:
+        read([b"1"], "image/png", end="silence", upload_grace=0.05)
+    assert (caught.value.kind, caught.value.headers["Connection"]) == ("slow-upload", "close")
+    with pytest.raises(ClientDisconnect):
+        read([b"1"], "image/png", end="disconnect")
+
+
 @given(st.text())
-def test_a_safe_name_names_no_other_place(name):
+def test_a_safe_name_leaves_no_folder(name):
     safe = safe_name(name)
     assert not set(safe) & set("/\\\0\n\r")
     assert safe not in (".", "..")
@@ -85,7 +146,7 @@ def test_a_safe_name_names_no_other_place(name):
     body=st.binary(),
     lost=st.integers(0, 5),
 )
-def test_messages_come_out_as_they_went_in(header, body, lost):
+def test_messages_are_read_as_they_were_written(header, body, lost):
     stream = io.BytesIO()
     messages.write(stream, Message(header, body))
     whole = stream.getvalue()

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from clothseg.encoding import encode_png
+from tests.conftest import HANG_SECONDS
 from tests.export.small_model import photo_of
 
 try:
@@ -14,8 +15,6 @@ except ImportError:
     playwright = None
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SECONDS = 30
-"""How long anything on the page may take; the machine may be busy."""
 
 
 class Visitor:
@@ -31,7 +30,7 @@ class Visitor:
         self.address = address
         self.complaints = []
         self.asked = []
-        tab.set_default_timeout(1000 * SECONDS)
+        tab.set_default_timeout(1000 * HANG_SECONDS)
         tab.on("console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text))
         tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         tab.on("request", lambda request: self.asked.append(request.url))
@@ -43,11 +42,11 @@ class Visitor:
     def see(self, selector):
         """Wait until something is visible, and return it."""
         found = self.tab.locator(selector)
-        playwright.expect(found).to_be_visible(timeout=1000 * SECONDS)
+        playwright.expect(found).to_be_visible()
         return found
 
     def wait_for(self, selector, words):
-        playwright.expect(self.tab.locator(selector)).to_contain_text(words, timeout=1000 * SECONDS)
+        playwright.expect(self.tab.locator(selector)).to_contain_text(words)
 
     def choose(self, *files):
         """Choose photos as the dialog does, and wait until the first is segmented."""
@@ -76,7 +75,7 @@ class Visitor:
 
     def download(self, button):
         """Click a button; return the name and content of the file that comes."""
-        with self.tab.expect_download(timeout=1000 * SECONDS) as coming:
+        with self.tab.expect_download() as coming:
             self.tab.locator(button).click()
         return coming.value.suggested_filename, coming.value.path().read_bytes()
 
@@ -87,8 +86,9 @@ def chromium():
         pytest.skip("playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
+    playwright.expect.set_options(timeout=1000 * HANG_SECONDS)
     with playwright.sync_playwright() as driver:
-        # No sandbox: it is not to be had as root, and the only page that is opened is our own.
+        # As root there is no sandbox; the only page that is opened is our own.
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -96,7 +96,7 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, server):
-    """Open the page; afterwards nothing may have been complained of, or fetched from elsewhere."""
+    """Open the page; afterwards the console must have no message, and nothing was fetched from elsewhere."""
     visitors = []
 
     def open_page(address=server.address, allow="", opened=True, **options):

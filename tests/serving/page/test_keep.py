@@ -11,6 +11,8 @@ from PIL import Image
 from tests.export.small_model import photo_of
 from tests.serving.page.conftest import upload
 
+pytestmark = pytest.mark.browser
+
 PHOTO = upload("A photo, of me.png", 120, 80)
 STEM = "A photo, of me"
 

@@ -7,6 +7,8 @@ import pytest
 from tests.serving.page.conftest import playwright, upload
 from tests.serving.running_server import RunningServer
 
+pytestmark = pytest.mark.browser
+
 PHOTO = upload()
 REFUSED = "Failed to load resource"
 KEY = "a-key-for-the-page"

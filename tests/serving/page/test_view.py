@@ -6,6 +6,8 @@ import pytest
 from clothseg.labels import GROUPS
 from tests.serving.page.conftest import middle_of, playwright, upload
 
+pytestmark = pytest.mark.browser
+
 PHOTO = upload()
 FULL, FAINT = round(0.55 * 255), round(0.25 * 0.55 * 255)
 VEIL = round(0.62 * 255)

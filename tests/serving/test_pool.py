@@ -1,0 +1,276 @@
+"""The queue before the workers: every accepted photo gets exactly one answer, whatever happens to its worker."""
+
+import asyncio
+import json
+
+import pytest
+from fastapi import APIRouter
+
+from clothseg.errors import ModelError
+from clothseg.serving import pool as pool_module
+from clothseg.serving.information_routes import InformationRoutes
+from clothseg.serving.limits import Limits
+from clothseg.serving.messages import Message
+from clothseg.serving.metrics import Metrics
+from clothseg.serving.pool import Pool
+from clothseg.serving.problem import Problem
+from clothseg.serving.worker_process import ModelChoice, WorkerLostError
+
+
+class Worker:
+    """A worker without a process: it answers, or ends, when the test says so."""
+
+    def __init__(self):
+        self.introduction = {"origin": "small.onnx", "runtime": "none"}
+        self.ended = asyncio.get_running_loop().create_future()
+        self.asked = []
+        self.answers = asyncio.Queue()
+
+    async def ask(self, question, *, seconds):
+        self.asked.append(question)
+        if isinstance(answer := await self.answers.get(), Exception):
+            raise answer
+        return answer
+
+    async def end(self):
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+class Situation:
+    """A pool whose workers are controlled by the test."""
+
+    def __init__(self, *, failures=(), **limits):
+        self.workers = []
+        self.failures = list(failures)
+        self.given_up = 0
+        self.metrics = Metrics()
+        self.pool = Pool(
+            ModelChoice(),
+            workers=1,
+            limits=Limits(**limits),
+            metrics=self.metrics,
+            give_up=self._give_up,
+            when_ready=lambda origin, runtime: None,
+        )
+
+    def _give_up(self):
+        self.given_up += 1
+
+    async def start(self, choice, *, workers):
+        if self.failures:
+            raise self.failures.pop(0)
+        self.workers.append(Worker())
+        return self.workers[-1]
+
+    @property
+    def worker(self):
+        return self.workers[-1]
+
+    def ask(self, name):
+        return asyncio.create_task(self.pool.work(Message({"name": name})))
+
+    def value(self, metric):
+        return next(
+            float(line.split()[1]) for line in self.metrics.text().decode().splitlines() if line.split()[0] == metric
+        )
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a coroutine function with a pool; every pause between two attempts to start a worker is skipped."""
+    monkeypatch.setattr(pool_module, "_LONGEST_PAUSE", 0.0)
+
+    def in_loop(steps, **options):
+        async def whole():
+            situation = Situation(**options)
+            monkeypatch.setattr(pool_module, "WorkerProcess", situation)
+            situation.pool.start()
+            try:
+                await steps(situation)
+            finally:
+                await situation.pool.close()
+
+        asyncio.run(whole())
+
+    return in_loop
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def answer(name):
+    return Message({"answer": name})
+
+
+def test_photos_are_answered_in_the_order_of_their_arrival(run):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        jobs = [now.ask(name) for name in "abc"]
+        await until(lambda: now.value("clothseg_queue_depth") == 2)
+        assert now.value("clothseg_in_flight") == 1
+        for name in "abc":
+            await now.worker.answers.put(answer(name))
+        for name, job in zip("abc", jobs, strict=True):
+            message, one = await job
+            assert message == answer(name)
+            assert one.taken <= one.begun
+        assert [question.header["name"] for question in now.worker.asked] == ["a", "b", "c"]
+        assert now.value("clothseg_queue_depth") == now.value("clothseg_in_flight") == 0
+
+    run(steps)
+
+
+def test_a_full_queue_refuses_and_says_when_to_ask_again(run):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        jobs = [now.ask("a")]
+        await until(lambda: now.worker.asked)
+        jobs += [now.ask(name) for name in "bc"]
+        await until(lambda: now.value("clothseg_queue_depth") == 2)
+        with pytest.raises(Problem, match="2 photos wait already") as caught:
+            now.pool.check_room()
+        assert (caught.value.kind, caught.value.headers["Retry-After"]) == ("busy", "3"), "a photo takes about 1 s"
+        for job in jobs:
+            await now.worker.answers.put(answer(""))
+            await job
+        now.pool.check_room()
+
+    run(steps, queue=2)
+
+
+def test_a_disconnected_client_leaves_the_queue_and_costs_no_worker(run):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        first, second, third = (now.ask(name) for name in "abc")
+        await until(lambda: now.value("clothseg_queue_depth") == 2)
+        second.cancel()
+        await until(lambda: now.value("clothseg_queue_depth") == 1)
+        first.cancel()  # the worker has this photo already; nobody takes its answer
+        await until(first.done)
+        for name in "ac":
+            await now.worker.answers.put(answer(name))
+        assert (await third)[0] == answer("c")
+        assert [question.header["name"] for question in now.worker.asked] == ["a", "c"]
+        assert len(now.workers) == 1
+
+    run(steps)
+
+
+def test_a_photo_whose_worker_is_lost_is_answered_and_the_next_worker_continues(run):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        fatal, other = now.ask("fatal"), now.ask("other")
+        await until(lambda: now.worker.asked)
+        await now.worker.answers.put(WorkerLostError("The worker process ended"))
+        with pytest.raises(Problem, match="send another") as caught:
+            await fatal
+        assert (caught.value.kind, caught.value.headers["Retry-After"]) == ("not-done", "1")
+        await until(lambda: len(now.workers) == 2)
+        await now.worker.answers.put(answer("other"))
+        assert (await other)[0] == answer("other")
+        assert now.workers[0].ended.done()
+        assert now.value("clothseg_worker_restarts_total") == 1
+        assert now.value("clothseg_workers_ready") == 1
+
+    run(steps)
+
+
+def test_a_worker_that_ends_while_idle_is_replaced_before_the_next_photo(run):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        await now.worker.end()
+        await until(lambda: len(now.workers) == 2 and now.pool.ready)
+        job = now.ask("a")
+        await now.worker.answers.put(answer("a"))
+        assert (await job)[0] == answer("a")
+        assert not now.workers[0].asked
+
+    run(steps)
+
+
+def test_a_photo_that_waits_for_longer_than_the_deadline_is_answered(run):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        jobs = [now.ask(name) for name in "ab"]
+        for job in jobs:
+            with pytest.raises(Problem, match=r"within 0\.05 s") as caught:
+                await job
+            assert (caught.value.kind, caught.value.headers["Retry-After"]) == ("busy", "1")
+        assert now.value("clothseg_queue_depth") == 0
+
+    run(steps, deadline=0.05)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_server(run):
+    async def named(now):
+        await until(lambda: now.given_up)
+        assert str(now.pool.failure) == "Model not found"
+
+    run(named, failures=[ModelError("Model not found")])
+
+    async def unexplained(now):
+        await until(lambda: now.given_up)
+        assert not now.failures, "the third attempt is the last one"
+
+    run(unexplained, failures=[WorkerLostError("ended")] * 3)
+
+    async def at_last(now):
+        await until(lambda: now.pool.ready)
+        assert not now.given_up
+
+    run(at_last, failures=[WorkerLostError("ended"), OSError("no memory")])
+
+
+def test_without_a_ready_worker_the_server_is_not_ready(run):
+    async def readiness(now):
+        try:
+            return json.loads((await InformationRoutes(now.pool, now.metrics).readiness()).body)
+        except Problem as problem:
+            return problem.kind
+
+    async def steps(now):
+        with pytest.raises(Problem, match="No worker is ready") as caught:
+            now.pool.check_room()
+        assert (caught.value.kind, caught.value.headers["Retry-After"]) == ("starting", "2")
+        with pytest.raises(Problem, match="loaded the model"):
+            await InformationRoutes(now.pool, now.metrics).model()
+        assert await readiness(now) == "starting"
+        await until(lambda: now.pool.ready)
+        assert await readiness(now) == {"status": "ready", "workers": 1}
+        now.failures = [ModelError("deleted meanwhile")]
+        before = now.worker
+        await before.end()
+        await until(lambda: not now.failures)
+        assert await readiness(now) == "starting"
+        with pytest.raises(Problem, match="No worker is ready"):
+            now.pool.check_room()
+        await until(lambda: now.pool.ready)
+        assert not now.given_up, "a server that has worked waits for its model to come back"
+        now.pool.check_room()
+
+    run(steps)
+
+
+def test_a_pool_that_closes_answers_all_photos(run):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        jobs = [now.ask(name) for name in "ab"]
+        await until(lambda: now.value("clothseg_queue_depth") == 1)
+        await now.pool.close()
+        for job in jobs:
+            with pytest.raises(Problem, match="shutting down") as caught:
+                await job
+            assert caught.value.kind == "not-done"
+        assert now.worker.ended.done()
+
+    run(steps)
+
+
+def test_routes_are_public_or_need_a_key():
+    public, private = APIRouter(), APIRouter()
+    InformationRoutes(None, None).add_to(public, private)
+    assert [route.path for route in public.routes] == ["/healthz", "/readyz"]
+    assert [route.path for route in private.routes] == ["/v1/model", "/v1/sample", "/metrics"]
