@@ -1,4 +1,4 @@
-"""The published layout, held against a mirror of it where there is one."""
+"""The published layout, compared with a mirror of it where there is one."""
 
 import json
 import zipfile
@@ -32,6 +32,7 @@ def test_addresses_are_the_official_ones() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.real_photos
 @with_mirror
 @pytest.mark.parametrize("split", fashionpedia.SPLITS, ids=lambda split: split.name)

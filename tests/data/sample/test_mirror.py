@@ -17,22 +17,21 @@ from clothseg.data.sample.shapes import ellipse, ribbon, smooth, tube
 from clothseg.errors import SettingError
 from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
 
-COUNTS = {"train": 46, "val": 20, "test": 3}
+COUNTS = {"train": 14, "val": 8, "test": 2}
+MANY_COUNTS = {"train": 46, "val": 20, "test": 0}
+"""Enough photos for statements about all classes."""
 
 # pycocotools decodes through an old NumPy interface.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    draw_sample(folder, train_photos=COUNTS["train"], val_photos=COUNTS["val"], test_photos=COUNTS["test"], seed=5)
+def draw_counts(folder, counts):
+    draw_sample(folder, **{f"{split}_photos": count for split, count in counts.items()}, seed=5)
     return folder
 
 
-@pytest.fixture(scope="module")
-def photos(folder):
-    """Every photo by file name: (H, W, 3) uint8 RGB."""
+def read_photos(folder):
+    """Return every photo by file name: (H, W, 3) uint8 RGB."""
     found = {}
     for archive in ("train2020", "val_test2020"):
         with zipfile.ZipFile(folder / "images" / f"{archive}.zip") as members:
@@ -41,19 +40,51 @@ def photos(folder):
     return found
 
 
-def annotations(folder, split):
-    name = "info_test2020" if split == "test" else f"instances_attributes_{split}2020"
-    return json.loads((folder / "annotations" / f"{name}.json").read_text())
-
-
-def instances(folder, photos):
-    """Yield each annotation of train and val with its group, its mask and its photo."""
+def read_instances(folder, photos):
+    """Return each annotation of train and val with its group, its mask and its photo."""
     groups = {name: group for group, names in FASHIONPEDIA_CATEGORIES.items() for name in names}
+    found = []
     for split in ("train", "val"):
         coco = COCO(folder / "annotations" / f"instances_attributes_{split}2020.json")
         for row in coco.dataset["annotations"]:
             group = groups[coco.cats[row["category_id"]]["name"]]
-            yield row, group, coco.annToMask(row), photos[coco.imgs[row["image_id"]]["file_name"]]
+            found.append((row, group, coco.annToMask(row), photos[coco.imgs[row["image_id"]]["file_name"]]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return draw_counts(tmp_path_factory.mktemp("drawn"), COUNTS)
+
+
+@pytest.fixture(scope="module")
+def photos(folder):
+    return read_photos(folder)
+
+
+@pytest.fixture(scope="module")
+def instances(folder, photos):
+    return read_instances(folder, photos)
+
+
+@pytest.fixture(scope="module")
+def large_folder(tmp_path_factory):
+    return draw_counts(tmp_path_factory.mktemp("many"), MANY_COUNTS)
+
+
+@pytest.fixture(scope="module")
+def many_photos(large_folder):
+    return read_photos(large_folder)
+
+
+@pytest.fixture(scope="module")
+def many_instances(large_folder, many_photos):
+    return read_instances(large_folder, many_photos)
+
+
+def annotations(folder, split):
+    name = "info_test2020" if split == "test" else f"instances_attributes_{split}2020"
+    return json.loads((folder / "annotations" / f"{name}.json").read_text())
 
 
 def test_layout_is_that_of_the_official_download(folder, photos):
@@ -91,19 +122,25 @@ def test_annotation_files_have_the_official_keys(folder):
     assert "annotations" not in annotations(folder, "test")
 
 
-def test_every_group_is_in_both_splits_and_every_category_is_drawn(folder):
-    drawn = set()
+def test_every_group_is_in_both_splits(folder):
     for split in ("train", "val"):
         content = annotations(folder, split)
-        categories = {row["id"]: row for row in content["categories"]}
-        found = [categories[row["category_id"]] for row in content["annotations"]]
-        assert {row["supercategory"] for row in found} == set(FASHIONPEDIA_CATEGORIES)
-        drawn |= {row["name"] for row in found}
+        groups = {row["id"]: row["supercategory"] for row in content["categories"]}
+        assert {groups[row["category_id"]] for row in content["annotations"]} == set(FASHIONPEDIA_CATEGORIES), split
+
+
+@pytest.mark.slow
+def test_every_category_is_drawn(large_folder):
+    drawn = set()
+    for split in ("train", "val"):
+        content = annotations(large_folder, split)
+        names = {row["id"]: row["name"] for row in content["categories"]}
+        drawn |= {names[row["category_id"]] for row in content["annotations"]}
     assert drawn == {name for names in FASHIONPEDIA_CATEGORIES.values() for name in names}
 
 
-def test_area_and_box_are_those_of_the_mask(folder, photos):
-    for row, _, mask, photo in instances(folder, photos):
+def test_area_and_box_are_those_of_the_mask(instances):
+    for row, _, mask, photo in instances:
         assert mask.shape == photo.shape[:2]
         assert row["area"] == mask.sum() > 0
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -111,9 +148,9 @@ def test_area_and_box_are_those_of_the_mask(folder, photos):
         assert row["bbox"] == box
 
 
-def test_polygons_are_smooth_closed_and_inside_the_photo(folder, photos):
+def test_polygons_are_smooth_closed_and_inside_the_photo(instances):
     parts = []
-    for row, _, _, photo in instances(folder, photos):
+    for row, _, _, photo in instances:
         if isinstance(row["segmentation"], dict):
             continue
         assert row["iscrowd"] == 0
@@ -129,9 +166,9 @@ def test_polygons_are_smooth_closed_and_inside_the_photo(folder, photos):
     assert max(parts) > 1, "something in front cuts an instance in two"
 
 
-def test_instances_with_holes_are_compressed_rle(folder, photos):
+def test_instances_with_holes_are_compressed_rle(instances):
     holed = 0
-    for row, _, mask, photo in instances(folder, photos):
+    for row, _, mask, photo in instances:
         if isinstance(row["segmentation"], dict):
             assert row["iscrowd"] == 1
             assert row["segmentation"]["size"] == list(photo.shape[:2])
@@ -186,11 +223,11 @@ def test_painting_larger_instances_first_gives_back_what_lies_on_top():
     assert wrong / compared < 0.0005
 
 
-def test_outlines_lie_on_the_edges_of_the_stored_photo(folder, photos):
+def test_outlines_lie_on_the_edges_of_the_stored_photo(instances):
     """Averaged over all instances, the photo changes most within a pixel of the outline."""
     steps = np.arange(-5, 6)
     total, count = np.zeros(len(steps)), np.zeros(len(steps))
-    for row, _, mask, photo in instances(folder, photos):
+    for row, _, mask, photo in instances:
         if row["area"] < 300:
             continue
         x, y, width, height = (int(side) for side in row["bbox"])
@@ -209,9 +246,10 @@ def test_outlines_lie_on_the_edges_of_the_stored_photo(folder, photos):
     assert profile.max() > 2 * max(profile[0], profile[-1])
 
 
-def test_colour_does_not_give_a_class_away(folder, photos):
+@pytest.mark.slow
+def test_colour_does_not_give_a_class_away(many_instances):
     colors = {}
-    for row, group, mask, photo in instances(folder, photos):
+    for row, group, mask, photo in many_instances:
         if row["area"] >= 20:
             colors.setdefault(group, []).append(photo[mask > 0].mean(axis=0))
     assert len(colors) == GROUPS.num_classes - 1
@@ -219,24 +257,35 @@ def test_colour_does_not_give_a_class_away(folder, photos):
         assert np.linalg.norm(np.std(found, axis=0)) > 35, group
 
 
-def test_no_two_photos_are_alike(photos):
-    small = np.array([cv2.resize(photo, (16, 16), interpolation=cv2.INTER_AREA) for photo in photos.values()], float)
+@pytest.mark.slow
+def test_no_two_photos_are_alike(many_photos):
+    photos = many_photos.values()
+    small = np.array([cv2.resize(photo, (16, 16), interpolation=cv2.INTER_AREA) for photo in photos], float)
     apart = np.abs(small[:, None] - small[None]).mean(axis=(2, 3, 4)) + 255 * np.eye(len(small))
     assert apart.min() > 8
-    assert len({photo.shape for photo in photos.values()}) > len(photos) / 2
+    assert len({photo.shape for photo in photos}) > len(photos) / 2
 
 
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_same_seed_writes_the_same_bytes(tmp_path):
+def test_the_same_seed_writes_the_same_bytes_and_progress_counts_to_the_end(tmp_path):
+    steps = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        draw_sample(tmp_path / name, train_photos=3, val_photos=2, test_photos=1, seed=seed)
+        draw_sample(
+            tmp_path / name,
+            train_photos=2,
+            val_photos=1,
+            test_photos=1,
+            seed=seed,
+            progress=lambda *step: steps.append(step),
+        )
     first, again, other = (digests(tmp_path / name) for name in "abc")
     assert first == again
     assert len(first) == 5
     assert all(first[name] != other[name] for name in first)
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)] * 3
 
 
 def test_a_photo_depends_on_seed_split_and_number_only(folder):
@@ -246,12 +295,6 @@ def test_a_photo_depends_on_seed_split_and_number_only(folder):
     rows = [row for row in content["annotations"] if row["image_id"] == image["id"]]
     assert photo.pixels.shape[:2] == (image["height"], image["width"])
     assert [row["segmentation"] for row in rows] == [one["segmentation"] for one in photo.instances]
-
-
-def test_progress_counts_to_the_end(tmp_path):
-    seen = []
-    draw_sample(tmp_path, train_photos=2, val_photos=1, test_photos=1, progress=lambda *step: seen.append(step))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @pytest.mark.parametrize("wrong", [{"train_photos": -1}, {"val_photos": -2}, {"seed": -1}])
