@@ -266,6 +266,9 @@ def test_one_photo_writes_its_files_and_no_journal(predict, photo_file):
     photo_file("a.png")
     assert predict("a.png")[0] == 0
     assert sorted(path.name for path in Path("output").iterdir()) == ["a_mask.png", "a_overlay.jpg"]
+    assert predict("a.png", "--formats", "coco")[0] == 0
+    (image,) = json.loads(Path("output/coco_images.json").read_text())["images"]
+    assert image["file_name"] == "a.png"
 
 
 def test_tiles_and_test_time_augmentation_change_the_mask_and_keep_its_size(predict, photo_file):

@@ -9,6 +9,7 @@ from pycocotools import mask as pycocotools_mask
 from clothseg.errors import InputError, MachineError, SettingError
 from clothseg.labels import GROUPS, ClassList, ClothingClass
 from clothseg.prediction.segmentation import Segmentation
+from clothseg.transforms import resize_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -44,6 +45,16 @@ def test_the_score_is_the_mean_softmax_over_the_class(segmentation):
         inside = segmentation.mask[1::3, 1::3] == label.class_id
         # At the network's resolution; linear resizing moves it a little at the border.
         assert label.score == pytest.approx(softmax[label.class_id][inside].mean(), abs=0.05)
+
+
+def test_scores_are_exact_wherever_a_garment_ends(segmentation):
+    softmax, small_size = softmax_of(segmentation.logits), segmentation.logits.shape[1:]
+    for after in range(40, 60):
+        mask = np.zeros((90, 60), np.uint8)
+        mask[20:after, 60 - after : after] = UPPERBODY
+        inside = resize_mask(mask, small_size) == UPPERBODY
+        (label,) = replace(segmentation, mask=mask).labels
+        assert label.score == pytest.approx(softmax[UPPERBODY][inside].mean(), abs=1e-5), after
 
 
 def test_a_garment_too_small_for_the_network_has_the_score_of_its_place(segmentation):

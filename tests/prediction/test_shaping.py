@@ -71,6 +71,14 @@ def test_growing_reaches_as_far_as_said(mask, radius):
     np.testing.assert_array_equal(over_all == UPPERBODY, near <= radius)
 
 
+def test_growing_and_shrinking_include_the_exact_distance():
+    mask = np.zeros((7, 9), np.uint8)
+    mask[3, 4] = UPPERBODY
+    grown = grow(segmentation_of(mask), "upperbody", 3)
+    np.testing.assert_array_equal(grown.mask == UPPERBODY, distances(mask, UPPERBODY) <= 3)
+    np.testing.assert_array_equal(shrink(grown, "upperbody", 1).mask == UPPERBODY, distances(grown.mask, 0) > 1)
+
+
 @settings(max_examples=70)
 @given(masks, radii)
 def test_shrinking_takes_off_as_much_as_said(mask, radius):
