@@ -1,5 +1,6 @@
-from collections.abc import Callable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Watcher(Callback):
-    """Notes what each step saw, and does something at one place of the training."""
+    """Records the samples and learning rate of each step, and calls `do` at one place of the training."""
 
     def __init__(self, hook: str = "", epoch: int = -1, batch: int = 0, do: Callable[[], Any] = lambda: None) -> None:
         self.place = (hook, epoch, batch)
@@ -89,12 +90,13 @@ class Bench:
         write_data(root / "data")
         self.settings = Settings(
             data_path=root / "data",
-            img_size=64,
+            img_size=32,
             batch_size=4,
             num_workers=0,
-            architecture="deeplabv3plus",  # small beside such an encoder, and has both dropout and batch norm
+            architecture="pspnet",  # the fewest layers of all, and has both dropout and batch norm
             encoder_name="tu-test_byobnet",
             encoder_weights=None,
+            decoder_width=0.25,
             epochs=2,
             learning_rate=2e-3,
             precision="32-true",
@@ -123,9 +125,33 @@ class Bench:
         return fit(model, data, settings=settings, callbacks=callbacks, resume=resume), model
 
 
+def flags_of(settings: Settings, *names: str, **values: Any) -> list[str]:
+    """Return the words that give `clothseg train` the settings of a bench: those that it sets, `names` and `values`."""
+    names = (
+        *("data_path", "img_size", "batch_size", "num_workers", "architecture", "encoder_name", "encoder_weights"),
+        *("decoder_width", "epochs", "learning_rate", "precision", "accelerator", "checkpoints_path", "logs_path"),
+        *names,
+    )
+    values = {name: getattr(settings, name) for name in names} | values
+    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def process_environment(**more: str) -> dict[str, str]:
+    """Return the environment of a training in a process of its own, without what launchers and trainings set."""
+    launchers = ("SLURM_", "TORCHELASTIC_", "CLOTHSEG_FIRST_PROCESS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(launchers)} | more
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """Forget what a training tells the processes it would start."""
+    yield
+    os.environ.pop("CLOTHSEG_FIRST_PROCESS", None)
 
 
 @pytest.fixture
@@ -133,19 +159,39 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Settings, FitResult, Any, Watcher]:
-    """An undisturbed training of three epochs, which tests read and do not change."""
-    bench = Bench(tmp_path_factory.mktemp("finished"))
-    settings = bench.named("whole", epochs=3)
-    watcher = Watcher()
+@dataclass(frozen=True)
+class Finished:
+    """An undisturbed training, which tests read and do not change."""
+
+    bench: Bench
+    settings: Settings
+    result: FitResult
+    weights: dict[str, torch.Tensor]
+    """The averaged ones, as the model holds them at the end."""
+    watcher: Watcher
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The content of `last.ckpt`."""
+        return torch.load(self.settings.checkpoints_path / "last.ckpt", weights_only=True)
+
+
+def _finish(bench: Bench, name: str, **values: Any) -> Finished:
+    settings, watcher = bench.named(name, **values), Watcher()
     result, model = bench.train(settings, watcher=watcher)
-    return bench, settings, result, model.state_dict(), watcher
+    return Finished(bench, settings, result, model.state_dict(), watcher)
 
 
-@pytest.fixture
-def watch() -> type[Watcher]:
-    return Watcher
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A training of three epochs."""
+    return _finish(Bench(tmp_path_factory.mktemp("finished")), "whole", epochs=3)
+
+
+@pytest.fixture(scope="session")
+def longer(finished: Finished) -> Finished:
+    """The same training, planned and done with five epochs."""
+    return _finish(finished.bench, "longer", epochs=5, patience=0)
 
 
 @pytest.fixture(name="write_data")

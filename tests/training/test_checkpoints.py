@@ -1,58 +1,107 @@
+import math
 import os
 import resource
 import signal
 import time
+import warnings
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
 
 from clothseg.errors import MachineError, ModelError
 from clothseg.model.best import BestCheckpoint, find_best
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.seal import check_seal
+from clothseg.training.averaging import AveragedWeights
 from clothseg.training.build import build_data, build_model
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO, set_aside
 from clothseg.training.fit import fit
+from tests.training.conftest import Watcher
 
 
-def test_the_three_best_and_the_last_stay(finished, bench):
-    settings = bench.named("more", epochs=5, patience=0)
-    result, _ = bench.train(settings)
-    folder = settings.checkpoints_path
+def test_the_three_best_and_the_last_stay(longer):
+    folder = longer.settings.checkpoints_path
     names = sorted(path.name for path in folder.iterdir())
     assert len(names) == 5
-    assert names[-2:] == [names[-2], "last.ckpt"]
-    losses = [torch.load(folder / name, weights_only=True)["clothseg"]["scores"]["val_loss"] for name in names[1:4]]
+    assert (names[0], names[-1]) == ("best.json", "last.ckpt")
+    contents = [torch.load(folder / name, weights_only=True) for name in names[1:4]]
+    losses = [one["clothseg"]["scores"]["val_loss"] for one in contents]
     assert [f"{loss:.4f}" for loss in losses] == [name[-11:-5] for name in names[1:4]]
+    assert [one["epoch"] for one in contents] == [int(name[9:12]) for name in names[1:4]]
     pointer = BestCheckpoint.read(folder)
     assert pointer is not None
     assert pointer.val_loss == pytest.approx(min(losses))
-    assert find_best(folder) == result.best_path == folder / pointer.path
+    assert find_best(folder) == longer.result.best_path == folder / pointer.path
     assert int(pointer.path[9:12]) == pointer.epoch
-    assert result.scores == pointer.scores
+    assert longer.result.scores == pointer.scores
+
+
+class Losses(LightningModule):
+    """A model whose validation loss in each epoch is given: which checkpoints are the best is then known."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch).sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.losses[self.current_epoch])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_which_checkpoints_are_the_best(tmp_path):
+    """The lowest losses stay, whatever their order; NaN is none, and of equal ones the earlier stays."""
+    expected = {
+        (5.0, 3.0, 4.0, 1.0, 2.0): ((1, 3, 4), 3),
+        (1.0, 2.0, 3.0, 4.0): ((0, 1, 2), 0),
+        (2.0, 2.0, 2.0, 2.0): ((0, 1, 2), 0),
+        (math.nan, 2.0, 1.0): ((1, 2), 2),
+    }
+    for number, (losses, (kept, best)) in enumerate(expected.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        loader = DataLoader(torch.ones(2, 1), batch_size=1)
+        options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning's advice on workers
+            Trainer(max_epochs=len(losses), callbacks=[Checkpoints(folder)], num_sanity_val_steps=0, **options).fit(
+                Losses(losses), loader, loader
+            )
+        found = tuple(sorted(int(path.name[9:12]) for path in folder.glob("clothseg-*")))
+        assert (found, BestCheckpoint.read(folder).epoch) == (kept, best), losses
 
 
 def test_the_best_scores_leave_absent_classes_out(finished):
-    result = finished[2]
-    assert {"val_iou/background", "val_iou/shirt", "val_iou/trousers"} <= result.scores.keys()
-    assert "val_iou/hat" not in result.scores
+    scores = finished.result.scores
+    assert {"val_iou/background", "val_iou/shirt", "val_iou/trousers"} <= scores.keys()
+    assert "val_iou/hat" not in scores
 
 
 def test_a_checkpoint_can_be_predicted_with(finished):
-    _, _, result, weights, _ = finished
-    description, network = load_checkpoint(result.last_path)
+    description, network = load_checkpoint(finished.result.last_path)
     assert description.training_data["counts"] == {"train": 12, "val": 4}
-    assert all(torch.equal(tensor, weights[f"network.{name}"]) for name, tensor in network.state_dict().items())
+    saved = network.state_dict()
+    assert all(torch.equal(tensor, finished.weights[f"network.{name}"]) for name, tensor in saved.items())
 
 
 def test_a_new_training_moves_earlier_checkpoints_aside(bench, capsys):
     settings = replace(bench.settings, epochs=1)
     bench.train(settings)
     first = {path.name: path.read_bytes() for path in settings.checkpoints_path.iterdir()}
+    with pytest.raises(ModelError):
+        bench.train(replace(settings, learning_rate=1.0), watcher=PoisonWeights(0, 0))
+    assert {path.name: path.read_bytes() for path in settings.checkpoints_path.iterdir()} == first, "it failed at once"
+
     bench.train(replace(settings, learning_rate=1e-4))
     earlier = settings.checkpoints_path / "earlier-001"
     assert {path.name: path.read_bytes() for path in earlier.iterdir()} == first
@@ -69,15 +118,6 @@ def test_set_aside_counts_on(tmp_path):
     assert (tmp_path / "earlier-002" / "last.ckpt").read_bytes() == b"2"
     (tmp_path / "notes.txt").write_text("the user's")
     assert set_aside(tmp_path) is None
-
-
-def test_a_training_that_fails_at_once_moves_nothing(bench):
-    settings = replace(bench.settings, epochs=1)
-    bench.train(settings)
-    before = sorted(settings.checkpoints_path.iterdir())
-    with pytest.raises(ModelError):
-        bench.train(replace(settings, learning_rate=1.0), watcher=PoisonWeights(0, 0))
-    assert sorted(settings.checkpoints_path.iterdir()) == before
 
 
 class PoisonWeights(Callback):
@@ -100,16 +140,23 @@ class PoisonWeights(Callback):
 
 
 @pytest.mark.parametrize(("after", "message"), [(False, "loss became nan in epoch 1"), (True, "NaN or infinite")])
-def test_nan_stops_and_keeps_the_last_good_checkpoint(bench, after, message):
-    settings = bench.named("nan", epochs=3)
-    poison = PoisonWeights(1, 1, after=after)
-    callbacks = [poison, Checkpoints(settings.checkpoints_path, every=timedelta(0))]
+def test_nan_stops_and_the_last_good_checkpoint_resumes(finished, after, message):
+    bench = finished.bench
+    settings = bench.named(f"nan-{after}", epochs=3)
+    last_path = settings.checkpoints_path / "last.ckpt"
+    checkpoints = Checkpoints(settings.checkpoints_path, every=timedelta(0))
+    callbacks = [PoisonWeights(1, 1, after=after), AveragedWeights(settings.averaging), checkpoints]
     data = build_data(settings)
     with pytest.raises(ModelError, match=message):
         fit(build_model(settings, data), data, settings=settings, callbacks=callbacks)
-    last = torch.load(settings.checkpoints_path / "last.ckpt", weights_only=True)
+    last = torch.load(last_path, weights_only=True)
     assert all(bool(tensor.isfinite().all()) for tensor in last["state_dict"].values())
     assert (last["clothseg_training"]["epoch"], last["clothseg_training"]["batches_done"]) == (1, 1)
+    if not after:
+        watcher = Watcher()
+        _, model = bench.train(settings, resume=last_path, watcher=watcher)
+        assert watcher.samples == finished.watcher.samples[12 + 4 :]
+        assert all(torch.equal(tensor, finished.weights[name]) for name, tensor in model.state_dict().items())
 
 
 def save_forever(path: Path) -> None:
@@ -121,6 +168,7 @@ def save_forever(path: Path) -> None:
         WholeFileIO().save_checkpoint({"number": number, "weights": torch.full((400_000,), float(number))}, path)
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"

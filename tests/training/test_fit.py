@@ -16,35 +16,38 @@ from clothseg.training.train_command import check_classes
 
 
 def test_the_loss_falls(finished):
-    result = finished[2]
+    result = finished.result
     assert result.epochs == 3
     losses = [float(path.stem.rpartition("-")[2]) for path in sorted(result.last_path.parent.glob("clothseg-*"))]
     assert losses == sorted(losses, reverse=True)
     assert result.scores["val_loss"] == pytest.approx(losses[-1], abs=1e-4)
 
 
-def test_training_is_repeatable(finished):
-    bench, _, result, weights, _ = finished
-    again, model = bench.train(bench.named("repeated", epochs=3))
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
-    assert again.scores == result.scores
-
-
-def test_nothing_superfluous_is_said(bench, capsys):
+def test_training_is_repeatable_and_says_nothing_superfluous(finished, capsys, monkeypatch):
+    limits = []
+    monkeypatch.setattr("clothseg.training.fit.keep_freed_memory", limits.append)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        bench.train(replace(bench.settings, epochs=1))
+        again, model = finished.bench.train(finished.bench.named("repeated", epochs=3))
+    assert all(torch.equal(tensor, finished.weights[name]) for name, tensor in model.state_dict().items())
+    assert again.scores == finished.result.scores
+    assert limits == [NO_LIMIT], "a training on the CPU keeps the memory it frees"
+
     assert [str(one.message) for one in caught] == []
     out, err = capsys.readouterr()
     assert out == ""
-    lines = [line for line in err.splitlines() if not line.startswith(("Epoch", " "))]
-    assert [line.split()[0] for line in lines if line] == ["Training", "epoch"]
-    assert "deeplabv3plus with tu-test_byobnet on 12 photos, validating on 4: 4 classes" in lines[0]
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("Epoch", " "))]
+    assert [line.split()[0] for line in lines] == ["Training", *3 * ["epoch"]]
+    assert "pspnet with tu-test_byobnet on 12 photos, validating on 4: 4 classes" in lines[0]
 
 
-def test_fewer_photos_than_a_batch(bench):
-    result, _ = bench.train(replace(bench.settings, batch_size=32, epochs=1))
+def test_fewer_photos_than_a_batch_and_no_callbacks_still_leave_a_checkpoint(bench):
+    settings = replace(bench.settings, batch_size=32, epochs=1)
+    data = build_data(settings)
+    result = fit(bench.model(settings, data), data, settings=settings, callbacks=[])
     assert result.epochs == 1
+    assert result.best_path is not None
+    assert result.best_path.is_file()
 
 
 def test_patience_ends_a_training_that_no_longer_improves(bench):
@@ -54,7 +57,7 @@ def test_patience_ends_a_training_that_no_longer_improves(bench):
 
 def test_a_batch_too_small_for_batch_norm_is_refused_by_name(bench):
     with pytest.raises(SettingError, match="Raise BATCH_SIZE to 2"):
-        bench.train(replace(bench.settings, batch_size=1))
+        bench.train(replace(bench.settings, batch_size=1, architecture="deeplabv3plus"))
 
 
 def test_no_data_set_names_the_script(bench):
@@ -82,10 +85,16 @@ def test_a_gpu_that_is_not_there_is_a_wrong_setting(bench):
         bench.train(replace(bench.settings, accelerator="gpu"))
 
 
-def test_out_of_memory_names_the_settings_to_lower(bench):
-    watcher = bench.watcher("train", 0, 1, lambda: torch.empty(1 << 50))
-    with pytest.raises(MachineError, match=r"BATCH_SIZE 4 and IMG_SIZE 64\. Lower BATCH_SIZE first"):
-        bench.train(bench.settings, watcher=watcher)
+def test_failures_of_the_machine_name_the_way_out(bench):
+    def lose_connection():
+        raise RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer")
+
+    for fail, message in [
+        (lambda: torch.empty(1 << 50), r"BATCH_SIZE 4 and IMG_SIZE 32\. Lower BATCH_SIZE first"),
+        (lose_connection, r"Another process of the training is gone .*Connection closed.* --ckpt \S*last\.ckpt"),
+    ]:
+        with pytest.raises(MachineError, match=message):
+            bench.train(bench.settings, watcher=bench.watcher("train", 0, 1, fail))
 
 
 def test_a_killed_loader_process_is_told(bench):
@@ -104,21 +113,6 @@ def test_a_broken_photo_is_named_from_a_loader_process(bench):
     with pytest.raises(ValueError, match=photo.name) as caught:
         bench.train(replace(bench.settings, num_workers=1))
     assert "\n" not in str(caught.value)
-
-
-def test_checkpoints_are_kept_without_being_asked_for(bench):
-    settings = replace(bench.settings, epochs=1)
-    data = build_data(settings)
-    result = fit(bench.model(settings, data), data, settings=settings, callbacks=[])
-    assert result.best_path is not None
-    assert result.best_path.is_file()
-
-
-def test_a_training_on_the_cpu_keeps_the_memory_it_frees(bench, monkeypatch):
-    limits = []
-    monkeypatch.setattr("clothseg.training.fit.keep_freed_memory", limits.append)
-    bench.train(replace(bench.settings, epochs=1))
-    assert limits == [NO_LIMIT]
 
 
 @pytest.mark.parametrize("name", ["checkpoints_path", "logs_path"])

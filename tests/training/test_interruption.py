@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,38 +9,22 @@ import torch
 
 from clothseg.model.seal import check_seal
 from clothseg.training.checkpoints import Checkpoints
-from clothseg.training.interruption import StopOnSignal, TrainingStopped
+from clothseg.training.interruption import StopOnSignal
+from tests.training.conftest import Watcher, flags_of, process_environment
 
 HERE = Path(__file__).parent
 
 
-def start_command(bench, *words: str) -> subprocess.Popen[str]:
-    """Start `clothseg train` as a process group of its own, as a shell or a batch system does."""
-    flags = {
-        "data-path": bench.settings.data_path,
-        "img-size": 64,
-        "batch-size": 4,
-        "num-workers": 1,
-        "architecture": "deeplabv3plus",
-        "encoder-name": "tu-test_byobnet",
-        "encoder-weights": "none",
-        "precision": "32-true",
-        "accelerator": "cpu",
-        "checkpoints-path": bench.settings.checkpoints_path,
-        "logs-path": bench.settings.logs_path,
-    }
-    options = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    return subprocess.Popen(
-        [sys.executable, "-m", "clothseg.cli", "train", *options, *words],
+@pytest.mark.processes
+def test_sigterm_to_all_processes_of_a_job_saves_and_leaves_with_143(bench):
+    words = flags_of(bench.settings, num_workers=1, epochs=1000)
+    with subprocess.Popen(
+        [sys.executable, "-m", "clothseg.cli", "train", *words],
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-
-
-def test_sigterm_to_all_processes_of_a_job_saves_and_leaves_with_143(bench):
-    with start_command(bench, "--epochs", "1000") as process:
+        start_new_session=True,  # a process group of its own, as a shell or a batch system makes
+        env=process_environment(),
+    ) as process:
         for line in process.stderr:
             if line.startswith("epoch 1"):
                 break
@@ -79,23 +62,24 @@ fit(build_model(settings, data), data, settings=settings, callbacks=callbacks)
 """
 
 
-def test_kill_9_and_resume_ends_as_an_undisturbed_training(finished, watch):
-    bench, _, result, weights, seen = finished
+@pytest.mark.processes
+def test_kill_9_and_resume_ends_as_an_undisturbed_training(finished):
+    bench = finished.bench
     settings = bench.named("killed", epochs=3)
     code = KILLED.format(here=str(HERE), values=settings.to_dict())
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
-    watcher = watch()
+    ended = subprocess.run([sys.executable, "-c", code], check=False, env=process_environment())
+    assert ended.returncode == -signal.SIGKILL
+    watcher = Watcher()
     resumed, model = bench.train(settings, resume=settings.checkpoints_path / "last.ckpt", watcher=watcher)
-    assert watcher.samples == seen.samples[12 + 2 * 4 :]
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
-    assert resumed.scores == result.scores
+    assert watcher.samples == finished.watcher.samples[12 + 2 * 4 :]
+    assert all(torch.equal(tensor, finished.weights[name]) for name, tensor in model.state_dict().items())
+    assert resumed.scores == finished.result.scores
 
 
 def test_a_second_ctrl_c_leaves_at_once(bench):
     def interrupt_twice():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
 
     before = signal.getsignal(signal.SIGINT)
     watcher = bench.watcher("train", 0, 1, interrupt_twice)
@@ -105,20 +89,11 @@ def test_a_second_ctrl_c_leaves_at_once(bench):
     assert not list(bench.settings.checkpoints_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
-def test_each_signal_has_its_exit_code(bench, name):
-    number = getattr(signal, name)
-    watcher = bench.watcher("train", 0, 0, lambda: os.kill(os.getpid(), number))
-    with pytest.raises(TrainingStopped, match=name) as stopped:
-        bench.train(bench.settings, watcher=watcher)
-    assert stopped.value.code == 128 + number
-    assert stopped.value.last_path.is_file()
-
-
 def test_the_signals_are_given_back(tmp_path):
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     with StopOnSignal(Checkpoints(tmp_path)) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert stop.received == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == signal.SIGTERM, "the first signal counts, and only a second Ctrl-C leaves at once"
     assert {number: signal.getsignal(number) for number in before} == before

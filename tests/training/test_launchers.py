@@ -19,6 +19,8 @@ import pytest
 import torch
 
 from clothseg.errors import SettingError
+from tests.conftest import HANG_SECONDS
+from tests.training.conftest import process_environment
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/how-to/train-on-many-gpus.md").read_text(encoding="utf-8")
@@ -112,8 +114,7 @@ def project(bench):
 
 
 def environment(folder: Path, journal: str, **more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    return {**kept, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "JOURNAL": str(folder / journal), **more}
+    return process_environment(JOURNAL=str(folder / journal), **more)
 
 
 def train_with_torchrun(folder: Path, checkpoints: str) -> None:
@@ -127,7 +128,7 @@ def train_with_torchrun(folder: Path, checkpoints: str) -> None:
     machines = [
         subprocess.Popen(command, **options, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)
     ]
-    messages = [machine.communicate(timeout=300)[1] for machine in machines]
+    messages = [machine.communicate(timeout=HANG_SECONDS)[1] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], "".join(messages)
     assert "".join(messages).count("epoch 2  ") == 1, "the first process alone speaks"
 
@@ -149,10 +150,11 @@ def start_job(folder: Path, number: str, restarts: int) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=HANG_SECONDS,
     )
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_a_slurm_job_stopped_killed_and_requeued_learns_what_torchrun_does(project):
     train_with_torchrun(project, "undisturbed")
@@ -196,20 +198,21 @@ SLURM = {"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"}
 
 
-@pytest.mark.parametrize(
-    ("variables", "devices", "message"),
-    [
+def test_other_processes_than_the_settings_ask_for_are_refused(bench, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
+    watcher, wrong = bench.watcher(), []
+    for variables, devices, message in [
         (SLURM | {"SLURM_NTASKS_PER_NODE": "2"}, 1, "SLURM started 2 processes, but 1 on each of 1 machines are asked"),
         (SLURM | {"SLURM_NTASKS_PER_NODE": "1"}, 2, "ntasks-per-node=1.* Give DEVICES the number of --ntasks-per-node"),
         (SLURM, 2, "--ntasks=2"),
         (TORCHRUN, 1, "torchrun started 2 processes, but 1 on each .* Give DEVICES the number of --nproc-per-node"),
-    ],
-)
-def test_other_processes_than_the_settings_ask_for_are_refused(bench, monkeypatch, variables, devices, message):
-    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    watcher = bench.watcher()
-    with pytest.raises(SettingError, match=message):
-        bench.train(bench.named("started", devices=devices), watcher=watcher)
+    ]:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            with pytest.raises(SettingError) as refused:
+                bench.train(bench.named("started", devices=devices), watcher=watcher)
+        if not re.search(message, str(refused.value)):
+            wrong.append((variables, refused.value))
+    assert not wrong, wrong
     assert watcher.samples == []

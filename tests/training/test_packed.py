@@ -1,4 +1,4 @@
-"""Training from shards: the same loop, an exact resume, and a word where the order would be another one."""
+"""Training from shards: the same loop, an exact resume, and an error where the order would be another one."""
 
 import os
 import signal
@@ -13,12 +13,14 @@ from clothseg.errors import SettingError
 from clothseg.training.interruption import TrainingStopped
 from clothseg.training.train_command import Train, check_inputs
 from tests.data.shards.file_server import serving
+from tests.training.conftest import Bench, Watcher
 from tests.training.test_processes import start_two
 
 
-@pytest.fixture
-def packed(bench):
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
     """A bench with its data in shards of about three photos behind a web server."""
+    bench = Bench(tmp_path_factory.mktemp("packed"))
     pack(bench.root / "data" / DATASET_FOLDER, bench.root / "shards", shard_bytes=20_000)
     assert len(list((bench.root / "shards").glob("train-*.tar"))) >= 3
     with serving(bench.root / "shards") as server:
@@ -36,31 +38,27 @@ def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize(("epoch", "batch", "workers"), [(0, 1, 0), (1, 1, 1)])
-def test_an_interrupted_training_ends_as_an_undisturbed_one(packed, watch, epoch, batch, workers):
-    seen = watch()
+def test_an_interrupted_training_ends_as_an_undisturbed_one(packed):
+    seen, settings = Watcher(), packed.named("stopped")
     whole, model = packed.train(packed.named("whole"), watcher=seen)
     assert len(set(seen.samples)) == len(seen.samples) == 2 * 12
-    settings = packed.named("stopped", num_workers=workers)
-    first, second = watch("train", epoch, batch, terminate), watch()
+    last = settings.checkpoints_path / "last.ckpt"
+    first, second, third = Watcher("train", 0, 1, terminate), Watcher("train", 1, 1, terminate), Watcher()
     with pytest.raises(TrainingStopped):
         packed.train(settings, watcher=first)
-    resumed, again = packed.train(settings, resume=settings.checkpoints_path / "last.ckpt", watcher=second)
-    assert first.samples + second.samples == seen.samples
-    assert resumed.scores == whole.scores
-    for name, weights in model.state_dict().items():
-        assert torch.equal(weights, again.state_dict()[name]), name
 
-
-def test_another_order_is_refused(packed, watch):
-    settings = packed.named("one")
-    with pytest.raises(TrainingStopped):
-        packed.train(settings, watcher=watch("train", 0, 1, terminate))
-    last = settings.checkpoints_path / "last.ckpt"
     with pytest.raises(SettingError, match=r"3 shards \(\w+\), 2 at a time, now it is .*1 at a time.*SHUFFLE_SHARDS"):
         packed.train(replace(settings, shuffle_shards=1), resume=last)
     with pytest.raises(SettingError, match="now it is photo by photo"):
         packed.train(replace(settings, shards=None, data_path=packed.root / "data"), resume=last)
+
+    with pytest.raises(TrainingStopped):
+        packed.train(replace(settings, num_workers=1), resume=last, watcher=second)
+    resumed, again = packed.train(settings, resume=last, watcher=third)
+    assert first.samples + second.samples + third.samples == seen.samples
+    assert resumed.scores == whole.scores
+    for name, weights in model.state_dict().items():
+        assert torch.equal(weights, again.state_dict()[name]), name
 
 
 def test_the_command_reads_the_classes_of_the_packed_data(packed):
@@ -69,13 +67,11 @@ def test_the_command_reads_the_classes_of_the_packed_data(packed):
         check_inputs(Train(settings=replace(packed.settings, classes="categories")))
 
 
-def test_two_processes_share_the_shards_out_and_go_on_where_they_stopped(packed):
-    settings = packed.settings
-    flags = {"shards": settings.shards, "cache-path": settings.cache_path, "shuffle-shards": 2}
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    last = settings.checkpoints_path / "last.ckpt"
+@pytest.mark.processes
+def test_two_processes_share_the_shards_out_and_resume(packed):
+    last = packed.settings.checkpoints_path / "last.ckpt"
     for epochs, resume in ((1, ()), (2, ("--ckpt", str(last)))):
-        with start_two(packed, *words, *resume, "--epochs", str(epochs)) as process:
+        with start_two(packed, *resume, shards=True, epochs=epochs) as process:
             said = process.stderr.read()
         assert process.returncode == 0, said
         assert "2 x cpu" in said

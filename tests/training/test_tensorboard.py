@@ -14,7 +14,7 @@ def read_log(folder) -> EventAccumulator:
 
 @pytest.fixture(scope="module")
 def log(finished) -> EventAccumulator:
-    return read_log(finished[1].logs_path / "version_0")
+    return read_log(finished.settings.logs_path / "version_0")
 
 
 def test_every_promised_curve_is_there(log):
@@ -51,18 +51,8 @@ def test_settings_as_text_and_hyperparameters(log):
     assert named == {"val_loss", "val_iou", "val_f1", "val_acc"} <= set(log.Tags()["scalars"])
 
 
-def test_a_resumed_training_goes_on_in_its_log(bench):
-    settings = bench.named("resumed", epochs=1)
-    bench.train(settings)
-    bench.train(bench.named("resumed", epochs=2), resume=settings.checkpoints_path / "last.ckpt")
-    assert [path.name for path in settings.logs_path.iterdir()] == ["version_0"]
-    log = read_log(settings.logs_path / "version_0")
-    assert [event.step for event in log.Scalars("val_loss")] == [2, 5]
-    assert [event.step for event in log.Scalars("train_loss_step")] == list(range(6))
-
-
 def test_draw_prediction_names_the_classes_of_both(finished):
-    classes = finished[0].classes
+    classes = finished.bench.classes
     truth = np.zeros((40, 30), dtype=np.uint8)
     truth[:20] = 1
     prediction = np.full((40, 30), 2, dtype=np.uint8)

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,11 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+import train as recipe
+from clothseg import cli
 from clothseg.errors import MissingInputError, MissingModelError
 from clothseg.model.checkpoint import load_checkpoint
+from clothseg.model.seal import check_seal
 from clothseg.scores import Scores, confusion_matrix
+from clothseg.settings import Settings
 from clothseg.training.build import build_data
+from clothseg.training.callbacks import build_callbacks
 from clothseg.training.train_command import Train
+from tests.training.conftest import Watcher, flags_of, process_environment
 
 
 def test_help_does_not_wait_for_torch():
@@ -20,9 +27,16 @@ def test_help_does_not_wait_for_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_trains_resumes_and_says_what_came_out(bench, capsys):
+def run_recipe(*words):
+    """Run `train.py` in this process, and return its exit code."""
+    with pytest.raises(SystemExit) as left:
+        cli.start("train", Settings(), run=recipe.train, arguments=words)
+    return left.value.code
+
+
+def test_train_py_trains_and_clothseg_train_resumes(bench, capsys):
     settings = replace(bench.settings, epochs=1)
-    assert Train(settings=settings).run() == 0
+    assert run_recipe(*flags_of(settings)) == 0
     out = capsys.readouterr().out
     best = next(settings.checkpoints_path.glob("clothseg-000-*.ckpt"))
     assert f"Best checkpoint: {best}\nNext: uv run infer.py PHOTO --ckpt {best}\n" in out
@@ -31,9 +45,58 @@ def test_trains_resumes_and_says_what_came_out(bench, capsys):
     assert f"  shirt       {description.scores['iou']['shirt']:.4f}\n" in out
     assert f"val_iou {description.scores['val_iou']:.4f}" in out
 
-    command = Train(ckpt=settings.checkpoints_path / "last.ckpt", settings=replace(settings, epochs=2))
-    assert command.run() == 0
+    last = settings.checkpoints_path / "last.ckpt"
+    with pytest.raises(SystemExit) as left:
+        cli.main(["train", *flags_of(settings, epochs=2), "--ckpt", str(last)])
+    assert left.value.code == 0
     assert "best of 2 epochs" in capsys.readouterr().out
+    assert torch.load(last, weights_only=True)["global_step"] == 6
+
+
+def test_each_end_of_a_training_has_its_exit_code_and_message(bench, capsys, monkeypatch):
+    last = bench.settings.checkpoints_path / "last.ckpt"
+    photo = bench.root / "data/fashionist/train/003.jpg"
+    module = []
+
+    class Poison(Watcher):
+        def on_train_start(self, trainer, pl_module):
+            module.append(pl_module)
+
+    def poison():
+        with torch.no_grad():
+            next(module[-1].parameters())[0] = float("nan")
+
+    def fill_disk():
+        raise OSError(28, os.strerror(28), "a file")
+
+    def stop():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ends = [
+        (stop, (), 143, f"SIGTERM stopped the training. Go on with: uv run train.py --ckpt {last}"),
+        (poison, (), 4, "loss became nan in epoch 0, training step 1 (photos "),
+        (fill_disk, (), 5, "Cannot write a file: No space left on device"),
+        (stop, ("--data-path", str(bench.root / "nowhere")), 3, "data_prep.py"),
+        (stop, ("--ckpt", "nowhere.ckpt"), 4, "nowhere.ckpt"),
+        (stop, ("--batch-size", "1", "--architecture", "deeplabv3plus"), 2, "Raise BATCH_SIZE to 2"),
+        (lambda: photo.write_bytes(photo.read_bytes()[:300]), ("--num-workers", "0"), 3, photo.name),
+    ]
+    wrong = []
+    for do, words, code, message in ends:
+        watcher = Poison("train", 0, 1, do)
+        if photo.name == message:
+            watcher.do()
+        monkeypatch.setattr(
+            recipe, "build_callbacks", lambda settings, watcher=watcher: [watcher, *build_callbacks(settings)]
+        )
+        left = run_recipe(*flags_of(bench.settings), *words)
+        said = capsys.readouterr()
+        if left != code or message not in said.err or "Traceback" in said.err or said.out:
+            wrong.append((code, left, said))
+        if code == 143:
+            assert check_seal(last)
+            assert torch.load(last, weights_only=True)["global_step"] == 2
+    assert not wrong, wrong
 
 
 def test_what_is_not_there_is_said_before_torch_is_loaded(bench):
@@ -43,19 +106,16 @@ def test_what_is_not_there_is_said_before_torch_is_loaded(bench):
         Train(ckpt=bench.root / "nowhere.ckpt", settings=bench.settings).run()
 
 
+@pytest.mark.processes
 def test_two_processes_score_as_one_and_write_once(bench):
     """The scores of two processes are those of all photos, to the last digit."""
     settings = replace(bench.settings, batch_size=3, epochs=1)
-    flags = ["--devices", "2", "--epochs", "1", "--batch-size", "3", "--num-workers", "0", "--accelerator", "cpu"]
-    names = ("data_path", "img_size", "architecture", "encoder_name", "precision", "learning_rate")
-    for name in (*names, "checkpoints_path", "logs_path"):
-        flags += [f"--{name.replace('_', '-')}", str(getattr(settings, name))]
     done = subprocess.run(
-        [sys.executable, "-m", "clothseg.cli", "train", "--encoder-weights", "none", *flags],
+        [sys.executable, "-m", "clothseg.cli", "train", *flags_of(settings, devices=2)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env=process_environment(),
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Best checkpoint") == 1
