@@ -1,3 +1,4 @@
+import re
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -39,49 +40,68 @@ def test_an_unknown_setting_lists_the_nearest():
         Settings.from_module(module(BATCHSIZE=8))
 
 
-@pytest.mark.parametrize("value", [None, "none", "None"])
-def test_encoder_weights_none(value):
-    assert Settings(encoder_weights=value).encoder_weights is None
+def test_encoder_weights_none():
+    for value in (None, "none", "None"):
+        assert Settings(encoder_weights=value).encoder_weights is None
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("img_size", 500),
-        ("img_size", 0),
-        ("img_size", "512"),
-        ("crop_size", 300),
-        ("crop_size", (320, 300)),
-        ("crop_size", (320, 320, 320)),
-        ("batch_size", 0),
-        ("batch_size", True),
-        ("batch_size", 2.5),
-        ("num_workers", -1),
-        ("epochs", 0),
-        ("learning_rate", 0),
-        ("learning_rate", float("nan")),
-        ("decoder_width", 0.3),
-        ("decoder_width", "0.5"),
-        ("encoder_rate", 0),
-        ("encoder_rate", 1.5),
-        ("warmup", 1),
-        ("precision", "fp8"),
-        ("strategy", "fsdp"),
-        ("strategy", "ddp_spawn"),
-        ("accelerator", "tpu"),
-        ("devices", 0),
-        ("encoder_weights", ""),
-        ("encoder_name", None),
-        ("data_path", 3),
-    ],
-)
-def test_a_wrong_value_is_refused_with_what_is_allowed(name, value):
-    with pytest.raises(SettingError, match=f"{name.upper()} is .*Allowed: "):
-        Settings(**{name: value})
+NAN = float("nan")
+EDGES = {
+    "data_path": (["data"], [3, None]),
+    "shards": ([None, "s3://bucket/x"], ["", 3]),
+    "shuffle_shards": ([1], [0, 1.5]),
+    "cache_path": (["cache"], [None]),
+    "cache_size": ([0.001], [0, NAN]),
+    "source": (["mirror"], ["", None]),
+    "classes": (["groups", Path("mine.yaml")], ["", 13]),
+    "img_size": ([32, 4096], [0, 500, 4128, "512"]),
+    "crop_size": ([None, 320, (448, 320)], [300, 0, (320, 300), (320, 320, 320)]),
+    "batch_size": ([1], [0, True, 2.5]),
+    "num_workers": ([None, 0], [-1, 1.5]),
+    "architecture": (["fpn"], [""]),
+    "encoder_name": (["resnet18"], ["", None]),
+    "encoder_weights": ([Path("weights.pth")], ["", 3]),
+    "decoder_width": ([0.25, 2], [0.3, "0.5"]),
+    "epochs": ([1], [0]),
+    "loss": (["dice-focal"], ["focal", 1]),
+    "class_balance": ([0, 1], [-0.1, 1.1]),
+    "averaging": ([0, 0.9999], [-0.1, 1]),
+    "learning_rate": ([1e-9, 1], [0, 1.1, NAN]),
+    "encoder_rate": ([1e-9, 1], [0, 1.5]),
+    "weight_decay": ([0, 1], [-0.1, 1.1]),
+    "warmup": ([0, 0.99], [-0.1, 1]),
+    "patience": ([0], [-1]),
+    "precision": (["bf16-mixed"], ["fp8"]),
+    "accelerator": (["mps"], ["tpu"]),
+    "devices": ([None, 1], [0]),
+    "num_nodes": ([1], [0]),
+    "strategy": (["ddp"], ["fsdp", "ddp_spawn"]),
+    "seed": ([0], [-1, 1.5]),
+    "checkpoints_path": (["checkpoints"], [3]),
+    "logs_path": (["logs"], [3]),
+    "checkpoint_path": ([None, "a.ckpt"], [3]),
+}
+"""Each setting with values at the edge of what is allowed, and values beyond it."""
 
 
-def test_a_crop_has_one_side_or_two():
-    assert [Settings(crop_size=size).crop_size for size in (None, 320, (448, 320))] == [None, 320, (448, 320)]
+def test_each_setting_takes_its_edges_and_names_what_is_allowed_beyond_them():
+    assert EDGES.keys() == {field.name for field in fields(Settings)}
+    wrong = []
+    for name, (allowed, refused) in EDGES.items():
+        wrong += [
+            (name, value)
+            for value in allowed
+            if getattr(Settings(**{name: value}), name) not in (value, Path(str(value)))
+        ]
+        for value in refused:
+            try:
+                Settings(**{name: value})
+            except SettingError as error:
+                if not re.search(f"^{name.upper()} is .*Allowed: ", str(error)):
+                    wrong.append((name, value, str(error)))
+            else:
+                wrong.append((name, value, "not refused"))
+    assert not wrong, wrong
 
 
 def test_plain_values():

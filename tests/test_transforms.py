@@ -2,7 +2,6 @@ import doctest
 
 import cv2
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +28,8 @@ def test_a_photo_of_any_size_fits_and_keeps_its_shape(height, width, size, squar
     scale = size / max(height, width)
     assert abs(box.scaled_size[0] - max(1, height * scale)) <= 0.5
     assert abs(box.scaled_size[1] - max(1, width * scale)) <= 0.5
+    assert box.input_size[0] >= box.scaled_size[0]
+    assert box.input_size[1] >= box.scaled_size[1]
 
 
 @settings(max_examples=30)
@@ -60,22 +61,25 @@ def test_a_mask_resizes_to_the_nearest_centre():
     np.testing.assert_array_equal(resize_mask(mask, (6, 9)), torch_way.numpy().astype(np.uint8))
 
 
-@pytest.mark.parametrize("size", [(20, 30), (53, 41), (7, 90), (16, 16)])
-def test_logits_to_mask_equals_resizing_everything_and_argmax(size):
+def test_logits_to_mask_equals_resizing_everything_and_argmax():
     logits = np.random.default_rng(1).normal(size=(5, 16, 16)).astype(np.float32)
-    planes = np.stack([cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits])
-    np.testing.assert_array_equal(logits_to_mask(logits, size), planes.argmax(0))
+    for size in ((20, 30), (53, 41), (7, 90), (16, 16)):
+        planes = np.stack([cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits])
+        np.testing.assert_array_equal(logits_to_mask(logits, size), planes.argmax(0))
 
 
+@settings(max_examples=60)
 @given(
     arrays_of.arrays(
         np.float32, st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(1, 7)), elements=st.integers(-3, 3)
     ),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
-def test_working_out_only_the_borders_changes_no_pixel(logits, size):
+def test_resizing_only_the_borders_gives_the_highest_class_everywhere(logits, size):
     planes = np.stack([cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in logits])
-    np.testing.assert_array_equal(logits_to_mask(logits, size), planes.argmax(0))
+    chosen = np.take_along_axis(planes, logits_to_mask(logits, size)[None].astype(int), axis=0)[0]
+    # Whole numbers tie often, and OpenCV rounds each plane by itself: of equal classes either may be a bit higher.
+    np.testing.assert_allclose(chosen, planes.max(axis=0), atol=1e-5, rtol=0)
 
 
 def test_a_class_that_wins_only_between_two_pixels_is_found():

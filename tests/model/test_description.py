@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -66,37 +65,41 @@ def test_files_from_before_decoders_had_widths_have_whole_ones() -> None:
     assert ModelDescription.from_dict(values) == DESCRIPTION
 
 
-def test_passes_over_what_a_later_version_added() -> None:
+def test_ignores_keys_that_a_later_version_added() -> None:
     assert ModelDescription.from_dict(DESCRIPTION.to_dict() | {"tomorrow": 1}) == DESCRIPTION
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("classes", "background"),
-        ("classes", [{"name": "background"}]),
-        ("classes", [3, 4]),
-        ("classes", [{"name": "a", "color": ["x", 0, 0]}, {"name": "b"}]),
-        ("architecture", ""),
-        ("encoder_name", None),
-        ("decoder_width", 0.3),
-        ("decoder_width", "0.5"),
-        ("decoder_width", None),
-        ("image_size", 500),
-        ("image_size", "512"),
-        ("image_size", True),
-        ("normalization", {"mean": [0.5, 0.5, 0.5]}),
-        ("normalization", {"mean": [0.5, 0.5, 0.5], "std": [0, 1, 1]}),
-        ("normalization", {"mean": [0.5, 0.5, float("nan")], "std": [1, 1, 1]}),
-        ("licence", 3),
-        ("training_data", []),
-        ("scores", None),
-        ("version", 1.0),
-    ],
-)
-def test_a_wrong_part_is_named(key: str, value: Any) -> None:
-    with pytest.raises(ModelError, match=f"wrong {key}"):
-        ModelDescription.from_dict(DESCRIPTION.to_dict() | {key: value})
+WRONG_PARTS = [
+    ("classes", "background"),
+    ("classes", [{"name": "background"}]),
+    ("classes", [3, 4]),
+    ("classes", [{"name": "a", "color": ["x", 0, 0]}, {"name": "b"}]),
+    ("architecture", ""),
+    ("encoder_name", None),
+    ("decoder_width", 0.3),
+    ("decoder_width", "0.5"),
+    ("decoder_width", None),
+    ("image_size", 500),
+    ("image_size", "512"),
+    ("image_size", True),
+    ("normalization", {"mean": [0.5, 0.5, 0.5]}),
+    ("normalization", {"mean": [0.5, 0.5, 0.5], "std": [0, 1, 1]}),
+    ("normalization", {"mean": [0.5, 0.5, float("nan")], "std": [1, 1, 1]}),
+    ("licence", 3),
+    ("training_data", []),
+    ("scores", None),
+    ("version", 1.0),
+]
+
+
+def test_a_wrong_part_is_named() -> None:
+    wrong = []
+    for key, value in WRONG_PARTS:
+        with pytest.raises(ModelError) as caught:
+            ModelDescription.from_dict(DESCRIPTION.to_dict() | {key: value})
+        if f"wrong {key}" not in str(caught.value):
+            wrong.append((key, value, str(caught.value)))
+    assert not wrong, wrong
 
 
 def test_a_missing_part_is_named() -> None:
@@ -106,10 +109,10 @@ def test_a_missing_part_is_named() -> None:
         ModelDescription.from_dict(values)
 
 
-@pytest.mark.parametrize("values", [None, [], "text", 3])
-def test_no_table_is_refused(values: object) -> None:
-    with pytest.raises(ModelError, match="not a table"):
-        ModelDescription.from_dict(values)
+def test_no_table_is_refused() -> None:
+    for values in (None, [], "text", 3):
+        with pytest.raises(ModelError, match="not a table"):
+            ModelDescription.from_dict(values)
 
 
 def test_reading_a_description_does_not_import_torch() -> None:

@@ -6,11 +6,17 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 from torch import Tensor
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassJaccardIndex,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 
 from clothseg.labels import IGNORED_ID
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
-from clothseg.scores import Scores
+from clothseg.scores import Scores, confusion_matrix
 
 
 def batches(num_classes: int, *, count: int = 3, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
@@ -31,18 +37,25 @@ def scores_of(metric: ConfusionMatrix) -> Scores:
 @pytest.mark.parametrize("num_classes", [2, 13, 47])
 def test_scores_are_those_of_torchmetrics(num_classes: int) -> None:
     options = {"num_classes": num_classes, "ignore_index": IGNORED_ID, "validate_args": False}
-    ours = ConfusionMatrix(num_classes)
-    iou, f1 = (kind(average="none", **options) for kind in (MulticlassJaccardIndex, MulticlassF1Score))
-    accuracy = MulticlassAccuracy(average="micro", **options)
+    kinds = {
+        "iou": MulticlassJaccardIndex,
+        "f1": MulticlassF1Score,
+        "precision": MulticlassPrecision,
+        "recall": MulticlassRecall,
+    }
+    theirs = {name: kind(average="none", **options) for name, kind in kinds.items()}
+    theirs["accuracy"] = MulticlassAccuracy(average="micro", **options)
+    ours, by_numpy = ConfusionMatrix(num_classes), 0
     for logits, target in batches(num_classes):
         ours.update(logits, target)
-        for theirs in (iou, f1, accuracy):
-            theirs.update(logits, target.long())
+        by_numpy += confusion_matrix(logits.argmax(1).numpy(), target.numpy(), num_classes)
+        for metric in theirs.values():
+            metric.update(logits, target.long())
+    np.testing.assert_array_equal(ours.compute().numpy(), by_numpy)
     scores = scores_of(ours)
-    np.testing.assert_allclose(scores.iou, iou.compute().numpy(), rtol=1e-6)
-    np.testing.assert_allclose(scores.f1, f1.compute().numpy(), rtol=1e-6)
-    assert scores.accuracy == pytest.approx(float(accuracy.compute()), rel=1e-6)
-    assert scores.mean_iou == pytest.approx(float(iou.compute().mean()), rel=1e-6)
+    for name, metric in theirs.items():
+        np.testing.assert_allclose(getattr(scores, name), metric.compute().numpy(), rtol=1e-6, err_msg=name)
+    assert scores.mean_iou == pytest.approx(float(theirs["iou"].compute().mean()), rel=1e-6)
 
 
 def test_logits_and_class_ids_give_the_same() -> None:
@@ -83,6 +96,16 @@ def _count_own_share(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+def test_matrices_of_processes_are_summed() -> None:
+    alone, first, rest = (ConfusionMatrix(13) for _ in range(3))
+    for number, (logits, target) in enumerate(batches(13)):
+        for metric in (alone, rest if number else first):
+            metric.update(logits, target)
+    first.merge_state(rest)
+    assert torch.equal(first.compute(), alone.compute())
+
+
+@pytest.mark.processes
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     # Fresh processes: a fork of one in which OpenMP has run hangs in its first parallel loop.
     torch.multiprocessing.start_processes(_count_own_share, args=(str(tmp_path),), nprocs=2, start_method="spawn")
