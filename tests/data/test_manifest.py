@@ -39,32 +39,33 @@ def test_a_folder_without_one_says_how_to_make_one(tmp_path):
         Manifest.read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda values: [],
-        lambda values: values | {"version": 2},
-        lambda values: {key: value for key, value in values.items() if key != "splits"},
-        lambda values: values | {"splits": {}},
-        lambda values: values | {"splits": []},
-        lambda values: values | {"classes": [{"name": "only one"}]},
-        lambda values: values | {"classes": None},
-        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"photos": "../out"}}},
-        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"masks": "/etc"}}},
-        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"masks": 5}}},
-        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"count": "2"}}},
-        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"pixels_per_class": [1]}}},
-        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"photos_per_class": [-1] * 13}}},
-        lambda values: values | {"splits": {"train": values["splits"]["train"] | {"photos_per_class": None}}},
-    ],
-)
-def test_a_damaged_one_is_named_with_what_to_do(tmp_path, damage):
+def test_a_damaged_one_is_named_with_what_to_do(tmp_path):
     MANIFEST.write(tmp_path)
     path = tmp_path / MANIFEST_NAME
-    path.write_text(json.dumps(damage(json.loads(path.read_text(encoding="utf-8")))))
-
-    with pytest.raises(DataError, match=r"dataset\.json.*data_prep\.py"):
-        Manifest.read(tmp_path)
+    values = json.loads(path.read_text(encoding="utf-8"))
+    train = values["splits"]["train"]
+    damaged_splits = [
+        {"photos": "../out"},
+        {"masks": "/etc"},
+        {"masks": 5},
+        {"count": "2"},
+        {"pixels_per_class": [1]},
+        {"photos_per_class": [-1] * 13},
+        {"photos_per_class": None},
+    ]
+    for damaged in (
+        [],
+        values | {"version": 2},
+        {key: value for key, value in values.items() if key != "splits"},
+        values | {"splits": {}},
+        values | {"splits": []},
+        values | {"classes": [{"name": "only one"}]},
+        values | {"classes": None},
+        *(values | {"splits": {"train": train | damage}} for damage in damaged_splits),
+    ):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(DataError, match=r"dataset\.json.*data_prep\.py"):
+            Manifest.read(tmp_path)
 
 
 def test_pairs_go_by_stem_whatever_else_lies_there(tmp_path):
