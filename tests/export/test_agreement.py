@@ -86,6 +86,7 @@ def test_a_size_or_number_of_photos_that_goes_wrong_is_named():
         check_sizes(Shades(), Shades(math.nan), DESCRIPTION)
 
 
+@pytest.mark.slow
 @pytest.mark.real_photos
 @pytest.mark.skipif(not ARCHIVE.is_file(), reason="../shared/street-unlabelled is not there")
 def test_real_photos_give_the_same_masks_as_torch(tmp_path):
