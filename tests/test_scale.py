@@ -63,17 +63,14 @@ def test_training_on_gpus_follows_from_the_assumed_rate(scale, tmp_path):
     assert (cost.work_hours, cost.machines, cost.hours, cost.dollars) == (2, 2, 1, 6)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_wrong_rates_are_named(scale, tmp_path):
+    for change, message in [
         (lambda rows: rows.pop("load_seconds"), r"missing \['load_seconds'\]"),
         (lambda rows: rows.update(new={"value": 1}), r"unknown \['new'\]"),
         (lambda rows: rows["load_seconds"].update(value=0), "not above 0: load_seconds"),
-    ],
-)
-def test_wrong_rates_are_named(scale, tmp_path, change, message):
-    rows = json.loads(scale.RATES_PATH.read_text(encoding="utf-8"))
-    change(rows)
-    (tmp_path / "rates.json").write_text(json.dumps(rows), encoding="utf-8")
-    with pytest.raises(SystemExit, match=message):
-        scale.Rates.read(tmp_path / "rates.json")
+    ]:
+        rows = json.loads(scale.RATES_PATH.read_text(encoding="utf-8"))
+        change(rows)
+        (tmp_path / "rates.json").write_text(json.dumps(rows), encoding="utf-8")
+        with pytest.raises(SystemExit, match=message):
+            scale.Rates.read(tmp_path / "rates.json")

@@ -132,10 +132,12 @@ def test_evaluations_that_share_nothing_are_refused(tmp_path, make_data, write_m
         Compare(tmp_path / "a/evaluation.json", tmp_path / "b/evaluation.json", output=tmp_path / "out").run()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_a_damaged_evaluation_is_named(make_data, write_masks, tmp_path):
+    Evaluate(data_path=make_data(TRUTH), predictions=write_masks(GOOD), output=tmp_path).run()
+    path, whole = tmp_path / "damaged.json", (tmp_path / "evaluation.json").read_text()
+    for damage in [
         lambda values: values.update(version=2),
+        lambda values: values.update(version=0),
         lambda values: values.pop("per_photo"),
         lambda values: values["per_photo"][0]["counts"].update({"0": [1, 2]}),
         lambda values: values["per_photo"][0]["counts"].update({"9": [1, 2, 3, 4, 5]}),
@@ -143,17 +145,12 @@ def test_evaluations_that_share_nothing_are_refused(tmp_path, make_data, write_m
         lambda values: values["per_photo"][0].update(truth_crc32="none"),
         lambda values: values["data"].update(classes=[]),
         lambda values: values["predictions"].pop("name"),
-    ],
-)
-def test_a_damaged_evaluation_is_named(compare, tmp_path, change):
-    compare()
-    folder = tmp_path / "one"
-    Evaluate(data_path=tmp_path / "data", predictions=tmp_path / "first", output=folder).run()
-    values = read_json(folder)
-    change(values)
-    (folder / "evaluation.json").write_text(json.dumps(values))
-    with pytest.raises(DataError, match=r"evaluation\.json is not the evaluation\.json of an evaluation"):
-        Compare(folder / "evaluation.json", folder / "evaluation.json", output=tmp_path / "out").run()
+    ]:
+        values = json.loads(whole)
+        damage(values)
+        path.write_text(json.dumps(values))
+        with pytest.raises(DataError, match=r"damaged\.json is not the evaluation\.json of an evaluation"):
+            Compare(path, path, output=tmp_path / "out").run()
 
 
 def test_a_missing_or_foreign_json_is_named(tmp_path):

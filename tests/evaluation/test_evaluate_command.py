@@ -1,10 +1,12 @@
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from clothseg import cli
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, InputError, MachineError, MissingInputError, SettingError
 from clothseg.evaluation.evaluate_command import Evaluate
@@ -164,24 +166,20 @@ def test_the_data_set_s_own_folder_and_the_model_s_place_do_too(make_data, write
     assert Evaluate(checkpoint_path=data / "fashionist", predictions=masks, output=output).run() == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "kind", "message"),
-    [
-        ({"split": "tune"}, SettingError, "has no split 'tune'. It has: val"),
-        ({"count": 0}, SettingError, "needs photos, not 0"),
-        ({"checkpoint_path": "model.onnx"}, SettingError, "Both a model, model.onnx, and --predictions"),
-        ({"data_path": "nowhere"}, MissingInputError, "Data folder not found: nowhere"),
-        ({"predictions": "nowhere"}, MissingInputError, "Folder of masks not found: nowhere"),
-        ({"output": "file"}, MachineError, "Cannot make the output folder"),
-    ],
-)
-def test_wrong_arguments_are_named(make_data, write_masks, output, tmp_path, monkeypatch, options, kind, message):
+def test_wrong_arguments_are_named(make_data, write_masks, output, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     given = {"data_path": make_data(TRUTH), "predictions": write_masks(PREDICTED), "output": output}
-    given |= {name: Path(value) if name not in ("split", "count") else value for name, value in options.items()}
-    with pytest.raises(kind, match=message):
-        Evaluate(**given).run()
+    for options, kind, message in [
+        ({"split": "tune"}, SettingError, "has no split 'tune'. It has: val"),
+        ({"count": 0}, SettingError, "needs photos, not 0"),
+        ({"checkpoint_path": Path("model.onnx")}, SettingError, "Both a model, model.onnx, and --predictions"),
+        ({"data_path": Path("nowhere")}, MissingInputError, "Data folder not found: nowhere"),
+        ({"predictions": Path("nowhere")}, MissingInputError, "Folder of masks not found: nowhere"),
+        ({"output": Path("file")}, MachineError, "Cannot make the output folder"),
+    ]:
+        with pytest.raises(kind, match=message):
+            Evaluate(**(given | options)).run()
 
 
 def test_an_unprepared_folder_is_named(tmp_path, output):
@@ -200,18 +198,20 @@ def test_truth_with_ids_beyond_the_classes_is_named(make_data, write_masks, outp
 GARMENT_TRUTH = {str(seed): np.array([0, 12, 4], np.uint8)[truth_of(seed)] for seed in range(6)}
 
 
-def test_a_real_model_is_scored_as_predict_segments(tmp_path, make_data, output, run_in):
+def test_a_real_model_is_scored_as_predict_segments(tmp_path, make_data, output, monkeypatch, capsys):
     """From the command line: the masks that `predict` writes have the very scores that the model gets."""
     model = write_checkpoint(tmp_path / "small.ckpt")
     data = make_data(GARMENT_TRUTH, classes=GROUPS)
     (data / "fashionist/test/3.jpg").write_bytes(b"cut off")
-    ended = run_in("-m", "clothseg.cli", "evaluate", str(model), str(data), "--output", str(output))
-    assert ended.returncode == 1, ended.stderr
-    assert "3.jpg: Not a photo that can be read" in ended.stderr
+    monkeypatch.setattr(sys, "argv", ["bin/clothseg", "evaluate", str(model), str(data), "--output", str(output)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert "3.jpg: Not a photo that can be read" in capsys.readouterr().err
     values = read_json(output)
     assert values["predictions"]["name"] == "small.ckpt"
     assert len(values["predictions"]["sha256"]) == 64
-    assert values["command"].startswith("cli.py evaluate")
+    assert values["command"].startswith("clothseg evaluate")
 
     photos = (str(data / "fashionist/test"),)
     assert Predict(photos, checkpoint_path=model, output=tmp_path / "seen").run() == 1
