@@ -1,14 +1,18 @@
 import socket
 import sys
-from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
-from PIL import Image
 
+from clothseg.encoding import encode_jpeg
+from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.outputs.options import Outputs
 from clothseg.scaling.cluster import joined, set_environment
-from tests.scaling.two_nodes import BUCKET, ObjectStore, TwoNodes, contents, predict, start
-
-ROOT = Path(__file__).parents[2]
+from clothseg.scaling.predict_command import Predict
+from tests.export.small_model import DESCRIPTION, photo_of, small_graph
+from tests.scaling.local_ray import LocalRay
+from tests.scaling.two_nodes import BUCKET, ObjectStore, TwoNodes, start
 
 
 @pytest.fixture(scope="session")
@@ -71,24 +75,63 @@ def two_nodes(s3, gs):
         cluster.shutdown()
 
 
+@pytest.fixture
+def ray(monkeypatch):
+    """Ray in this process, in place of a cluster."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    threads = cv2.getNumThreads()
+    yield LocalRay().install(monkeypatch)
+    cv2.setNumThreads(threads)
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory):
+    """A small real network, exported."""
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    path.write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    return path
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """Twenty-four parts of a drawn photo, in two folders, all of one size: each worker compiles the network once."""
+    """Twenty-four photos of one size in two folders."""
     folder = tmp_path_factory.mktemp("drawn") / "photos"
-    with Image.open(ROOT / "docs" / "pictures" / "before.jpg") as whole:
-        for number in range(24):
-            path = folder / "ab"[number % 2] / f"{number} кофта.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            left, top = 4 * number, 8 * number
-            whole.crop((left, top, left + 352, top + 512)).save(path, quality=90)
+    for number in range(24):
+        path = folder / "ab"[number % 2] / f"{number} кофта.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = photo_of(64 + number, 48)[:64]
+        path.write_bytes(encode_jpeg(np.ascontiguousarray(pixels)))
     return folder
 
 
 @pytest.fixture(scope="session")
-def by_local_engine(photos, tmp_path_factory):
+def predict(model_path):
+    """Run the command as the command line would, with all kinds of output.
+
+    The function takes photos, and last the output, and other fields of the command.
+    """
+
+    def run(*inputs, **options):
+        *photos, output = map(str, inputs)
+        outputs = Outputs(json=True, cutouts="tight", soft_masks=True, formats=("coco", "cvat"))
+        options = {"precision": "fp32", "outputs": outputs, "checkpoint_path": model_path} | options
+        return Predict(tuple(photos), output=output, **options).run()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def by_local_engine(predict, photos, tmp_path_factory):
     """What the local engine writes for the photos, by path inside the output."""
     output = tmp_path_factory.mktemp("local")
     assert predict(photos, output) == 0
     found = contents(output)
     assert len(found) > 24 * 5, "the model finds garments, so that there is more than masks and overlays"
     return found
+
+
+def contents(folder):
+    """Return what a folder holds but for journals, by path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    by_name = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {name: content for name, content in by_name.items() if not name.startswith(".clothseg")}

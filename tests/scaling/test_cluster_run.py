@@ -1,92 +1,49 @@
-"""Real runs on a cluster of two nodes; what they must come to is what the local engine writes."""
+"""Runs of the command on a cluster whose workers are in this process; `test_ray.py` repeats them with Ray itself."""
 
+import dataclasses
 import json
-import os
 import shutil
 import signal
-import threading
-import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+import socket
 
 import pytest
 
-from clothseg.errors import ModelError
+from clothseg import cli
+from clothseg.errors import ClothsegError, MachineError, ModelError
+from clothseg.labels import GROUPS
 from clothseg.prediction.journal import JOURNAL_NAME
-from tests.scaling.two_nodes import contents, predict
+from clothseg.prediction.outputs.options import Outputs
+from clothseg.prediction.passes import Passes
+from clothseg.scaling.cluster import joined
+from clothseg.scaling.places import Folder
+from clothseg.scaling.replica import Plan, Replica, describe, unpacked
+from tests.scaling.conftest import contents
+from tests.scaling.local_ray import RayError
+from tests.scaling.photo_server import PhotoServer
 
-PHOTOS_AT_WORKER = 3
-"""One in the network of a worker with one core, two on their way in or out."""
+pytestmark = pytest.mark.usefixtures("ray")
 
 
-def journaled(content):
+def journaled(folder):
     """Return the stems in a journal, in order."""
-    return [json.loads(line)["stem"] for line in content.splitlines()[1:]]
+    return [json.loads(line)["stem"] for line in (folder / JOURNAL_NAME).read_bytes().splitlines()[1:]]
 
 
-def when(is_time, act, *, seconds=300):
-    """Start a thread that does something once it is time; joining it tells whether it came to it."""
-    outcome = {}
-
-    def watch():
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not outcome:
-            if is_time():
-                outcome["done"] = act()
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-
-    def joined():
-        thread.join(timeout=seconds)
-        return outcome.get("done")
-
-    return joined
-
-
-def masks_in(folder):
-    return len(list(folder.rglob("*_mask.png")))
-
-
-def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
-    two_nodes, photos, by_local_engine, tmp_path, capfd
-):
-    output = tmp_path / "output"
-
-    def kill_one():
-        worker = two_nodes.workers()[0]
-        os.kill(worker, signal.SIGKILL)
-        return worker, masks_in(output)
-
-    killed = when(lambda: masks_in(output) >= 3 and len(two_nodes.workers()) == 2, kill_one)
-    code = predict(photos, output, engine="ray")
+def test_the_files_are_those_of_the_local_engine(predict, ray, photos, by_local_engine, tmp_path, capfd):
+    ray.is_busy = True
+    assert predict(photos, tmp_path, engine="ray") == 0
     told = capfd.readouterr()
-    worker, num_done = killed()
-    assert code == 0
-    assert num_done < 24, "it was to be killed in the middle"
-    assert worker not in two_nodes.workers()
-    assert "lost with a worker and are done again (Actor" in told.err
-    assert contents(output) == by_local_engine
-    assert sorted(told.out.split("\n")[:-1]) == sorted(str(output / name) for name in by_local_engine)
-    assert len(journaled((output / JOURNAL_NAME).read_bytes())) == 24
+    assert contents(tmp_path) == by_local_engine
+    assert sorted(told.out.splitlines()) == sorted(str(tmp_path / name) for name in by_local_engine)
+    assert "Waiting for a free slot" in told.err
+    assert "2 CPU slots" in told.err
+    assert len(journaled(tmp_path)) == 24
+    assert ray.passes == [(2, [(number, number + 1) for number in range(0, 24, 2)])]
+    assert ray.joined == ["local", None]
 
 
-def test_a_lost_machine_holds_nothing_up(two_nodes, photos, by_local_engine, tmp_path):
-    output = tmp_path / "output"
-    lost = when(lambda: masks_in(output) >= 3 and len(two_nodes.workers()) == 2, two_nodes.lose_one)
-    try:
-        assert predict(photos, output, engine="ray") == 0
-        assert lost()
-    finally:
-        two_nodes.make_whole()
-    assert contents(output) == by_local_engine
-
-
-def test_a_resumed_run_does_what_is_left_whichever_engine_began(two_nodes, photos, by_local_engine, tmp_path, capfd):
-    output = tmp_path / "output"
-    some = tmp_path / "photos"
+def test_a_run_is_resumed_whichever_engine_began(predict, photos, by_local_engine, tmp_path, capfd):
+    output, some = tmp_path / "output", tmp_path / "photos"
     shutil.copytree(photos, some)
     late = some / "a" / "0 кофта.jpg"
     late.rename(tmp_path / "late.jpg")
@@ -101,124 +58,193 @@ def test_a_resumed_run_does_what_is_left_whichever_engine_began(two_nodes, photo
     assert "2 photos in " in told
     assert "22 done before" in told
     assert contents(output) == by_local_engine
-    capfd.readouterr()
     assert predict(some, output, engine="local", resume=True) == 1
     assert "0 photos in " in capfd.readouterr().err
 
 
-def test_a_store_is_read_and_written_and_resumed(two_nodes, store, photos, by_local_engine, tmp_path, capfd):
-    store.files.put(str(photos), f"{store.root}/photos", recursive=True)
-    store.files.pipe_file(f"{store.root}/photos/b/broken.jpg", b"broken")
-    address = f"{store.root}/results"
-    assert predict(f"{store.root}/photos", address, engine="ray") == 1
+def test_a_store_is_read_and_written_and_resumed(predict, ray, store, photos, tmp_path, capfd):
+    base, few = f"{store.root}/in-process", tmp_path / "photos"
+    for name in ("a/0 кофта.jpg", "a/2 кофта.jpg", "b/1 кофта.jpg"):
+        (few / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / name, few / name)
+    assert predict(few, tmp_path / "local") == 0
+    expected = contents(tmp_path / "local")
+    store.files.put(str(few), f"{base}/photos", recursive=True)
+    store.files.pipe_file(f"{base}/photos/b/broken.jpg", b"broken")
+    capfd.readouterr()
+    assert predict(f"{base}/photos", f"{base}/results", engine="ray") == 1
     told = capfd.readouterr()
-    assert f"clothseg: Not a photo that can be read: {store.root}/photos/b/broken.jpg" in told.err
-    assert sorted(told.out.split("\n")[:-1]) == sorted(f"{address}/{name}" for name in by_local_engine)
-    store.files.get(f"{store.root}/results", str(tmp_path / "first"), recursive=True)
-    assert contents(tmp_path / "first") == by_local_engine
+    assert f"clothseg: Not a photo that can be read: {base}/photos/b/broken.jpg" in told.err
+    assert sorted(told.out.splitlines()) == sorted(f"{base}/results/{name}" for name in expected)
+    store.files.get(f"{base}/results", str(tmp_path / "first"), recursive=True)
+    assert contents(tmp_path / "first") == expected
 
-    store.files.rm(f"{store.root}/results/a/0 кофта_mask.png")
-    # Another photo under its name.
-    store.files.put(str(photos / "b" / "1 кофта.jpg"), f"{store.root}/photos/a/2 кофта.jpg")
-    assert predict(f"{store.root}/photos", address, engine="ray", resume=True) == 1
-    assert ", 22 done before" in capfd.readouterr().err
-    assert store.files.cat_file(f"{store.root}/results/a/2 кофта_mask.png") == by_local_engine["b/1 кофта_mask.png"]
-    assert store.files.cat_file(f"{store.root}/results/a/0 кофта_mask.png") == by_local_engine["a/0 кофта_mask.png"]
-
-
-@contextmanager
-def serving(handler):
-    """Give the address of a web server on this machine."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    store.files.rm(f"{base}/results/a/0 кофта_mask.png")
+    store.files.put(str(few / "b" / "1 кофта.jpg"), f"{base}/photos/a/2 кофта.jpg")  # another photo under its name
+    assert predict(f"{base}/photos", f"{base}/results", engine="ray", resume=True) == 1
+    assert ", 1 done before" in capfd.readouterr().err
+    for name, same_as in (("a/2 кофта", "b/1 кофта"), ("a/0 кофта", "a/0 кофта")):
+        assert store.files.cat_file(f"{base}/results/{name}_mask.png") == expected[f"{same_as}_mask.png"]
 
 
-class Poisonous(BaseHTTPRequestHandler):
-    """Serves photos; whoever asks for poison.jpg is killed, as a decoder that crashes would."""
-
-    photo = b""
-    two_nodes = None
-
-    def do_GET(self):
-        if self.path == "/poison.jpg":
-            for worker in self.two_nodes.workers():
-                os.kill(worker, signal.SIGKILL)
-            return
-        content = self.photo if self.path.startswith("/photo") else b""
-        self.send_response(200 if content else 404)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *words):
-        pass
+def test_a_photo_that_ends_its_worker_costs_only_itself(predict, ray, photos, by_local_engine, tmp_path, capfd):
+    ray.fatal = "11 кофта.jpg"
+    assert predict(photos, tmp_path, engine="ray") == 1
+    told = capfd.readouterr()
+    source = photos / "b" / "11 кофта.jpg"
+    assert f"clothseg: Photo ended its worker 3 times: {source}. Save it again" in told.err
+    assert "4 photos were lost with a worker and are done again (RayError: It was killed.)" in told.err
+    masks = {name: content for name, content in by_local_engine.items() if name.endswith("_mask.png")}
+    del masks["b/11 кофта_mask.png"]
+    assert {name: content for name, content in contents(tmp_path).items() if name.endswith("_mask.png")} == masks
+    assert len(told.out.splitlines()) == len(set(told.out.splitlines())), "each file is named once"
+    (number,) = {number for at_worker, chunks in ray.passes[-1:] for (number,) in chunks}
+    (chunk,) = (chunk for chunk in ray.passes[0][1] if number in chunk)
+    tries = [(at_worker, next(chunk for chunk in chunks if number in chunk)) for at_worker, chunks in ray.passes]
+    assert tries == [(2, chunk), (1, chunk), (1, (number,)), (1, (number,))]
 
 
-@pytest.fixture
-def web(two_nodes, photos):
-    """The address of a web server with photos, one of which kills."""
-    handler = type(
-        "Handler", (Poisonous,), {"photo": (photos / "a" / "0 кофта.jpg").read_bytes(), "two_nodes": two_nodes}
-    )
-    with serving(handler) as address:
-        yield address
-
-
-def test_a_photo_that_kills_its_worker_costs_only_itself(web, by_local_engine, tmp_path, capfd):
-    names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
+def test_photos_come_from_a_web_server(predict, ray, photos, by_local_engine, tmp_path, capfd):
+    ray.fatal = "poison.jpg"
     output = tmp_path / "output"
-    assert predict(*(f"{web}/{name}" for name in names), output, engine="ray", workers=1) == 1
+    for name in ("photo-1.jpg", "photo-2.jpg"):
+        shutil.copy(photos / "a" / "0 кофта.jpg", tmp_path / name)
+    names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
+    with PhotoServer(tmp_path) as web:
+        assert predict(*(f"{web.address}/{name}" for name in names), output, engine="ray", workers=1) == 1
     told = capfd.readouterr().err
-    assert f"clothseg: Photo not found: {web}/gone.jpg. Check the address" in told
-    assert f"clothseg: Photo ended its worker 3 times: {web}/poison.jpg." in told
+    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in told
+    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in told
     for stem in ("photo-1", "photo-2"):
         assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
     assert not list(output.glob("poison*"))
 
 
-class Counting(BaseHTTPRequestHandler):
-    """Serves one photo under any name, and notes how many were fetched and not yet done."""
+def test_a_cluster_that_finishes_nothing_is_given_up(predict, ray, photos, tmp_path, capfd):
+    ray.fatal = ".jpg"
+    with pytest.raises(MachineError, match=r"finished nothing 3 times in a row: RayError: It was killed\..*--resume"):
+        predict(photos, tmp_path, engine="ray")
+    assert len(ray.passes) == 3
 
-    photo = b""
-    output = None
-    lock = threading.Lock()
-    num_fetched = 0
-    unfinished: ClassVar[list[int]] = []
+    def fail(*_, **options):
+        raise RayError("No node is left")
 
-    def do_GET(self):
-        with self.lock:
-            type(self).num_fetched += 1
-            self.unfinished.append(self.num_fetched - masks_in(self.output))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.photo)))
-        self.end_headers()
-        self.wfile.write(self.photo)
-
-    def log_message(self, *words):
-        pass
+    ray.data.from_items = fail
+    with pytest.raises(MachineError, match="in a row: RayError: No node is left"):
+        predict(photos, tmp_path, engine="ray")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_hold_a_few_photos_each_however_many_there_are(two_nodes, photos, tmp_path, workers):
-    output = tmp_path / "output"
-    content = (photos / "a" / "0 кофта.jpg").read_bytes()
-    handler = type("Handler", (Counting,), {"photo": content, "output": output, "unfinished": []})
-    with serving(handler) as address:
-        assert predict(*(f"{address}/{number}.jpg" for number in range(60)), output, engine="ray", workers=workers) == 0
-    assert masks_in(output) == handler.num_fetched == 60
-    assert workers <= max(handler.unfinished) <= workers * PHOTOS_AT_WORKER
+def test_what_the_cluster_cannot_do_is_named_first(ray, photos, model_path, tmp_path, capsys):
+    def run(*words):
+        words = ("predict", photos, "--engine", "ray", "--output", tmp_path / "out", "--ckpt", model_path, *words)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(map(str, words)))
+        return ended.value.code, capsys.readouterr().err
+
+    for workers in (0, 3):
+        code, told = run("--workers", workers)
+        assert code == 2
+        assert f"--workers {workers}: the cluster has room for 1 to 2, one for each CPU" in told
+    code, told = run("--device", "cuda")
+    assert code == 2
+    assert "The cluster has no GPU. Pass --device cpu" in told
+    code, told = run("--ckpt", tmp_path / "no.onnx")
+    assert code == 4
+    assert "Model not found" in told
+    code, told = run("--ckpt", tmp_path)
+    assert code == 4
+    assert "Model cannot be read" in told
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    code, told = run("--cluster", address)
+    assert code == 5
+    assert f"Cannot join the Ray cluster at {address}: " in told
+    assert not ray.passes
+    assert not (tmp_path / "out" / JOURNAL_NAME).exists()
 
 
-def test_a_model_that_is_none_is_named_before_any_photo_is_done(two_nodes, photos, tmp_path):
+def test_a_model_that_is_none_is_named_before_any_photo_is_done(predict, photos, tmp_path):
     model = tmp_path / "model.onnx"
     model.write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"model\.onnx"):
         predict(photos, tmp_path / "output", engine="ray", checkpoint_path=model)
     assert contents(tmp_path / "output") == {}
+
+
+def test_a_cluster_is_joined_and_left(ray, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    before = signal.getsignal(signal.SIGTERM)
+    with joined(None) as one, joined("other") as same:
+        assert one is same is ray
+        assert signal.getsignal(signal.SIGTERM) is before
+    with socket.create_server(("127.0.0.1", 0)) as head, joined(address := f"127.0.0.1:{head.getsockname()[1]}"):
+        pass
+    assert ray.joined == ["auto", None, address, None], "inside, it was joined already"
+    ray.error = ConnectionError("It does not answer")
+    with pytest.raises(MachineError, match="at auto: It does not answer"), joined(None):
+        pass
+    monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(MachineError, match=r"at this machine: .*ray start --head"), joined(None):
+        pass
+
+
+@pytest.fixture
+def plan(model_path, tmp_path):
+    return Plan(model_path.name, "auto", "cpu", "fp32", Passes(), Outputs(), Folder(tmp_path), threads=1)
+
+
+def reports_of(ray, plan, loaded, content, source):
+    """What a worker reports of one photo."""
+    photo = {"number": 7, "source": str(source), "file": "a.jpg", "stem": "a", "size": -1}
+    worker = Replica(plan, loaded, [ray.put(content)])
+    (done,) = worker({"chunk": [json.dumps({"key": 3, "photos": [photo]})]})["done"]
+    assert json.loads(done)["key"] == 3
+    return json.loads(done)["reports"]
+
+
+def test_machines_that_would_write_other_files_are_refused(ray, plan, model_path, photos, tmp_path, monkeypatch):
+    content, photo = model_path.read_bytes(), photos / "a" / "0 кофта.jpg"
+    loaded = describe(plan, content)
+    assert loaded.classes == GROUPS
+    refused = unpacked(describe(dataclasses.replace(plan, version="0.0"), content))
+    assert isinstance(refused, MachineError)
+    assert "was started with 0.0" in str(refused)
+    other = dataclasses.replace(loaded, runtime_name="another")
+    (report,) = reports_of(ray, plan, other, content, photo)
+    assert "another machine with another" in report["fatal"][1]
+    (report,) = reports_of(ray, plan, loaded, content, photo)
+    assert "does not see the output folder" in report["fatal"][1]
+    (tmp_path / JOURNAL_NAME).touch()
+    (report,) = reports_of(ray, plan, loaded, content, photo)
+    assert (report["number"], report["files"].keys()) == (7, {"a_mask.png", "a_overlay.jpg"})
+    assert all((tmp_path / name).stat().st_size == size for name, size in report["files"].items())
+
+    def full(*_):
+        raise MachineError("The disk is full")
+
+    def broken(*_):
+        raise ValueError("a fault")
+
+    for write, error in ((full, MachineError), (broken, ClothsegError)):
+        monkeypatch.setattr(Folder, "write", write)
+        (report,) = reports_of(ray, plan, loaded, content, photo)
+        assert type(unpacked(report["fatal"])) is error
+    assert report["fatal"][1] == f"{photo}: ValueError: a fault. Report this with the photo"
+
+
+def test_what_is_fatal_at_a_worker_ends_the_run(predict, photos, tmp_path, monkeypatch):
+    def full(*_):
+        raise MachineError("The disk is full")
+
+    monkeypatch.setattr(Folder, "write", full)
+    with pytest.raises(MachineError, match="The disk is full"):
+        predict(photos, tmp_path, engine="ray")
+
+
+def test_a_worker_that_cannot_run_clothseg_is_named(predict, ray, photos, tmp_path, monkeypatch):
+    ray.init = lambda **_: None
+    ray.error = RayError("A traceback\nModuleNotFoundError: No module named 'clothseg'\n")
+    with pytest.raises(
+        MachineError, match=r"cannot load the model: ModuleNotFoundError: .*Install clothseg\[cluster\]"
+    ):
+        predict(photos, tmp_path, engine="ray")

@@ -12,10 +12,10 @@ def test_a_path_is_a_folder_and_an_address_a_store(tmp_path):
     assert place_of("s3://bucket/results/") == Store("s3://bucket/results")
 
 
-@pytest.mark.parametrize("address", ["https://example.org/results", "ftp://host/results", "memory://results"])
-def test_results_go_only_where_a_file_is_whole_or_not_there(address):
-    with pytest.raises(SettingError, match=r"Results cannot be at .*Allowed: a path, or .*s3://"):
-        place_of(address)
+def test_results_go_only_where_a_file_is_whole_or_not_there():
+    for address in ("https://example.org/results", "ftp://host/results", "memory://results"):
+        with pytest.raises(SettingError, match=r"Results cannot be at .*Allowed: a path, or .*s3://"):
+            place_of(address)
 
 
 def test_a_folder_that_a_worker_does_not_see_is_refused(tmp_path):

@@ -1,14 +1,12 @@
 """Which photos an address means; the names of their outputs are those that the same files on a disk would get."""
 
-import functools
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from clothseg.errors import InputError, MissingInputError, SettingError
 from clothseg.scaling.search import find
+from tests.scaling.photo_server import PhotoServer
 from tests.scaling.two_nodes import BUCKET
 
 NAMES = (
@@ -48,18 +46,8 @@ def address(store, folder):
 @pytest.fixture
 def web(folder):
     """The same on a web server, which lists folders as pages."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *words):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder.parent)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with PhotoServer(folder.parent) as server:
+        yield server.address
 
 
 def named(found):

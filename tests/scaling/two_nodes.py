@@ -1,12 +1,11 @@
-"""A Ray cluster of two nodes on this machine, and the command run on it."""
+"""A Ray cluster of two nodes on this machine."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clothseg.prediction.outputs.options import Outputs
-from clothseg.scaling.predict_command import Predict
+from tests.conftest import HANG_SECONDS
 
 BUCKET = "clothes"
 # The loopback device, so that nothing listens to the outside; Ray takes 127.0.0.1 itself for the outer address.
@@ -65,26 +64,6 @@ class TwoNodes:
 
         if not self.cluster.worker_nodes:
             start(self.cluster)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_SECONDS
         while ray.cluster_resources().get("CPU") != 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-
-
-def predict(*inputs, **options):
-    """Run the command as the command line would, with all kinds of output.
-
-    Args:
-        inputs: photos, and last the output.
-        options: other fields of the command.
-    """
-    *photos, output = map(str, inputs)
-    outputs = Outputs(json=True, cutouts="tight", soft_masks=True, formats=("coco", "cvat"))
-    options = {"precision": "fp32", "outputs": outputs, "checkpoints_path": Path("none")} | options
-    return Predict(tuple(photos), output=output, **options).run()
-
-
-def contents(folder):
-    """Return what a folder holds but for journals, by path."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    by_name = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    return {name: content for name, content in by_name.items() if not name.startswith(".clothseg")}
