@@ -57,6 +57,7 @@ def make_model(**options: Any) -> ClothSegmentationModel:
     """Make a small model with weights that are the same every time."""
     torch.manual_seed(0)
     small = {"encoder_name": "tu-mobilenetv3_small_050", "encoder_weights": None, "image_size": SIDE}
+    small |= {"decoder_width": 0.25}
     return ClothSegmentationModel(**{"classes": GROUPS} | small | options)
 
 

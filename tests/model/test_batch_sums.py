@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import torch.multiprocessing
 from torch import Tensor, nn
 
 from clothseg.labels import IGNORED_ID
+from clothseg.model.batch_sums import num_sharing, over_processes
 from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
+from tests.conftest import HANG_SECONDS
 
 NUM_PROCESSES = 2
 
@@ -34,7 +37,7 @@ def _compute_own_half(rank: int, folder: str) -> None:
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=NUM_PROCESSES,
-        timeout=timedelta(seconds=60),
+        timeout=timedelta(seconds=HANG_SECONDS),
     )
     logits, target = (part.chunk(NUM_PROCESSES)[rank] for part in batch())
     results = {}
@@ -59,6 +62,41 @@ def of_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dic
     return [torch.load(folder / f"{rank}.pt") for rank in range(NUM_PROCESSES)]
 
 
+@pytest.fixture
+def group_of_one(tmp_path: Path) -> Iterator[None]:
+    """A process group with this process alone, in which a sum over processes is the own part."""
+    where = f"file://{tmp_path}/rendezvous"
+    torch.distributed.init_process_group("gloo", init_method=where, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_sums_keep_their_shapes_and_types() -> None:
+    sums = (torch.tensor([1.5, 2.5], dtype=torch.float64), torch.tensor([[3], [2**40]]), torch.tensor(0.25))
+    for one, before in zip(over_processes(sums, num_processes=2), sums, strict=True):
+        assert one.dtype == before.dtype
+        assert torch.equal(one, before)
+
+
+@pytest.mark.usefixtures("group_of_one")
+@pytest.mark.parametrize("name", ["dice-ce", "dice-focal"])
+def test_a_gradient_of_several_processes_is_what_their_mean_needs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, target = batch()
+    found = []
+    for number in (1, 3):
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda number=number: number)
+        assert num_sharing(is_training=True) == number
+        assert num_sharing(is_training=False) == 1
+        own = logits.clone().requires_grad_()
+        value = losses()[name](own, target)
+        value.backward()
+        found.append((value.detach(), own.grad))
+    torch.testing.assert_close(found[1][0], found[0][0])
+    torch.testing.assert_close(found[1][1], 3 * found[0][1])
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["dice-ce", "dice-focal"])
 def test_halves_learn_as_the_whole_batch(name: str, of_processes: list[dict[str, dict[str, Tensor]]]) -> None:
     logits, target = batch()
@@ -72,6 +110,7 @@ def test_halves_learn_as_the_whole_batch(name: str, of_processes: list[dict[str,
     torch.testing.assert_close(gradient, whole.grad, atol=1e-9, rtol=1e-5)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["dice-ce", "dice-focal"])
 def test_validation_is_of_the_own_batch(name: str, of_processes: list[dict[str, dict[str, Tensor]]]) -> None:
     logits, target = (part.chunk(NUM_PROCESSES)[0] for part in batch())

@@ -16,17 +16,14 @@ def network() -> SegmentationNetwork:
     return build_network("unet", "tu-mobilenetv3_small_050", encoder_weights=None, num_classes=13).eval()
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (160, 32)])
-def test_logits_are_of_the_inputs_size(network: SegmentationNetwork, height: int, width: int) -> None:
-    logits = network(torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8))
-    assert logits.shape == (2, 13, height, width)
-    assert logits.dtype == torch.float32
-
-
-@pytest.mark.parametrize(("height", "width"), [(33, 32), (64, 100), (1, 1)])
-def test_other_sizes_are_refused(network: SegmentationNetwork, height: int, width: int) -> None:
-    with pytest.raises(InputError, match=f"{height} x {width} pixels; both must be multiples of 32"):
-        network(torch.zeros(1, 3, height, width, dtype=torch.uint8))
+def test_logits_are_of_the_inputs_size_and_other_sizes_are_refused(network: SegmentationNetwork) -> None:
+    for height, width in ((32, 32), (64, 96), (160, 32)):
+        logits = network(torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8))
+        assert logits.shape == (2, 13, height, width)
+        assert logits.dtype == torch.float32
+    for height, width in ((33, 32), (64, 100), (1, 1)):
+        with pytest.raises(InputError, match=f"{height} x {width} pixels; both must be multiples of 32"):
+            network(torch.zeros(1, 3, height, width, dtype=torch.uint8))
 
 
 def test_normalizes_as_prediction_without_torch_does(network: SegmentationNetwork) -> None:
@@ -46,27 +43,28 @@ def test_logits_are_float32_under_autocast(network: SegmentationNetwork) -> None
         assert network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_can_be_exported(network: SegmentationNetwork) -> None:
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     exported = torch.export.export(network, (image,)).module()
     torch.testing.assert_close(exported(image), network(image))
 
 
-@pytest.mark.parametrize(
-    ("architecture", "encoder_name"), [("fpn", "timm-efficientnet-b0"), ("segformer", "mit_b0"), ("Unet", "mit_b0")]
-)
-def test_decoders_and_encoders_combine(architecture: str, encoder_name: str) -> None:
-    built = build_network(architecture, encoder_name, encoder_weights=None, num_classes=5).eval()
-    assert built(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 5, 64, 64)
+def test_decoders_and_encoders_combine() -> None:
+    for architecture, encoder_name in (("fpn", "timm-efficientnet-b0"), ("segformer", "mit_b0"), ("Unet", "mit_b0")):
+        built = build_network(architecture, encoder_name, encoder_weights=None, num_classes=5).eval()
+        assert built(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 5, 64, 64)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "encoder_name"),
-    [("unetplusplus", "mit_b0"), ("linknet", "mit_b0"), ("dpt", "resnet18"), ("unet", "tu-vit_tiny_patch16_224")],
-)
-def test_a_pair_that_does_not_go_together_is_refused(architecture: str, encoder_name: str) -> None:
-    with pytest.raises(SettingError, match=f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}"):
-        build_network(architecture, encoder_name, encoder_weights=None, num_classes=5)
+def test_a_pair_that_does_not_go_together_is_refused() -> None:
+    for architecture, encoder_name in (
+        ("unetplusplus", "mit_b0"),
+        ("linknet", "mit_b0"),
+        ("dpt", "resnet18"),
+        ("unet", "tu-vit_tiny_patch16_224"),
+    ):
+        with pytest.raises(SettingError, match=f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}"):
+            build_network(architecture, encoder_name, encoder_weights=None, num_classes=5)
 
 
 def size(built: nn.Module) -> int:
@@ -74,18 +72,37 @@ def size(built: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    "architecture", ["unet", "unetplusplus", "manet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus", "pan", "segformer"]
+    "architectures",
+    [
+        ("unet", "fpn"),
+        pytest.param(
+            ("unetplusplus", "manet", "pspnet", "deeplabv3", "deeplabv3plus", "pan", "segformer"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["common", "others"],
 )
-def test_a_decoder_may_be_narrower_or_wider(architecture: str) -> None:
-    sizes = []
-    for width in DECODER_WIDTHS:
-        built = build_network(architecture, "resnet18", encoder_weights=None, num_classes=5, decoder_width=width).eval()
-        assert built(torch.zeros(1, 3, 128, 128, dtype=torch.uint8)).shape == (1, 5, 128, 128)
-        sizes.append((size(built.network.get_submodule("encoder")), size(built)))
-    whole = build_network(architecture, "resnet18", encoder_weights=None, num_classes=5)
-    assert size(whole) == sizes[DECODER_WIDTHS.index(1)][1]
-    assert len({encoder for encoder, _ in sizes}) == 1
-    assert sorted({total for _, total in sizes}) == [total for _, total in sizes], "a wider one has more weights"
+def test_a_decoder_may_be_narrower_or_wider(architectures: tuple[str, ...]) -> None:
+    wrong = []
+    for architecture in architectures:
+        sizes = []
+        for width in DECODER_WIDTHS:
+            with torch.device("meta"):  # shapes without values, which take no time
+                options = {"encoder_weights": None, "num_classes": 5, "decoder_width": width}
+                built = build_network(architecture, "resnet18", **options).eval()
+                assert built(torch.zeros(1, 3, 128, 128, dtype=torch.uint8)).shape == (1, 5, 128, 128)
+            sizes.append((size(built.network.get_submodule("encoder")), size(built)))
+        with torch.device("meta"):
+            whole = build_network(architecture, "resnet18", encoder_weights=None, num_classes=5)
+        is_right = size(whole) == sizes[DECODER_WIDTHS.index(1)][1] and len({encoder for encoder, _ in sizes}) == 1
+        if not is_right or sorted(set(sizes)) != sizes:  # a wider one has more weights
+            wrong.append((architecture, sizes))
+    assert not wrong, wrong
+
+
+def test_a_narrow_decoder_gives_logits() -> None:
+    built = build_network("fpn", "resnet18", encoder_weights=None, num_classes=5, decoder_width=0.5).eval()
+    assert built(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).isfinite().all()
 
 
 def test_a_decoder_without_a_width_says_so() -> None:
@@ -120,7 +137,9 @@ def test_a_description_decides_the_normalization() -> None:
     torch.testing.assert_close(built.shift.flatten(), torch.tensor([0.1 / 0.4, 0.2 / 0.5, 0.3 / 0.6]))
 
 
-@pytest.mark.parametrize("encoder_name", ["efficientnet-b0", "mit_b0", "tu-resnet18"])
+@pytest.mark.parametrize(
+    "encoder_name", ["efficientnet-b0", "tu-resnet18", pytest.param("mit_b0", marks=pytest.mark.slow)]
+)
 def test_every_parameter_in_training_gets_a_gradient(encoder_name: str) -> None:
     built = build_network("unet", encoder_name, encoder_weights=None, num_classes=3)
     freeze_unused(built, 64)

@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,15 +17,18 @@ from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from torch import Tensor, nn
 
 from clothseg.errors import MachineError, MissingModelError, ModelError, SettingError
+from clothseg.model import weights
 from clothseg.model.network import build_network
-from clothseg.model.weights import find_imagenet_weights, fit_state_dict, imagenet_source
+from clothseg.model.weights import find_imagenet_weights, fit_state_dict, imagenet_source, read_state_dict
 
 SHARED_WEIGHTS = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_v2-imagenet.pth"
 MOBILENET_REVISION = smp_encoders["mobilenet_v2"]["pretrained_settings"]["imagenet"]["revision"]
 
 
-def encoder_of(name: str, weights: Path | str) -> nn.Module:
-    return build_network("unet", name, encoder_weights=weights, num_classes=3).network.get_submodule("encoder")
+def encoder_of(name: str, path: Path | str) -> nn.Module:
+    return build_network("unet", name, encoder_weights=path, num_classes=3, decoder_width=0.25).network.get_submodule(
+        "encoder"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +38,19 @@ def mobilenet() -> dict[str, Tensor]:
     return torchvision.models.mobilenet_v2().state_dict()
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "network.network.encoder."])
-@pytest.mark.parametrize("key", [None, "state_dict", "model"])
-def test_a_state_dict_from_elsewhere_loads(
-    prefix: str, key: str | None, mobilenet: dict[str, Tensor], tmp_path: Path
-) -> None:
-    tensors = {prefix + name: tensor for name, tensor in mobilenet.items()}
-    torch.save(tensors if key is None else {key: tensors, "epoch": 3}, tmp_path / "weights.pth")
-    loaded = encoder_of("mobilenet_v2", tmp_path / "weights.pth").state_dict()
-    assert all(torch.equal(tensor, mobilenet[name]) for name, tensor in loaded.items())
+def test_a_state_dict_from_elsewhere_loads(mobilenet: dict[str, Tensor], tmp_path: Path) -> None:
+    path, expected = tmp_path / "weights.pth", None
+    for prefix in ("network.network.encoder.", "", "module.", "backbone."):
+        tensors = {prefix + name: tensor for name, tensor in mobilenet.items()}
+        for key in ("state_dict", "model", None):
+            torch.save(tensors if key is None else {key: tensors, "epoch": 3}, path)
+            if expected is None:  # once as a user does
+                expected = encoder_of("mobilenet_v2", path).state_dict()
+                loaded = expected
+            else:
+                loaded = fit_state_dict(read_state_dict(path), expected)
+            assert loaded.keys() == expected.keys()
+            assert all(torch.equal(tensor, mobilenet[name]) for name, tensor in loaded.items()), (prefix, key)
 
 
 def test_safetensors_load(mobilenet: dict[str, Tensor], tmp_path: Path) -> None:
@@ -58,7 +64,14 @@ def test_counters_of_old_files_may_be_missing(mobilenet: dict[str, Tensor], tmp_
     encoder_of("mobilenet_v2", tmp_path / "weights.pth")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenetv3_small_050",
+        pytest.param("resnet18", marks=pytest.mark.slow),
+        pytest.param("convnext_atto", marks=pytest.mark.slow),
+    ],
+)
 def test_a_whole_model_of_timm_loads(name: str, tmp_path: Path) -> None:
     """timm renames tensors where it takes features from a model, so the outputs are compared, not the names."""
     source = timm.create_model(name).eval()
@@ -74,9 +87,9 @@ def test_a_whole_model_of_timm_loads(name: str, tmp_path: Path) -> None:
 
 
 def test_an_encoder_of_our_own_loads_into_timms(tmp_path: Path) -> None:
-    source = build_network("unet", "tu-resnet18", encoder_weights=None, num_classes=13)
+    source = build_network("unet", "tu-mobilenetv3_small_050", encoder_weights=None, num_classes=13)
     torch.save({"state_dict": {f"network.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "own.ckpt")
-    loaded = encoder_of("tu-resnet18", tmp_path / "own.ckpt").state_dict()
+    loaded = encoder_of("tu-mobilenetv3_small_050", tmp_path / "own.ckpt").state_dict()
     expected = source.network.get_submodule("encoder").state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.items())
 
@@ -103,11 +116,13 @@ def test_weights_of_a_wider_encoder_are_refused(tmp_path: Path) -> None:
         encoder_of("mobilenet_v2", tmp_path / "weights.pth")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}, {"state_dict": []}, torch.zeros(3)])
-def test_a_file_without_a_state_dict_is_refused(content: object, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "weights.pth")
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path) -> None:
+    for content in ([1, 2], {}, {"epoch": 3}, {"state_dict": []}, torch.zeros(3)):
+        torch.save(content, tmp_path / "weights.pth")
+        with pytest.raises(ModelError, match="no state dict"):
+            read_state_dict(tmp_path / "weights.pth")
     with pytest.raises(ModelError, match="no state dict"):
-        encoder_of("resnet18", tmp_path / "weights.pth")
+        encoder_of("tu-mobilenetv3_small_050", tmp_path / "weights.pth")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -151,33 +166,30 @@ def test_the_cache_is_enough(cache: Path, mobilenet: dict[str, Tensor], monkeypa
 
 
 @pytest.mark.parametrize("name", ["mit_b1", "tu-resnet18", "tu-gcvit_xxtiny"])
-def test_no_network_is_said_within_seconds(
+def test_an_unreachable_hub_is_an_error(
     name: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_endpoint("http://127.0.0.1:9", monkeypatch)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # for the one whose weights are not on the hub
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    started = time.monotonic()
     with pytest.raises(MachineError, match=f"ImageNet weights of {name} cannot be downloaded.*ENCODER_WEIGHTS"):
         find_imagenet_weights(name)
-    assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_hub(tmp_path: Path) -> None:
-    """The whole way, as a user meets it: variables set before the start, one error of exit code 5."""
+    """End to end: variables set before the start of a process, one error of exit code 5."""
     code = (
-        "import time\n"
         "from clothseg.errors import MachineError\n"
         "from clothseg.model.network import build_network\n"
-        "started = time.monotonic()\n"
         "try:\n"
         "    build_network('unet', 'mit_b1', encoder_weights='imagenet', num_classes=13)\n"
         "except MachineError as error:\n"
-        "    print(error.exit_code, time.monotonic() - started < 15, error)\n"
+        "    print(error.exit_code, error)\n"
     )
     environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("5 True ImageNet weights of mit_b1 cannot be downloaded from http://127.0.0.1:9")
+    assert done.stdout.startswith("5 ImageNet weights of mit_b1 cannot be downloaded from http://127.0.0.1:9")
 
 
 def test_offline_mode_asks_nobody(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,23 +199,24 @@ def test_offline_mode_asks_nobody(cache: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_hub_that_never_answers_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_CONNECTION_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         use_endpoint(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
-        started = time.monotonic()
-        with pytest.raises(MachineError, match="cannot be downloaded"):
+        with pytest.raises(MachineError, match=r"cannot be downloaded from .*: no answer within 0\.2 seconds"):
             find_imagenet_weights("resnet18")
-        assert time.monotonic() - started < 12
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
     """Answers as the hub does: 404 with a code for what is not there, a commit and a checksum for what is."""
 
     files: dict[str, bytes]
+    asked: list[str]
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         content = self.files.get(self.path)
         self.send_response(404 if content is None else 200)
         if content is None:
@@ -222,7 +235,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    Hub.files = {}
+    Hub.files, Hub.asked = {}, []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -247,6 +260,7 @@ def test_the_second_file_name_is_tried(hub: type[Hub], tmp_path: Path) -> None:
     assert len(encoder_of("tu-resnet18", "imagenet").state_dict())
 
 
-def test_a_hub_without_the_file_is_named(hub: type[Hub]) -> None:
+def test_a_hub_without_the_file_is_asked_once_and_named(hub: type[Hub]) -> None:
     with pytest.raises(MachineError, match="ImageNet weights of resnet18 cannot be downloaded from http"):
         find_imagenet_weights("resnet18")
+    assert len(hub.asked) == 1
