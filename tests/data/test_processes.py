@@ -10,6 +10,7 @@ import pytest
 
 from clothseg.data.processes import GROUP_SIZE, work_in_groups
 from clothseg.errors import ClothsegError, MachineError
+from tests.conftest import HANG_SECONDS
 
 
 def double(items):
@@ -24,12 +25,21 @@ def refuse(message, items):
     raise MachineError(message)
 
 
-@pytest.mark.parametrize("num_workers", [0, 1, 2])
-def test_results_come_in_the_order_of_the_items(num_workers):
+def assert_in_order(num_workers):
     groups = list(work_in_groups(double, range(200), num_workers=num_workers))
 
     assert [size for size, _ in groups] == [32] * 6 + [8]
     assert [value for _, values in groups for value in values] == [2 * item for item in range(200)]
+
+
+def test_results_come_in_the_order_of_the_items():
+    assert_in_order(0)
+    assert_in_order(1)
+
+
+@pytest.mark.processes
+def test_results_of_processes_come_in_the_order_of_the_items():
+    assert_in_order(2)
 
 
 def test_items_are_taken_as_they_are_needed():
@@ -41,17 +51,20 @@ def test_items_are_taken_as_they_are_needed():
             yield item
 
     results = work_in_groups(double, items(), num_workers=2)
-    next(results)
+    values = [value for _ in range(4) for value in next(results)[1]]
 
-    assert len(taken) <= 10 * GROUP_SIZE
+    assert values == [2 * item for item in range(4 * GROUP_SIZE)]
+    assert len(taken) <= 13 * GROUP_SIZE
     results.close()
 
 
+@pytest.mark.processes
 def test_a_process_that_dies_is_an_error_that_says_what_to_do():
     with pytest.raises(MachineError, match="--workers"):
         list(work_in_groups(die, range(5), num_workers=2))
 
 
+@pytest.mark.processes
 def test_an_error_of_the_work_comes_through_as_it_is():
     with pytest.raises(ClothsegError, match="disk full") as caught:
         list(work_in_groups(partial(refuse, "disk full"), range(5), num_workers=2))
@@ -66,13 +79,14 @@ from clothseg.data.processes import work_in_groups
 
 def work(items):
     Path(sys.argv[1], str(os.getpid())).touch()
-    time.sleep(60)
+    time.sleep(3600)
 
 if __name__ == "__main__":
     list(work_in_groups(work, range(200), num_workers=2))
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform == "win32", reason="no kill -9 on Windows")
 def test_after_a_kill_of_the_parent_its_processes_end(tmp_path):
     script, names = tmp_path / "script.py", tmp_path / "names"
@@ -89,8 +103,8 @@ def test_after_a_kill_of_the_parent_its_processes_end(tmp_path):
     _wait_until(lambda: not any(_is_alive(child) for child in children))
 
 
-def _wait_until(is_so, seconds=30):
-    end = time.monotonic() + seconds
+def _wait_until(is_so):
+    end = time.monotonic() + HANG_SECONDS
     while not is_so():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)

@@ -1,28 +1,21 @@
 import os
+from itertools import product
 from pathlib import Path
-
-import pytest
 
 from clothseg.data.workers import available_cores, num_loaders
 
 
-@pytest.mark.parametrize(
-    ("content", "most"), [("200000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", None), ("odd\n", None)]
-)
-def test_a_containers_quota_limits_the_cores(tmp_path: Path, content: str, most: int | None) -> None:
+def test_a_containers_quota_limits_the_cores(tmp_path: Path) -> None:
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     path = tmp_path / "cpu.max"
-    path.write_text(content)
-    assert available_cores(path) == (bound if most is None else min(bound, most))
+    for content, most in (("200000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", None), ("odd\n", None)):
+        path.write_text(content)
+        assert available_cores(path) == (bound if most is None else min(bound, most))
+    assert available_cores(tmp_path / "missing") == bound
 
 
-def test_without_a_container_all_cores_count(tmp_path: Path) -> None:
-    assert available_cores(tmp_path / "missing") >= 1
-
-
-@pytest.mark.parametrize("num_processes", [1, 2, 8])
-def test_loaders_never_outnumber_the_cores(num_processes: int) -> None:
-    for cores in range(1, 200):
+def test_loaders_never_outnumber_the_cores() -> None:
+    for cores, num_processes in product(range(1, 200), (1, 2, 8)):
         loaders = num_loaders(cores=cores, num_processes=num_processes)
         assert 0 <= loaders <= 16
         assert (loaders + 1) * num_processes <= max(cores, num_processes)

@@ -61,7 +61,7 @@ def test_processes_share_an_epoch_without_overlap(counts, window, num_ranks, bat
     batches_done=st.integers(0, 14),
     shuffle=st.booleans(),
 )
-def test_start_at_goes_on_with_the_very_next_batch(
+def test_start_at_resumes_at_the_next_batch(
     counts, window, num_ranks, batch_size, batches_done, shuffle
 ) -> None:
     if sum(counts) < num_ranks:

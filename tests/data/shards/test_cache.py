@@ -13,6 +13,7 @@ import pytest
 from clothseg.data.shards import cache
 from clothseg.data.shards.cache import CacheFolder
 from clothseg.errors import MachineError
+from tests.conftest import HANG_SECONDS
 
 
 def add(folder: CacheFolder, name: str, size: int, *, wait: bool = True) -> bool:
@@ -89,15 +90,27 @@ def test_two_that_want_the_same_copy_wait_for_one_another_or_do_not(tmp_path):
         time.sleep(0.2)
         assert waiting.is_alive()
         part.write_bytes(bytes(30))
-    waiting.join(10)
+    waiting.join(HANG_SECONDS)
     assert results == [False], "the other one has brought it"
 
 
+def test_parts_that_nobody_holds_are_cleared_away_and_held_ones_are_not(tmp_path):
+    folder = CacheFolder(tmp_path, limit=100)
+    with folder.adding("held", size=10, wait=True) as part:
+        part.write_bytes(bytes(10))
+        (tmp_path / "abandoned.90.part").write_bytes(bytes(50))
+        assert add(folder, "b", 60)
+        assert part.exists()
+    assert not (tmp_path / "abandoned.90.part").exists()
+    assert names(folder) == {"held", "b"}
+
+
+@pytest.mark.processes
 def test_what_a_killed_process_had_begun_is_cleared_away(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from clothseg.data.shards.cache import CacheFolder\n"
         f"with CacheFolder(Path({str(tmp_path)!r}), limit=100).adding('a', size=90, wait=True) as part:\n"
-        "    part.write_bytes(bytes(50)); print('begun', flush=True); time.sleep(60)\n"
+        "    part.write_bytes(bytes(50)); print('begun', flush=True); time.sleep(3600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     with process:
@@ -116,6 +129,7 @@ def _add_many(folder: CacheFolder, chosen: Iterable[str]) -> None:
             add(folder, name, 30)
 
 
+@pytest.mark.processes
 def test_processes_never_fill_more_than_the_limit(tmp_path):
     folder = CacheFolder(tmp_path, limit=100)
     context = multiprocessing.get_context("spawn")

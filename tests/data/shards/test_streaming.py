@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-import s3fs
 import torch
-from moto.server import ThreadedMotoServer
 
 from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.data.shards.index import INDEX_NAME, ShardIndex
@@ -19,6 +16,7 @@ from clothseg.errors import DataError, MachineError, MissingInputError, SettingE
 
 SIZE = 64
 EPOCHS = (0, 1, 4)
+WORKERS = pytest.param(2, marks=pytest.mark.processes)
 
 
 def source_of(address: object, tmp_path: Path, *, cache_bytes: int = 10**6, window: int = 2) -> ShardSource:
@@ -54,6 +52,10 @@ def assert_same_samples(data: ClothSegmentationData, files: ClothSegmentationDat
 @pytest.fixture
 def bucket(shards_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An S3 server on this machine, with the shards uploaded."""
+    import boto3
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
     for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -71,14 +73,14 @@ def bucket(shards_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, WORKERS])
 def test_shards_in_a_folder_give_the_samples_of_the_files(prepared_path, shards_path, tmp_path, num_workers):
     data = data_of(prepared_path, source_of(shards_path, tmp_path), num_workers=num_workers)
     assert_same_samples(data, data_of(prepared_path, None))
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, WORKERS])
 def test_shards_behind_a_web_server_give_the_samples_of_the_files(prepared_path, web, tmp_path, num_workers):
     data = data_of(prepared_path, source_of(web.address, tmp_path), num_workers=num_workers)
     assert_same_samples(data, data_of(prepared_path, None))
@@ -86,7 +88,8 @@ def test_shards_behind_a_web_server_give_the_samples_of_the_files(prepared_path,
     assert {name: web.asked[name] for name in shards} == dict.fromkeys(shards, 1), "each is downloaded once"
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_workers", [0, WORKERS])
 def test_shards_in_s3_give_the_samples_of_the_files(prepared_path, bucket, tmp_path, num_workers):
     data = data_of(prepared_path, source_of(bucket, tmp_path), num_workers=num_workers)
     assert_same_samples(data, data_of(prepared_path, None))
@@ -143,7 +146,7 @@ def test_a_store_that_stumbles_is_asked_again(prepared_path, web, tmp_path):
     assert len(samples_of(data_of(prepared_path, source_of(web.address, tmp_path)), 0)) >= 9
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.processes)])
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
@@ -200,19 +203,17 @@ def test_a_copy_that_breaks_in_the_cache_is_fetched_again(prepared_path, web, tm
     assert samples_of(data_of(prepared_path, source), 0).keys() == expected.keys()
 
 
-@pytest.mark.parametrize(
-    ("address", "error", "message"),
-    [
+def test_an_address_without_a_data_set_is_named(prepared_path, tmp_path):
+    for address, error, message in (
         ("nowhere", MissingInputError, 'No packed data set in nowhere.*Run "clothseg pack" first'),
         ("ftp://host/x", SettingError, "store of kind ftp. Allowed"),
         ("http://127.0.0.1:9/x", MachineError, r"http://127\.0\.0\.1:9/x/shards\.json cannot be read"),
-    ],
-)
-def test_an_address_without_a_data_set_is_named(prepared_path, tmp_path, address, error, message):
-    with pytest.raises(error, match=message):
-        data_of(prepared_path, source_of(address, tmp_path))
+    ):
+        with pytest.raises(error, match=message):
+            data_of(prepared_path, source_of(address, tmp_path))
 
 
+@pytest.mark.slow
 def test_a_store_without_the_bucket_is_named(prepared_path, bucket, tmp_path):
     with pytest.raises((MissingInputError, MachineError), match=r"s3://other/x/shards\.json"):
         data_of(prepared_path, source_of("s3://other/x", tmp_path))
