@@ -62,3 +62,5 @@ def test_draw_prediction_names_the_classes_of_both(finished):
     assert picture.shape[1] > 3 * 30
     assert np.array_equal(picture[:40, :30], image)
     assert not np.array_equal(picture[:40, 38:68], picture[:40, 76:106])
+    legend = {tuple(color) for color in picture[:, 106:].reshape(-1, 3).tolist()}
+    assert [one.color in legend for one in classes.classes] == [False, True, True, False]
