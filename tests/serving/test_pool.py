@@ -85,10 +85,18 @@ def run(monkeypatch):
         async def whole():
             situation = Situation(**options)
             monkeypatch.setattr(pool_module, "WorkerProcess", situation)
+            test = asyncio.create_task(steps(situation))
+            others = asyncio.all_tasks()
             situation.pool.start()
+            pending = {test} | (asyncio.all_tasks() - others)
             try:
-                await steps(situation)
+                while not test.done():
+                    ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                    for task in ended:
+                        if not task.cancelled():
+                            task.result()  # the pool's own faults fail the test, which may wait in vain
             finally:
+                test.cancel()
                 await situation.pool.close()
 
         asyncio.run(whole())
@@ -97,8 +105,11 @@ def run(monkeypatch):
 
 
 async def until(condition):
-    while not condition():
+    for _ in range(1000):  # rounds of the loop: nothing here waits for anything else
+        if condition():
+            return
         await asyncio.sleep(0)
+    pytest.fail("it does not come to that")
 
 
 def answer(name):
