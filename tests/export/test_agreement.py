@@ -1,12 +1,13 @@
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from clothseg.errors import ModelError
-from clothseg.export.agreement import check_sizes, compare, refuse_disagreement
+from clothseg.export.agreement import Agreement, check_sizes, compare, refuse_disagreement
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_picture
 from clothseg.prediction.model_file import seal_model
@@ -68,6 +69,29 @@ def test_with_truth_a_change_may_be_for_the_better():
     assert agreements["better"].share_differing == 1
     assert agreements["worse"].share_differing == 0
     assert not agreements["worse"].is_close, "a logit differs by 3, though no mask shows it"
+
+
+def test_each_limit_alone_decides_what_is_close():
+    close = Agreement(
+        "shades",
+        largest_logit=10.0,
+        largest_logit_difference=0.01,
+        share_differing=1e-3,
+        miou=0.9,
+        miou_change=-1e-3,
+        milliseconds=1.0,
+    )
+    assert close.is_close
+    assert replace(close, largest_logit=0.1, largest_logit_difference=1e-3).is_close
+    for name, value in [
+        ("largest_logit_difference", 0.011),
+        ("largest_logit_difference", math.nan),
+        ("share_differing", 1.1e-3),
+        ("miou_change", 1.1e-3),
+        ("miou_change", -1.1e-3),
+        ("miou_change", math.nan),
+    ]:
+        assert not replace(close, **{name: value}).is_close, name
 
 
 @pytest.mark.parametrize("order", [1, -1])
