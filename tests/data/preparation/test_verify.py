@@ -82,6 +82,8 @@ def spoil(folder, what):
         mask.write_bytes(encode_png(values))
     elif what == "size":
         mask.write_bytes(encode_png(values[:-1]))
+    elif what == "transposed":
+        mask.write_bytes(encode_png(values.T))
     elif what == "colour":
         mask.write_bytes(encode_png(np.stack([values] * 3, axis=2)))
     elif what == "repainted":
@@ -106,6 +108,7 @@ DEFECTS = {
     "value": "train 'train002': mask values 200; the class list has 0 to 12",
     "ignored": "train 'train002': mask values 255;",
     "size": "train 'train002': the mask is ",
+    "transposed": "train 'train002': the mask is ",
     "colour": "train 'train002': mask: ",
     "repainted": "train: pixels per class differ from the manifest's",
     "duplicate": "train 'train003': the same photo as 'train002'",
