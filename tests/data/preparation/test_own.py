@@ -43,7 +43,7 @@ def write_own(folder, count):
     rng = np.random.default_rng(3)
     images, annotations = [], []
     for number in range(count):
-        name = f"street/{number}.jpg" if number % 2 else f"{number}.jpeg"
+        name = f"street/look.{number}.jpg" if number % 2 else f"{number}.jpeg"
         height, width = (int(side) for side in rng.integers(20, 50, 2))
         (folder / "photos" / name).write_bytes(draw_photo(number, height, width))
         images.append({"id": number, "file_name": name, "width": width, "height": height, "extra": [1, {"a": 2}]})
