@@ -9,7 +9,7 @@ import torch
 
 from clothseg.model.seal import check_seal
 from clothseg.training.checkpoints import Checkpoints
-from clothseg.training.interruption import StopOnSignal
+from clothseg.training.interruption import StopOnSignal, _start_deaf
 from tests.training.conftest import Watcher, flags_of, process_environment
 
 HERE = Path(__file__).parent
@@ -99,3 +99,13 @@ def test_the_first_signal_counts_and_the_signals_are_given_back(tmp_path):
             pytest.fail("only a second Ctrl-C leaves at once")
         assert stop.received == signal.SIGTERM
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_a_loader_process_ignores_the_signals():
+    """They often go to all processes of a job, and the step at hand still needs its photos."""
+    started = []
+    for start in (None, started.append):
+        _start_deaf(start, 3)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        assert signal.getsignal(number) is signal.SIG_IGN
+    assert started == [3]

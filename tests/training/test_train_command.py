@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from clothseg.scores import Scores, confusion_matrix
 from clothseg.settings import Settings
 from clothseg.training.build import build_data
 from clothseg.training.callbacks import build_callbacks
+from clothseg.training.result import FitResult, print_result
 from clothseg.training.train_command import Train
-from tests.training.conftest import Watcher, flags_of, process_environment
+from tests.training.conftest import CLASSES, Watcher, flags_of, process_environment
 
 
 def run_recipe(*words):
@@ -92,6 +94,14 @@ def test_each_end_of_a_training_has_its_exit_code_and_message(bench, capsys, mon
             assert check_seal(last)
             assert torch.load(last, weights_only=True)["global_step"] == 2
     assert not wrong, wrong
+
+
+def test_a_training_without_a_whole_epoch_names_its_checkpoint_once(capsys):
+    result = FitResult(best_path=None, last_path=Path("my last.ckpt"), scores={}, epochs=0, is_main_process=True)
+    print_result(result, CLASSES)
+    assert capsys.readouterr().out == "No epoch was completed. Go on with: uv run train.py --ckpt 'my last.ckpt'\n"
+    print_result(replace(result, is_main_process=False), CLASSES)
+    assert capsys.readouterr().out == ""
 
 
 def test_what_is_not_there_is_said_before_torch_is_loaded(bench):
