@@ -1,9 +1,12 @@
 """A Ray cluster of two nodes on this machine."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.conftest import HANG_SECONDS
 
@@ -23,14 +26,19 @@ class ObjectStore:
 
 
 def start(cluster, **options):
-    """Start a node; Ray gives it 30 seconds and no more, which a machine that is busy otherwise may exceed."""
-    for left in (2, 1, 0):
+    """Start a node; where Ray gives up after its 30 seconds, which a busy machine may need, end it and try again."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while True:
+        before = psutil.Process().children()
         try:
             cluster.add_node(**NODE, **options)
             return
         except Exception as error:
-            if "timed out during startup" not in str(error) or not left:
+            if "timed out during startup" not in str(error) or time.monotonic() > deadline:
                 raise
+            for process in set(psutil.Process().children()) - set(before):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
 
 
 @dataclass

@@ -33,6 +33,12 @@ class Connection(asyncio.Transport):
         )
         self.protocol.connection_made(self)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.protocol.connection_lost(ConnectionResetError())
+
     async def _app(self, scope, receive, send):
         await self.may_answer.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -67,22 +73,21 @@ class Connection(asyncio.Transport):
 
 def test_a_head_has_its_seconds_and_an_answer_does_not_count():
     async def steps():
-        connection = Connection(head_seconds=5)
-        await connection.pass_seconds(4)
-        assert not connection.is_aborted
-        connection.protocol.data_received(HEAD)
-        await connection.pass_seconds(100)
-        assert not connection.is_aborted, "the time of the answer is not the client's"
-        connection.may_answer.set()
-        await connection.pass_seconds(0)
-        assert connection.received.startswith(b"HTTP/1.1 204 ")
-        connection.protocol.data_received(HEAD[:9])
-        await connection.pass_seconds(4)
-        connection.protocol.data_received(HEAD[9:15])
-        assert not connection.is_aborted
-        await connection.pass_seconds(2)
-        assert connection.is_aborted, "further bytes give no further seconds"
-        connection.protocol.connection_lost(ConnectionResetError())
+        with Connection(head_seconds=5) as connection:
+            await connection.pass_seconds(4)
+            assert not connection.is_aborted
+            connection.protocol.data_received(HEAD)
+            await connection.pass_seconds(100)
+            assert not connection.is_aborted, "the time of the answer is not the client's"
+            connection.may_answer.set()
+            await connection.pass_seconds(0)
+            assert connection.received.startswith(b"HTTP/1.1 204 ")
+            connection.protocol.data_received(HEAD[:9])
+            await connection.pass_seconds(4)
+            connection.protocol.data_received(HEAD[9:15])
+            assert not connection.is_aborted
+            await connection.pass_seconds(2)
+            assert connection.is_aborted, "further bytes give no further seconds"
 
     asyncio.run(steps())
 
@@ -90,17 +95,17 @@ def test_a_head_has_its_seconds_and_an_answer_does_not_count():
 @pytest.mark.parametrize("share", [1.0, 0.9])
 def test_an_answer_must_be_read_at_the_lowest_rate(share):
     async def steps():
-        connection = Connection(head_seconds=5)
-        connection.protocol.data_received(HEAD)
-        connection.unread = 10_000_000
-        connection.protocol.pause_writing()
-        for _ in range(3):
-            connection.unread -= int(share * LOWEST_RATE * _READING_SECONDS)
-            await connection.pass_seconds(_READING_SECONDS)
-        assert connection.is_aborted == (share < 1)
-        connection.protocol.resume_writing()
-        connection.may_answer.set()
-        await connection.pass_seconds(0)
-        connection.protocol.connection_lost(None)
+        with Connection(head_seconds=5) as connection:
+            connection.protocol.data_received(HEAD)
+            connection.unread = 10_000_000
+            connection.protocol.pause_writing()
+            for _ in range(3):
+                connection.unread -= int(share * LOWEST_RATE * _READING_SECONDS)
+                await connection.pass_seconds(_READING_SECONDS)
+            assert connection.is_aborted == (share < 1)
+            connection.protocol.resume_writing()
+            connection.may_answer.set()
+            await connection.pass_seconds(100)
+            assert connection.is_aborted == (share < 1), "what is read is watched no more"
 
     asyncio.run(steps())
