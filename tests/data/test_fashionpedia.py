@@ -9,6 +9,7 @@ import pytest
 from clothseg.data import fashionpedia
 from clothseg.data.download.archives import unpack
 from clothseg.data.download.fetch import fetch
+from clothseg.data.preparation.fashionpedia_source import Mirror
 from clothseg.settings import OFFICIAL_SOURCE
 
 MIRROR = Path(__file__).parents[3] / "shared" / "fashionpedia-mirror"
@@ -22,7 +23,8 @@ def test_no_two_files_of_the_download_share_a_place(tmp_path: Path) -> None:
     assert all(place.parent == tmp_path for place in places)
 
 
-def test_addresses_are_the_official_ones() -> None:
+def test_addresses_name_and_licence_are_the_official_ones(tmp_path: Path) -> None:
+    assert Mirror(OFFICIAL_SOURCE + "/").describe(tmp_path) == (fashionpedia.NAME, fashionpedia.LICENCE)
     addresses = [f"{OFFICIAL_SOURCE}/{name}" for split in fashionpedia.SPLITS for name in split.files]
     assert addresses == [
         "https://s3.amazonaws.com/ifashionist-dataset/images/train2020.zip",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from clothseg.data import processes
+from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.manifest import Manifest
 from clothseg.data.painting import annotated_split
 from clothseg.data.preparation.fashionpedia_source import Sample
@@ -23,6 +24,7 @@ from clothseg.data.preparation.prepare_command import Prepare
 from clothseg.data.preparation.report import Report
 from clothseg.errors import DataError, MachineError, MissingExtraError, MissingInputError, SettingError
 from clothseg.labels import CATEGORIES, GROUPS
+from tests.data.broken_server import Answer, BrokenServer
 from tests.data.reference_masks import assert_equals_reference
 from tests.data.small_mirror import annotation_path, prepared, write_annotations, write_mirror
 
@@ -199,6 +201,21 @@ def test_a_sample_is_prepared_and_replaces_no_other_data(mirror, tmp_path):
     assert content_of(tmp_path / "sample") == before
 
 
+def test_a_server_gives_what_a_folder_does_and_each_file_is_fetched_once(mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    names = [split.annotations for split in SPLITS] + [split.archive for split in SPLITS]
+    with BrokenServer(*(Answer((mirror / name).read_bytes()) for name in names)) as server:
+        prepared(server.address, tmp_path / "out")
+        (tmp_path / "out" / "train2020.zip").unlink()
+        prepared(server.address, tmp_path / "out", CATEGORIES)
+
+        assert [request.path for request in server.requests] == [f"/{name}" for name in names]
+        with pytest.raises(DataError, match=f"downloaded from {server.address}, not from"):
+            prepared("http://127.0.0.1:9", tmp_path / "out")
+
+    assert_equals_reference(tmp_path / "out", mirror, CATEGORIES)
+
+
 def test_a_source_that_is_not_there_costs_nothing(mirror, tmp_path):
     prepared(mirror, tmp_path / "out")
     before = content_of(tmp_path / "out")
@@ -244,6 +261,7 @@ RUN = """
 import sys
 from pathlib import Path
 from clothseg.data import processes
+from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.painting import annotated_split
 from clothseg.data.preparation.fashionpedia_source import Mirror
 from clothseg.data.preparation.prepare import prepare
