@@ -5,12 +5,14 @@ import runpy
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from clothseg.data.preparation.fashionpedia_source import Sample
 from clothseg.labels import GROUPS
 from tests.test_architecture import RECIPE, ROOT
 
@@ -64,11 +66,11 @@ def done(ended):
     return ended
 
 
-def check_the_commands_of_the_seed(recipe, run):
+def check_the_commands_of_the_seed(recipe, run, *, num_train=160, num_val=40):
     done(run("data_prep.py", "--sample"))
     data = recipe / "data" / "fashionist"
-    assert len(list((data / "train_masks").glob("*.png"))) == len(list((data / "train").glob("*.jpg"))) == 160
-    assert len(list((data / "val_masks").glob("*.png"))) == 40
+    assert len(list((data / "train_masks").glob("*.png"))) == len(list((data / "train").glob("*.jpg"))) == num_train
+    assert len(list((data / "val_masks").glob("*.png"))) == num_val
 
     done(run("loader.py"))
     assert list((recipe / "visualized_samples").glob("*.jpg"))
@@ -101,8 +103,11 @@ def check_the_commands_of_the_seed(recipe, run):
 
 
 @READS_MASKS
-def test_the_commands_of_the_seed(recipe, run_here):
-    check_the_commands_of_the_seed(recipe, run_here)
+def test_the_commands_of_the_seed(recipe, run_here, monkeypatch):
+    """With fewer photos than `--sample` draws."""
+    few = partial(Sample, train_photos=24, val_photos=8, test_photos=2)
+    monkeypatch.setattr("clothseg.data.preparation.fashionpedia_source.Sample", few)
+    check_the_commands_of_the_seed(recipe, run_here, num_train=24, num_val=8)
 
 
 @pytest.mark.slow
