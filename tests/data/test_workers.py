@@ -8,9 +8,11 @@ from clothseg.data.workers import available_cores, num_loaders
 def test_a_containers_quota_limits_the_cores(tmp_path: Path) -> None:
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     path = tmp_path / "cpu.max"
-    for content, most in (("200000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", None), ("odd\n", None)):
-        path.write_text(content)
+    for quota, most in ((200_000, 2), (150_000, 2), (50_000, 1), ("max", None)):
+        path.write_text(f"{quota} 100000\n")
         assert available_cores(path) == (bound if most is None else min(bound, most))
+    path.write_text("odd\n")
+    assert available_cores(path) == bound
     assert available_cores(tmp_path / "missing") == bound
 
 

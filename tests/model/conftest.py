@@ -61,7 +61,7 @@ def make_model(**options: Any) -> ClothSegmentationModel:
     return ClothSegmentationModel(**{"classes": GROUPS} | small | options)
 
 
-@pytest.fixture(name="make_model")
+@pytest.fixture(name="make_model", scope="session")
 def make_model_fixture() -> Callable[..., ClothSegmentationModel]:
     """Make a small model; any argument of `ClothSegmentationModel` may be given."""
     return make_model

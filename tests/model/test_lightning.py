@@ -26,6 +26,12 @@ MakeTrainer = Callable[..., Trainer]
 Samples = list[dict[str, Any]]
 
 
+@pytest.fixture(scope="module")
+def untrained(make_model: MakeModel) -> ClothSegmentationModel:
+    """A small model, for tests that only validate it."""
+    return make_model()
+
+
 def test_a_network_overfits_one_batch(
     samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
 ) -> None:
@@ -38,9 +44,9 @@ def test_a_network_overfits_one_batch(
 
 
 def test_scores_are_of_the_whole_epoch(
-    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+    samples: Samples, loader: Any, untrained: ClothSegmentationModel, make_trainer: MakeTrainer
 ) -> None:
-    model = make_model()
+    model = untrained
     metrics = make_trainer().validate(model, loader(samples, 2), verbose=False)[0]
 
     model.eval()
@@ -60,33 +66,31 @@ def test_scores_are_of_the_whole_epoch(
 
 
 def test_scores_do_not_depend_on_the_batch_size(
-    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+    samples: Samples, loader: Any, untrained: ClothSegmentationModel, make_trainer: MakeTrainer
 ) -> None:
-    model = make_model()
-    one, all_at_once = (make_trainer().validate(model, loader(samples, n), verbose=False)[0] for n in (1, 5))
+    one, all_at_once = (make_trainer().validate(untrained, loader(samples, n), verbose=False)[0] for n in (1, 5))
     for name in one.keys() - {"val_loss"}:
         assert one[name] == pytest.approx(all_at_once[name], abs=2e-4), name
 
 
 def test_an_absent_class_is_left_out_not_logged_as_0(
-    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+    samples: Samples, loader: Any, untrained: ClothSegmentationModel, make_trainer: MakeTrainer
 ) -> None:
     for sample in samples:
         sample["mask"][(sample["mask"] > 2) & (sample["mask"] < IGNORED_ID)] = 0
-    model = make_model()
-    metrics = make_trainer().validate(model, loader(samples, 5), verbose=False)[0]
+    metrics = make_trainer().validate(untrained, loader(samples, 5), verbose=False)[0]
     per_class = {name for name in metrics if name.startswith("val_iou/")}
     assert per_class == {"val_iou/background", "val_iou/closures", "val_iou/upperbody"}
     assert metrics["val_iou"] == pytest.approx(np.mean([metrics[name] for name in per_class]), rel=1e-5)
-    assert model.description.scores["iou"]["waist"] is None
+    assert untrained.description.scores["iou"]["waist"] is None
 
 
 def test_photos_of_padding_alone_have_a_loss_and_no_scores(
-    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
+    samples: Samples, loader: Any, untrained: ClothSegmentationModel, make_trainer: MakeTrainer
 ) -> None:
     for sample in samples:
         sample["mask"][:] = IGNORED_ID
-    assert make_trainer().validate(make_model(), loader(samples, 5), verbose=False) == [{"val_loss": 0.0}]
+    assert make_trainer().validate(untrained, loader(samples, 5), verbose=False) == [{"val_loss": 0.0}]
 
 
 def test_a_sanity_check_leaves_no_scores(
@@ -175,13 +179,14 @@ def test_a_training_without_end_is_refused(
         make_trainer(max_epochs=-1).fit(make_model(), loader(samples, 5))
 
 
-def test_a_checkpoint_needs_no_weights_from_elsewhere(
+def test_a_checkpoint_needs_no_other_weights_and_keeps_their_licence(
     tmp_path: Path, make_model: MakeModel, make_trainer: MakeTrainer, loader: Any, samples: Samples
 ) -> None:
     source = make_model()
     weights = {k.removeprefix("network.encoder."): v for k, v in source.network.state_dict().items() if "encoder." in k}
     torch.save(weights, tmp_path / "weights.pth")
     model = make_model(encoder_weights=str(tmp_path / "weights.pth"))
+    model.licence = "non-commercial"
     trainer = make_trainer(max_epochs=1)
     trainer.fit(model, loader(samples, 5), loader(samples, 5))
     trainer.save_checkpoint(tmp_path / "model.ckpt")
@@ -192,15 +197,7 @@ def test_a_checkpoint_needs_no_weights_from_elsewhere(
     assert loaded.description.scores["val_iou"] > 0
     assert all(torch.equal(one, model.state_dict()[name]) for name, one in loaded.state_dict().items())
 
-
-def test_the_licence_of_the_first_weights_survives_a_resumed_training(
-    tmp_path: Path, make_model: MakeModel, make_trainer: MakeTrainer, loader: Any, samples: Samples
-) -> None:
-    model = make_model()
-    model.licence = "non-commercial"
-    trainer = make_trainer(max_epochs=1)
-    trainer.fit(model, loader(samples, 5))
-    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    # The resumed training starts without those weights, and still has to name their licence.
     resumed = make_model()
-    make_trainer(max_epochs=2).fit(resumed, loader(samples, 5), ckpt_path=tmp_path / "first.ckpt", weights_only=True)
+    make_trainer(max_epochs=2).fit(resumed, loader(samples, 5), ckpt_path=tmp_path / "model.ckpt", weights_only=True)
     assert resumed.description.licence == "non-commercial"

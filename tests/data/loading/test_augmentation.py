@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -84,6 +85,10 @@ def test_strength_zero_is_the_letterboxed_photo_elsewhere_in_the_square() -> Non
     )
     assert np.abs(warped.astype(int) - image).max() <= 1
     assert np.array_equal(target, blobs((128, 128)))
+    mirrored = draw_augmentation(np.random.default_rng(0), (128, 128), 128, replace(still, flip=1))
+    warped, target = augment(image, blobs((128, 128)), mirrored)
+    assert np.abs(warped.astype(int) - image[:, ::-1]).max() <= 1
+    assert np.array_equal(target, blobs((128, 128))[:, ::-1])
 
 
 def test_equal_generators_give_equal_variants_and_others_do_not() -> None:
@@ -162,6 +167,14 @@ def test_padding_keeps_its_color_under_any_change_of_color() -> None:
         seen_padding += padding.sum()
         assert (warped[padding] == IMAGENET.fill).all()
     assert seen_padding > 1000
+
+
+def test_contrast_leaves_the_mean_color_as_brightness_makes_it() -> None:
+    mean = float(LUMA @ IMAGENET.fill)
+    strength = replace(COLOR_ONLY, brightness=0.2, contrast=1)
+    for seed in range(100):
+        color = draw_augmentation(np.random.default_rng(seed), (64, 64), 64, strength).color
+        assert (np.abs(color @ (mean, mean, mean, 1) / mean - 1) < 0.21).all()
 
 
 def test_color_changes_within_its_ranges_and_gray_takes_all_color() -> None:

@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
+from clothseg.data.loading.balance import balanced_weights
 from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.encoding import encode_png
@@ -36,6 +37,7 @@ def test_classes_and_manifest_are_there_at_once(prepared_path: Path) -> None:
     assert data.classes == GROUPS
     assert data.manifest.splits["train"].count == len(data.train_dataset) == 7
     assert len(data.val_dataset) == 3
+    assert data.class_weights(0.5) == balanced_weights(data.manifest.splits["train"].pixels_per_class, 0.5)
 
 
 def test_an_epoch_is_batches_of_every_photo(prepared_path: Path) -> None:

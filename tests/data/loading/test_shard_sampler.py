@@ -61,9 +61,7 @@ def test_processes_share_an_epoch_without_overlap(counts, window, num_ranks, bat
     batches_done=st.integers(0, 14),
     shuffle=st.booleans(),
 )
-def test_start_at_resumes_at_the_next_batch(
-    counts, window, num_ranks, batch_size, batches_done, shuffle
-) -> None:
+def test_start_at_resumes_at_the_next_batch(counts, window, num_ranks, batch_size, batches_done, shuffle) -> None:
     if sum(counts) < num_ranks:
         return
     for rank in range(num_ranks):

@@ -191,7 +191,8 @@ def test_the_command(prepared_path, tmp_path, monkeypatch, capsys):
     code, output, messages = run()
     assert (code, output) == (2, "")
     assert "holds a packed data set already" in messages
-    assert run("--shard-size", "0")[0] == 2
+    assert run("--shard-size", "0.99")[0] == 2
+    assert run("--shard-size", "1", "--output", "smallest")[0] == 0
 
 
 @pytest.mark.processes

@@ -1,6 +1,7 @@
 """Batches from shards in a folder, behind a web server and in an S3 store are those of the files."""
 
 import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,13 @@ import pytest
 import torch
 
 from clothseg.data.loading.datamodule import ClothSegmentationData
+from clothseg.data.shards.contents import PackedPair, ShardContents
 from clothseg.data.shards.index import INDEX_NAME, ShardIndex
-from clothseg.data.shards.source import ShardSource
+from clothseg.data.shards.order import ShardOrder
+from clothseg.data.shards.packed_pairs import PackedPairs
+from clothseg.data.shards.source import ShardSource, read_manifest
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
+from clothseg.settings import Settings
 
 SIZE = 64
 EPOCHS = (0, 1, 4)
@@ -230,6 +235,65 @@ def test_a_cache_that_cannot_be_written_is_named(prepared_path, web, tmp_path):
     (tmp_path / "cache").write_bytes(b"a file")
     with pytest.raises(MachineError, match=r"Cannot write to the cache .*choose another CACHE_PATH"):
         samples_of(data_of(prepared_path, source_of(web.address, tmp_path)), 0)
+
+
+def test_settings_name_a_packed_data_set_or_none(prepared_path, shards_path, tmp_path):
+    assert ShardSource.of(Settings()) is None
+    settings = Settings(shards=str(shards_path), cache_path=tmp_path / "cache", cache_size=0.5, shuffle_shards=3)
+    assert ShardSource.of(settings) == ShardSource(str(shards_path), tmp_path / "cache", 500_000_000, 3)
+    assert read_manifest(settings) == read_manifest(Settings(data_path=prepared_path))
+
+
+class Moving:
+    """Shards that other processes delete and fetch again: `gone` reads find no file."""
+
+    def __init__(self, folder, gone=0):
+        self.folder, self.gone, self.discarded = folder, gone, 0
+
+    def path(self, shard):
+        self.gone -= 1
+        return self.folder / (shard.name if self.gone < 0 else "gone")
+
+    def discard(self, shard):
+        self.discarded += 1
+        return True
+
+
+def test_a_read_whose_shard_is_gone_or_short_is_tried_again(shards_path):
+    shards = ShardIndex.from_json((shards_path / INDEX_NAME).read_bytes(), where="test").splits["val"]
+    order = ShardOrder([shard.count for shard in shards], seed=0, window=1, shuffle=False)
+    images = []
+    for gone in (0, 2):
+        images.append(PackedPairs(shards, order, Moving(shards_path, gone), num_classes=13).read(0)[0])
+    assert (images[0] == images[1]).all()
+    with pytest.raises(DataError, match=r"val-00000\.tar ends before byte"):
+        PackedPairs(shards, order, Moving(shards_path, gone=3), num_classes=13).read(0)
+    pairs = PackedPairs(shards, order, files := Moving(shards_path), num_classes=13)
+    assert pairs.name(0) == "street_07"
+    os.truncate(shards_path / shards[0].name, 600)
+    with pytest.raises(DataError, match=r"val-00000\.tar ends before byte"):
+        pairs.read(0)
+    assert files.discarded == 3
+
+
+def test_damaged_contents_of_a_shard_are_named():
+    good = ShardContents.of([PackedPair("a.jpg", 0, 512, 100, 1024, 50, 7)]).to_json()
+    assert ShardContents.from_json(good, count=1, size=2048, name="x.tar")[0].photo == "a.jpg"
+    values = json.loads(good)
+    wrong = []
+    for change, message in (
+        ({"version": 9}, "of version 9"),
+        ({"photo": []}, "lists 0 photos, the index 1"),
+        ({"number": [-1]}, "outside its 2,048 bytes"),
+        ({"photo_size": [513]}, "outside its 2,048 bytes"),
+        ({"mask_size": [1025]}, "outside its 2,048 bytes"),
+        ({"number": ["x"]}, "ValueError"),
+    ):
+        with pytest.raises(DataError, match=r"Shard x\.tar does not say what it holds") as caught:
+            ShardContents.from_json(json.dumps(values | change).encode(), count=1, size=2048, name="x.tar")
+        if message not in str(caught.value):
+            wrong.append((change, str(caught.value)))
+    assert not wrong, wrong
 
 
 def test_the_index_holds_what_the_manifest_says(shards_path):
