@@ -57,7 +57,11 @@ def named(found):
 def test_a_folder_in_a_store_gives_what_the_same_folder_on_a_disk_gives(address, folder):
     in_store = find([address], [], output="out")
     assert named(in_store) == named(find([str(folder)], [], output="out"))
-    assert [photo.source for photo in in_store[0]] == [f"{address}/{photo.file}" for photo in in_store[0]]
+    for photo in in_store[0]:
+        assert (photo.source, photo.identity[:2]) == (
+            f"{address}/{photo.file}",
+            (photo.source, len(photo.file.encode())),
+        )
     assert in_store[1] == ()
 
 
@@ -67,10 +71,12 @@ def test_a_trailing_slash_changes_nothing(address):
 
 def test_a_folder_of_a_web_server_gives_the_same(web, folder):
     on_web, problems = find([f"{web}/names/"], [], output="out")
-    assert sorted(photo.file for photo in on_web) == sorted(
-        photo.file for photo in find([str(folder)], [], output="out")[0]
-    )
+    on_disk, _ = find([str(folder)], [], output="out")
+    assert sorted(photo.file for photo in on_web) == sorted(photo.file for photo in on_disk)
     assert problems == ()
+    (folder / "new.jpg").touch()
+    again, _ = find([f"{web}/names/"], [], output="out")
+    assert {photo.file for photo in again} - {photo.file for photo in on_web} == {"new.jpg"}, "listings are not kept"
 
 
 def test_an_object_that_changes_has_another_identity(address, store):

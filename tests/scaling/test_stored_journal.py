@@ -57,3 +57,15 @@ def test_what_changed_or_is_gone_or_of_another_run_is_not_done(place, journal):
     assert journal().start(changed, resume=True).keys() == {"3", "4"}
     assert journal("another").start(changed, resume=True) == {}
     assert journal().start(changed, resume=True) == {}, "the other run's journal has taken its place"
+
+
+def test_parts_of_an_older_run_that_were_not_deleted_do_not_count(place, journal, monkeypatch):
+    for run, photos in (("one", PHOTOS), ("another", PHOTOS[:1])):
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "delete", lambda *_: None)  # as if the process were killed before it
+            begun = journal(run)
+            begun.start(PHOTOS, resume=False)
+        with begun:
+            for photo in photos:
+                begun.add(write(place, photo))
+    assert journal("another").start(PHOTOS, resume=True).keys() == {"0"}
