@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn, Protocol
 
 from clothseg import __version__
-from clothseg.errors import ClothsegError, MachineError, one_line
+from clothseg.errors import ClothsegError, MachineError, one_line, path_problem
 from clothseg.settings import Settings
 
 COMMANDS = {
@@ -49,6 +50,7 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `clothseg NAME …` as installed by pip and leave with its exit code."""
+    _print_any_name()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["--version"]:
         print(f"clothseg {__version__}")
@@ -84,6 +86,7 @@ def start(
         arguments: the words after the program's name; those of this process if None.
         program: how the usage line calls the program; the running file's name if None.
     """
+    _print_any_name()
     with _leaving():
         if isinstance(settings, ModuleType):
             settings = Settings.from_module(settings)
@@ -132,9 +135,17 @@ def _leaving() -> Any:
     except MemoryError:
         _fail("Out of memory. Close other programs, or use smaller photos or batches", MachineError.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise
-        _fail(f"Cannot write {error.filename or 'a file'}: {error.strerror}. Free some space", MachineError.exit_code)
+        path, reason = error.filename or "a file", path_problem(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            _fail(f"Cannot write {path}: {reason}. Free some space", MachineError.exit_code)
+        _fail(f"Cannot use {path}: {reason}. Check the path and its permissions", MachineError.exit_code)
+
+
+def _print_any_name() -> None:
+    """Let names that the terminal's or the pipe's encoding lacks be printed as escapes, not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -14,6 +14,11 @@ from clothseg.errors import MachineError
 
 UInt8Array = npt.NDArray[np.uint8]
 
+HEAD_LENGTH = 128
+"""Bytes at a file's start by which `is_marked` decides."""
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
 
 def encode_png(array: UInt8Array, *, palette: UInt8Array | None = None) -> bytes:
     """Encode (H, W), (H, W, 3) RGB or (H, W, 4) RGBA uint8 as PNG.
@@ -31,6 +36,26 @@ def encode_png(array: UInt8Array, *, palette: UInt8Array | None = None) -> bytes
 def encode_jpeg(array: UInt8Array, quality: int = 90) -> bytes:
     """Encode (H, W, 3) uint8 RGB as JPEG of `quality` 1 to 100."""
     return _encoded(".jpg", cv2.cvtColor(array, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def marked(content: bytes) -> bytes:
+    """Return a PNG or JPEG that says it was made by clothseg, by which a later run tells it from a person's photo."""
+    place, mark = _place_of_mark(content)
+    return content[:place] + mark + content[place:]
+
+
+def is_marked(head: bytes) -> bool:
+    """Tell whether a file is one that `marked` returned, from its first `HEAD_LENGTH` bytes."""
+    place, mark = _place_of_mark(head)
+    return head[place : place + len(mark)] == mark
+
+
+def _place_of_mark(content: bytes) -> tuple[int, bytes]:
+    """Return where the mark stands, behind the first chunk of a PNG or the first segment of a JPEG, and the mark."""
+    if content.startswith(_PNG_START):
+        return len(_PNG_START) + 25, _chunk(b"tEXt", b"Software\0clothseg")
+    segment = b"clothseg"  # a comment. Source: ITU-T T.81, section B.2.4.5
+    return 4 + int.from_bytes(content[4:6], "big"), b"\xff\xfe" + struct.pack(">H", 2 + len(segment)) + segment
 
 
 def _encoded(suffix: str, array: npt.NDArray[Any], options: list[int]) -> bytes:
@@ -67,7 +92,7 @@ def png_from_rows(rows: UInt8Array, *, palette: UInt8Array | None = None) -> byt
     if palette is not None:
         chunks.append(_chunk(b"PLTE", np.ascontiguousarray(palette).tobytes()))
     chunks += [_chunk(b"IDAT", _deflate(np.ascontiguousarray(rows).data)), _chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    return _PNG_START + b"".join(chunks)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

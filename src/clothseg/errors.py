@@ -5,7 +5,10 @@ leaves with `exit_code`; Python code catches `ClothsegError` or the builtin each
 """
 
 import difflib
+import errno
 import importlib
+import os
+import stat
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -69,6 +72,59 @@ class MissingExtraError(ClothsegError, ImportError):
 def one_line(error: BaseException) -> str:
     """Return the message of `error` on a single line, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def path_kind(path: str | os.PathLike[str]) -> str:
+    """Return what stands at a path: "file", "missing", "a folder", or "a pipe, socket or device".
+
+    Whatever is no regular file would be waited for without end, or is no data.
+
+    Raises:
+        OSError: the system refuses the path; `path_problem` says why.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - Path.exists hides some errors and raises others
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "it holds a zero byte", str(path)) from error
+    if stat.S_ISREG(mode):
+        return "file"
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+
+
+def require_file(path: str | os.PathLike[str], what: str, way_out: str, *, error: type[ClothsegError]) -> None:
+    """Refuse a path that a person gave where no regular file stands at it, before it is opened.
+
+    Args:
+        path: the path.
+        what: what the file is meant to be, first in every message: "Checkpoint".
+        way_out: what to do instead, last in every message.
+        error: ModelError or InputError, raised as its kind for missing files where there is none.
+    """
+    try:
+        kind = path_kind(path)
+    except OSError as refused:
+        raise error(f"{what} cannot be opened: {str(path)[:300]} ({path_problem(refused)}). {way_out}") from refused
+    if kind == "missing":
+        missing = MissingModelError if issubclass(error, ModelError) else MissingInputError
+        raise missing(f"{what} not found: {path}. {way_out}")
+    if kind != "file":
+        raise error(f"{what} is {kind}, not a file: {path}. {way_out}")
+
+
+def path_problem(error: OSError) -> str:
+    """Return in a few words why the system refuses a path.
+
+    >>> path_problem(OSError(errno.EACCES, "Permission denied"))
+    'permission denied'
+    """
+    if error.errno == errno.ENAMETOOLONG:
+        return "the name is too long"
+    if error.errno == errno.ELOOP:
+        return "its links lead in a circle"
+    reason = error.strerror or one_line(error)
+    return reason[:1].lower() + reason[1:]
 
 
 def nearest(name: str, allowed: Iterable[str], count: int = 5) -> str:

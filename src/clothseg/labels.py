@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.errors import MissingInputError, SettingError, nearest, require
+from clothseg.errors import InputError, SettingError, nearest, require, require_file
 
 BACKGROUND_ID = 0
 IGNORED_ID = 255
@@ -220,8 +220,7 @@ def load_classes(source: str | Path) -> ClassList:
         raise SettingError(
             f"Unknown class list {str(source)!r}. Allowed: groups, categories, or a path ending in .yaml"
         )
-    if not path.is_file():
-        raise MissingInputError(f"Class file not found: {path}. Pass --classes groups, or the path of a YAML file")
+    require_file(path, "Class file", "Pass --classes groups, or the path of a YAML file", error=InputError)
     yaml = require("yaml", "train")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -7,28 +7,32 @@ import errno
 import hashlib
 import io
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from clothseg.color_profiles import to_srgb
 from clothseg.errors import (
     ClothsegError,
     DataError,
     LargePictureError,
     MachineError,
-    MissingInputError,
     PictureError,
     one_line,
+    path_problem,
+    require_file,
 )
 from clothseg.jpeg import decode_jpeg, turned
 
 UInt8Array = npt.NDArray[np.uint8]
-PhotoSource = str | Path | bytes | Image.Image | UInt8Array
+PhotoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | UInt8Array
+"""A path, an encoded photo, an open binary file with one, a Pillow image, or (H, W, 3) uint8 RGB pixels."""
 
 PHOTO_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".ppm", ".jfif")
@@ -41,14 +45,19 @@ MAX_PIXELS = 89_000_000
 # Only plain raster formats: Pillow would start Ghostscript for an EPS file.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+
+_LARGE_TEXT = 64 << 20
+"""Bytes of text or profile in a PNG that are read where Pillow's own limit of 1 MB is not enough."""
+_large_text_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded photo as a person sees it."""
+    """A decoded photo, EXIF-oriented and in sRGB."""
 
     pixels: UInt8Array
-    """(H, W, 3) uint8 RGB, EXIF orientation applied."""
+    """(H, W, 3) uint8 RGB."""
     notes: tuple[str, ...] = ()
     """What was left out or changed on the way, in words: only the first frame, transparency on white."""
 
@@ -57,28 +66,75 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str
     """Decode a photo.
 
     Args:
-        source: path, encoded bytes, a Pillow image, or (H, W, 3) uint8 RGB pixels, which are taken as they are.
+        source: path, encoded bytes, an open binary file, which is read from where it stands, a Pillow image, or
+            (H, W, 3) uint8 RGB pixels, which are taken as they are.
         max_pixels: larger photos are refused from their header, before anything is decoded.
         name: what errors call encoded bytes, such as the address they came from.
 
     Raises:
         MissingInputError: there is no such file.
         LargePictureError: it has more pixels than `max_pixels`.
-        PictureError: a folder, empty, broken, cut off, or in a format that is not read.
+        PictureError: a folder, empty, broken, cut off, in a format that is not read, or no photo source at all.
     """
     if isinstance(source, np.ndarray):
         return Picture(_checked_pixels(source))
     if isinstance(source, Image.Image):
         return _decode(source, "the Pillow image", max_pixels)
-    name = (name or "the bytes given") if isinstance(source, bytes) else str(source)
-    stream = io.BytesIO(source) if isinstance(source, bytes) else _open(Path(source))
-    with stream:
-        head = stream.read(32)
+    if isinstance(source, str | os.PathLike):
+        name = str(source)
+        opened: BinaryIO = _open(Path(source))
+    else:
+        name = name or name_of(source) or "the bytes given"
+        opened = io.BytesIO(_content(source))
+    with opened as stream:
+        head = stream.read(64)
         stream.seek(0)
         if not head:
             raise PictureError(f"Photo is empty (0 bytes): {name}. Pass a photo")
-        with _named_failures(name), _open_image(stream, head, name, max_pixels) as image:
-            return _decode(image, name, max_pixels, stream)
+        with _named_failures(name):
+            try:
+                with _open_image(stream, head, name, max_pixels) as image:
+                    return _decode(image, name, max_pixels, stream)
+            except ValueError as error:
+                if isinstance(error, ClothsegError) or not head.startswith(b"\x89PNG"):
+                    raise
+                stream.seek(0)
+                with _large_png_text(), Image.open(stream, formats=("PNG",)) as image:
+                    return _decode(image, name, max_pixels)
+
+
+def name_of(source: PhotoSource) -> str:
+    """Return the path of a photo source with slashes, or an empty text where it has none."""
+    name = source
+    if not isinstance(source, str | os.PathLike):
+        name = getattr(source, "filename" if isinstance(source, Image.Image) else "name", "")
+    return Path(name).as_posix() if isinstance(name, str | os.PathLike) and str(name) else ""
+
+
+def _content(source: Any) -> bytes:
+    if hasattr(source, "read") and not isinstance(source, io.TextIOBase):
+        try:
+            source = source.read()
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise PictureError(f"Photo cannot be read: {name_of(source) or source} ({one_line(error)})") from error
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    raise PictureError(
+        f"Not a photo: {type(source).__name__}. Pass a path, the bytes of a photo, a file opened with mode 'rb', "
+        "a Pillow image, or (H, W, 3) uint8 RGB pixels"
+    )
+
+
+@contextlib.contextmanager
+def _large_png_text() -> Iterator[None]:
+    """Let Pillow read a PNG with more text or a larger profile than it allows, as editors write them."""
+    with _large_text_lock:
+        before = PngImagePlugin.MAX_TEXT_CHUNK
+        PngImagePlugin.MAX_TEXT_CHUNK = _LARGE_TEXT
+        try:
+            yield
+        finally:
+            PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
 def _checked_pixels(pixels: npt.NDArray[Any]) -> UInt8Array:
@@ -88,14 +144,11 @@ def _checked_pixels(pixels: npt.NDArray[Any]) -> UInt8Array:
 
 
 def _open(path: Path) -> io.BufferedReader:
-    if path.is_dir():
-        raise PictureError(f"Photo is a folder: {path}. Pass a photo")
+    require_file(path, "Photo", "Check the path", error=PictureError)
     try:
         return path.open("rb")
-    except FileNotFoundError as error:
-        raise MissingInputError(f"Photo not found: {path}. Check the path") from error
     except OSError as error:
-        raise PictureError(f"Photo cannot be opened: {path} ({error.strerror}). Check its permissions") from error
+        raise PictureError(f"Photo cannot be opened: {path} ({path_problem(error)}). Check its permissions") from error
 
 
 @contextlib.contextmanager
@@ -114,7 +167,8 @@ def _named_failures(name: str) -> Iterator[None]:
 
 
 def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.Image:
-    if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS:
+    brands = {head[place : place + 4] for place in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)}
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS or not brands.isdisjoint(_AVIF_BRANDS):
         return Image.open(stream, formats=_FORMATS)
     try:
         import pi_heif
@@ -122,15 +176,13 @@ def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.I
         raise PictureError(f'HEIC photo: {name}. Install its decoder: pip install "clothseg[heic]"') from error
     heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)  # turned upright as the file says
     _check_size(heif.size, name, max_pixels)  # before `data`, which decodes
-    return Image.frombytes(heif.mode, heif.size, bytes(heif.data), "raw", heif.mode, heif.stride)
+    image = Image.frombytes(heif.mode, heif.size, bytes(heif.data), "raw", heif.mode, heif.stride)
+    image.info["icc_profile"] = heif.info.get("icc_profile")
+    return image
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int, stream: BinaryIO | None = None) -> Picture:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise LargePictureError(
-            f"Photo is too large: {name} has {width} x {height} pixels, at most {max_pixels:,} are read"
-        )
+    _check_size(image.size, name, max_pixels)
     notes = []
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a depth map or a second view behind it
@@ -144,14 +196,25 @@ def _decode(image: Image.Image, name: str, max_pixels: int, stream: BinaryIO | N
     except Exception as error:  # noqa: BLE001 - a broken EXIF block must not cost the photo
         orientation = 1
         notes.append(f"its EXIF block is broken, so its orientation is unknown ({one_line(error)})")
+    profile = image.info.get("icc_profile")
     if pixels is None:
+        alpha = None
         if _is_transparent(image):
             image = image.convert("RGBA")
-            canvas = Image.new("RGBA", image.size, (255, 255, 255, 255))
-            image = Image.alpha_composite(canvas, image)
+            alpha = image.getchannel("A")
+        image, note = to_srgb(_to_8_bits(image, name), profile)
+        if alpha is not None:
+            canvas = Image.new("RGB", image.size, (255, 255, 255))
+            canvas.paste(image, mask=alpha)
+            image = canvas
             notes.append("its transparent parts are shown on white")
-        pixels = np.array(_to_rgb(image, name), dtype=np.uint8)
-    return Picture(turned(pixels, orientation), tuple(notes))
+        pixels = np.array(image, dtype=np.uint8)
+    elif profile:
+        image, note = to_srgb(Image.fromarray(pixels), profile)
+        pixels = np.array(image, dtype=np.uint8)
+    else:
+        note = ""
+    return Picture(turned(pixels, orientation), (*notes, *filter(None, (note,))))
 
 
 def _decode_quickly(stream: BinaryIO) -> UInt8Array | None:
@@ -168,7 +231,9 @@ def _orientation(image: Image.Image) -> int:
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
-        raise PictureError(f"Photo is too large: {name} has {width} x {height} pixels, at most {max_pixels:,} are read")
+        raise LargePictureError(
+            f"Photo is too large: {name} has {width} x {height} pixels, at most {max_pixels:,} are read"
+        )
 
 
 def _is_transparent(image: Image.Image) -> bool:
@@ -177,15 +242,18 @@ def _is_transparent(image: Image.Image) -> bool:
     return "transparency" in image.info
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _to_8_bits(image: Image.Image, name: str) -> Image.Image:
+    """Return an image of mode RGB, L or CMYK, the alpha channel left out."""
     if image.mode.startswith("I"):  # Pillow's own convert clips 16-bit grey at 255 instead of scaling it
         values = np.asarray(image).astype(np.int64)
         if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
             raise PictureError(f"Photo has grey values beyond 16 bits: {name}. Save it with 8 or 16")
-        return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray((values / 257).round().astype(np.uint8))
     if image.mode == "F":
         raise PictureError(f"Photo has floating-point pixels: {name}. Save it with 8 or 16 bits")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which copies what is RGB already, too
+    if image.mode in ("RGB", "L", "CMYK"):
+        return image
+    return image.convert("L" if image.mode in ("LA", "La", "1") else "RGB")
 
 
 def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.errors import DataError, MissingInputError, SettingError, nearest, require
+from clothseg.errors import DataError, InputError, SettingError, nearest, require, require_file
 from clothseg.labels import ClassList
 
 IdTable = npt.NDArray[np.uint8]
@@ -28,8 +28,7 @@ def read_class_map(path: Path) -> ClassMap:
         MissingInputError: there is no such file.
         SettingError: it is not YAML, or no table of ids or names to names.
     """
-    if not path.is_file():
-        raise MissingInputError(f"Class map not found: {path}. Pass the path of a YAML file to --class-map")
+    require_file(path, "Class map", "Pass the path of a YAML file to --class-map", error=InputError)
     yaml = require("yaml", "train")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

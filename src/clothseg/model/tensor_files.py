@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load as load_safetensors
 
-from clothseg.errors import MissingModelError, ModelError, one_line
+from clothseg.errors import ModelError, one_line, path_problem, require_file
 
 _ZIP_START = b"PK\x03\x04"
 _PICKLE_START = b"\x80"
@@ -29,10 +29,7 @@ def read_tensor_file(path: Path, *, kind: str, way_out: str) -> object:
         MissingModelError: there is no such file.
         ModelError: a folder, empty, text, cut off, damaged, or carrying code.
     """
-    if not path.exists():
-        raise MissingModelError(f"{kind} not found: {path}. {way_out}")
-    if path.is_dir():
-        raise ModelError(f"{kind} {path} is a folder, not a file. {way_out}")
+    require_file(path, kind, way_out, error=ModelError)
     content = _read_bytes(path, kind)
     if not content:
         raise ModelError(f"{kind} {path} is empty (0 bytes). {way_out}")
@@ -57,7 +54,7 @@ def _read_bytes(path: Path, kind: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{kind} {path} cannot be read: {error.strerror}. Check its permissions") from error
+        raise ModelError(f"{kind} {path} cannot be read: {path_problem(error)}. Check its permissions") from error
 
 
 def _check_whole(content: bytes) -> None:

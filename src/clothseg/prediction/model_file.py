@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from clothseg.errors import MissingModelError, ModelError, one_line
+from clothseg.errors import ModelError, one_line, path_problem, require_file
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.protobuf import NoMessageError, fields, read_varint, with_length
 
@@ -65,12 +65,11 @@ class ModelFile:
             ModelError: a folder, empty, cut off, changed, no ONNX, not clothseg's, of a later version, or with weights
                 that are no numbers.
         """
+        require_file(path, "Model", _WAY_OUT, error=ModelError)
         try:
             content = path.read_bytes()
-        except FileNotFoundError as error:
-            raise MissingModelError(f"Model not found: {path}. {_WAY_OUT}") from error
         except OSError as error:
-            raise ModelError(f"Model cannot be read: {path} ({error.strerror}). {_WAY_OUT}") from error
+            raise ModelError(f"Model cannot be read: {path} ({path_problem(error)}). {_WAY_OUT}") from error
         if not content:
             raise ModelError(f"Model is empty (0 bytes): {path}. {_WAY_OUT}")
         try:

@@ -10,12 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from clothseg.errors import InputError, MissingModelError, ModelError
 from clothseg.model.best import find_best
 from clothseg.model.description import ModelDescription
-from clothseg.pictures import PhotoSource, read_picture
+from clothseg.pictures import PhotoSource, name_of, read_picture
 from clothseg.prediction.passes import Passes, is_finite, whole_logits
 from clothseg.prediction.pipeline import in_order
 from clothseg.prediction.runtimes import Runtime, open_runtime
@@ -97,7 +96,7 @@ class Predictor:
         """Segment one photo.
 
         Args:
-            photo: path, encoded bytes, Pillow image, or (H, W, 3) uint8 RGB pixels.
+            photo: path, encoded bytes, open binary file, Pillow image, or (H, W, 3) uint8 RGB pixels.
             name: what encoded bytes are called in results and errors, such as the address they came from.
 
         Raises:
@@ -106,7 +105,7 @@ class Predictor:
             ModelError: the network gave no numbers.
         """
         picture = read_picture(photo, name=name)
-        file = name or _file_of(photo)
+        file = name or name_of(photo)
         mask, logits = self._looked_at(picture.pixels)
         if not is_finite(logits):
             raise ModelError(
@@ -238,10 +237,3 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path
             "starter model. Train one with: uv run train.py, or pass --ckpt PATH"
         )
     return starter, "the packaged starter model, as there is none of your own training"
-
-
-def _file_of(photo: PhotoSource) -> str:
-    if isinstance(photo, str | Path):
-        return Path(photo).as_posix()
-    name = getattr(photo, "filename", "") if isinstance(photo, Image.Image) else ""
-    return Path(name).as_posix() if isinstance(name, str) and name else ""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg import drawing
-from clothseg.encoding import encode_jpeg, encode_png
+from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError
 from clothseg.labels import ClassList
 from clothseg.pictures import write_whole
@@ -260,9 +260,9 @@ class Segmentation:
         """Yield what `save` writes, for other places than a folder: what follows a file's stem, and its content."""
         _ = self.regions  # all of what follows needs them
         overlay = beside(lambda: encode_jpeg(self._overlay_for_jpeg()))  # as much work as all the rest
-        yield MASK_ENDING, encode_png(self.mask, palette=self.classes.palette)
+        yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
         results = f"{json_text.dumps(self.to_coco())}\n".encode() if json else b""
-        yield OVERLAY_ENDING, overlay()
+        yield OVERLAY_ENDING, marked(overlay())
         if json:
             yield RESULTS_ENDING, results
         if cutouts == "none" and not soft_masks:
@@ -272,10 +272,10 @@ class Segmentation:
             name, name_in_file = self.classes.names[region.class_id], names_in_files[region.class_id]
             if cutouts != "none":
                 content = encode_png(self.cutout(name, tight=cutouts == "tight"))
-                yield CUTOUT_ENDING.format(name=name_in_file), content
+                yield CUTOUT_ENDING.format(name=name_in_file), marked(content)
             if soft_masks:
                 content = encode_png(np.rint(255 * self.soft_mask(name)).astype(np.uint8))
-                yield SOFT_MASK_ENDING.format(name=name_in_file), content
+                yield SOFT_MASK_ENDING.format(name=name_in_file), marked(content)
 
     def _overlay_for_jpeg(self) -> UInt8Array:
         """Return the overlay with its legend, shrunk where a side is longer than JPEG can hold."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import functools
 import glob
 import os
 import re
@@ -9,9 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from clothseg.errors import InputError, MissingInputError
+from clothseg.encoding import HEAD_LENGTH, is_marked
+from clothseg.errors import InputError, MissingInputError, path_kind, path_problem
 from clothseg.pictures import PHOTO_SUFFIXES
 from clothseg.prediction.naming import folded, source_stem, unique_stems
+
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Search:
 
     photos: tuple[FoundPhoto, ...]
     problems: tuple[InputError, ...]
-    """Inputs that are not there, or hold no photo."""
+    """Inputs that are not there, or hold no photo, and folders that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +78,19 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: It
         listed: more photos or folders, as a list names them. Their outputs keep the relative paths that stand in it, so
             that a photo's outputs do not depend on what else is listed.
 
-    An input is a photo, a folder (searched through for endings of photos, hidden files and folders passed over), or a
-    pattern such as `photos/**/*.jpg`. A photo meant twice is taken once. Inside folders, what an earlier run wrote is
-    no photo: the output folder, or where that is the searched folder itself, masks and overlays of the photos in it.
+    An input is a photo, a folder (searched for endings of photos; linked folders are followed, hidden files and folders
+    skipped), or a pattern such as `photos/**/*.jpg`. A photo meant twice is taken once. Masks, overlays and cut-outs
+    that a run wrote are no photos where a folder or a pattern gives them; they say themselves who made them.
 
     Outputs are named by the photo's path inside the folder, without its ending. Photos that would share a name, also
     where capitals do not count, keep their ending (`a.jpg_mask.png`), then get the folder's name before it, then a
-    number; so do photos whose outputs would overwrite one of the photos.
+    number; so do photos whose outputs would overwrite one of the photos, or a picture that clothseg did not write.
     """
     candidates: dict[Path, _Candidate] = {}
     problems: list[InputError] = []
     for one, is_listed in (*((one, False) for one in inputs), *((one, True) for one in listed)):
         try:
-            for candidate in _candidates(str(one), output):
+            for candidate in _candidates(str(one), problems):
                 named = _relative_to_here(candidate) if is_listed else candidate
                 candidates.setdefault(_place(candidate.path), named)
         except InputError as error:
@@ -99,9 +111,33 @@ def is_address(given: str | Path) -> bool:
 
 
 def read_list(content: bytes) -> list[str]:
-    """Return the names in a list: one a line, or each ended by a zero byte as `find -print0` writes them."""
+    """Return the names in a list: one a line, or each ended by a zero byte as `find -print0` writes them.
+
+    UTF-16 and byte-order marks, as Windows programs write them, are recognised.
+
+    Raises:
+        InputError: it is no list of names, such as a photo.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return _lines(content.decode(encoding, "replace"))
+    sample = content[:400]
+    if len(sample) >= 4 and any(set(sample[first::2]) == {0} and 0 not in sample[1 - first :: 2] for first in (0, 1)):
+        return _lines(content.decode("utf-16-be" if sample[0] == 0 else "utf-16-le", "replace"))
     separator = b"\0" if b"\0" in content else b"\n"
-    return [os.fsdecode(name) for line in content.split(separator) if (name := line.rstrip(b"\r\n")).strip()]
+    lines = [line.rstrip(b"\r\n") for line in content.removesuffix(separator).split(separator)]
+    names = [os.fsdecode(line) for line in lines if line.strip()]
+    is_binary = len(names) < len(lines) if separator == b"\0" else any(_CONTROL.search(name) for name in names)
+    if is_binary:
+        raise InputError(
+            f"Standard input holds no list of names but {len(content):,} bytes of something else, such as a photo. "
+            "Write one photo or folder a line, or pass the photo's path"
+        )
+    return names
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
 def _relative_to_here(candidate: _Candidate) -> _Candidate:
@@ -109,73 +145,111 @@ def _relative_to_here(candidate: _Candidate) -> _Candidate:
     return _Candidate(candidate.path, Path()) if is_below else candidate
 
 
-def _candidates(given: str, output: Path | None) -> list[_Candidate]:
+def _candidates(given: str, problems: list[InputError]) -> list[_Candidate]:
+    """Return the photos that an input means, and add to `problems` the folders in it that cannot be read."""
     path = Path(given)
-    if given and (path.is_file() or path.is_symlink()) and not path.is_dir():
+    try:
+        kind = path_kind(given) if given else "missing"
+        if kind == "missing" and path.is_symlink():
+            kind = "file"  # a link to nothing, which is named when it is read
+    except OSError as error:
+        raise InputError(f"Photo cannot be found: {given[:300]} ({path_problem(error)}). Check the path") from error
+    if kind == "file":
         return [_Candidate(path, path.parent)]
-    if given and path.is_dir():
-        base, paths = path, _photos_below(path)
-    elif given and path.exists():
-        raise InputError(f"Neither a photo nor a folder: {given}. Pass a file or a folder")
+    num_problems = len(problems)
+    if kind == "a folder":
+        base, paths = path, _photos_below(path, problems)
+    elif kind != "missing":
+        raise InputError(f"Neither a photo nor a folder but {kind}: {given}. Pass a file or a folder")
     elif glob.has_magic(given):
-        base, paths = _matches(path)
+        base, paths = _matches(path, problems)
     else:
         raise MissingInputError(f"Photo not found: {given or repr(given)}. Check the path")
-    found = [_Candidate(one, base) for one in _without_outputs(paths, base, output)]
-    if not found:
+    found = [_Candidate(one, base) for one in paths if source_stem(one.name) is None or not _is_output(one)]
+    if not found and len(problems) == num_problems:
         raise InputError(f"No photos in {given}. Looked for names ending in {', '.join(sorted(PHOTO_SUFFIXES))}")
     return found
 
 
-def _matches(pattern: Path) -> tuple[Path, list[Path]]:
-    """Return the folder in front of a pattern's first wildcard, and the photos that the pattern means."""
-    literal = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
-    matches = sorted(map(Path, glob.glob(str(pattern), recursive=True)), key=natural)  # noqa: PTH207 - passes hidden files over
-    paths = [path for match in matches for path in (_photos_below(match) if match.is_dir() else [match])]
-    return Path(*pattern.parts[:literal]), [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES]
+def _matches(pattern: Path, problems: list[InputError]) -> tuple[Path, list[Path]]:
+    """Return the folder in front of a pattern's first wildcard, and the photos that the pattern means.
+
+    Brackets in the names of folders that are there are no wildcards.
+    """
+    base = Path(*pattern.parts[:1]) if pattern.is_absolute() else Path()
+    parts = list(pattern.parts[len(base.parts) :])
+    while not glob.has_magic(parts[0]) or (base / parts[0]).is_dir():
+        base /= parts.pop(0)
+    full = str(Path(glob.escape(str(base)), *parts))
+    matches = sorted(map(Path, glob.glob(full, recursive=True)), key=natural)  # noqa: PTH207 - skips hidden files
+    paths = [path for match in matches for path in (_photos_below(match, problems) if match.is_dir() else [match])]
+    return base, [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES]
 
 
-def _photos_below(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"Folder cannot be read: {error.filename} ({error.strerror}). Check its permissions")
+def _photos_below(folder: Path, problems: list[InputError]) -> list[Path]:
+    """Return the photos in a folder and those below it; each real folder is searched once, however many links lead in.
 
-    found = []
-    for where, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(where, name)
-            if name.startswith(".") or path.suffix.lower() not in PHOTO_SUFFIXES:
-                continue
-            if path.is_file() or path.is_symlink():  # a pipe would be waited for without end
-                found.append(path)
+    A link to a folder that holds it is a circle, and is not followed.
+    """
+
+    def name_problem(error: OSError) -> None:
+        reason = f"{error.filename} ({path_problem(error)})"
+        problems.append(InputError(f"Folder cannot be read: {reason}. Check its permissions"))
+
+    found, links, seen = [], [folder], set()
+    while links:  # real folders first, so that a photo goes by its own path where it has one
+        start = links.pop(0)
+        if (start.resolve() in seen) or (start != folder and start.parent.resolve().is_relative_to(start.resolve())):
+            continue
+        for where, folders, names in os.walk(start, onerror=name_problem):
+            seen.add(Path(where).resolve())
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            links += [Path(where, name) for name in sorted(folders) if Path(where, name).is_symlink()]
+            paths = [Path(where, name) for name in names if not name.startswith(".")]
+            found += [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and _may_be_photo(path)]
     return sorted(found, key=natural)
 
 
-def _without_outputs(paths: Sequence[Path], base: Path, output: Path | None) -> list[Path]:
-    """Leave out what an earlier run into `output` wrote among the photos of `base`."""
-    if output is None:
-        return list(paths)
-    if _is_within(base, output):
-        beside = {path.with_suffix("") for path in paths} | set(paths)
-        return [path for path in paths if _source(path) not in beside]
-    if _is_within(output, base):
-        return [path for path in paths if not _is_within(path, output)]
-    return list(paths)
+def _may_be_photo(path: Path) -> bool:
+    """Tell whether a path is a file, or a link to one that is missing; a pipe would be waited for without end."""
+    try:
+        return path.is_symlink() or path.is_file()
+    except OSError:
+        return True  # named when it is read
 
 
-def _source(path: Path) -> Path | None:
-    """Return the path, without ending or with it, of the photo of which `path` would be an output."""
-    stem = source_stem(path.name)
-    return path.with_name(stem) if stem is not None else None
+def _is_output(path: Path) -> bool:
+    """Tell whether a run wrote this file; a folder, or a file that cannot be read, is a person's."""
+    try:
+        with path.open("rb") as stream:
+            return is_marked(stream.read(HEAD_LENGTH))
+    except OSError:
+        return False
 
 
 def _unique_stems(photos: Sequence[_Candidate], output: Path | None) -> list[str]:
-    sources = {folded(str(source)) for photo in photos if (source := _source(_place(photo.path))) is not None}
+    paths = [_place(photo.path) for photo in photos]
+    sources = {folded(str(path.with_name(stem))) for path in paths if (stem := source_stem(path.name)) is not None}
+
+    @functools.cache
+    def stems_of_others(folder: Path) -> set[str]:
+        stems = {path: source_stem(path.name) for path in _paths_in(folder)}
+        return {folded(stem) for path, stem in stems.items() if stem is not None and not _is_output(path)}
 
     def overwrites(stem: str) -> bool:
-        return output is not None and folded(str(_place(output / stem))) in sources
+        if output is None:
+            return False
+        target = output / stem
+        return folded(str(_place(target))) in sources or folded(target.name) in stems_of_others(target.parent)
 
     return unique_stems([(one.relative, one.base.absolute().name) for one in photos], overwrites)
+
+
+def _paths_in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # it is made later, or refused then
+        return []
 
 
 def natural(path: PurePath) -> list[tuple[list[str | int], str]]:
@@ -189,7 +263,3 @@ def natural(path: PurePath) -> list[tuple[list[str | int], str]]:
 def _place(path: Path) -> Path:
     """Return where a file lies, links of folders followed; a link to a file is a file of its own."""
     return path.parent.resolve() / path.name
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from clothseg.errors import InputError, MissingModelError, ModelError, SettingError
+from clothseg.errors import InputError, ModelError, SettingError, path_problem, require_file
 from clothseg.prediction import predict_command
 from clothseg.prediction.predictor import chosen_model
 
@@ -75,11 +75,8 @@ class Predict(predict_command.Predict):
 
 
 def _content(model_path: Path) -> bytes:
+    require_file(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
     try:
         return model_path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingModelError(
-            f"Model not found: {model_path}. Train one with: uv run train.py, or pass --ckpt PATH"
-        ) from error
     except OSError as error:
-        raise ModelError(f"Model cannot be read: {model_path} ({error.strerror}). Pass another --ckpt") from error
+        raise ModelError(f"Model cannot be read: {model_path} ({path_problem(error)}). Pass another --ckpt") from error

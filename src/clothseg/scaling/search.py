@@ -9,11 +9,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from clothseg.encoding import HEAD_LENGTH, is_marked
 from clothseg.errors import InputError, SettingError
 from clothseg.pictures import PHOTO_SUFFIXES
 from clothseg.prediction.naming import folded, source_stem, unique_stems
 from clothseg.prediction.sources import FoundPhoto, find_photos, is_address, natural
-from clothseg.scaling.addresses import READABLE, check_scheme, file_system, listed, path_of, scheme_of, without_scheme
+from clothseg.scaling.addresses import (
+    READABLE,
+    check_scheme,
+    file_system,
+    listed,
+    path_of,
+    reason,
+    scheme_of,
+    without_scheme,
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ def find(
     for address in addresses:
         check_scheme(address, READABLE, "Photos")
         try:
-            for candidate in _candidates(address, output):
+            for candidate in _candidates(address):
                 candidates.setdefault(candidate.address, candidate)
         except InputError as error:
             problems.append(error)
@@ -101,7 +111,7 @@ def _named(candidates: Sequence[_Candidate], output: str | Path) -> tuple[Photo,
     )
 
 
-def _candidates(address: str, output: str | Path) -> list[_Candidate]:
+def _candidates(address: str) -> list[_Candidate]:
     file_system(scheme_of(address))
     path = PurePosixPath(unquote(path_of(address)) if _is_web(address) else path_of(address))
     if path.suffix.lower() in PHOTO_SUFFIXES and not address.endswith("/"):
@@ -117,7 +127,7 @@ def _candidates(address: str, output: str | Path) -> list[_Candidate]:
                 raise InputError(f"A name that leaves its folder: {base}/{inside}. Rename it, or pass other photos")
             where = f"{base}/{inside}"
             found.append(_Candidate(where, relative, path.name or base, (where, *_version(details))))
-    found = _without_outputs(sorted(found, key=lambda one: natural(one.relative)), base, str(output).rstrip("/"))
+    found = [one for one in sorted(found, key=lambda one: natural(one.relative)) if not _is_output(one)]
     if not found:
         raise InputError(f"No photos in {address}. Looked for names ending in {', '.join(sorted(PHOTO_SUFFIXES))}")
     return found
@@ -141,17 +151,16 @@ def _version(details: Mapping[str, Any]) -> tuple[int, int]:
     return -1 if size is None else int(size), number
 
 
-def _without_outputs(found: list[_Candidate], base: str, output: str) -> list[_Candidate]:
-    """Leave out what an earlier run into `output` wrote among the photos of `base`; see `sources._without_outputs`."""
-    if f"{base}/".startswith(f"{output}/"):
-        beside = {one.address for one in found} | {_beside(one.address, one.relative.stem) for one in found}
-        return [one for one in found if _source(one) not in beside]
-    return [one for one in found if not one.address.startswith(f"{output}/")]
-
-
-def _source(candidate: _Candidate) -> str | None:
-    stem = source_stem(candidate.relative.name)
-    return None if stem is None else _beside(candidate.address, stem)
+def _is_output(candidate: _Candidate) -> bool:
+    """Tell whether a run wrote the object; see `sources._is_output`."""
+    if source_stem(candidate.relative.name) is None:
+        return False
+    try:
+        return is_marked(file_system(scheme_of(candidate.address)).cat_file(candidate.address, 0, HEAD_LENGTH))
+    except Exception as error:
+        raise InputError(
+            f"Photo cannot be read: {candidate.address} ({reason(error)}). Check the rights to it"
+        ) from error
 
 
 def _beside(address: str, name: str) -> str:

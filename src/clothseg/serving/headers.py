@@ -42,6 +42,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         code = _GONE
+        is_head = scope["method"] == "HEAD"  # monitors ask so; the answer is that to GET without its body
 
         async def send_on(message: Message) -> None:
             nonlocal code
@@ -50,11 +51,13 @@ class Envelope:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         start = time.perf_counter()
         try:
-            await self._app(scope, receive, send_on)
+            await self._app({**scope, "method": "GET"} if is_head else scope, receive, send_on)
         finally:
             path = _label(scope["path"])
             method = scope["method"] if scope["method"] in _METHODS else "other"

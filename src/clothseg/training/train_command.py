@@ -10,7 +10,7 @@ import tyro
 
 from clothseg.data.manifest import Manifest
 from clothseg.data.shards.source import read_manifest
-from clothseg.errors import MissingModelError, SettingError
+from clothseg.errors import ModelError, SettingError, require_file
 from clothseg.labels import load_classes
 from clothseg.settings import Settings
 from clothseg.training.result import print_result
@@ -55,10 +55,9 @@ def check_inputs(command: Train) -> None:
     """
     manifest = read_manifest(command.settings)
     check_classes(command.settings, manifest)
-    if command.ckpt is not None and not command.ckpt.exists():
-        raise MissingModelError(
-            f"Checkpoint not found: {command.ckpt}. Pass the path of a last.ckpt, or train anew without --ckpt"
-        )
+    if command.ckpt is not None:
+        way_out = "Pass the path of a last.ckpt, or train anew without --ckpt"
+        require_file(command.ckpt, "Checkpoint", way_out, error=ModelError)
 
 
 def check_classes(settings: Settings, manifest: Manifest) -> None:

@@ -55,13 +55,15 @@ def save_preview(
         The paths of the pictures.
 
     Raises:
-        SettingError: `count` is below 1.
+        SettingError: `count` is below 1, or `output` lies in the data set.
         DataError: the data set is damaged or empty; a broken photo or mask is named.
         MachineError: `output` cannot be written.
     """
     if count < 1:
         raise SettingError(f"--count is {count}. Allowed: a whole number from 1 up")
     manifest = Manifest.read(folder)
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise SettingError(f"--output {output} lies in the data set {folder}, among its photos. Pass another folder")
     written = []
     for split_name, split in manifest.splits.items():
         found = pairs(folder, split)
