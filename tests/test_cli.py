@@ -1,4 +1,5 @@
 import errno
+import io
 import signal
 import subprocess
 import sys
@@ -89,7 +90,21 @@ def test_an_error_is_one_line_and_its_exit_code(capsys, error, code):
 
 def test_a_full_disk_anywhere_is_an_error_of_the_machine(capsys):
     assert leave("a.jpg", run=failing_with(OSError(errno.ENOSPC, "No space left on device", "x.png"))) == 5
-    assert capsys.readouterr().err.startswith("clothseg: Cannot write x.png: No space left on device")
+    assert capsys.readouterr().err.startswith("clothseg: Cannot write x.png: no space left on device")
+
+
+def test_any_other_refusal_of_the_system_is_a_named_error(capsys):
+    assert leave("a.jpg", run=failing_with(PermissionError(errno.EACCES, "Permission denied", "secret"))) == 5
+    assert capsys.readouterr().err.startswith("clothseg: Cannot use secret: permission denied. Check the path")
+
+
+def test_names_outside_the_encoding_of_the_output_are_printed_as_escapes(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    assert leave("a.jpg", run=lambda command: print("Żółć 衣服 \udcff.png") or 0) == 0
+    sys.stdout.flush()
+    shown = written.getvalue().decode("cp1252").strip()
+    assert shown == r"\u017bó\u0142\u0107 \u8863\u670d \udcff.png"
 
 
 def test_ctrl_c_leaves_with_130(capsys):

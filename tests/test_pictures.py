@@ -1,3 +1,4 @@
+import importlib.util
 import io
 import os
 import stat
@@ -7,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from clothseg import pictures
 from clothseg.encoding import encode_jpeg, encode_png
-from clothseg.errors import DataError, MachineError, MissingInputError, PictureError
+from clothseg.errors import DataError, LargePictureError, MachineError, MissingInputError, PictureError
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_mask, read_picture, whole_file, write_whole
 
@@ -166,8 +167,92 @@ def test_missing_photos_and_folders_are_named(tmp_path):
 
 
 def test_the_limit_of_pixels_is_the_callers_to_set():
-    with pytest.raises(PictureError, match="30 x 40 pixels, at most 1,000"):
+    with pytest.raises(LargePictureError, match="30 x 40 pixels, at most 1,000"):
         read_picture(encoded(Image.fromarray(photo()), "PNG"), max_pixels=1000)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pi_heif") is None, reason="pi-heif is not installed")
+def test_a_heic_photo_has_the_same_limit():
+    with pytest.raises(LargePictureError, match="at most 1,000"):
+        read_picture((Path(__file__).parent / "heic" / "upright.heic").read_bytes(), max_pixels=1000)
+
+
+def test_what_python_programs_hold_is_a_photo_too(tmp_path):
+    content = encoded(Image.fromarray(photo()), "PNG")
+    path = tmp_path / "p.png"
+    path.write_bytes(content)
+    with path.open("rb") as opened:
+        for source in (io.BytesIO(content), opened, bytearray(content), memoryview(content), path, str(path)):
+            np.testing.assert_array_equal(read_picture(source).pixels, photo())
+    with path.open("r", encoding="latin-1") as text:
+        for source in (None, 3, text, opened, ["p.png"]):
+            with pytest.raises(PictureError, match=r"Not a photo: .*Pass a path|cannot be read: .*p\.png"):
+                read_picture(source)
+
+
+def test_paths_that_are_no_files_are_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path, reason in ((tmp_path / "pipe.jpg", "is a pipe"), (tmp_path / ("x" * 300), "the name is too long")):
+        with pytest.raises(PictureError, match=reason):
+            read_picture(path)
+
+
+def test_large_texts_and_profiles_of_a_png_are_read():
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 2_000_000, zip=True)
+    profile = swapped_profile() + bytes(2_000_000)
+    for options in ({"pnginfo": text}, {"icc_profile": profile}):
+        content = encoded(Image.fromarray(photo()), "PNG", **options)
+        pixels = read_picture(content).pixels
+        if "pnginfo" in options:
+            np.testing.assert_array_equal(pixels, photo())
+        else:
+            assert pixels[0, 0].argmax() == 1, "its profile was applied"
+    with pytest.raises(PictureError, match="broken"):
+        read_picture(content[:-2000])
+    assert PngImagePlugin.MAX_TEXT_CHUNK == 1 << 20
+
+
+def test_an_avif_that_calls_itself_a_picture_of_any_kind_is_read():
+    content = encoded(Image.fromarray(photo()), "AVIF", quality=100, subsampling="4:4:4")
+    assert content[8:12] == b"avif"
+    assert b"mif1" in content[16:32]
+    renamed = content[:8] + b"mif1" + content[12:]
+    np.testing.assert_array_equal(read_picture(renamed).pixels, read_picture(content).pixels)
+
+
+def swapped_profile():
+    """sRGB's profile with its red and green primaries exchanged, so that red pixels mean green."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")
+    profile[red + 4 : red + 12], profile[green + 4 : green + 12] = (
+        profile[green + 4 : green + 12],
+        profile[red + 4 : red + 12],
+    )
+    return bytes(profile)
+
+
+def test_colour_profiles_are_converted_to_srgb():
+    image = Image.fromarray(photo())
+    translucent = image.copy()
+    translucent.putalpha(128)
+    for kind, source in (("JPEG", image), ("PNG", image), ("PNG", translucent), ("WEBP", image), ("TIFF", image)):
+        options = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind == "JPEG" else {}
+        pixels = read_picture(encoded(source, kind, icc_profile=swapped_profile(), **options)).pixels
+        assert pixels[2, 2].argmax() == 1, f"{kind}: red pixels were meant green"
+        assert pixels[2, -2].argmax() == 0
+        assert pixels[-2, 2].argmax() == 2
+        assert pixels[-2, -2].min() > 250
+
+
+def test_srgb_by_another_name_changes_no_pixel_and_a_broken_profile_is_ignored_with_a_note():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    gray_only = encoded(Image.fromarray(photo()[..., 0]), "PNG", icc_profile=srgb)
+    for profile, note in ((srgb, None), (srgb[:100], "broken"), (b"nonsense", "broken")):
+        picture = read_picture(encoded(Image.fromarray(photo()), "PNG", icc_profile=profile))
+        np.testing.assert_array_equal(picture.pixels, photo())
+        assert list(picture.notes) == [] if note is None else note in picture.notes[0]
+    assert "not L" in read_picture(gray_only).notes[0]
 
 
 def test_read_mask(tmp_path):

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from clothseg.color_profiles import to_srgb
 from clothseg.errors import (
     ClothsegError,
     DataError,
@@ -29,6 +28,7 @@ from clothseg.errors import (
     require_file,
 )
 from clothseg.jpeg import decode_jpeg, turned
+from clothseg.profiles import to_srgb
 
 UInt8Array = npt.NDArray[np.uint8]
 PhotoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | UInt8Array

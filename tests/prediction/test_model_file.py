@@ -106,7 +106,7 @@ def test_files_that_are_no_model_raise_errors_that_name_them(tmp_path):
 def test_missing_files_and_folders_raise_errors_that_name_them(tmp_path):
     with pytest.raises(MissingModelError, match="Model not found"):
         ModelFile.read(tmp_path / "none.onnx")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="is a folder, not a file"):
         ModelFile.read(tmp_path)
 
 

@@ -1,10 +1,13 @@
 import os
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, MissingInputError
 from clothseg.prediction.naming import _numbered
 from clothseg.prediction.segmentation import CUTOUT_ENDING
@@ -101,15 +104,30 @@ def test_an_output_never_overwrites_a_photo(touch):
     assert found["p/a_mask.png"] == "a_mask"
 
 
+OUTPUT_OF_A_RUN = marked(encode_png(np.zeros((2, 2), np.uint8)))
+
+
 def test_outputs_of_an_earlier_run_are_not_photos(touch):
-    touch("p/a.jpg", "p/a_mask.png", "p/a_overlay.jpg", "p/b_mask.png", "p/c.jpg", "p/c.jpg_mask.png", "p/_mask.png")
-    expected = {"p/a.jpg": "a", "p/b_mask.png": "b_mask", "p/c.jpg": "c", "p/_mask.png": "_mask"}
-    assert stems("p", output="p") == stems("p/*", output="p") == expected, "b has no photo beside its mask"
-    assert "p/a_mask.png" in stems("p", output="elsewhere")
-    touch("p/out/a_mask.png", "p/out/deep/z.jpg")
-    assert not any("out/" in path for path in stems("p", output="p/out"))
-    assert not any("out/" in path for path in stems("p/**/*.jpg", output="p/out"))
-    assert "p/out/a_mask.png" in stems("p/out/a_mask.png", output="p/out"), "given itself, it is taken"
+    touch("p/a.jpg", "p/b.jpg", "p/out/deep/z.jpg")
+    outputs = ("p/a_mask.png", "p/a_cutout-waist.png", "p/a_soft-waist.png", "p/out/a_mask.png", "p/gone_mask.png")
+    for name in outputs:
+        Path(name).write_bytes(OUTPUT_OF_A_RUN)
+    Path("p/a_overlay.jpg").write_bytes(marked(encode_jpeg(np.zeros((9, 9, 3), np.uint8))))
+    expected = {"p/a.jpg": "a", "p/b.jpg": "b", "p/out/deep/z.jpg": "out/deep/z"}
+    for output in ("p", "p/out", "elsewhere"):
+        assert stems("p", output=output) == expected
+    assert stems("p/*.*", output="p") == {"p/a.jpg": "a", "p/b.jpg": "b"}
+    given = stems("p/a.jpg", "p/a_mask.png", output="p")
+    assert given == {"p/a.jpg": "a.jpg", "p/a_mask.png": "a_mask"}, "given itself, it is an input and stays"
+
+
+def test_a_picture_that_no_run_wrote_is_never_overwritten(touch):
+    touch("p/a.jpg", "p/a_mask.png", "p/B.jpg", "p/b_cutout-my-bag.png", "p/c.jpg", "p/sub/c_overlay.jpg")
+    named = {"p/a.jpg": "a.jpg", "p/a_mask.png": "a_mask", "p/B.jpg": "B.jpg", "p/c.jpg": "c"}
+    named |= {"p/b_cutout-my-bag.png": "b_cutout-my-bag", "p/sub/c_overlay.jpg": "sub/c_overlay"}
+    assert stems("p", output="p") == named
+    assert stems("p/a.jpg", output="p") == {"p/a.jpg": "a.jpg"}, "nor where the folder was not searched"
+    assert stems("p/c.jpg", output="p/sub") == {"p/c.jpg": "c.jpg"}
 
 
 def test_unusual_names_are_kept(touch):
@@ -143,7 +161,7 @@ def test_missing_inputs_are_named_and_the_rest_found(touch):
     assert isinstance(search.problems[0], MissingInputError)
     assert messages[1].startswith("No photos in empty. Looked for names ending in .avif")
     assert messages[2].startswith("No photos in no/*.jpg")
-    assert messages[3].startswith("Neither a photo nor a folder: pipe")
+    assert messages[3].startswith("Neither a photo nor a folder but a pipe")
     assert messages[4].startswith("Photo not found: ''")
     assert all(isinstance(problem, InputError) for problem in search.problems)
 
@@ -189,8 +207,74 @@ def test_lists_are_lines_or_end_in_zero_bytes():
     assert read_list(b"") == []
 
 
-def test_cutouts_and_soft_masks_of_an_earlier_run_are_not_photos(touch):
-    touch("p/a.jpg", "p/a_cutout-legs-and-feet.png", "p/a_soft-upperbody.png", "p/b_cutout-waist.png")
-    assert stems("p", output="p") == {"p/a.jpg": "a", "p/b_cutout-waist.png": "b_cutout-waist"}
-    found = stems("p/a.jpg", "p/a_soft-upperbody.png", output="p")
-    assert found["p/a.jpg"] == "a.jpg", "given itself, it would be overwritten"
+def test_lists_of_windows_programs_are_decoded():
+    text = "кофта.jpg\r\nb c.jpg\r\n"
+    marks = {"utf-8-sig": b"", "utf-16": b"", "utf-32": b"", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+    wrong = {name for name, mark in marks.items() if read_list(mark + text.encode(name)) != ["кофта.jpg", "b c.jpg"]}
+    assert not wrong
+    for name in ("utf-16-le", "utf-16-be"):
+        assert read_list("a/b.jpg\r\n".encode(name)) == ["a/b.jpg"], "without a mark"
+
+
+def test_what_is_no_list_is_refused():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    for content in (encode_jpeg(pixels), encode_png(pixels), b"%PDF-1.7\n\x00\x00\x01", b"\x1f\x8b\x08ab\n"):
+        with pytest.raises(InputError, match="no list of names"):
+            read_list(content)
+
+
+def test_linked_folders_are_followed_once_and_circles_are_not(touch):
+    touch("p/a.jpg", "p/real/b.jpg", "elsewhere/c.jpg")
+    Path("p/more").symlink_to("../elsewhere")
+    Path("p/again").symlink_to("../elsewhere")
+    Path("p/alias").symlink_to("real")
+    Path("p/real/up").symlink_to("..")
+    Path("p/real/out").symlink_to("../..")
+    Path("p/broken.jpg").symlink_to("nowhere")
+    assert list(stems("p")) == ["p/a.jpg", "p/again/c.jpg", "p/broken.jpg", "p/real/b.jpg"]
+    assert list(stems("p/more")) == ["p/more/c.jpg"]
+
+
+def test_brackets_in_the_names_of_folders_are_no_pattern(touch):
+    touch("look[1]/a.jpg", "look1/b.jpg", "x[y]/z[1]/c.jpg")
+    assert list(stems("look[1]")) == ["look[1]/a.jpg"]
+    assert stems("look[1]/*.jpg") == {"look[1]/a.jpg": "a"}
+    assert stems("x[y]/**/*.jpg") == {"x[y]/z[1]/c.jpg": "z[1]/c"}
+    assert stems("look[0-9]/*") == {"look1/b.jpg": "look1/b"}
+
+
+def test_paths_that_the_system_refuses_are_named_and_the_rest_found(touch):
+    touch("a.jpg")
+    Path("loop").symlink_to("loop")
+    refused = {
+        "x" * 300: "the name is too long",
+        "loop/b.jpg": "circle",
+        "a\0b": "zero byte",
+        "x" * 300 + "/*": "too long",
+    }
+    search = find_photos([*refused, "a.jpg"], output=Path("out"))
+    assert [photo.stem for photo in search.photos] == ["a"]
+    messages = [str(problem) for problem in search.problems]
+    wrong = [one for one, reason in zip(messages, refused.values(), strict=True) if reason not in one]
+    assert not wrong
+
+
+def test_a_folder_that_may_not_be_entered_costs_no_other_photo(monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are root's alone
+        monkeypatch.chdir(folder)
+        Path(folder).chmod(0o755)
+        Path("p/closed").mkdir(parents=True)
+        Path("p/a.jpg").touch()
+        Path("p/closed").chmod(0)
+        is_root = os.geteuid() == 0
+        if is_root:  # whom no folder keeps out
+            os.seteuid(65534)
+        try:
+            search = find_photos(["p", "p/closed/b.jpg"], output=Path("out"))
+        finally:
+            if is_root:
+                os.seteuid(0)
+            Path("p/closed").chmod(0o700)
+    assert [photo.stem for photo in search.photos] == ["a"]
+    assert [str(one).endswith("(permission denied). Check its permissions") for one in search.problems] == [True, False]
+    assert "permission denied" in str(search.problems[1])

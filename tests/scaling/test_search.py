@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from clothseg.encoding import encode_jpeg, marked
 from clothseg.errors import InputError, MissingInputError, SettingError
 from clothseg.scaling.search import find
 from tests.scaling.photo_server import PhotoServer
@@ -87,13 +89,13 @@ def test_an_object_that_changes_has_another_identity(address, store):
 
 
 def test_what_an_earlier_run_wrote_is_no_photo(address, store):
-    store.files.pipe_file(f"{address}/results/2_overlay.jpg", b"")
-    names = {photo.file for photo in find([address], [], output=f"{address}/results")[0]}
-    assert "results/2_overlay.jpg" not in names
-    store.files.pipe_file(f"{address}/2_overlay.jpg", b"")
-    names = {photo.file for photo in find([address], [], output=address)[0]}
-    assert "2.jpg" in names
-    assert not names & {"2_overlay.jpg", "a_mask.png"}
+    for name in ("results/2_overlay.jpg", "2_overlay.jpg"):
+        store.files.pipe_file(f"{address}/{name}", marked(encode_jpeg(np.zeros((9, 9, 3), np.uint8))))
+    found = {photo.file: photo.stem for photo in find([address], [], output=address)[0]}
+    assert found["2.jpg"] == "2"
+    assert found["a_mask.png"] == "a_mask", "no run wrote it"
+    assert found["a.jpg"] == "a.jpg", "so nothing overwrites it"
+    assert not [name for name in found if name.endswith("2_overlay.jpg")]
 
 
 def test_outputs_never_overwrite_a_photo(store):

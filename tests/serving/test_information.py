@@ -79,6 +79,23 @@ def test_every_answer_has_the_security_headers(client):
         assert "access-control-allow-origin" not in headers
 
 
+def test_head_is_answered_as_get_without_a_body(client):
+    for path in (
+        "/",
+        "/v1/model",
+        "/v1/sample",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/page/app.js",
+        "/no",
+    ):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        assert head.headers["content-type"] == get.headers["content-type"]
+
+
 def test_unknown_paths_and_wrong_methods_are_problems(client):
     assert_problem(client.get("/v2/segment"), 404, "not-found")
     wrong = client.put("/v1/segment")
