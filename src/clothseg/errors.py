@@ -5,8 +5,12 @@ leaves with `exit_code`; Python code catches `ClothsegError` or the builtin each
 """
 
 import difflib
+import errno
 import importlib
+import os
+import stat
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -69,6 +73,44 @@ class MissingExtraError(ClothsegError, ImportError):
 def one_line(error: BaseException) -> str:
     """Return the message of `error` on a single line, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def path_problem(error: OSError) -> str:
+    """Return in a few words why the system refuses a path."""
+    known = {
+        errno.ENAMETOOLONG: "the name is too long",
+        errno.EACCES: "permission denied",
+        errno.EPERM: "permission denied",
+        errno.ENOSPC: "the disk is full",
+    }
+    return known.get(error.errno or 0) or error.strerror or one_line(error)
+
+
+def check_input(path: Path, what: str, way_out: str, *, folder: bool = False) -> None:
+    """Refuse a path of the user's that is no file to read, or, where a folder is wanted, no folder to list.
+
+    Args:
+        path: as it was given.
+        what: what it is meant to be, first in every error: "Annotation file".
+        way_out: what to do where there is no such thing, last in the error.
+        folder: a folder is wanted.
+
+    Raises:
+        MissingInputError: there is nothing.
+        DataError: there is something else, or the system refuses the path.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not os.access(path, os.R_OK | (os.X_OK if folder else 0)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingInputError(f"{what} not found: {path}. {way_out}") from error
+    except OSError as error:
+        raise DataError(
+            f"{what} cannot be opened: {path} ({path_problem(error)}). Check the path and its permissions"
+        ) from error
+    if not (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)):
+        raise DataError(f"{what} is no {'folder' if folder else 'regular file'}: {path}. {way_out}")
 
 
 def nearest(name: str, allowed: Iterable[str], count: int = 5) -> str:
