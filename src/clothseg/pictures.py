@@ -188,6 +188,24 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # which copies what is RGB already, too
 
 
+_HEADER = 30
+"""Bytes of a PNG or BMP up to its bits per pixel and colour type."""
+
+
+def _factor_of_values(mode: str, header: bytes, name: str) -> int:
+    """Return by what the values of an index mask are divided to be those in the file.
+
+    Pillow multiplies those of a grey PNG of 2 or 4 bits, so that white is 255, and reads a BMP of several bits with a
+    palette of black and white as one of 1 bit.
+    Source: PNG specification, third edition, 11.2.1; BITMAPINFOHEADER in Microsoft's documentation.
+    """
+    if header.startswith(b"\x89PNG") and header[25] == 0:
+        return {2: 85, 4: 17}.get(header[24], 1)
+    if header.startswith(b"BM") and mode != "P" and header[28] != {"1": 1, "L": 8}[mode]:
+        raise DataError(f"Mask is a BMP of {header[28]} bits with a grey palette: {name}. Save it as PNG")
+    return 1
+
+
 def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
     """Read an index mask.
 
@@ -204,14 +222,14 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
     """
     name = (name or "the bytes given") if isinstance(source, bytes) else str(source)
     try:
-        with (
-            io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream,
-            _named_failures(name),
-            Image.open(stream, formats=("PNG", "BMP", "GIF")) as image,
-        ):
-            if image.mode not in ("L", "P", "1"):
-                raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
-            return np.array(image, dtype=np.uint8)
+        with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream, _named_failures(name):
+            header = stream.read(_HEADER)
+            stream.seek(0)
+            with Image.open(stream, formats=("PNG", "BMP", "GIF")) as image:
+                if image.mode not in ("L", "P", "1"):
+                    raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
+                factor = _factor_of_values(image.mode, header, name)
+                return np.array(image, dtype=np.uint8) // np.uint8(factor)
     except PictureError as error:
         raise DataError(f"Mask cannot be read: {one_line(error)}") from error
 
