@@ -142,7 +142,7 @@ def test_a_packed_folder_is_not_written_over(packed):
 
 def test_damaged_data_is_named(packed, tmp_path):
     folder, _ = packed
-    with pytest.raises(MissingInputError, match="No prepared data set"):
+    with pytest.raises(MissingInputError, match="Prepared data set not found"):
         pack(tmp_path, tmp_path / "out", shard_bytes=SMALL)
     (folder / "train" / "street_03.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"street_03\.jpg or its mask is empty"):
