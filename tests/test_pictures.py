@@ -273,7 +273,7 @@ def test_mask_values_are_read_as_stored_whatever_their_bits():
         assert (read_mask(low_bit_png(values, bits)) == values).all(), bits
         assert (decode_class_ids(Encoded(low_bit_png(values, bits), "mask")) == values).all(), bits
     for bits, palette in ((1, (0, 255)), (4, range(0, 256, 17)), (8, range(256)), (8, (0, 1, 2))):
-        values = (np.arange(35, dtype=np.uint8) % len(palette)).reshape(5, 7)
+        values = (np.arange(35) % len(palette)).astype(np.uint8).reshape(5, 7)
         assert (read_mask(grey_bmp(values, bits, palette)) == values).all(), (bits, palette)
     for bits, palette in ((8, (0, 255)), (4, (0, 255)), (4, range(16))):
         with pytest.raises(DataError, match=f"BMP of {bits} bits with a grey palette"):

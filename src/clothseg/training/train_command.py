@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +56,7 @@ def check_inputs(command: Train) -> None:
     """
     manifest = read_manifest(command.settings)
     check_classes(command.settings, manifest)
-    if command.ckpt is not None and not command.ckpt.exists():
+    if command.ckpt is not None and not os.path.exists(command.ckpt):  # noqa: PTH110 - a Path raises on a long name
         raise MissingModelError(
             f"Checkpoint not found: {command.ckpt}. Pass the path of a last.ckpt, or train anew without --ckpt"
         )
