@@ -26,7 +26,7 @@ from ratios import Row, show
 
 from clothseg.data import fashionpedia
 from clothseg.data.annotations.annotation_file import open_annotations
-from clothseg.data.annotations.photo_tasks import PhotoTask, gather_tasks
+from clothseg.data.annotations.photo_tasks import PhotoNames, PhotoTask, gather_tasks
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
 from clothseg.data.painting.split_painting import Canvas, paint_group, paint_photos
 from clothseg.data.processes import GROUP_SIZE
@@ -77,7 +77,7 @@ def tasks_of(folder: Path) -> tuple[list[PhotoTask], Canvas]:
     manifest = Manifest.read(folder)
     split = manifest.splits["val"]
     file = open_annotations(fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
-    photos = names_by_stem(folder / split.photos, PHOTO_SUFFIXES)
+    photos = PhotoNames(names_by_stem(folder / split.photos, PHOTO_SUFFIXES), folder / split.photos)
     tasks = list(gather_tasks(file, manifest.classes, photos, strict_categories=False))
     return tasks, Canvas(folder / split.photos, Path(), len(manifest.classes))
 

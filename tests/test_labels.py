@@ -1,4 +1,5 @@
 import doctest
+import re
 
 import numpy as np
 import pytest
@@ -98,3 +99,23 @@ def test_unknown_class_lists_are_refused(tmp_path):
         load_classes("group")
     with pytest.raises(MissingInputError, match="Class file not found"):
         load_classes(tmp_path / "none.yaml")
+
+
+def test_names_that_yaml_takes_for_something_else_are_text(tmp_path):
+    path = tmp_path / "classes.yaml"
+    path.write_text(
+        "classes:\n  - name: background\n  - name: 1\n    color: [1, 2, 3]\n    categories: [no, null, 2024-05-01, 7]\n"
+        "  - name: yes\n    supercategories: [1.50, ~, 007]\n",
+        encoding="utf-8",
+    )
+    _, first, second = load_classes(path).classes
+    assert (first.name, first.color, first.categories) == ("1", (1, 2, 3), ("no", "null", "2024-05-01", "7"))
+    assert (second.name, second.supercategories) == ("yes", ("1.50", "~", "007"))
+
+
+def test_a_value_that_is_no_text_is_named_with_what_to_quote():
+    for value in (None, True, 1.5, ["a"]):
+        with pytest.raises(
+            SettingError, match=re.escape(f"{value!r} among its categories is no text. Write it in quo")
+        ):
+            ClassList.from_dicts([{"name": "background"}, {"name": "hat", "categories": [value]}])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from clothseg import pictures
+from clothseg.data.pair import Encoded, decode_class_ids
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError, LargePictureError, MachineError, MissingInputError, PictureError
 from clothseg.labels import GROUPS
@@ -329,3 +330,36 @@ def test_a_full_disk_is_named(tmp_path):
 
 def test_suffixes_are_lower_case():
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in pictures.PHOTO_SUFFIXES)
+
+
+def low_bit_png(values, bits):
+    rows = [b"\0" + np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]).tobytes() for row in values]
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    chunks = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def grey_bmp(values, bits, palette):
+    rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]).tobytes() for row in values[::-1]]
+    pixels = b"".join(row + bytes(-len(row) % 4) for row in rows)
+    colors = b"".join(bytes((grey, grey, grey, 0)) for grey in palette)
+    start = 54 + len(colors)
+    height, width = values.shape
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 0, len(pixels), 0, 0, len(palette), 0)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + info + colors + pixels
+
+
+def test_mask_values_are_read_as_stored_whatever_their_bits():
+    for bits in (1, 2, 4, 8):
+        values = (np.arange(35) % 2**bits).astype(np.uint8).reshape(5, 7)
+        assert (read_mask(low_bit_png(values, bits)) == values).all(), bits
+        assert (decode_class_ids(Encoded(low_bit_png(values, bits), "mask")) == values).all(), bits
+    for bits, palette in ((1, (0, 255)), (4, range(0, 256, 17)), (8, range(256)), (8, (0, 1, 2))):
+        values = (np.arange(35) % len(palette)).astype(np.uint8).reshape(5, 7)
+        assert (read_mask(grey_bmp(values, bits, palette)) == values).all(), (bits, palette)
+    for bits, palette in ((8, (0, 255)), (4, (0, 255)), (4, range(16))):
+        with pytest.raises(DataError, match=f"BMP of {bits} bits with a grey palette"):
+            read_mask(grey_bmp(np.ones((5, 7), np.uint8), bits, palette))

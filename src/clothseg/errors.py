@@ -75,7 +75,7 @@ def one_line(error: BaseException) -> str:
 
 
 def path_kind(path: str | os.PathLike[str]) -> str:
-    """Return what stands at a path: "file", "missing", "a folder", or "a pipe, socket or device".
+    """Return what stands at a path: "a file", "a folder", "a pipe, socket or device", or nothing: "".
 
     Whatever is no regular file would be waited for without end, or is no data.
 
@@ -85,32 +85,12 @@ def path_kind(path: str | os.PathLike[str]) -> str:
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - Path.exists hides some errors and raises others
     except (FileNotFoundError, NotADirectoryError):
-        return "missing"
+        return ""
     except ValueError as error:
         raise OSError(errno.EINVAL, "it holds a zero byte", str(path)) from error
     if stat.S_ISREG(mode):
-        return "file"
+        return "a file"
     return "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-
-
-def require_file(path: str | os.PathLike[str], what: str, way_out: str, *, error: type[ClothsegError]) -> None:
-    """Refuse a path that a person gave where no regular file stands at it, before it is opened.
-
-    Args:
-        path: the path.
-        what: what the file is meant to be, first in every message: "Checkpoint".
-        way_out: what to do instead, last in every message.
-        error: ModelError or InputError, raised as its kind for missing files where there is none.
-    """
-    try:
-        kind = path_kind(path)
-    except OSError as refused:
-        raise error(f"{what} cannot be opened: {str(path)[:300]} ({path_problem(refused)}). {way_out}") from refused
-    if kind == "missing":
-        missing = MissingModelError if issubclass(error, ModelError) else MissingInputError
-        raise missing(f"{what} not found: {path}. {way_out}")
-    if kind != "file":
-        raise error(f"{what} is {kind}, not a file: {path}. {way_out}")
 
 
 def path_problem(error: OSError) -> str:
@@ -119,12 +99,50 @@ def path_problem(error: OSError) -> str:
     >>> path_problem(OSError(errno.EACCES, "Permission denied"))
     'permission denied'
     """
-    if error.errno == errno.ENAMETOOLONG:
-        return "the name is too long"
-    if error.errno == errno.ELOOP:
-        return "its links lead in a circle"
-    reason = error.strerror or one_line(error)
+    known = {
+        errno.ENAMETOOLONG: "the name is too long",
+        errno.ELOOP: "its links lead in a circle",
+        errno.EPERM: "permission denied",
+        errno.ENOSPC: "the disk is full",
+    }
+    reason = known.get(error.errno or 0) or error.strerror or one_line(error)
     return reason[:1].lower() + reason[1:]
+
+
+def check_input(
+    path: str | os.PathLike[str],
+    what: str,
+    way_out: str,
+    *,
+    folder: bool = False,
+    error: type[ClothsegError] = DataError,
+) -> None:
+    """Refuse a path of the user's that is no file to read, or, where a folder is wanted, no folder to list.
+
+    Args:
+        path: as it was given.
+        what: what it is meant to be, first in every error: "Annotation file".
+        way_out: what to do where there is no such thing, last in the error.
+        folder: a folder is wanted.
+        error: what is raised where something else is there; ModelError makes MissingModelError of what is missing.
+
+    Raises:
+        MissingInputError, MissingModelError: there is nothing.
+        ClothsegError: `error`, as there is something else, or the system refuses the path.
+    """
+    try:
+        kind = path_kind(path)
+        if kind and not os.access(path, os.R_OK | (os.X_OK if folder else 0)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as refused:
+        reason = f"{str(path)[:300]} ({path_problem(refused)})"
+        raise error(f"{what} cannot be opened: {reason}. Check the path and its permissions") from refused
+    if not kind:
+        missing = MissingModelError if issubclass(error, ModelError) else MissingInputError
+        raise missing(f"{what} not found: {path}. {way_out}")
+    wanted = "a folder" if folder else "a file"
+    if kind != wanted:
+        raise error(f"{what} is {kind}, not {wanted}: {path}. {way_out}")
 
 
 def nearest(name: str, allowed: Iterable[str], count: int = 5) -> str:

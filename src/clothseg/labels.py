@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.errors import InputError, SettingError, nearest, require, require_file
+from clothseg.errors import SettingError, check_input, nearest, require
 
 BACKGROUND_ID = 0
 IGNORED_ID = 255
@@ -137,7 +138,7 @@ class ClassList:
 
 def _class_from_row(number: int, row: Mapping[str, Any]) -> ClothingClass:
     allowed = ("name", "color", "supercategories", "categories")
-    if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
+    if not isinstance(row, Mapping) or row.get("name") in (None, ""):
         raise SettingError(f"Class {number} has no name: {row!r}. Write it as: name: dress")
     for key in row:
         if key not in allowed:
@@ -146,11 +147,17 @@ def _class_from_row(number: int, row: Mapping[str, Any]) -> ClothingClass:
         if not isinstance(row.get(key, []), list | tuple):
             raise SettingError(f"Class {row['name']!r}: {key} is {row[key]!r}; write a list, as in [a, b]")
     return ClothingClass(
-        row["name"],
+        _text(row["name"], number, "name"),
         tuple(row["color"]) if row.get("color") else spread_color(number),
-        tuple(row.get("supercategories", ())),
-        tuple(row.get("categories", ())),
+        tuple(_text(one, number, "supercategories") for one in row.get("supercategories", ())),
+        tuple(_text(one, number, "categories") for one in row.get("categories", ())),
     )
+
+
+def _text(value: Any, number: int, key: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise SettingError(f'Class {number}: {value!r} among its {key} is no text. Write it in quotes: "{value}"')
+    return str(value)
 
 
 def spread_color(class_id: int) -> tuple[int, int, int]:
@@ -203,6 +210,34 @@ CATEGORIES = _fashionpedia_categories()
 """Background and Fashionpedia's 46 categories: class id = official category id + 1."""
 
 
+def read_yaml(path: Path, what: str, way_out: str) -> Any:
+    """Read a YAML file in which each value is the text that stands there, but for whole numbers.
+
+    YAML itself would make a bool of `no`, nothing of `null` and a date of `2024-05-01`.
+
+    Args:
+        path: as the user gave it.
+        what: what the file is meant to be, first in every error.
+        way_out: what to do where there is no such file.
+
+    Raises:
+        MissingInputError, DataError: there is no such file, or it cannot be read.
+        SettingError: it is not YAML.
+    """
+    check_input(path, what, way_out)
+    yaml = require("yaml", "train")
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]  # the module is imported on request
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("(?:0|-?[1-9][0-9]*)$"), list("-0123456789"))
+    Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<$"), ["<"])
+    try:
+        return yaml.load(path.read_bytes(), Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise SettingError(f"{what} {path} is not YAML: {' '.join(str(error).split())}") from error
+
+
 def load_classes(source: str | Path) -> ClassList:
     """Return the class list called `groups` or `categories`, or the one a YAML file describes.
 
@@ -220,12 +255,7 @@ def load_classes(source: str | Path) -> ClassList:
         raise SettingError(
             f"Unknown class list {str(source)!r}. Allowed: groups, categories, or a path ending in .yaml"
         )
-    require_file(path, "Class file", "Pass --classes groups, or the path of a YAML file", error=InputError)
-    yaml = require("yaml", "train")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(f"Class file {path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, "Class file", "Pass --classes groups, or the path of a YAML file")
     if not isinstance(content, Mapping) or not isinstance(content.get("classes"), list):
         raise SettingError(f"Class file {path} has no list called classes; see docs/how-to/own-data.md for the form")
     return ClassList.from_dicts(content["classes"])

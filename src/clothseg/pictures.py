@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -23,9 +23,9 @@ from clothseg.errors import (
     LargePictureError,
     MachineError,
     PictureError,
+    check_input,
     one_line,
     path_problem,
-    require_file,
 )
 from clothseg.jpeg import decode_jpeg, turned
 from clothseg.profiles import to_srgb
@@ -50,6 +50,27 @@ _AVIF_BRANDS = (b"avif", b"avis")
 _LARGE_TEXT = 64 << 20
 """Bytes of text or profile in a PNG that are read where Pillow's own limit of 1 MB is not enough."""
 _large_text_lock = threading.Lock()
+
+
+def walk(folder: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield `folder` and each folder below it with the names of its files, sorted.
+
+    Linked folders are followed, each real folder is visited once, and a link to a folder that holds it, which makes a
+    circle, is not followed. Hidden folders are skipped.
+
+    Args:
+        folder: where to begin.
+        onerror: called for each folder that cannot be read.
+    """
+    starts, seen = [folder], set()
+    for start in starts:  # real folders first, so that a file goes by its own path where it has one
+        if start.resolve() in seen or (start != folder and start.parent.resolve().is_relative_to(start.resolve())):
+            continue
+        for where, folders, names in os.walk(start, onerror=onerror):
+            seen.add(Path(where).resolve())
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            starts += [Path(where, name) for name in folders if Path(where, name).is_symlink()]
+            yield Path(where), sorted(names)
 
 
 @dataclass(frozen=True)
@@ -144,7 +165,7 @@ def _checked_pixels(pixels: npt.NDArray[Any]) -> UInt8Array:
 
 
 def _open(path: Path) -> io.BufferedReader:
-    require_file(path, "Photo", "Check the path", error=PictureError)
+    check_input(path, "Photo", "Check the path", error=PictureError)
     try:
         return path.open("rb")
     except OSError as error:
@@ -256,6 +277,24 @@ def _to_8_bits(image: Image.Image, name: str) -> Image.Image:
     return image.convert("L" if image.mode in ("LA", "La", "1") else "RGB")
 
 
+_HEADER = 30
+"""Bytes of a PNG or BMP up to its bits per pixel and colour type."""
+
+
+def _factor_of_values(mode: str, header: bytes, name: str) -> int:
+    """Return by what the values of an index mask are divided to be those in the file.
+
+    Pillow multiplies those of a grey PNG of 2 or 4 bits, so that white is 255, and reads a BMP of several bits with a
+    palette of black and white as one of 1 bit.
+    Source: PNG specification, third edition, 11.2.1; BITMAPINFOHEADER in Microsoft's documentation.
+    """
+    if header.startswith(b"\x89PNG") and header[25] == 0:
+        return {2: 85, 4: 17}.get(header[24], 1)
+    if header.startswith(b"BM") and mode != "P" and header[28] != {"1": 1, "L": 8}[mode]:
+        raise DataError(f"Mask is a BMP of {header[28]} bits with a grey palette: {name}. Save it as PNG")
+    return 1
+
+
 def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
     """Read an index mask.
 
@@ -272,14 +311,14 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
     """
     name = (name or "the bytes given") if isinstance(source, bytes) else str(source)
     try:
-        with (
-            io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream,
-            _named_failures(name),
-            Image.open(stream, formats=("PNG", "BMP", "GIF")) as image,
-        ):
-            if image.mode not in ("L", "P", "1"):
-                raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
-            return np.array(image, dtype=np.uint8)
+        with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream, _named_failures(name):
+            header = stream.read(_HEADER)
+            stream.seek(0)
+            with Image.open(stream, formats=("PNG", "BMP", "GIF")) as image:
+                if image.mode not in ("L", "P", "1"):
+                    raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
+                factor = _factor_of_values(image.mode, header, name)
+                return np.array(image, dtype=np.uint8) // np.uint8(factor)
     except PictureError as error:
         raise DataError(f"Mask cannot be read: {one_line(error)}") from error
 

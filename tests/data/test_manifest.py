@@ -117,7 +117,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 @given(
     st.lists(
-        st.text(st.characters(codec="ascii", exclude_characters="/\0.", categories=["L", "N", "P"]), min_size=1),
+        st.text(st.characters(codec="ascii", exclude_characters="/\\\0.", categories=["L", "N", "P"]), min_size=1),
         min_size=1,
         max_size=3,
     )
@@ -132,3 +132,12 @@ def test_the_stem_of_a_listing_is_the_stem_of_a_name(tmp_path):
 
     for stem, names in names_by_stem(tmp_path, (".jpg",)).items():
         assert [stem_of(name) for name in names] == [stem]
+
+
+def test_linked_folders_of_photos_are_searched(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").touch()
+    (tmp_path / "photos" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "circle").symlink_to(tmp_path)
+    assert names_by_stem(tmp_path / "photos", (".jpg",)) == {"more/a": ["more/a.jpg"]}

@@ -183,7 +183,7 @@ def test_wrong_arguments_are_named(make_data, write_masks, output, tmp_path, mon
 
 
 def test_an_unprepared_folder_is_named(tmp_path, output):
-    with pytest.raises(MissingInputError, match="No prepared data set"):
+    with pytest.raises(MissingInputError, match="Prepared data set not found"):
         Evaluate(data_path=tmp_path, predictions=tmp_path, output=output).run()
 
 
@@ -248,3 +248,26 @@ def test_without_a_model_the_best_of_one_s_own_training_is_scored(tmp_path, make
     data = make_data(GARMENT_TRUTH, classes=GROUPS)
     assert Evaluate(checkpoint_path=data, output=output, checkpoints_path=checkpoints).run() == 0
     assert read_json(output)["predictions"]["name"] == "mine.ckpt"
+
+
+def test_masks_are_found_by_the_names_that_other_systems_write(make_data, write_masks, output, capsys):
+    names = {"street/Füße": "street/Fu\u0308ße_mask.PNG", "a": "A_mask.png", "b": "b.png", "c": "c.png"}
+    data = make_data({stem: truth_of(0) for stem in names})
+    masks = write_masks({name: truth_of(0) for name in [*names.values(), "c.PNG"]}, ending="")
+    assert Evaluate(data_path=data, predictions=masks, output=output).run() == 1
+    messages = capsys.readouterr().err
+    assert "No mask of a.jpg" in messages
+    assert "but 'A_mask.png' is there" in messages
+    assert "Several masks of c.jpg" in messages
+    assert [one["photo"] for one in read_json(output)["per_photo"]] == ["b.jpg", "street/Füße.jpg"]
+
+
+def test_a_path_that_the_system_refuses_is_named(make_data, write_masks, output, tmp_path):
+    data, masks, long = make_data(TRUTH), write_masks(PREDICTED), tmp_path / ("a" * 300)
+    for given in (
+        {"data_path": long, "predictions": masks},
+        {"data_path": data, "predictions": long},
+        {"data_path": data, "predictions": masks, "class_map": long},
+    ):
+        with pytest.raises(DataError, match="name is too long"):
+            Evaluate(output=output, **given).run()

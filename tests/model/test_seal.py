@@ -50,3 +50,17 @@ def test_what_torch_did_not_write_is_not_sealed(tmp_path):
     with pytest.raises(ModelError, match="no place for a seal"):
         seal(path)
     assert path.read_text() == "hello"
+
+
+def test_a_damaged_seal_is_a_damaged_file(path):
+    seal(path)
+    content = path.read_bytes()
+    start = len(content) - 73  # the length of the comment, and the comment
+    flipped = [
+        content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :] for place in range(start, len(content))
+    ]
+    cut = [content[:place] for place in range(start + 2, len(content))]
+    for damaged in (*flipped, *cut, content + b"\n"):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError, match="does not match its SHA-256"):
+            check_seal(path)

@@ -50,7 +50,7 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is a folder, not a file\. Do this\."):
+    with pytest.raises(ModelError, match=r"is a folder, not a file: .*\. Do this\."):
         read(tmp_path)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clothseg.data import progress
 from clothseg.errors import MachineError, MissingInputError, SettingError
 from clothseg.freed_memory import NO_LIMIT
 from clothseg.labels import GROUPS
@@ -123,3 +124,27 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(bench, name):
     with pytest.raises(MachineError, match=f"Cannot write to {taken}"):
         bench.train(replace(bench.settings, **{name: taken}), watcher=watcher)
     assert watcher.samples == []
+
+
+def test_the_way_out_of_a_batch_too_small_is_not_the_network_in_use(bench):
+    for architecture, way_out in (("deeplabv3plus", "raise IMG_SIZE, or choose unet"), ("unet", "or raise IMG_SIZE")):
+        with pytest.raises(SettingError, match=f"{way_out}$"):
+            bench.train(replace(bench.settings, batch_size=1, architecture=architecture))
+
+
+def test_a_path_that_lightning_takes_for_addresses_is_refused(bench):
+    path = bench.root / "run::1"
+    for name in ("checkpoints_path", "logs_path"):
+        with pytest.raises(SettingError, match=f"{name.upper()} is .*run::1"):
+            bench.train(replace(bench.settings, **{name: path}))
+    with pytest.raises(SettingError, match=r"--ckpt is .*run::1"):
+        bench.train(bench.settings, resume=path / "last.ckpt")
+
+
+def test_a_log_of_a_training_has_a_line_an_epoch_and_few_between(bench, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    bench.train(replace(bench.settings, epochs=1))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines if "batches" in line] == [f"epoch 0: {n} of 3 batches" for n in (1, 2)]
+    assert [line[:20] for line in lines[-1:]] == ["epoch 0  train_loss "]
+    assert not [line for line in lines if "\x1b" in line or not line.strip()]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clothseg.errors import DataError, MissingInputError, SettingError
+from clothseg.errors import DataError, SettingError, check_input, path_problem
 from clothseg.labels import ClassList
-from clothseg.pictures import PHOTO_SUFFIXES, write_whole
+from clothseg.pictures import PHOTO_SUFFIXES, walk, write_whole
 
 DATASET_FOLDER = "fashionist"
 """Folder of a prepared data set inside DATA_PATH."""
@@ -58,8 +59,7 @@ class Manifest:
             DataError: the manifest is damaged or of a later version.
         """
         path = folder / MANIFEST_NAME
-        if not path.is_file():
-            raise MissingInputError(f"No prepared data set in {folder}: {MANIFEST_NAME} is not there. {_PREPARE}")
+        check_input(path, "Prepared data set", _PREPARE)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             return cls.from_dict(values)
@@ -161,9 +161,9 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
 
 
 def names_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
-    """Return the files below `folder` that end in one of `suffixes`, relative and with slashes, by stem.
+    """Return the files below `folder` that end in one of `suffixes`, relative and with slashes, by `stem_of` them.
 
-    Hidden files and folders, such as those still being written, are left out; links to folders are not followed.
+    Hidden files and folders, such as those still being written, are left out.
 
     Args:
         folder: searched with its sub-folders.
@@ -171,28 +171,56 @@ def names_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[str
 
     Raises:
         MissingInputError: there is no such folder.
+        DataError: it, or a folder in it, cannot be listed.
     """
-    if not folder.is_dir():
-        raise MissingInputError(f"Folder not found: {folder}. {_PREPARE}")
+    check_input(folder, "Folder", _PREPARE, folder=True)
     found: dict[str, list[str]] = {}
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = Path(parent).relative_to(folder).as_posix()
-        for name in sorted(names):
+    for parent, names in walk(folder, _refuse_folder):
+        inside = parent.relative_to(folder).as_posix()
+        for name in names:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a Path for each of 45,000 names takes a second
             if suffix.lower() in suffixes and not name.startswith("."):
                 relative = "" if inside == "." else f"{inside}/"
-                found.setdefault(relative + stem, []).append(relative + name)
+                found.setdefault(comparable_name(relative + stem), []).append(relative + name)
     return found
 
 
-def stem_of(relative: str) -> str:
-    """Return a relative path without its suffix, by which photos and masks belong together.
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(
+        f"Folder cannot be listed: {error.filename} ({path_problem(error)}). Make it readable, or move it elsewhere"
+    ) from error
 
-    >>> stem_of("street/a.b.jpg")
-    'street/a.b'
+
+def stem_of(relative: str) -> str:
+    r"""Return a relative path without its suffix, by which photos and masks belong together.
+
+    It has slashes, also where Windows wrote the path, and composed accents: a Mac stores "é" as two characters.
+
+    >>> stem_of("street/a.b.jpg"), stem_of("street\\cafe\u0301.jpg")
+    ('street/a.b', 'street/café')
     """
-    return str(PurePosixPath(relative).with_suffix(""))
+    return str(PurePosixPath(comparable_name(relative)).with_suffix(""))
+
+
+def comparable_name(name: str) -> str:
+    """Return a name as names are compared: with slashes and composed accents."""
+    return name if name.isascii() and "\\" not in name else unicodedata.normalize("NFC", name.replace("\\", "/"))
+
+
+def lookalikes(names_by_stem: Mapping[str, list[str]]) -> dict[str, str]:
+    """Return the files that `instead_of` names."""
+    return {_nearly(stem): names[0] for stem, names in names_by_stem.items()}
+
+
+def instead_of(stem: str, lookalikes: Mapping[str, str]) -> str:
+    """Return in words which file of nearly the name of a missing one there is, for the end of a sentence."""
+    there = lookalikes.get(_nearly(stem))
+    return f", but {there!r} is there" if there else ""
+
+
+def _nearly(stem: str) -> str:
+    """Return what the stems of nearly the same name share: neither folders nor capitals count."""
+    return stem.rsplit("/", 1)[-1].casefold()
 
 
 def _named(stems: Iterable[str], count: int = 5) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clothseg.data.manifest import stem_of
 from clothseg.data.pair import read_pair
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -59,7 +60,7 @@ class FilePairs:
 
     def name(self, index: int) -> str:
         """Return the path of a photo inside its folder, without the suffix."""
-        return Path(self._photos[index]).relative_to(self._folder).with_suffix("").as_posix()
+        return stem_of(Path(self._photos[index]).relative_to(self._folder).as_posix())
 
     def number(self, index: int) -> int:
         """Return `index`: the pairs are sorted by name."""

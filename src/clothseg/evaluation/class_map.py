@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.errors import DataError, InputError, SettingError, nearest, require, require_file
-from clothseg.labels import ClassList
+from clothseg.errors import DataError, SettingError, nearest
+from clothseg.labels import ClassList, read_yaml
 
 IdTable = npt.NDArray[np.uint8]
 """(256,) uint8: for each id in a prediction the data set's class id, or `UNKNOWN`."""
@@ -22,28 +22,25 @@ ClassMap = Mapping[int | str, str]
 
 
 def read_class_map(path: Path) -> ClassMap:
-    """Read a class map: a YAML file with lines such as `3: upperbody` or `"dress": wholebody`.
+    """Read a class map: a YAML file with lines such as `3: upperbody` or `dress: wholebody`.
+
+    A number at the start of a line is an id, and a name in quotes.
 
     Raises:
         MissingInputError: there is no such file.
         SettingError: it is not YAML, or no table of ids or names to names.
     """
-    require_file(path, "Class map", "Pass the path of a YAML file to --class-map", error=InputError)
-    yaml = require("yaml", "train")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(f"Class map {path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, "Class map", "Pass the path of a YAML file to --class-map")
     if not isinstance(content, Mapping) or not content:
         raise SettingError(f"Class map {path} is no table. Write a line for each class, as in: 3: upperbody")
     for key, value in content.items():
-        is_id = isinstance(key, int) and not isinstance(key, bool) and 0 <= key < UNKNOWN
-        if not (is_id or isinstance(key, str)) or not isinstance(value, str):
+        is_id = isinstance(key, int) and 0 <= key < UNKNOWN
+        if not (is_id or isinstance(key, str)) or not isinstance(value, str | int):
             raise SettingError(
                 f"Class map {path} has the line {key!r}: {value!r}. Write an id from 0 to {UNKNOWN - 1} or a name, "
                 "then the name of a class of the data set, as in: 3: upperbody"
             )
-    return dict(content)
+    return {key: str(value) for key, value in content.items()}
 
 
 def table_of_ids(classes: ClassList, class_map: ClassMap | None) -> IdTable:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.data.manifest import stem_of
+from clothseg.data.manifest import instead_of, lookalikes, names_by_stem, stem_of
 from clothseg.errors import DataError, MissingInputError
 from clothseg.evaluation.class_map import UNKNOWN, IdTable
 from clothseg.evaluation.scored_data import ScoredPhoto
@@ -24,6 +25,7 @@ UInt8Array = npt.NDArray[np.uint8]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_MASK_STEM_ENDING = MASK_ENDING.removesuffix(".png")
 _THREADS = 2  # files are read and counted; more would only hold more masks at once
 
 
@@ -111,7 +113,20 @@ class FolderPredictions:
 
     def _path(self, photo: ScoredPhoto) -> Path:
         stem = stem_of(photo.name)
-        for name in (f"{stem}.png", f"{stem}{MASK_ENDING}"):
-            if (self.folder / PurePosixPath(name)).is_file():
-                return self.folder / PurePosixPath(name)
-        raise MissingInputError(f"No mask of {photo.name} in {self.folder}. Name it {stem}.png or {stem}{MASK_ENDING}")
+        for name in (stem, stem + _MASK_STEM_ENDING):
+            if there := self._names.get(name):
+                if len(there) > 1:
+                    raise DataError(f"Several masks of {photo.name} in {self.folder}: {', '.join(there)}. Keep one")
+                return self.folder / there[0]
+        instead = instead_of(stem, self._lookalikes) or instead_of(stem + _MASK_STEM_ENDING, self._lookalikes)
+        raise MissingInputError(
+            f"No mask of {photo.name} in {self.folder}{instead}. Name it {stem}.png or {stem}{MASK_ENDING}"
+        )
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        return names_by_stem(self.folder, (".png",))
+
+    @cached_property
+    def _lookalikes(self) -> dict[str, str]:
+        return lookalikes(self._names)

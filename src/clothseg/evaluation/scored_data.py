@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
 from clothseg.data.pair import read_class_ids
-from clothseg.errors import DataError, MissingInputError, SettingError
+from clothseg.errors import DataError, SettingError, check_input
 from clothseg.labels import ClassList
 
 
@@ -67,11 +67,10 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
     """
     if count is not None and count < 1:
         raise SettingError(f"An evaluation needs photos, not {count}. Pass --count 1 or more")
+    check_input(data_path, "Data folder", 'Pass one that "uv run data_prep.py" prepared', folder=True)
     folder = data_path / DATASET_FOLDER
     if not (folder / MANIFEST_NAME).is_file() and (data_path / MANIFEST_NAME).is_file():
         folder = data_path
-    if not data_path.is_dir():
-        raise MissingInputError(f'Data folder not found: {data_path}. Pass one that "uv run data_prep.py" prepared')
     manifest = Manifest.read(folder)
     if split_name not in manifest.splits:
         raise SettingError(f"{folder} has no split {split_name!r}. It has: {', '.join(sorted(manifest.splits))}")

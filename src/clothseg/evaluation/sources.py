@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from clothseg.errors import MissingInputError
+from clothseg.errors import check_input
 from clothseg.evaluation.class_map import read_class_map, table_of_ids, table_of_model
 from clothseg.evaluation.predictions import FolderPredictions, ModelPredictions
 from clothseg.labels import ClassList
@@ -19,10 +19,7 @@ def open_masks(folder: Path, classes: ClassList, class_map_path: Path | None) ->
         MissingInputError: the folder or the class map is not there.
         SettingError: the class map cannot be used.
     """
-    if not folder.is_dir():
-        raise MissingInputError(
-            f"Folder of masks not found: {folder}. Pass a folder of index masks named like the photos"
-        )
+    check_input(folder, "Folder of masks", "Pass a folder of index masks named like the photos", folder=True)
     return FolderPredictions(folder, table_of_ids(classes, _read(class_map_path)))
 
 

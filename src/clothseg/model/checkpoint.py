@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clothseg.errors import ModelError, SettingError, require_file
+from clothseg.errors import ModelError, SettingError, check_input
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork, network_of
 from clothseg.model.seal import check_seal
@@ -46,7 +46,7 @@ def read_checkpoint(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     Raises:
         MissingModelError, ModelError: as `load_checkpoint`, as far as it shows without the network.
     """
-    require_file(path, "Checkpoint", _WAY_OUT, error=ModelError)
+    check_input(path, "Checkpoint", _WAY_OUT, error=ModelError)
     check_seal(path)
     content = read_tensor_file(path, kind="Checkpoint", way_out=_WAY_OUT)
     if not isinstance(content, Mapping) or not content:

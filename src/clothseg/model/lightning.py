@@ -148,10 +148,11 @@ class ClothSegmentationModel(LightningModule):
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
+            larger = "or raise IMG_SIZE" if self.architecture == "unet" else "raise IMG_SIZE, or choose unet"
             raise SettingError(
                 f"ARCHITECTURE {self.architecture} averages over too little here: a batch of {len(batch['image'])} at "
                 f"{batch['image'].shape[-1]} pixels. Raise BATCH_SIZE to 2 or more (a short last batch counts too), "
-                "raise IMG_SIZE, or choose unet"
+                f"{larger}"
             ) from error
         loss = self.loss(logits, batch["mask"])
         self._check_finite(loss, batch, f"training step {batch_idx}")

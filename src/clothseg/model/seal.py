@@ -13,6 +13,11 @@ _PREFIX = b"sha256:"
 _SEAL_LENGTH = len(_PREFIX) + 64
 _CHUNK = 1 << 20
 
+# Source: PKWARE APPNOTE.TXT 6.3.10, section 4.3.16: the record that ends an archive, and the length of its comment.
+_END_SIGNATURE = b"PK\5\6"
+_END_LENGTH = 22
+_LONGEST_END = _END_LENGTH + (1 << 16)
+
 
 def seal(path: Path) -> None:
     """Write the SHA-256 of a file that `torch.save` wrote into the file itself.
@@ -41,18 +46,22 @@ def check_seal(path: Path) -> bool:
         False for a file without a seal, about which nothing can be said.
 
     Raises:
-        ModelError: the content is not what was sealed.
+        ModelError: the content is not what was sealed, or the seal itself is damaged.
     """
     with path.open("rb") as stream:
         size = stream.seek(0, 2)
-        sealed = size - _SEAL_LENGTH - 2
-        if sealed < 0:
+        start = max(0, size - _LONGEST_END)
+        stream.seek(start)
+        tail = stream.read()
+        record = tail.rfind(_END_SIGNATURE)
+        if record < 0 or len(tail) < record + _END_LENGTH:
+            return False  # no archive, or one that is cut off before the comment, as its reader notices
+        comment = tail[record + _END_LENGTH :]
+        length = struct.unpack_from("<H", tail, record + _END_LENGTH - 2)[0]
+        sealed = start + record + _END_LENGTH - 2
+        if not length and not comment:
             return False
-        stream.seek(sealed)
-        length, comment = stream.read(2), stream.read()
-        if length != struct.pack("<H", _SEAL_LENGTH) or not comment.startswith(_PREFIX):
-            return False
-        if comment != _PREFIX + _digest(stream, sealed).encode():
+        if length != len(comment) or comment != _PREFIX + _digest(stream, sealed).encode():
             raise ModelError(
                 f"Checkpoint is damaged: {path} does not match its SHA-256. Use another copy or checkpoint"
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load as load_safetensors
 
-from clothseg.errors import ModelError, one_line, path_problem, require_file
+from clothseg.errors import ModelError, check_input, one_line, path_problem
 
 _ZIP_START = b"PK\x03\x04"
 _PICKLE_START = b"\x80"
@@ -29,7 +29,7 @@ def read_tensor_file(path: Path, *, kind: str, way_out: str) -> object:
         MissingModelError: there is no such file.
         ModelError: a folder, empty, text, cut off, damaged, or carrying code.
     """
-    require_file(path, kind, way_out, error=ModelError)
+    check_input(path, kind, way_out, error=ModelError)
     content = _read_bytes(path, kind)
     if not content:
         raise ModelError(f"{kind} {path} is empty (0 bytes). {way_out}")

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from clothseg.errors import ModelError, one_line, path_problem, require_file
+from clothseg.errors import ModelError, check_input, one_line, path_problem
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.protobuf import NoMessageError, fields, read_varint, with_length
 
@@ -65,7 +65,7 @@ class ModelFile:
             ModelError: a folder, empty, cut off, changed, no ONNX, not clothseg's, of a later version, or with weights
                 that are no numbers.
         """
-        require_file(path, "Model", _WAY_OUT, error=ModelError)
+        check_input(path, "Model", _WAY_OUT, error=ModelError)
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-Item = TypeVar("Item")
+from clothseg.data.progress import LINE_EVERY, progress_line
 
-LINE_EVERY = 10.0
-"""Seconds between two lines where there is no terminal."""
+Item = TypeVar("Item")
 
 
 def tracked(console: Console, items: Iterable[Item], *, total: int) -> Iterator[Item]:
@@ -37,19 +36,7 @@ def _with_lines(console: Console, items: Iterable[Item], total: int) -> Iterator
         now = time.monotonic()
         if now - last >= LINE_EVERY and number < total:
             last = now
-            console.print(progress_line(number, total, now - start))
-
-
-def progress_line(number: int, total: int, seconds: float) -> str:
-    """Return in words how far a run is.
-
-    >>> progress_line(50, 200, 25.0)
-    '50 of 200 photos, 2.0 per second, 1 min 15 s left'
-    """
-    left = round(seconds / number * (total - number))
-    parts = [(left // 3600, "h"), (left // 60 % 60, "min"), (left % 60, "s")]
-    words = " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
-    return f"{number} of {total} photos, {number / seconds:.1f} per second, {words} left"
+            console.print(progress_line(number, total, now - start), soft_wrap=True)
 
 
 class _RateColumn(ProgressColumn):

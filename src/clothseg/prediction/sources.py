@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from clothseg.encoding import HEAD_LENGTH, is_marked
 from clothseg.errors import InputError, MissingInputError, path_kind, path_problem
-from clothseg.pictures import PHOTO_SUFFIXES
+from clothseg.pictures import PHOTO_SUFFIXES, walk
 from clothseg.prediction.naming import folded, source_stem, unique_stems
 
 _BYTE_ORDER_MARKS = {
@@ -149,17 +149,17 @@ def _candidates(given: str, problems: list[InputError]) -> list[_Candidate]:
     """Return the photos that an input means, and add to `problems` the folders in it that cannot be read."""
     path = Path(given)
     try:
-        kind = path_kind(given) if given else "missing"
-        if kind == "missing" and path.is_symlink():
-            kind = "file"  # a link to nothing, which is named when it is read
+        kind = path_kind(given) if given else ""
+        if not kind and path.is_symlink():
+            kind = "a file"  # a link to nothing, which is named when it is read
     except OSError as error:
         raise InputError(f"Photo cannot be found: {given[:300]} ({path_problem(error)}). Check the path") from error
-    if kind == "file":
+    if kind == "a file":
         return [_Candidate(path, path.parent)]
     num_problems = len(problems)
     if kind == "a folder":
         base, paths = path, _photos_below(path, problems)
-    elif kind != "missing":
+    elif kind:
         raise InputError(f"Neither a photo nor a folder but {kind}: {given}. Pass a file or a folder")
     elif glob.has_magic(given):
         base, paths = _matches(path, problems)
@@ -187,26 +187,16 @@ def _matches(pattern: Path, problems: list[InputError]) -> tuple[Path, list[Path
 
 
 def _photos_below(folder: Path, problems: list[InputError]) -> list[Path]:
-    """Return the photos in a folder and those below it; each real folder is searched once, however many links lead in.
-
-    A link to a folder that holds it is a circle, and is not followed.
-    """
+    """Return the photos in a folder and those below it, and add the folders that cannot be read to `problems`."""
 
     def name_problem(error: OSError) -> None:
         reason = f"{error.filename} ({path_problem(error)})"
         problems.append(InputError(f"Folder cannot be read: {reason}. Check its permissions"))
 
-    found, links, seen = [], [folder], set()
-    while links:  # real folders first, so that a photo goes by its own path where it has one
-        start = links.pop(0)
-        if (start.resolve() in seen) or (start != folder and start.parent.resolve().is_relative_to(start.resolve())):
-            continue
-        for where, folders, names in os.walk(start, onerror=name_problem):
-            seen.add(Path(where).resolve())
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            links += [Path(where, name) for name in sorted(folders) if Path(where, name).is_symlink()]
-            paths = [Path(where, name) for name in names if not name.startswith(".")]
-            found += [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and _may_be_photo(path)]
+    found = []
+    for where, names in walk(folder, name_problem):
+        paths = [where / name for name in names if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and _may_be_photo(path)]
     return sorted(found, key=natural)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from clothseg.errors import InputError, ModelError, SettingError, path_problem, require_file
+from clothseg.errors import InputError, ModelError, SettingError, check_input, path_problem
 from clothseg.prediction import predict_command
 from clothseg.prediction.predictor import chosen_model
 
@@ -75,7 +75,7 @@ class Predict(predict_command.Predict):
 
 
 def _content(model_path: Path) -> bytes:
-    require_file(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
+    check_input(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
     try:
         return model_path.read_bytes()
     except OSError as error:

@@ -13,7 +13,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 
+from clothseg.data.progress import ProgressLines
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
 from clothseg.labels import ClassList
 from clothseg.settings import Settings
@@ -43,10 +45,28 @@ def build_callbacks(settings: Settings) -> list[Callback]:
 
 
 class Progress(RichProgressBar):
-    """The bar of the running epoch, on stderr."""
+    """How far the running epoch is, on stderr: a bar on a terminal, a line now and then in a log."""
 
     def __init__(self) -> None:
         super().__init__(console_kwargs={"stderr": True})
+        self._lines = None if sys.stderr.isatty() else ProgressLines("", "batches")
+        if self._lines is not None:
+            self.disable()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a new bar, or count from here."""
+        super().on_train_epoch_start(trainer, pl_module)
+        if self._lines is not None:
+            self._lines.begin(f"epoch {trainer.current_epoch}")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar on, or print a line if it is time."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self._lines is not None and trainer.is_global_zero:
+            loss = self.get_metrics(trainer, pl_module).get("loss", math.nan)
+            self._lines.show(batch_idx + 1, int(self.total_train_batches), f", loss {float(loss):.4f}")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return what stands beside the bar: the loss of the step; `Messages` prints the scores."""

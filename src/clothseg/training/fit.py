@@ -20,7 +20,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from clothseg.data.loading.datamodule import ClothSegmentationData
+from clothseg.data.loading.datamodule import ClothSegmentationData, out_of_shared_memory
 from clothseg.errors import MachineError, SettingError, one_line
 from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
 from clothseg.model.lightning import ClothSegmentationModel
@@ -71,6 +71,7 @@ def fit(
         MachineError: out of memory or disk.
         TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is whole.
     """
+    _check_paths(settings, resume)
     point = None if resume is None else read_resume_point(resume, model.description)
     seed_everything(settings.seed, workers=True, verbose=False)
     checkpoints = next((one for one in callbacks if isinstance(one, Checkpoints)), None)
@@ -154,6 +155,20 @@ def build_trainer(
     return trainer
 
 
+def _check_paths(settings: Settings, resume: Path | None) -> None:
+    """Refuse paths that Lightning, which opens them with fsspec, takes for a chain of addresses.
+
+    Raises:
+        SettingError: there is `::` in one.
+    """
+    given = {"CHECKPOINTS_PATH": settings.checkpoints_path, "LOGS_PATH": settings.logs_path, "--ckpt": resume}
+    for name, path in given.items():
+        if path is not None and "::" in str(path):
+            raise SettingError(
+                f'{name} is {path}. Lightning takes "::" for the end of an address. Pass a path without it'
+            )
+
+
 def _check_writable(folder: Path) -> None:
     """Make `folder` if needed; hours of training should not end at a folder that cannot be written.
 
@@ -187,6 +202,15 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+def _killed_loader(error: RuntimeError) -> MachineError:
+    """Return the error for a loader process that the system ended; a bus error is how a full /dev/shm ends it."""
+    if "Bus error" in str(error) or "shared memory" in str(error):
+        return out_of_shared_memory()
+    return MachineError(
+        f"A process that loads photos was killed ({one_line(error)[:200]}). If memory ran out, lower NUM_WORKERS"
+    )
+
+
 _MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
@@ -202,9 +226,7 @@ def _named_failures(settings: Settings, last_path: Path) -> Iterator[None]:
         if any(sign in str(error) for sign in _MEMORY_SIGNS):
             raise MachineError(f"Out of memory with {sizes}. Lower BATCH_SIZE first, then IMG_SIZE") from error
         if "DataLoader worker" in str(error):
-            raise MachineError(
-                f"A process that loads photos was killed ({one_line(error)}). If memory ran out, lower NUM_WORKERS"
-            ) from error
+            raise _killed_loader(error) from error
         if is_lost_connection(error):
             raise lost_connection(error, last_path) from error
         raise

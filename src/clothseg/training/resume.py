@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from clothseg.errors import ModelError, SettingError, require_file
+from clothseg.errors import ModelError, SettingError, check_input
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
 from clothseg.model.lightning import DESCRIPTION_KEY
@@ -113,7 +113,7 @@ def read_resume_point(path: Path, model: ModelDescription) -> ResumePoint:
         ModelError: it is damaged, no checkpoint of a training, or of another model than `model`.
     """
     way_out = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
-    require_file(path, "Checkpoint", way_out, error=ModelError)
+    check_input(path, "Checkpoint", way_out, error=ModelError)
     check_seal(path)
     checkpoint = read_tensor_file(path, kind="Checkpoint", way_out=way_out)
     if not isinstance(checkpoint, Mapping):

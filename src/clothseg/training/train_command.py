@@ -10,7 +10,7 @@ import tyro
 
 from clothseg.data.manifest import Manifest
 from clothseg.data.shards.source import read_manifest
-from clothseg.errors import ModelError, SettingError, require_file
+from clothseg.errors import ModelError, SettingError, check_input
 from clothseg.labels import load_classes
 from clothseg.settings import Settings
 from clothseg.training.result import print_result
@@ -57,7 +57,7 @@ def check_inputs(command: Train) -> None:
     check_classes(command.settings, manifest)
     if command.ckpt is not None:
         way_out = "Pass the path of a last.ckpt, or train anew without --ckpt"
-        require_file(command.ckpt, "Checkpoint", way_out, error=ModelError)
+        check_input(command.ckpt, "Checkpoint", way_out, error=ModelError)
 
 
 def check_classes(settings: Settings, manifest: Manifest) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from clothseg.data.annotations.annotation_file import AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
-from clothseg.data.annotations.photo_tasks import gather_tasks
+from clothseg.data.annotations.photo_tasks import PhotoNames, gather_tasks
 from clothseg.data.annotations.record_checks import unknown_names
 from clothseg.errors import DataError
 from clothseg.labels import GROUPS, ClassList, ClothingClass
@@ -29,7 +29,7 @@ CATEGORIES = (CategoryRecord(5, "dress", "wholebody"), CategoryRecord(6, "crown"
 
 def gather(tmp_path, images, annotations, *, categories=CATEGORIES, classes=GROUPS, strict=True):
     file = AnnotationFile(tmp_path, list(images), list(annotations), list(categories), [], None, ())
-    return gather_tasks(file, classes, PHOTOS, strict_categories=strict)
+    return gather_tasks(file, classes, PhotoNames(PHOTOS, tmp_path), strict_categories=strict)
 
 
 def test_records_without_a_defect_become_tasks_in_the_order_of_the_file(tmp_path):

@@ -11,7 +11,7 @@ from clothseg.data.loading.balance import balanced_weights
 from clothseg.data.loading.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.encoding import encode_png
-from clothseg.errors import DataError, MissingInputError
+from clothseg.errors import DataError, MachineError, MissingInputError
 from clothseg.labels import GROUPS
 
 SIZE = 64
@@ -196,3 +196,25 @@ def test_without_augmentation_training_samples_are_those_of_validation(prepared_
     data = data_of(prepared_path, augment=False)
     first, again = (data.train_dataset[(epoch, 3)]["image"] for epoch in (0, 1))
     assert torch.equal(first, again)
+
+
+def test_what_fails_in_a_worker_is_told_in_a_line(prepared_path: Path) -> None:
+    data = data_of(prepared_path, num_workers=1)
+    for error, kind, message in (
+        (RuntimeError("unable to write to file </torch_7_8>: No space left on device (28)"), MachineError, "/dev/shm"),
+        (OSError(24, "Too many open files"), MachineError, "Too many open files. Set NUM_WORKERS 0"),
+        (KeyError("street\nname"), MachineError, "KeyError"),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"), MachineError, "odd"),
+        (MemoryError("no more"), MemoryError, "no more"),
+    ):
+
+        def fail(index: int, error: Exception = error) -> None:
+            raise error
+
+        data.val_dataset.pairs.read = fail  # type: ignore[method-assign]
+        with pytest.raises(kind) as caught:
+            batches_of(data.val_dataloader())
+        assert message in str(caught.value)
+        assert "Traceback" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400

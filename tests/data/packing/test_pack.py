@@ -19,7 +19,7 @@ from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.packing.pack import pack
 from clothseg.data.packing.shard_file import key_of
 from clothseg.data.shards.index import INDEX_NAME, ShardIndex
-from clothseg.errors import DataError, MissingInputError, SettingError
+from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from tests.conftest import HANG_SECONDS
 
 SMALL = 6_000
@@ -142,7 +142,7 @@ def test_a_packed_folder_is_not_written_over(packed):
 
 def test_damaged_data_is_named(packed, tmp_path):
     folder, _ = packed
-    with pytest.raises(MissingInputError, match="No prepared data set"):
+    with pytest.raises(MissingInputError, match="Prepared data set not found"):
         pack(tmp_path, tmp_path / "out", shard_bytes=SMALL)
     (folder / "train" / "street_03.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"street_03\.jpg or its mask is empty"):
@@ -217,3 +217,10 @@ def test_a_killed_run_leaves_no_index_and_the_next_one_packs(packed, tmp_path):
     assert not (tmp_path / "out" / INDEX_NAME).exists()
     pack(source / DATASET_FOLDER, tmp_path / "out", shard_bytes=SMALL)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in output.iterdir()}
+
+
+def test_an_output_that_the_system_refuses_is_named(prepared_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / ("a" * 300), tmp_path / "file" / "shards"):
+        with pytest.raises(MachineError, match=r"Cannot write to .*Choose another --output"):
+            pack(prepared_path / DATASET_FOLDER, output, shard_bytes=SMALL)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from clothseg.data.painting.photo_headers import read_photo_size
-from clothseg.errors import MissingInputError, PictureError
+from clothseg.errors import InputError, PictureError
 from clothseg.pictures import read_picture
 
 
@@ -84,7 +84,7 @@ def test_a_broken_photo_is_named(tmp_path):
 
 def test_a_photo_that_is_not_there_is_named(tmp_path):
     for path in (tmp_path / "none.jpg", tmp_path):
-        with pytest.raises(MissingInputError, match=str(path)):
+        with pytest.raises(InputError, match=str(path)):
             read_photo_size(path)
 
 

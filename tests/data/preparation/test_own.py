@@ -1,7 +1,10 @@
 """Custom datasets with custom classes prepare into the layout that everything else reads."""
 
+import errno
 import json
+import os
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from clothseg.data.preparation.prepare_command import Prepare
 from clothseg.data.preparation.report import Report
 from clothseg.data.preparation.verify import verify
 from clothseg.encoding import encode_png
-from clothseg.errors import DataError, MissingInputError, SettingError
+from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.pictures import read_mask
 from tests.data.reference_masks import reference_masks
 from tests.data.small_mirror import area_of, draw_photo
@@ -277,3 +280,185 @@ def test_a_share_is_the_same_for_the_same_names_in_any_order():
     assert [len(choose_share(["a", "b", "c"], share)) for share in (0.001, 0.5, 0.999)] == [1, 2, 2]
     with pytest.raises(DataError, match="2 photos"):
         choose_share(["a"], 0.5)
+
+
+def rewritten(own, change):
+    """Return a copy of the annotation file, its content passed through `change`."""
+    content = json.loads((own / "instances.json").read_text())
+    change(content)
+    path = own / "rewritten.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def link_as_text(content):
+    for row in content["annotations"]:
+        row["image_id"], row["category_id"] = f"0{row['image_id']}", str(row["category_id"])
+
+
+def link_by_name(content):
+    for number, row in enumerate(content["images"]):
+        row["id"] = f"photo-{number}"
+    for row in content["annotations"]:
+        row["image_id"] = Path(content["images"][row["image_id"]]["file_name"]).name
+        row["category_id"] = next(one["name"] for one in CATEGORIES if one["id"] == row["category_id"])
+
+
+def whole_valued_floats(content):
+    for row in content["images"]:
+        row["width"], row["height"] = float(row["width"]), float(row["height"])
+    for row in content["annotations"]:
+        row["image_id"], row["category_id"] = float(row["image_id"]), float(row["category_id"])
+
+
+def names_of_other_systems(content):
+    for row, change in zip(content["images"], (nfd_name, backslashes, with_folder, other_suffix), strict=False):
+        change(row)
+
+
+def nfd_name(row):
+    row["file_name"] = unicodedata.normalize("NFD", "0é.jpeg")
+
+
+def backslashes(row):
+    row["file_name"] = row["file_name"].replace("/", "\\")
+
+
+def with_folder(row):
+    row["file_name"] = f"own\\photos\\{row['file_name']}"
+
+
+def other_suffix(row):
+    row["file_name"] = row["file_name"].replace(".jpg", ".JPG")
+
+
+def test_links_and_names_that_other_programs_write_are_understood(tmp_path):
+    write_own(tmp_path / "own", 4)
+    own = tmp_path / "own"
+    masks = {}
+    for change in (lambda content: None, link_as_text, link_by_name, whole_valued_floats, names_of_other_systems):
+        if change is names_of_other_systems:
+            (own / "photos" / "0.jpeg").rename(own / "photos" / unicodedata.normalize("NFC", "0é.jpeg"))
+        code, folder = prepare(own, tmp_path, annotations=rewritten(own, change), val_share=0.5)
+        assert code == 0, change
+        masks[change.__name__] = {
+            mask.stem.removesuffix("é"): mask.read_bytes()
+            for split in Manifest.read(folder).splits.values()
+            for _, mask in pairs(folder, split)
+        }
+        assert verify(folder).defects == ()
+    assert all(found == masks["<lambda>"] for found in masks.values())
+
+
+def test_annotations_of_which_none_can_be_used_are_refused(tmp_path):
+    write_own(tmp_path / "own", 4)
+
+    def dangling(content):
+        for row in content["annotations"]:
+            row["image_id"] += 1000
+
+    def no_outline(content):
+        for row in content["annotations"]:
+            row["segmentation"] = [[1, 1]]
+        content["images"].append({"id": 99, "file_name": "0.png", "width": 20, "height": 20})
+
+    (tmp_path / "own" / "photos" / "0.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
+    for change, reason in ((dangling, r"missing image \(12\)"), (no_outline, r"polygon")):
+        with pytest.raises(DataError, match=f"No .* of .* can be used: .*{reason}"):
+            prepare(tmp_path / "own", tmp_path, annotations=rewritten(tmp_path / "own", change), val_share=0.3)
+        assert not list((tmp_path / "data").rglob("dataset.json"))
+
+
+def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
+    write_own(tmp_path / "own", 4)
+
+    def only_left_out(content):
+        for row in content["annotations"]:
+            row["category_id"] = 9
+
+    def short_polygon(content):
+        content["annotations"][0]["segmentation"].append([1, 1, 2, 2])
+
+    for change, note in (
+        (only_left_out, "No mask has a pixel of another class than the background"),
+        (short_polygon, "Polygons of fewer than 3 points are left out of 1 annotations that have others (ids 0)"),
+    ):
+        code, folder = prepare(tmp_path / "own", tmp_path, annotations=rewritten(tmp_path / "own", change))
+        assert code == 0
+        assert note in capsys.readouterr().err
+        assert note in (folder / "preparation_report.json").read_text()
+
+
+def test_names_that_fit_no_photo_are_named_with_the_file_that_is_there(tmp_path):
+    write_own(tmp_path / "own", 6)
+    own = tmp_path / "own"
+    (own / "masks" / "street" / "look.5.png").rename(own / "masks" / "look.5.png")
+
+    def wrong_names(content):
+        content["images"][0]["file_name"] = "0.png"
+        content["images"][1]["file_name"] = "look.1.jpg"
+
+    for flags, there in (
+        ({"annotations": rewritten(own, wrong_names)}, ("0.jpeg", "street/look.1.jpg")),
+        ({"masks": own / "masks"}, ("street/look.5.jpg",)),
+    ):
+        code, folder = prepare(own, tmp_path, **flags)
+        details = [one.detail for split in Report.read(folder).splits.values() for one in split.problems]
+        assert code == 1
+        assert {next(name for name in there if f"but {name!r} is there" in one) for one in details} == set(there)
+
+
+def test_index_masks_find_photos_whose_names_other_systems_wrote(tmp_path):
+    write_own(tmp_path / "own", 3)
+    own = tmp_path / "own"
+    for old, new in (("photos/0.jpeg", "photos/e\u0301.JPG"), ("masks/0.png", "masks/é.PNG")):
+        (own / old).rename(own / new)
+    (own / "masks/street/look.1.png").rename(own / "masks" / "street\\look.1.png")
+    code, folder = prepare(own, tmp_path, masks=own / "masks")
+    assert code == 0
+    assert verify(folder).defects == ()
+
+
+def test_a_path_that_the_system_refuses_is_named(tmp_path):
+    write_own(tmp_path / "own", 3)
+    long = tmp_path / ("a" * 300)
+    for flags in (
+        {"annotations": long},
+        {"masks": long},
+        {"masks": tmp_path / "own" / "masks", "photos": long},
+        {"masks": tmp_path / "own" / "masks", "classes": f"{long}.yaml"},
+        {"source": str(long)},
+    ):
+        given = {"data_path": tmp_path / "data", "photos": None if "source" in flags else tmp_path / "own" / "photos"}
+        given |= {} if "source" in flags else {"classes": str(tmp_path / "own" / "classes.yaml")}
+        with pytest.raises(DataError, match="name is too long"):
+            Prepare(**(given | flags)).run()
+    with pytest.raises(MachineError, match=r"name is too long.*Choose another --data-path"):
+        prepare(tmp_path / "own", long, masks=tmp_path / "own" / "masks")
+
+
+def test_a_photo_or_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    write_own(tmp_path / "own", 3)
+    photos = tmp_path / "own" / "photos"
+    (photos / "0.jpeg").unlink()
+    (photos / "0.jpeg").symlink_to(tmp_path / "gone")
+    (photos / "2.jpeg").unlink()
+    os.mkfifo(photos / "2.jpeg")
+    write_more = tmp_path / "more"
+    write_own(write_more, 8)
+    for name in ("street/look.3.jpg", "4.jpeg", "street/look.5.jpg"):
+        (write_more / "photos" / name).rename(photos / name)
+        mask = Path("masks", name).with_suffix(".png")
+        (write_more / mask).rename(tmp_path / "own" / mask)
+    code, folder = prepare(tmp_path / "own", tmp_path, masks=tmp_path / "own" / "masks", val_share=0.4)
+    problems = {one.file_name: one.detail for split in Report.read(folder).splits.values() for one in split.problems}
+    assert code == 1
+    assert "0.jpeg" in problems["0.png"]
+    assert "no regular file" in problems["2.png"]
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"Folder cannot be listed: .*permission denied"):
+        prepare(tmp_path / "own", tmp_path, masks=tmp_path / "own" / "masks")
+
+
+def refuse(path):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -18,6 +18,7 @@ from clothseg.data import processes
 from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.manifest import Manifest
 from clothseg.data.painting import annotated_split
+from clothseg.data.preparation import fashionpedia_source
 from clothseg.data.preparation.fashionpedia_source import Sample
 from clothseg.data.preparation.prepare import prepare
 from clothseg.data.preparation.prepare_command import Prepare
@@ -264,6 +265,7 @@ from clothseg.data import processes
 from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.painting import annotated_split
 from clothseg.data.preparation.fashionpedia_source import Mirror
+from clothseg.data.preparation import fashionpedia_source
 from clothseg.data.preparation.prepare import prepare
 from clothseg.labels import GROUPS
 if __name__ == "__main__":
@@ -311,3 +313,36 @@ def test_all_850_masks_of_real_photos_equal_pycocotools(tmp_path):
     assert [split.count for split in result.manifest.splits.values()] == [700, 150]
     assert result.report.num_set_aside == 0
     assert_equals_reference(tmp_path / "out", REAL_MIRROR)
+
+
+def test_only_what_was_downloaded_binds_a_folder(tmp_path, monkeypatch):
+    def nobody(source, name, target, **options):
+        raise MachineError(f"Cannot fetch {source}")
+
+    monkeypatch.setattr(fashionpedia_source, "fetch", nobody)
+    failed, killed = tmp_path / "failed", tmp_path / "killed"
+    failed.mkdir()
+    (failed / "train2020.zip").write_bytes(b"the user's own")
+    killed.mkdir()
+    Report("fashionpedia", "http://wrong", "http://wrong", "x").write(killed)
+    for folder, source in (
+        (failed, "http://wrong"),
+        (failed, "ftp://wrong"),
+        (failed, "http://right"),
+        (killed, "http://right"),
+    ):
+        with pytest.raises(MachineError, match=f"Cannot fetch {source}"):
+            prepared(source, folder)
+    assert [path.name for path in failed.iterdir()] == ["train2020.zip"]
+
+
+def test_after_a_download_another_source_is_still_refused(tmp_path, monkeypatch):
+    def half(source, name, target, **options):
+        target.with_name(f"{target.name}.part").write_bytes(b"half")
+        raise MachineError("cut off")
+
+    monkeypatch.setattr(fashionpedia_source, "fetch", half)
+    with pytest.raises(MachineError, match="cut off"):
+        prepared("http://first", tmp_path / "out")
+    with pytest.raises(DataError, match="holds what was downloaded from http://first"):
+        prepared("http://second", tmp_path / "out")

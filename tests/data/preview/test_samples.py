@@ -130,3 +130,10 @@ def test_a_count_below_one_is_refused(prepared_path: Path, tmp_path: Path) -> No
     with pytest.raises(SettingError, match="--count is 0"):
         save_preview(prepared_path / DATASET_FOLDER, tmp_path / "seen", count=0, img_size=64, seed=1)
     assert not (tmp_path / "seen").exists()
+
+
+def test_pictures_of_photos_with_long_names_are_saved(prepared_path: Path, tmp_path: Path) -> None:
+    folder = prepared_path / DATASET_FOLDER
+    for path in (folder / "train" / "street_01.jpg", folder / "train_masks" / "street_01.png"):
+        path.rename(path.with_stem("a" + "👗" * 61))
+    assert all(path.is_file() for path in save_preview(folder, tmp_path / "seen", count=9, img_size=64, seed=1))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from clothseg.data.annotations.problems import Problem
-from clothseg.errors import DataError, MissingInputError, one_line
+from clothseg.errors import DataError, check_input, one_line
 
 IMAGE_RECORD = "image record"
 ANNOTATION_RECORD = "annotation record"
@@ -142,9 +142,17 @@ def _named_failures(path: Path) -> Iterator[None]:
         ) from error
 
 
+def check_annotation_file(path: Path) -> None:
+    """Refuse a path that is no file to read.
+
+    Raises:
+        MissingInputError, DataError: as `check_input`.
+    """
+    check_input(path, "Annotation file", "Pass the path of a COCO instance JSON")
+
+
 def _mapped(path: Path) -> memoryview:
-    if not path.is_file():
-        raise MissingInputError(f"Annotation file not found: {path}. Pass the path of a COCO instance JSON")
+    check_annotation_file(path)
     with path.open("rb") as stream:
         if not path.stat().st_size:
             raise DataError(f"Annotation file is empty (0 bytes): {path}. Fetch or export it again")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from clothseg.data.annotations.annotation_file import open_rows
+from clothseg.data.annotations.record_checks import Links
 from clothseg.errors import DataError
 from clothseg.pictures import whole_file
 
@@ -49,8 +50,9 @@ def split_annotations(source: Path, train: Path, val: Path, *, val_share: float)
     names = [_key(row) for row in content.images]
     chosen = choose_share({name for name, _ in names if name is not None}, val_share)
     in_val = [name in chosen for name, _ in names]
-    val_ids = {image_id for (_, image_id), is_val in zip(names, in_val, strict=True) if is_val}
-    belongs_to_val = [_image_id(row) in val_ids for row in content.annotations]
+    val_ids = {image_id for (_, image_id), is_val in zip(names, in_val, strict=True) if is_val} - {None}
+    links = Links((image_id, name) for name, image_id in names)
+    belongs_to_val = [links.id_of(_image_id(row)) in val_ids for row in content.annotations]
     for path, is_val in ((train, False), (val, True)):
         with whole_file(path, sync=True) as temporary, temporary.open("wb") as stream:
             stream.write(b'{"info": ' + (bytes(content.info) or b"{}"))

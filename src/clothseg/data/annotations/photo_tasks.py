@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from clothseg.data.annotations.annotation_file import AnnotationFile, AnnotationRecord, ImageRecord
 from clothseg.data.annotations.problems import Problem, RecordError
 from clothseg.data.annotations.record_checks import (
+    Links,
     area_of,
     check_annotation,
     check_image,
@@ -18,8 +21,9 @@ from clothseg.data.annotations.record_checks import (
     is_id,
     plain_file_name,
 )
-from clothseg.data.manifest import stem_of
+from clothseg.data.manifest import comparable_name, instead_of, lookalikes, names_by_stem, stem_of
 from clothseg.labels import ClassList
+from clothseg.pictures import PHOTO_SUFFIXES
 
 
 # Named tuples, not dataclasses: they go to another process and back in a tenth of the time.
@@ -80,8 +84,56 @@ class PhotoTasks:
             )
 
 
+class PhotoNames:
+    """The files of a photo folder, found by names that other programs and systems wrote.
+
+    Args:
+        by_stem: the files, as `manifest.names_by_stem` returns them.
+        source: the folder that the photos came from. Names may begin with its own name, as in `images/a.jpg` where
+            the photos are in `images`, and its files are named in place of a missing one.
+    """
+
+    def __init__(self, by_stem: Mapping[str, list[str]], source: Path) -> None:
+        self._by_stem = by_stem
+        self._source = source
+        self._folder = tuple(map(comparable_name, source.absolute().parts[1:]))
+
+    def stem(self, plain_name: str) -> str:
+        """Return the stem of the photo that a plain name means, or the name's own where there is none."""
+        own = stem_of(plain_name)
+        if own in self._by_stem:
+            return own
+        parts = PurePosixPath(own).parts
+        for count in range(1, len(parts)):
+            inner = "/".join(parts[count:])
+            if self._folder[-count:] == parts[:count] and inner in self._by_stem:
+                return inner
+        return own
+
+    def fitting(self, plain_name: str) -> list[str]:
+        """Return the files of a name's stem and suffix; how the suffix is written does not matter."""
+        suffix = PurePosixPath(plain_name).suffix.lower()
+        return [one for one in self.of_stem(self.stem(plain_name)) if PurePosixPath(one).suffix.lower() == suffix]
+
+    def of_stem(self, stem: str) -> list[str]:
+        """Return the files of a stem."""
+        return self._by_stem.get(stem, [])
+
+    def instead(self, stem: str) -> str:
+        """Return in words which file of nearly the stem's name there is, for the end of a message."""
+        return instead_of(stem, self._lookalikes)
+
+    @cached_property
+    def _lookalikes(self) -> dict[str, str]:
+        return lookalikes(names_by_stem(self._source, PHOTO_SUFFIXES))
+
+
 def gather_tasks(
-    file: AnnotationFile, classes: ClassList, photos: Mapping[str, list[str]], *, strict_categories: bool
+    file: AnnotationFile,
+    classes: ClassList,
+    photos: PhotoNames,
+    *,
+    strict_categories: bool,
 ) -> PhotoTasks:
     """Check every record of an annotation file, outlines excepted, and gather the annotations by photo.
 
@@ -89,11 +141,12 @@ def gather_tasks(
       annotations with one id the first is taken: the id is only a name.
     - Two photos with one stem, such as a.jpg and a.png, are both set aside: they would share a mask.
     - Categories are taken by name, never by id.
+    - Ids are linked as `Links` does, and photos found as `PhotoNames` does.
 
     Args:
         file: the annotation file.
         classes: into which the categories are sorted.
-        photos: the files of the photo folder by stem, as `manifest.names_by_stem` returns them.
+        photos: the files of the photo folder.
         strict_categories: set aside annotations whose category falls into no class; otherwise they are left out and
             counted.
 
@@ -102,6 +155,8 @@ def gather_tasks(
     """
     problems = list(file.problems)
     class_ids = class_of_categories(file, classes, problems)
+    image_links = Links((image.id, image.file_name) for image in file.images)
+    category_links = Links((category.id, category.name) for category in file.categories)
     images, bad_ids = _usable_images(file.images, photos, problems)
     known = {image.id for image in images}
     gathered: dict[Any, list[tuple[AnnotationRecord, int, float | None]]] = {}
@@ -109,6 +164,8 @@ def gather_tasks(
     left_out: Counter[str] = Counter()
     seen: set[Any] = set()
     for record in file.annotations:
+        record.image_id = image_links.id_of(record.image_id)
+        record.category_id = category_links.id_of(record.category_id)
         try:
             check_annotation(record, known, bad_ids, seen)
             class_id, category = class_of(record, class_ids, strict_categories=strict_categories)
@@ -129,18 +186,17 @@ def gather_tasks(
 
 
 def _usable_images(
-    images: Iterable[ImageRecord], photos: Mapping[str, list[str]], problems: list[Problem]
+    images: Iterable[ImageRecord], photos: PhotoNames, problems: list[Problem]
 ) -> tuple[list[ImageRecord], set[Any]]:
-    """Return the images that can be painted, their file names made plain, and the ids of the others."""
+    """Return the images that can be painted, their file names made those of the files, and the ids of the others."""
     images = list(images)
     num_by_id = Counter(image.id for image in images if is_id(image.id))
-    num_by_stem = Counter(stem for image in images if (stem := _stem(image.file_name)) is not None)
+    num_by_stem = Counter(stem for image in images if (stem := _stem(image.file_name, photos)) is not None)
     usable, bad_ids = [], set()
     for image in images:
         try:
             check_image(image, num_by_id)
-            image.file_name = plain_file_name(image.file_name)
-            _check_photo(image.file_name, num_by_stem, photos)
+            image.file_name = _find_photo(plain_file_name(image.file_name), num_by_stem, photos)
             usable.append(image)
         except RecordError as error:
             if is_id(image.id):
@@ -150,17 +206,23 @@ def _usable_images(
     return usable, bad_ids
 
 
-def _stem(file_name: Any) -> str | None:
+def _stem(file_name: Any, photos: PhotoNames) -> str | None:
     try:
-        return stem_of(plain_file_name(file_name))
+        return photos.stem(plain_file_name(file_name))
     except RecordError:
         return None
 
 
-def _check_photo(file_name: str, num_by_stem: Counter[str], photos: Mapping[str, list[str]]) -> None:
-    stem = stem_of(file_name)
-    there = photos.get(stem, [])
-    if num_by_stem[stem] > 1 or len(there) > 1:
+def _find_photo(plain_name: str, num_by_stem: Counter[str], photos: PhotoNames) -> str:
+    """Return the file of a photo.
+
+    Raises:
+        RecordError: there is none, or it would share its mask with another.
+    """
+    stem = photos.stem(plain_name)
+    if num_by_stem[stem] > 1 or len(photos.of_stem(stem)) > 1:
         raise RecordError("shared stem", f"several photos are called {stem!r} and would share one mask")
-    if there != [file_name]:
-        raise RecordError("missing photo", f"{file_name!r} is not in the photo folder")
+    fitting = photos.fitting(plain_name)
+    if not fitting:
+        raise RecordError("missing photo", f"{plain_name!r} is not in the photo folder{photos.instead(stem)}")
+    return fitting[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -15,6 +16,7 @@ from clothseg.data.annotations.annotation_file import (
     ImageRecord,
 )
 from clothseg.data.annotations.problems import Problem, RecordError
+from clothseg.data.manifest import comparable_name, stem_of
 from clothseg.errors import DataError, nearest
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import MAX_PIXELS
@@ -25,8 +27,66 @@ def is_id(value: Any) -> bool:
     return isinstance(value, int | str | float) and not isinstance(value, bool)
 
 
+class Links:
+    """Finds the record that another one means: by its id, as number or text, or by its name.
+
+    Exporters write `"image_id": "7"` beside `"id": 7`, or a photo's file name in place of its id. An id that several
+    records fit, or none, links to nothing.
+
+    Args:
+        records: (id, name) of each record that may be meant.
+
+    >>> links = Links([(7, "street/a.jpg"), (8, "b.jpg")])
+    >>> links.id_of("7"), links.id_of("a.jpg"), links.id_of("c.jpg")
+    (7, 7, 'c.jpg')
+    """
+
+    def __init__(self, records: Iterable[tuple[Any, Any]]) -> None:
+        self._records = [(key, name) for key, name in records if is_id(key)]
+        self._ids = {key for key, _ in self._records}
+
+    def id_of(self, value: Any) -> Any:
+        """Return the id of the one record that `value` means, or else `value` as it is."""
+        if not is_id(value) or value in self._ids:
+            return value
+        text = _comparable_id(value)
+        fitting = self._ids_by_text.get(text) or (self._ids_by_name.get(text) if isinstance(value, str) else None)
+        return next(iter(fitting)) if fitting and len(fitting) == 1 else value
+
+    @cached_property
+    def _ids_by_text(self) -> dict[str, set[Any]]:
+        found: dict[str, set[Any]] = {}
+        for key, _ in self._records:
+            found.setdefault(_comparable_id(key), set()).add(key)
+        return found
+
+    @cached_property
+    def _ids_by_name(self) -> dict[str, set[Any]]:
+        found: dict[str, set[Any]] = {}
+        for key, name in self._records:
+            for form in _name_forms(name) if isinstance(name, str) else ():
+                found.setdefault(form, set()).add(key)
+        return found
+
+
+def _comparable_id(value: int | str | float) -> str:
+    """Return an id as text that is the same for 7, 7.0, "7" and "0007"."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    return text.lstrip("0") or "0" if text.isascii() and text.isdecimal() else comparable_name(text)
+
+
+def _name_forms(name: str) -> set[str]:
+    """Return a name as it is and without folders, each with and without its suffix; a bare number is no name."""
+    whole = comparable_name(name.strip())
+    forms = {whole, stem_of(whole)} if PurePosixPath(whole).name else set()
+    forms |= {form.rsplit("/", 1)[-1] for form in forms}
+    return {form for form in forms if not form.isdecimal()}
+
+
 def check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
-    """Check the id and the size of an image.
+    """Check the id and the size of an image; sides such as 64.0 become whole numbers.
 
     Args:
         image: the record.
@@ -41,6 +101,7 @@ def check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
         raise RecordError("duplicate image id", f"{num_by_id[image.id]} images have the id {image.id!r}")
     if image.height is None or image.width is None:
         raise RecordError("image size", f"width {image.width!r}, height {image.height!r}: one is missing")
+    image.height, image.width = whole_number(image.height), whole_number(image.width)
     if not all(type(side) is int and side > 0 for side in (image.height, image.width)):
         raise RecordError("image size", f"width {image.width!r}, height {image.height!r}: no whole numbers above 0")
     if image.height * image.width > MAX_PIXELS:
@@ -48,19 +109,21 @@ def check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
 
 
 def plain_file_name(file_name: Any) -> str:
-    """Return a photo's file name, relative and with slashes, if it stays inside the photo folder.
+    r"""Return a photo's file name, relative and with slashes, if it stays inside the photo folder.
+
+    Exporters on Windows write backslashes between folders.
 
     Raises:
         RecordError: it does not, or it is no text.
 
-    >>> plain_file_name("./street/a.jpg")
-    'street/a.jpg'
+    >>> plain_file_name("./street/a.jpg"), plain_file_name("street\\a.jpg")
+    ('street/a.jpg', 'street/a.jpg')
     """
     if not isinstance(file_name, str) or not file_name.strip():
         raise RecordError("file name", f"its file_name is {file_name!r}, no text")
-    path = PurePosixPath(file_name)
+    path = PurePosixPath(file_name.replace("\\", "/"))
     windows = PureWindowsPath(file_name)
-    if path.is_absolute() or windows.drive or windows.root or ".." in path.parts or "\\" in file_name:
+    if path.is_absolute() or windows.drive or windows.root or ".." in path.parts:
         raise RecordError("file name", f"its file_name {file_name!r} leads out of the photo folder")
     if not path.name or "\0" in file_name or any(part.startswith(".") for part in path.parts):
         raise RecordError("file name", f"its file_name {file_name!r} is hidden or no file's name")
@@ -107,6 +170,11 @@ def class_of(
             f"no class takes the category {category!r} or the super-category {supercategory!r}",
         )
     return class_id, category
+
+
+def whole_number(value: Any) -> Any:
+    """Return 64 for 64.0, as programs write that know one kind of number only, and anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def area_of(record: AnnotationRecord) -> float | None:

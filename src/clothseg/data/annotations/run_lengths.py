@@ -37,14 +37,16 @@ def edges_from_text(counts: str, num_pixels: int) -> Edges:
     return _checked(np.diff(ends, prepend=0), num_pixels)
 
 
-def edges_from_counts(counts: Sequence[int], num_pixels: int) -> Edges:
+def edges_from_counts(counts: Sequence[int | float], num_pixels: int) -> Edges:
     """Check an uncompressed COCO run-length list and return its edges.
 
     Raises:
-        RunLengthError: a length is negative, or they do not add up to `num_pixels`.
+        RunLengthError: a length is no whole number or negative, or they do not add up to `num_pixels`.
     """
+    if any(isinstance(count, float) and not count.is_integer() for count in counts):
+        raise RunLengthError("a run is no whole number of pixels long")
     try:
-        lengths = np.array(counts, dtype=np.int64)
+        lengths = np.array([int(count) for count in counts], dtype=np.int64)
     except OverflowError as error:
         raise RunLengthError("a run is longer than the photo has pixels") from error
     return _checked(lengths, num_pixels)

@@ -34,9 +34,13 @@ COORDINATE = "coordinate"
 RUN_LENGTHS = "run lengths"
 
 
+TOO_FEW_POINTS: Edges = np.zeros(0, dtype=np.int64)
+"""The edges of a polygon of one or two points: none. Compared by identity."""
+
+
 class _RunLengths(msgspec.Struct):
-    counts: str | list[int]
-    size: list[int]
+    counts: str | list[int | float]
+    size: list[int | float]
 
 
 _polygons_decoder = msgspec.json.Decoder(list[list[float]])
@@ -57,7 +61,7 @@ def read_outlines(photos: Sequence[tuple[Sequence[bytes], int, int]]) -> list[li
     """Read all outlines of some photos.
 
     Polygons are rasterised by pycocotools, and only after every one of them is checked. A polygon of one or two points
-    beside proper ones is passed over: it encloses nothing.
+    beside proper ones encloses nothing, and becomes `TOO_FEW_POINTS`.
 
     Args:
         photos: of each photo, the `segmentation` of each annotation as it stands in the file (polygons, or run lengths
@@ -91,8 +95,9 @@ def _read_photo(segmentations: Sequence[bytes], height: int, width: int) -> _Pho
             if segmentation[:1] == b"{":
                 photo.results.append([_read_run_lengths(segmentation, height, width)])
             else:
-                photo.polygons += _read_polygons(segmentation)
-                photo.results.append([])
+                polygons, num_too_short = _read_polygons(segmentation)
+                photo.polygons += polygons
+                photo.results.append([TOO_FEW_POINTS] * num_too_short)
         except RecordError as error:
             photo.results.append(error)
         photo.places.append((first, len(photo.polygons)))
@@ -109,7 +114,8 @@ def _read_photo(segmentations: Sequence[bytes], height: int, width: int) -> _Pho
 _NOTHING: Polygon = np.zeros(6)
 
 
-def _read_polygons(segmentation: bytes) -> list[Polygon]:
+def _read_polygons(segmentation: bytes) -> tuple[list[Polygon], int]:
+    """Return the polygons of three points or more, and how many others there are beside them."""
     try:
         points = _polygons_decoder.decode(segmentation)
     except msgspec.ValidationError as error:
@@ -128,7 +134,7 @@ def _read_polygons(segmentation: bytes) -> list[Polygon]:
     enclosing = [polygon for polygon in points if len(polygon) >= 6]
     if not enclosing:
         raise RecordError(POLYGON, f"a polygon has {len(points[0]) // 2} points; it takes 3 to enclose anything")
-    return [np.array(polygon) for polygon in enclosing]
+    return [np.array(polygon) for polygon in enclosing], len(points) - len(enclosing)
 
 
 def _all_within(polygons: Sequence[Polygon], height: int, width: int) -> bool:

@@ -21,6 +21,8 @@ from clothseg.pictures import PHOTO_SUFFIXES
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of the extra field
 _ENCRYPTED = 0x1
+_LONGEST_NAME = 255
+"""Bytes of a file's or folder's name on all usual file systems."""
 _FETCH_AGAIN = "Delete it and run this again to fetch it anew"
 
 
@@ -210,9 +212,14 @@ def _check_ratio(path: Path, what: str, packed_and_unpacked: tuple[int, int], li
 
 
 def _check_names(path: Path, members: Sequence[Member]) -> None:
-    """Refuse names that are one file where capitals or the spelling of accents do not count."""
+    """Refuse names that no disk takes, and those that are one file where capitals or accents' spelling do not count."""
     seen: dict[str, str] = {}
     for member in members:
+        if any(len(part.encode(errors="surrogateescape")) > _LONGEST_NAME for part in PurePosixPath(member.path).parts):
+            raise DataError(
+                f"{path} is refused: the name {member.path!r} is too long; a name may have {_LONGEST_NAME} bytes. "
+                "Rename it in the archive"
+            )
         key = unicodedata.normalize("NFC", member.path).casefold()
         if key in seen:
             problem = "are there both, and are one file on Windows and macOS"

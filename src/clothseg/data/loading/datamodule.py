@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from clothseg.data.loading.prepared_data import open_data
 from clothseg.data.loading.sampler import EpochSampler
 from clothseg.data.shards.source import ShardSource
 from clothseg.data.workers import num_loaders
-from clothseg.errors import ClothsegError
+from clothseg.errors import ClothsegError, MachineError, one_line
 from clothseg.settings import CropSize
 
 
@@ -53,7 +54,9 @@ class BatchLoader(DataLoader[Sample]):
             for batch in self._start():
                 self._position["batches_done"] += 1
                 yield batch
-        except ClothsegError as error:
+        except Exception as error:
+            if _MARK not in str(error):
+                raise
             raise _unwrapped(error) from error
 
     def _start(self) -> Iterator[Batch]:
@@ -71,11 +74,46 @@ class BatchLoader(DataLoader[Sample]):
         self.epoch_sampler.start_at(state["batches_done"], epoch=state["epoch"])
 
 
-def _unwrapped(error: ClothsegError) -> ClothsegError:
-    """Return the error that a worker met, without the traceback that torch puts into its message."""
+_MARK = "Original Traceback"
+"""What torch puts between its own words and the traceback of a loader process, both in the message of the error."""
+_SHARED_MEMORY_SIGNS = ("shared memory", "/torch_", "shm_open", "resize file")
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return the error that a loader process met, without the traceback that torch puts into its message.
+
+    Memory that ran out keeps its kind, for whoever knows what to lower; what no one expected says how to see it.
+    """
     kind = type(error)
-    _, mark, message = str(error).rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
-    return kind(message.strip()) if mark else error
+    traceback = str(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    _, mark, message = traceback.rpartition(f"\n{name}: ")
+    what = one_line(Exception(message if mark else traceback.rstrip().rpartition("\n")[2]))
+    if isinstance(error, ClothsegError):
+        return kind(what)
+    if any(sign in what for sign in _SHARED_MEMORY_SIGNS):
+        return out_of_shared_memory()
+    if isinstance(error, MemoryError) or "out of memory" in what or "allocate memory" in what:
+        return MemoryError(what)
+    return MachineError(
+        f"A process that loads photos failed: {kind.__name__}: {what[:300]}. Set NUM_WORKERS 0 to load in the training "
+        "process, and see where"
+    )
+
+
+def out_of_shared_memory() -> MachineError:
+    """Return the error for loader processes that have no place for their batches."""
+    try:
+        size = f"{shutil.disk_usage(_SHARED_MEMORY).total / 2**20:,.3g} MB"
+    except OSError:
+        size = "not there"
+    return MachineError(
+        f"Shared memory ran out: {_SHARED_MEMORY}, through which loader processes hand over batches, is {size}. "
+        "Enlarge it (docker run --shm-size=2g), lower NUM_WORKERS or BATCH_SIZE, or set NUM_WORKERS 0 to do without it"
+    )
+
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
 
 
 class ClothSegmentationData(LightningDataModule):

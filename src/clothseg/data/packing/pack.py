@@ -14,7 +14,7 @@ from clothseg.data.manifest import Manifest, pairs
 from clothseg.data.packing.shard_file import ShardFile, new_shard
 from clothseg.data.progress import Steps, hide_step
 from clothseg.data.shards.index import INDEX_NAME, Shard, ShardIndex
-from clothseg.errors import DataError, SettingError
+from clothseg.errors import DataError, MachineError, SettingError, path_problem
 from clothseg.pictures import write_whole
 
 _ORDER_SEED = 0
@@ -64,9 +64,12 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
                 f"{folder} has {len(found[name])} photos with masks to call {name}, its manifest says {split.count}. "
                 'Run "uv run data_prep.py" again, or "clothseg verify" for the whole list'
             )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"Cannot write to {output}: {path_problem(error)}. Choose another --output") from error
     if (output / INDEX_NAME).exists():
         raise SettingError(f"{output} holds a packed data set already. Choose another --output, or remove it first")
-    output.mkdir(parents=True, exist_ok=True)
     with alone(output):
         splits = {
             name: _pack_split(name, found[name], folder / split.photos, output, shard_bytes, steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from clothseg.data.annotations.problems import Problem, RecordError
-from clothseg.data.manifest import names_by_stem
+from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
 from clothseg.data.painting.photo_headers import read_photo_size
 from clothseg.data.painting.split_painting import Tally
 from clothseg.data.preparation.report import SplitReport
@@ -40,6 +40,7 @@ def check_masks(
     photos: Path,
     masks: Path,
     *,
+    photo_source: Path,
     num_classes: int,
     num_workers: int,
     steps: Steps,
@@ -51,17 +52,19 @@ def check_masks(
         stems: which of them, by their names without suffix.
         photos: folder of the photos.
         masks: an empty folder.
+        photo_source: folder that the photos came from; its files are named in place of a missing one.
         num_classes: every value of a mask is below it.
         num_workers: processes to do it with.
         steps: shows the progress.
     """
     files, photo_names = names_by_stem(source, MASK_SUFFIXES), names_by_stem(photos, PHOTO_SUFFIXES)
+    nearly = lookalikes(names_by_stem(photo_source, PHOTO_SUFFIXES))
     problems: list[Problem] = []
     pairs: list[_Pair] = []
     for stem in stems:
         try:
-            name = _only(files[stem], "masks", stem)
-            photo = _only(photo_names.get(stem, []), "photos", stem)
+            name = _only(files[stem], "masks", stem, nearly)
+            photo = _only(photo_names.get(stem, []), "photos", stem, nearly)
             pairs.append(_Pair(photos / photo, source / name, masks / f"{stem}.png", name))
         except RecordError as error:
             problems.append(Problem(error.reason, error.detail, file_name=files[stem][0]))
@@ -79,9 +82,9 @@ def check_masks(
     return report, tally
 
 
-def _only(names: Sequence[str], kind: str, stem: str) -> str:
+def _only(names: Sequence[str], kind: str, stem: str, nearly: Mapping[str, str]) -> str:
     if not names:
-        raise RecordError("missing photo", f"no photo is called {stem!r}")
+        raise RecordError("missing photo", f"no photo is called {stem!r}{instead_of(stem, nearly)}")
     if len(names) > 1:
         raise RecordError("shared stem", f"several {kind} are called {stem!r}: {', '.join(names)}")
     return names[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from clothseg.errors import MissingInputError
+from clothseg.errors import MissingInputError, check_input
 from clothseg.pictures import MAX_PIXELS, read_picture
 
 _ORIENTATION = 0x0112
@@ -29,8 +29,10 @@ def read_photo_size(path: Path) -> tuple[int, int]:
 
     Raises:
         MissingInputError: there is no such file.
+        DataError: the system refuses it, or it is no regular file.
         PictureError: it is no photo, too large, broken or cut off.
     """
+    check_input(path, "Photo", "Check the path")
     try:
         with path.open("rb") as stream:
             header = stream.read(_HEADER_BYTES)

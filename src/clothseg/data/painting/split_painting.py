@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from clothseg.data.annotations.photo_tasks import Instance, PhotoTask
 from clothseg.data.annotations.problems import Problem, RecordError
 from clothseg.data.annotations.run_lengths import Edges
-from clothseg.data.annotations.segmentations import read_outlines
+from clothseg.data.annotations.segmentations import TOO_FEW_POINTS, read_outlines
 from clothseg.data.manifest import stem_of
 from clothseg.data.painting.masks import paint
 from clothseg.data.painting.photo_headers import read_photo_size
@@ -44,6 +45,10 @@ class Tally:
     photos_per_class: npt.NDArray[np.int64]
     """(num_classes,) masks in which the class occurs."""
     problems: list[Problem] = field(default_factory=list)
+    num_annotations: int = 0
+    """Annotations that were painted."""
+    short_polygons: list[Any] = field(default_factory=list)
+    """Ids of annotations that were painted without a polygon of theirs, which has fewer than three points."""
 
     @classmethod
     def nothing(cls, num_classes: int) -> Tally:
@@ -62,6 +67,8 @@ class Tally:
         self.pixels_per_class += other.pixels_per_class
         self.photos_per_class += other.photos_per_class
         self.problems += other.problems
+        self.num_annotations += other.num_annotations
+        self.short_polygons += other.short_polygons
 
 
 def paint_photos(
@@ -105,16 +112,16 @@ def paint_group(canvas: Canvas, group: Sequence[PhotoTask]) -> Tally:
     )
     for task, own_outlines in zip(usable, outlines, strict=True):
         try:
-            tally.count(_paint_photo(canvas, task, own_outlines, tally.problems))
+            tally.count(_paint_photo(canvas, task, own_outlines, tally))
         except RecordError as error:
             tally.problems.append(Problem(error.reason, error.detail, task.image_id, file_name=task.file_name))
     return tally
 
 
 def _paint_photo(
-    canvas: Canvas, task: PhotoTask, outlines: Sequence[list[Edges] | RecordError], problems: list[Problem]
+    canvas: Canvas, task: PhotoTask, outlines: Sequence[list[Edges] | RecordError], tally: Tally
 ) -> npt.NDArray[np.int64]:
-    """Write one mask and return its pixels per class.
+    """Write one mask and return its pixels per class; `tally` gets what there is to say of its annotations.
 
     Raises:
         RecordError: none of its annotations can be used.
@@ -125,10 +132,15 @@ def _paint_photo(
             if isinstance(outline, RecordError):
                 raise outline
             usable.append((_area(instance, outline, task), instance.class_id, outline))
+            if any(edges is TOO_FEW_POINTS for edges in outline):
+                tally.short_polygons.append(instance.annotation_id)
         except RecordError as error:
-            problems.append(Problem(error.reason, error.detail, task.image_id, instance.annotation_id, task.file_name))
+            tally.problems.append(
+                Problem(error.reason, error.detail, task.image_id, instance.annotation_id, task.file_name)
+            )
     if not usable and (task.instances or task.num_set_aside):
         raise RecordError("no annotation left", "all its annotations are set aside")
+    tally.num_annotations += len(usable)
     usable.sort(key=lambda one: -one[0])  # stable: equal areas stay in the order of the file
     regions = [(class_id, edges) for _, class_id, outline in usable for edges in outline]
     mask = paint(regions, task.height, task.width)

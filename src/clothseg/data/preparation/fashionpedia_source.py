@@ -18,7 +18,7 @@ from clothseg.data.preparation.report import SplitReport
 from clothseg.data.preparation.source import SAMPLE, SplitFolders, copy_file, files_fingerprint
 from clothseg.data.progress import Steps
 from clothseg.data.sample import draw_sample
-from clothseg.errors import MissingInputError
+from clothseg.errors import check_input
 from clothseg.labels import ClassList
 from clothseg.settings import OFFICIAL_SOURCE
 
@@ -44,10 +44,7 @@ class Mirror:
         """Return the address of a server, or a hash over the files of a local folder."""
         if self._is_remote:
             return self.address.rstrip("/")
-        if not Path(self.address).is_dir():
-            raise MissingInputError(
-                f"Source not found: {self.address}. Pass --source with the address or folder of a mirror"
-            )
+        check_input(Path(self.address), "Source", "Pass --source with the address or folder of a mirror", folder=True)
         names = [name for split in fashionpedia.SPLITS for name in split.files]
         return files_fingerprint([path for name in names if (path := Path(self.address, name)).exists()])
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clothseg.data.annotations.annotation_file import open_annotations
+from clothseg.data.annotations.annotation_file import ImageRecord, check_annotation_file, open_annotations
 from clothseg.data.annotations.annotation_shares import choose_share, split_annotations
+from clothseg.data.annotations.photo_tasks import PhotoNames
 from clothseg.data.annotations.problems import RecordError
 from clothseg.data.annotations.record_checks import plain_file_name
 from clothseg.data.manifest import names_by_stem
@@ -19,7 +20,6 @@ from clothseg.data.painting.split_painting import Tally
 from clothseg.data.preparation.report import SplitReport
 from clothseg.data.preparation.source import TRAIN, VAL, SplitFolders, copy_file, files_fingerprint
 from clothseg.data.progress import Steps
-from clothseg.errors import MissingInputError
 from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file
 
@@ -49,6 +49,8 @@ class OwnAnnotations:
     def fingerprint(self) -> str:
         """Return a hash over the annotation files and all photos: names, sizes and times."""
         files = [path for path in (self.annotations, self.val_annotations) if path is not None]
+        for path in files:
+            check_annotation_file(path)
         share = self.val_share if self.val_annotations is None else None
         return f"{files_fingerprint(files)} {_folders_fingerprint([self.photos, self.val_photos])} {share}"
 
@@ -61,9 +63,10 @@ class OwnAnnotations:
             copy_file(self.annotations, train)
             copy_file(self.val_annotations, val)
         for split, photos in zip(self.splits, (self.photos, self.val_photos), strict=True):
-            named = {_plain(image.file_name) for image in open_annotations(_annotations_path(folder, split)).images}
-            there = [name for names in names_by_stem(photos, PHOTO_SUFFIXES).values() for name in names]
-            _bring_photos([name for name in there if name in named], photos, folder / split.photos, steps)
+            names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photos)
+            plain = map(_plain, open_annotations(_annotations_path(folder, split)).images)
+            there = {file for name in plain if name is not None for file in names.fitting(name)}
+            _bring_photos(sorted(there), photos, folder / split.photos, steps)
 
     def fill_masks(
         self, folder: Path, split: SplitFolders, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
@@ -77,6 +80,7 @@ class OwnAnnotations:
             classes=classes,
             num_workers=num_workers,
             steps=steps,
+            source=self.photos if split == TRAIN else self.val_photos,
         )
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
@@ -129,6 +133,7 @@ class OwnMasks:
             self._stems(split),
             folder / split.photos,
             masks,
+            photo_source=self._folders(split)[1],
             num_classes=len(classes),
             num_workers=num_workers,
             steps=steps,
@@ -155,9 +160,9 @@ def _annotations_path(folder: Path, split: SplitFolders) -> Path:
     return folder / f"instances_{split.name}.json"
 
 
-def _plain(file_name: object) -> str | None:
+def _plain(image: ImageRecord) -> str | None:
     try:
-        return plain_file_name(file_name)
+        return plain_file_name(image.file_name)
     except RecordError:
         return None
 
@@ -165,8 +170,6 @@ def _plain(file_name: object) -> str | None:
 def _folders_fingerprint(folders: Sequence[Path]) -> str:
     listing = []
     for folder in dict.fromkeys(folders):
-        if not folder.is_dir():
-            raise MissingInputError(f"Folder not found: {folder}. Check the path")
         names = names_by_stem(folder, (*PHOTO_SUFFIXES, *MASK_SUFFIXES)).values()
         listing += [folder / name for same_stem in names for name in same_stem]
     return files_fingerprint(listing)
@@ -191,4 +194,7 @@ def _bring_photo(source: Path, target: Path) -> None:
         try:
             os.link(source.resolve(), temporary)
         except OSError:  # another disk, or a file system without links
-            shutil.copyfile(source, temporary)
+            if os.access(source, os.R_OK):
+                shutil.copyfile(source, temporary)
+            else:  # it is named when its mask is painted, and costs no other photo
+                temporary.symlink_to(source.resolve())

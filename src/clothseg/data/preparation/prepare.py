@@ -16,8 +16,8 @@ from clothseg.data.painting.split_painting import Tally
 from clothseg.data.preparation.report import REPORT_NAME, Report, SplitReport
 from clothseg.data.preparation.source import SAMPLE, TRAIN, VAL, Source, SplitFolders, hash_of
 from clothseg.data.progress import Steps, hide_step
-from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, one_line
-from clothseg.labels import ClassList
+from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, path_problem
+from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
 
 PAINTER = 1
@@ -63,8 +63,9 @@ def prepare(
         ready = _find_ready(folder, wanted)
         if ready:
             return ready
-        replaced = _make_room(folder, wanted)
-        source.bring(folder, steps)
+        with _unbound_if_nothing_came(folder):
+            replaced = _make_room(folder, wanted)
+            source.bring(folder, steps)
         splits: dict[str, Split] = {}
         reports: dict[str, SplitReport] = {}
         for split in source.splits:
@@ -72,9 +73,10 @@ def prepare(
                 reports[split.name], tally = source.fill_masks(
                     folder, split, stage, classes=classes, num_workers=num_workers, steps=steps
                 )
-                if not tally.num_masks:
+                reports[split.name] = _with_warning(reports[split.name], tally)
+                if not tally.num_masks or _none_used(reports[split.name], tally):
                     replace(wanted, splits=reports).write(folder)
-                    raise DataError(_nothing_left(folder, split, reports[split.name]))
+                    raise DataError(_nothing_left(folder, split, reports[split.name], tally))
             splits[split.name] = _split(split, tally)
         if hasattr(os, "sync"):  # once for all masks, before the manifest says they are there
             os.sync()
@@ -94,10 +96,10 @@ def _disk_failures(folder: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, ClothsegError):
             raise
-        reason = error.strerror or one_line(error)
-        raise MachineError(
-            f"Cannot prepare {folder}: {reason} ({error.filename}). Choose another --data-path"
-        ) from error
+        named = folder if error.filename is None else Path(str(error.filename))
+        is_output = named.is_relative_to(folder) or folder.is_relative_to(named)
+        way_out = "Choose another --data-path" if is_output else "Make it readable, or pass another"
+        raise MachineError(f"Cannot prepare {folder}: {path_problem(error)} ({error.filename}). {way_out}") from error
 
 
 def _find_ready(folder: Path, wanted: Report) -> Prepared | None:
@@ -145,6 +147,8 @@ def _make_room(folder: Path, wanted: Report) -> str | None:
 
 
 def _check_replaceable(folder: Path, before: Report, wanted: Report) -> None:
+    if not _contents(folder):  # that run was killed before it brought anything
+        return
     way_out = f"Pass another --data-path, or delete {folder} first"
     if wanted.kind == SAMPLE and before.kind != SAMPLE:
         raise DataError(f"{folder} holds data from {before.source}, which the sample would replace. {way_out}")
@@ -194,6 +198,36 @@ def _split(split: SplitFolders, tally: Tally) -> Split:
     )
 
 
-def _nothing_left(folder: Path, split: SplitFolders, report: SplitReport) -> str:
+def _none_used(report: SplitReport, tally: Tally) -> bool:
+    """Return whether there are annotations, and each of them is set aside: the masks would be empty by mistake."""
+    return bool(report.num_annotations) and not tally.num_annotations and not report.left_out
+
+
+def _with_warning(report: SplitReport, tally: Tally) -> SplitReport:
+    if not tally.num_masks or tally.pixels_per_class[BACKGROUND_ID + 1 :].any():
+        return report
+    warning = "No mask has a pixel of another class than the background, so there is nothing to learn from them"
+    return replace(report, notes=(*report.notes, warning))
+
+
+def _nothing_left(folder: Path, split: SplitFolders, report: SplitReport, tally: Tally) -> str:
     why = ", ".join(f"{reason} ({count})" for reason, count in report.reasons.items()) or "there are none"
-    return f"No photo of {split.name} can be used: {why}. See {folder / REPORT_NAME} for each"
+    what = "annotation" if tally.num_masks else "photo"
+    return f"No {what} of {split.name} can be used: {why}. See {folder / REPORT_NAME} for each"
+
+
+@contextlib.contextmanager
+def _unbound_if_nothing_came(folder: Path) -> Iterator[None]:
+    """Take the note of what is being prepared away again where bringing it failed before there was anything of it."""
+    was_bound, before = (folder / REPORT_NAME).exists(), _contents(folder)
+    try:
+        yield
+    except BaseException:
+        if not was_bound and _contents(folder) == before:
+            (folder / REPORT_NAME).unlink(missing_ok=True)
+        raise
+
+
+def _contents(folder: Path) -> dict[str, int]:
+    """Return the size of each file and folder in a data set's folder, but for the report."""
+    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name != REPORT_NAME}

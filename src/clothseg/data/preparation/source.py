@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from clothseg.data.painting.split_painting import Tally
 from clothseg.data.preparation.report import SplitReport
 from clothseg.data.progress import Steps
-from clothseg.errors import MissingInputError
 from clothseg.labels import ClassList
 from clothseg.pictures import whole_file
 
@@ -74,18 +73,14 @@ def hash_of(values: Any) -> str:
 
 
 def files_fingerprint(paths: Sequence[Path]) -> str:
-    """Return a hash over the names, sizes and times of files.
-
-    Raises:
-        MissingInputError: one is not there.
-    """
+    """Return a hash over the names, sizes and times of files; one that the system refuses is known by its name only."""
     rows = []
     for path in paths:
         try:
             found = path.stat()
-        except OSError as error:
-            raise MissingInputError(f"File not found: {path}. Check the path") from error
-        rows.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
+            rows.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
+        except OSError as error:  # what needs the file names it
+            rows.append([str(path), error.errno or 0, 0])
     return hash_of(rows)
 
 

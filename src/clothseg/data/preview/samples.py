@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def save_preview(
             photo_path, mask_path = found[index]
             stem = stem_of(photo_path.relative_to(folder / split.photos).as_posix()).replace("/", "_")
             image, mask = read_pair(photo_path, mask_path, num_classes=len(manifest.classes))
-            path = output / f"{split_name}_{number:02}_{stem[:80]}.jpg"
+            short = os.fsencode(stem)[:80].decode(errors="ignore")  # a name ends at 255 bytes
+            path = output / f"{split_name}_{number:02}_{short}.jpg"
             write_whole(path, encode_jpeg(draw_sample(image, mask, manifest.classes)))
             written.append(path)
         if split_name == "train":

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.errors import ModelError, SettingError, require, require_file
+from clothseg.errors import ModelError, SettingError, check_input, require
 from clothseg.model.description import ModelDescription
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -74,7 +74,7 @@ def open_runtime(model_path: Path, *, runtime: str = "auto", device: str = "auto
         SettingError: the runtime, the device or the precision does not fit.
         MissingExtraError: the runtime is not installed.
     """
-    require_file(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
+    check_input(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
     fitting = RUNTIMES_BY_SUFFIX.get(model_path.suffix.lower())
     if fitting is None:
         raise ModelError(f"Not a model file: {model_path}. Allowed endings: {', '.join(RUNTIMES_BY_SUFFIX)}")

@@ -2,14 +2,19 @@
 
 import os
 
+from clothseg.data.workers import available_cores
+
 
 def num_threads() -> int | None:
-    """Return what the environment variable OMP_NUM_THREADS allows, or None for as many as there are cores.
+    """Return what OMP_NUM_THREADS or a container's CPU quota allows, or None for as many as there are cores.
 
-    torch heeds the variable of its own; with this, the other runtimes do, too.
+    Runtimes see the cores but no quota (`docker --cpus`): with a thread for each core, they would wait for one another.
     """
     value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(value) if value.isdecimal() and int(value) > 0 else None
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    allowed = available_cores()
+    return allowed if allowed < num_cores() else None
 
 
 def num_cores() -> int:

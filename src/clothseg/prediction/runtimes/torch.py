@@ -13,6 +13,7 @@ import torch
 from clothseg.errors import SettingError, one_line
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.description import ModelDescription
+from clothseg.prediction.runtimes.threads import num_threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,9 @@ class TorchRuntime:
         """
         place = _device(device)
         description, network = load_checkpoint(model_path)
+        threads = num_threads()
+        if place.type == "cpu" and threads is not None and threads < torch.get_num_threads():
+            torch.set_num_threads(threads)
         ready = network.eval().to(place).to(memory_format=torch.channels_last)
         with model_path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,34 @@
+"""In a log, progress is plain lines: as long as they are, none too often, and one at the end."""
+
+import doctest
+import re
+
+from clothseg.data import progress
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(progress).failed == 0
+
+
+def test_a_log_has_few_lines_that_never_wrap(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 3))  # seconds: three between two looks at the clock
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setenv("COLUMNS", "20")
+    title = "Painting masks of a split with a long name"
+    with progress.show_step(title) as advance:
+        for done in range(1, 41):
+            advance(done * 100, 4000)
+    with progress.show_step("Fetching a.zip", unit="bytes") as advance:
+        for done in range(1, 9):
+            advance(done << 20, None)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 40 * 3 // 12 + 1 + 8 * 3 // 12 + 1
+    assert re.fullmatch(rf"{title}: \d+ of 4000 photos, [\d.]+ per second, .* left", lines[0])
+    assert re.fullmatch(rf"{title}: 4,000 photos in [\d.]+ s", lines[10])
+    assert [line.split(" in ")[0] for line in lines[-2:]] == ["Fetching a.zip: 7 MB", "Fetching a.zip: 8 MB"]
+
+
+def test_a_rate_counts_only_what_was_done_since():
+    assert progress.progress_line(90, 100, 10.0, before=70) == "90 of 100 photos, 2.0 per second, 5 s left"
+    assert progress.progress_line(5, 10, 100.0, unit="batches") == "5 of 10 batches, 20 s each, 1 min 40 s left"
+    assert progress.progress_line(5, 10, 1.0, before=5) == "5 of 10 photos"
