@@ -87,6 +87,7 @@ def test_only_a_window_of_shards_is_needed_at_a_time(counts, window, num_ranks) 
         for number, (_, photo, ahead) in enumerate(keys):
             assert shard_of[photo] in ahead[:window]
             assert len(ahead) <= 2 * window
+            assert set(ahead) <= {shard_of[key.photo] for key in keys}, "no shard of another process"
             if number and keys[number - 1].ahead != ahead:
                 left |= {shard_of[key.photo] for key in keys[:number]}
             assert shard_of[photo] not in left, "a shard is not needed again once its window is over"

@@ -24,6 +24,8 @@ class FileServer(ThreadingHTTPServer):
         """How many of the next requests for a name are answered with 503."""
         self.cut: Counter[str] = Counter()
         """How many of the next answers for a name end half way."""
+        self.changed: Counter[str] = Counter()
+        """How many of the next answers for a name have the right length and a wrong last byte."""
         self.delay = 0.0
 
     @property
@@ -42,13 +44,14 @@ class _Handler(SimpleHTTPRequestHandler):
         if self.server.failures[name] > 0:
             self.server.failures[name] -= 1
             self.send_error(503)
-        elif self.server.cut[name] > 0:
-            self.server.cut[name] -= 1
+        elif self.server.cut[name] > 0 or self.server.changed[name] > 0:
+            kind = self.server.cut if self.server.cut[name] > 0 else self.server.changed
+            kind[name] -= 1
             content = Path(self.directory, name).read_bytes()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2])
+            self.wfile.write(content[: len(content) // 2] if kind is self.server.cut else content[:-1] + b"x")
             self.close_connection = True
         else:
             super().do_GET()

@@ -151,6 +151,12 @@ def test_a_store_that_stumbles_is_asked_again(prepared_path, web, tmp_path):
     assert len(samples_of(data_of(prepared_path, source_of(web.address, tmp_path)), 0)) >= 9
 
 
+def test_a_download_with_a_wrong_checksum_is_repeated_once(prepared_path, web, tmp_path):
+    web.changed["train-00000.tar"] = 1
+    assert len(samples_of(data_of(prepared_path, source_of(web.address, tmp_path)), 0)) >= 9
+    assert web.asked["train-00000.tar"] == 2
+
+
 @pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.processes)])
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
@@ -208,7 +214,7 @@ def test_a_copy_that_breaks_in_the_cache_is_fetched_again(prepared_path, web, tm
     assert samples_of(data_of(prepared_path, source), 0).keys() == expected.keys()
 
 
-def test_an_address_without_a_data_set_is_named(prepared_path, tmp_path):
+def test_an_address_without_a_data_set_is_named(prepared_path, web, tmp_path):
     for address, error, message in (
         ("nowhere", MissingInputError, 'No packed data set in nowhere.*Run "clothseg pack" first'),
         ("ftp://host/x", SettingError, "store of kind ftp. Allowed"),
@@ -216,6 +222,9 @@ def test_an_address_without_a_data_set_is_named(prepared_path, tmp_path):
     ):
         with pytest.raises(error, match=message):
             data_of(prepared_path, source_of(address, tmp_path))
+    with pytest.raises(MissingInputError, match=rf"{web.address}/none/shards\.json is not there"):
+        data_of(prepared_path, source_of(f"{web.address}/none", tmp_path))
+    assert web.asked[f"none/{INDEX_NAME}"] == 1, "a file that is not there is not asked for again"
 
 
 @pytest.mark.slow
