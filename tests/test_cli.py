@@ -90,7 +90,7 @@ def test_an_error_is_one_line_and_its_exit_code(capsys, error, code):
 
 def test_a_full_disk_anywhere_is_an_error_of_the_machine(capsys):
     assert leave("a.jpg", run=failing_with(OSError(errno.ENOSPC, "No space left on device", "x.png"))) == 5
-    assert capsys.readouterr().err.startswith("clothseg: Cannot write x.png: no space left on device")
+    assert capsys.readouterr().err.startswith("clothseg: Cannot write x.png: the disk is full")
 
 
 def test_any_other_refusal_of_the_system_is_a_named_error(capsys):

@@ -68,7 +68,7 @@ def test_what_is_no_annotation_file_is_refused_by_name(tmp_path):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     for path, error, problem in (
         (tmp_path / "missing.json", MissingInputError, "not found"),
-        (tmp_path, DataError, "no regular file"),
+        (tmp_path, DataError, "is a folder, not a file"),
     ):
         with pytest.raises(error, match=problem):
             open_annotations(path)

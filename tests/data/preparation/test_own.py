@@ -454,7 +454,7 @@ def test_a_photo_or_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch)
     problems = {one.file_name: one.detail for split in Report.read(folder).splits.values() for one in split.problems}
     assert code == 1
     assert "0.jpeg" in problems["0.png"]
-    assert "no regular file" in problems["2.png"]
+    assert "not a file" in problems["2.png"]
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"Folder cannot be listed: .*permission denied"):
         prepare(tmp_path / "own", tmp_path, masks=tmp_path / "own" / "masks")
