@@ -1,6 +1,6 @@
 import pytest
 
-from clothseg.errors import MachineError, MissingInputError, PictureError, SettingError
+from clothseg.errors import MachineError, MissingExtraError, MissingInputError, PictureError, SettingError
 from clothseg.prediction.journal import JOURNAL_NAME
 from clothseg.scaling import addresses
 from clothseg.scaling.places import Folder, Store, place_of
@@ -51,3 +51,13 @@ def test_a_photo_that_cannot_be_fetched_says_why(store):
         addresses.read("http://127.0.0.1:9/a.jpg")
     with pytest.raises(PictureError, match="Photo is too large"):
         addresses.read(f"{store.root}/large.jpg", addresses.MOST_BYTES + 1)
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch):
+    def fail(*_, **options):
+        raise ImportError
+
+    monkeypatch.setattr("fsspec.filesystem", fail)
+    for scheme, package in (("s3", "s3fs"), ("s3a", "s3fs"), ("gs", "gcsfs"), ("https", "aiohttp")):
+        with pytest.raises(MissingExtraError, match=f"pip install {package}"):
+            addresses.file_system.__wrapped__(scheme)

@@ -131,6 +131,12 @@ def test_what_is_not_there_is_named(store):
     assert "No photos in" in str(find([f"{store.root}/texts"], [], output="out")[1][0])
 
 
+def test_a_folder_that_cannot_be_listed_says_why():
+    found, (problem,) = find(["http://127.0.0.1:9/photos/"], [], output="out")
+    assert found == ()
+    assert "Folder cannot be listed: http://127.0.0.1:9/photos/ (" in str(problem)
+
+
 def test_other_kinds_and_mixtures_are_refused(tmp_path):
     with pytest.raises(SettingError, match=r"Photos cannot be at ftp://host/a\.jpg\. Allowed: .* s3://"):
         find(["ftp://host/a.jpg"], [], output="out")

@@ -48,12 +48,15 @@ class RunningServer:
             self.address = self._process.stdout.readline().strip()
             assert self.address.startswith("http://"), self.messages()
             self.wait_until(self.is_ready)
-        except BaseException:
-            self.__exit__()
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is None and self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+            self.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
