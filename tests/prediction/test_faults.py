@@ -159,7 +159,7 @@ def test_missing_files_and_folders_raise_errors_that_name_them(predictor, tmp_pa
     with pytest.raises(MissingInputError, match=r"none\.jpg"):
         predictor.predict(tmp_path / "none.jpg")
     (tmp_path / "folder.jpg").mkdir()
-    with pytest.raises(PictureError, match=r"is a folder: .*folder\.jpg"):
+    with pytest.raises(PictureError, match=r"is a folder, not a file: .*folder\.jpg"):
         predictor.predict(tmp_path / "folder.jpg")
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
     with pytest.raises(InputError, match=r"dangling\.jpg"):

@@ -153,7 +153,7 @@ def test_what_the_cluster_cannot_do_is_named_first(ray, photos, model_path, tmp_
     assert "Model not found" in told
     code, told = run("--ckpt", tmp_path)
     assert code == 4
-    assert "Model cannot be read" in told
+    assert "Model is a folder, not a file" in told
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     code, told = run("--cluster", address)

@@ -72,7 +72,7 @@ def test_each_end_of_a_training_has_its_exit_code_and_message(bench, capsys, mon
     ends = [
         (stop, (), 143, f"SIGTERM stopped the training. Go on with: uv run train.py --ckpt {last}"),
         (poison, (), 4, "loss became nan in epoch 0, training step 1 (photos "),
-        (fill_disk, (), 5, "Cannot write a file: No space left on device"),
+        (fill_disk, (), 5, "Cannot write a file: the disk is full"),
         (stop, ("--data-path", str(bench.root / "nowhere")), 3, "data_prep.py"),
         (stop, ("--ckpt", "nowhere.ckpt"), 4, "nowhere.ckpt"),
         (stop, ("--batch-size", "1", "--architecture", "deeplabv3plus"), 2, "Raise BATCH_SIZE to 2"),

@@ -153,10 +153,12 @@ def _version(details: Mapping[str, Any]) -> tuple[int, int]:
 
 def _is_output(candidate: _Candidate) -> bool:
     """Tell whether a run wrote the object; see `sources._is_output`."""
-    if source_stem(candidate.relative.name) is None:
+    size = candidate.identity[1]
+    if source_stem(candidate.relative.name) is None or size == 0:
         return False
+    end = HEAD_LENGTH if size < 0 else min(size, HEAD_LENGTH)  # stores refuse a range beyond the object's end
     try:
-        return is_marked(file_system(scheme_of(candidate.address)).cat_file(candidate.address, 0, HEAD_LENGTH))
+        return is_marked(file_system(scheme_of(candidate.address)).cat_file(candidate.address, start=0, end=end))
     except Exception as error:
         raise InputError(
             f"Photo cannot be read: {candidate.address} ({reason(error)}). Check the rights to it"
