@@ -7,6 +7,7 @@ import pytest
 
 from clothseg.encoding import encode_jpeg, marked
 from clothseg.errors import InputError, MissingInputError, SettingError
+from clothseg.scaling.addresses import file_system
 from clothseg.scaling.search import find
 from tests.scaling.photo_server import PhotoServer
 from tests.scaling.two_nodes import BUCKET
@@ -131,10 +132,14 @@ def test_what_is_not_there_is_named(store):
     assert "No photos in" in str(find([f"{store.root}/texts"], [], output="out")[1][0])
 
 
-def test_a_folder_that_cannot_be_listed_says_why():
-    found, (problem,) = find(["http://127.0.0.1:9/photos/"], [], output="out")
+def test_a_folder_that_may_not_be_listed_is_named(store, monkeypatch):
+    def refuse(*_, **options):
+        raise PermissionError("Forbidden")
+
+    monkeypatch.setattr(file_system(store.root.partition(":")[0]), "find", refuse)
+    found, (problem,) = find([f"{store.root}/photos"], [], output="out")
     assert found == ()
-    assert "Folder cannot be listed: http://127.0.0.1:9/photos/ (" in str(problem)
+    assert f"Folder cannot be listed: {store.root}/photos (Forbidden)" in str(problem)
 
 
 def test_other_kinds_and_mixtures_are_refused(tmp_path):
