@@ -98,9 +98,11 @@ class RunningServer:
         """The process ids of the workers."""
         found = []
         for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                found += [int(one) for one in (task / "children").read_text().split()]
-        return [pid for pid in found if b"clothseg.serving.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            with contextlib.suppress(OSError):  # threads and processes end meanwhile
+                for pid in (task / "children").read_text().split():
+                    if b"clothseg.serving.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        found.append(int(pid))
+        return found
 
     def kilobytes(self):
         """Memory of the server and its workers."""
