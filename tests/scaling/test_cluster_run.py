@@ -63,16 +63,17 @@ def test_a_run_is_resumed_whichever_engine_began(predict, photos, by_local_engin
 
 
 def test_a_store_is_read_and_written_and_resumed(predict, ray, store, photos, tmp_path, capfd):
+    outputs = Outputs(json=True, formats=("coco",))
     base, few = f"{store.root}/in-process", tmp_path / "photos"
     for name in ("a/0 кофта.jpg", "a/2 кофта.jpg", "b/1 кофта.jpg"):
         (few / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(photos / name, few / name)
-    assert predict(few, tmp_path / "local") == 0
+    assert predict(few, tmp_path / "local", outputs=outputs) == 0
     expected = contents(tmp_path / "local")
     store.files.put(str(few), f"{base}/photos", recursive=True)
     store.files.pipe_file(f"{base}/photos/b/broken.jpg", b"broken")
     capfd.readouterr()
-    assert predict(f"{base}/photos", f"{base}/results", engine="ray") == 1
+    assert predict(f"{base}/photos", f"{base}/results", engine="ray", outputs=outputs) == 1
     told = capfd.readouterr()
     assert f"clothseg: Not a photo that can be read: {base}/photos/b/broken.jpg" in told.err
     assert sorted(told.out.splitlines()) == sorted(f"{base}/results/{name}" for name in expected)
@@ -81,7 +82,7 @@ def test_a_store_is_read_and_written_and_resumed(predict, ray, store, photos, tm
 
     store.files.rm(f"{base}/results/a/0 кофта_mask.png")
     store.files.put(str(few / "b" / "1 кофта.jpg"), f"{base}/photos/a/2 кофта.jpg")  # another photo under its name
-    assert predict(f"{base}/photos", f"{base}/results", engine="ray", resume=True) == 1
+    assert predict(f"{base}/photos", f"{base}/results", engine="ray", outputs=outputs, resume=True) == 1
     assert ", 1 done before" in capfd.readouterr().err
     for name, same_as in (("a/2 кофта", "b/1 кофта"), ("a/0 кофта", "a/0 кофта")):
         assert store.files.cat_file(f"{base}/results/{name}_mask.png") == expected[f"{same_as}_mask.png"]
