@@ -1,0 +1,78 @@
+"""Seeds small faults into a copy of the source, one at a time, and says which of them the tests catch.
+
+    uv run python tests/faults.py
+    uv run python tests/faults.py --tier full --area scores
+
+`faults.json` lists them: a text that occurs once in the source, and the wrong text in its place. The tests that mirror
+the file run first; where they all pass, the whole tier runs. Ends with exit code 1 if a fault survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = ROOT / "src" / "clothseg"
+TIERS = {"default": "not slow", "full": ""}
+
+
+def file_of(text: str) -> Path:
+    """Return the one module that holds `text`, as its path inside the library."""
+    found = [path for path in LIBRARY.rglob("*.py") if text in path.read_text(encoding="utf-8")]
+    if len(found) != 1 or found[0].read_text(encoding="utf-8").count(text) != 1:
+        raise SystemExit(f"Error: {text!r} stands in {len(found)} modules, or more than once in one. Mend faults.json")
+    return found[0].relative_to(LIBRARY)
+
+
+def mirroring_tests(module: Path) -> Path:
+    """Return the tests of a module: its own file of tests, or the nearest folder that mirrors its own."""
+    own = ROOT / "tests" / module.parent / f"test_{module.stem}.py"
+    folders = (ROOT / "tests" / parent for parent in module.parents if parent != Path())
+    return next((path for path in (own, *folders) if path.exists()), ROOT / "tests")
+
+
+def passes(source: Path, tests: Path, tier: str) -> bool:
+    """Run tests against the library in `source`, and tell whether all pass."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", TIERS[tier], str(tests)]
+    if tests != ROOT / "tests":
+        command += ["-n", "0"]
+    environment = os.environ | {"PYTHONPATH": str(source)}
+    return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def survives(fault: dict[str, str], tier: str) -> bool:
+    """Tell whether the tests of a tier pass with the fault in the source."""
+    module = file_of(fault["old"])
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(shutil.copytree(ROOT / "src", Path(folder) / "src"))
+        path = source / "clothseg" / module
+        path.write_text(path.read_text(encoding="utf-8").replace(fault["old"], fault["new"]), encoding="utf-8")
+        return all(passes(source, tests, tier) for tests in dict.fromkeys((mirroring_tests(module), ROOT / "tests")))
+
+
+def main() -> int:
+    """Seed the faults and print a line for each."""
+    parser = argparse.ArgumentParser(description="Which small faults do the tests catch?")
+    parser.add_argument("--tier", choices=TIERS, default="default", help="which tests run")
+    parser.add_argument("--area", help="only the faults of one area")
+    arguments = parser.parse_args()
+    faults = json.loads((ROOT / "tests" / "faults.json").read_text(encoding="utf-8"))
+    faults = [fault for fault in faults if arguments.area in (None, fault["area"])]
+    survivors = []
+    for fault in faults:
+        alive = survives(fault, arguments.tier)
+        print(f"{'survived' if alive else 'caught':<9}{file_of(fault['old'])}: {fault['new']!r}", flush=True)
+        survivors += [fault] if alive else []
+    print(f"{len(faults) - len(survivors)} of {len(faults)} faults caught by the {arguments.tier} tier")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
