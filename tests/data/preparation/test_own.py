@@ -79,7 +79,8 @@ def own(tmp_path):
 
 
 def prepare(own, tmp_path, **flags):
-    command = Prepare(data_path=tmp_path / "data", classes=str(own / "classes.yaml"), photos=own / "photos", **flags)
+    flags = {"photos": own / "photos"} | flags
+    command = Prepare(data_path=tmp_path / "data", classes=str(own / "classes.yaml"), **flags)
     return command.run(), tmp_path / "data" / DATASET_FOLDER
 
 
@@ -462,3 +463,20 @@ def test_a_photo_or_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch)
 
 def refuse(path):
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_inputs_in_the_folder_that_is_prepared_are_refused_and_stay(own, tmp_path):
+    folder = tmp_path / "data" / DATASET_FOLDER
+    folder.mkdir(parents=True)
+    for name in ("masks", "photos"):
+        (own / name).rename(folder / name)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert before
+    for flags in (
+        {"masks": folder / "masks", "photos": folder / "photos"},
+        {"annotations": own / "instances.json", "photos": folder / "photos"},
+        {"masks": own / "none", "photos": own / "none", "val_masks": folder / "masks"},
+    ):
+        with pytest.raises(SettingError, match="would overwrite it"):
+            prepare(own, tmp_path, **flags)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

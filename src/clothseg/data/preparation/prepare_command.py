@@ -102,6 +102,7 @@ class Prepare:
 
         if self.photos is None:
             raise SettingError("Your own photos are missing. Pass their folder with --photos")
+        self._refuse_inputs_in_the_output()
         if not 0 < self.val_share < 1:
             raise SettingError(f"--val-share is {self.val_share}. Allowed: a share between 0 and 1, such as 0.1")
         if self.annotations is not None:
@@ -118,6 +119,18 @@ class Prepare:
         if self.val_photos is not None and self.val_masks is None:
             raise SettingError("--val-photos is given without --val-masks. Pass both, or neither")
         return OwnMasks(self.masks, self.photos, self.val_masks, self.val_photos or self.photos, self.val_share)
+
+    def _refuse_inputs_in_the_output(self) -> None:
+        """Refuse inputs in the folder that is prepared: photos and masks would be written over them."""
+        folder = self.data_path / DATASET_FOLDER
+        inputs = {"--annotations": self.annotations, "--masks": self.masks, "--photos": self.photos}
+        inputs |= {"--val-annotations": self.val_annotations, "--val-masks": self.val_masks}
+        for flag, path in (inputs | {"--val-photos": self.val_photos}).items():
+            if path is not None and path.resolve().is_relative_to(folder.resolve()):
+                raise SettingError(
+                    f"{flag} {path} lies in {folder}, which is prepared anew and would overwrite it. Pass another "
+                    "--data-path, or move it out of there"
+                )
 
     def _tell(self, prepared: Prepared, seconds: float) -> None:
         console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
