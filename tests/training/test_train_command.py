@@ -124,7 +124,7 @@ def test_two_processes_score_as_one_and_write_once(bench):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Best checkpoint") == 1
-    assert done.stderr.count("epoch 0") == 1
+    assert done.stderr.count("epoch 0  train_loss") == 1
     assert "2 x cpu" in done.stderr
     assert [path.name for path in settings.logs_path.iterdir()] == ["version_0"]
 
