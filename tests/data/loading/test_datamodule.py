@@ -218,3 +218,14 @@ def test_what_fails_in_a_worker_is_told_in_a_line(prepared_path: Path) -> None:
         assert "Traceback" not in str(caught.value)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 400
+
+
+def test_a_worker_killed_while_it_hands_over_a_batch_is_named_as_torch_names_it(prepared_path, monkeypatch):
+    def hand_over_nothing(loader):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    for num_workers, kind, message in ((1, RuntimeError, "DataLoader worker is gone"), (0, ConnectionError, "reset")):
+        loader = data_of(prepared_path, num_workers=num_workers).val_dataloader()
+        monkeypatch.setattr(type(loader), "_start", hand_over_nothing)
+        with pytest.raises(kind, match=message):
+            next(iter(loader))

@@ -54,6 +54,11 @@ class BatchLoader(DataLoader[Sample]):
             for batch in self._start():
                 self._position["batches_done"] += 1
                 yield batch
+        except (ConnectionError, EOFError) as error:
+            if not self.num_workers:
+                raise
+            # The process was killed while it handed over a batch, before torch noticed its end.
+            raise RuntimeError(f"DataLoader worker is gone: {one_line(error)}") from error
         except Exception as error:
             if _MARK not in str(error):
                 raise
