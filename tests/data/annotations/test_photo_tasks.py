@@ -213,6 +213,44 @@ def test_shifted_ids_are_sorted_by_name(tmp_path):
     assert [GROUPS.names[one.class_id] for one in next(iter(tasks)).instances] == ["neck", "wholebody"]
 
 
+def linked(tmp_path, ids, links, field):
+    """Gather annotations with these links to images or categories with these ids."""
+    records = [annotation(id=number, **{field: link}) for number, link in enumerate(links)]
+    if field == "image_id":
+        return gather(tmp_path, [image(id=one) for one in ids], records)
+    return gather(tmp_path, [image()], records, categories=[CategoryRecord(one, "dress", "wholebody") for one in ids])
+
+
+def test_links_that_are_all_off_by_one_number_are_refused(tmp_path):
+    """They would link most annotations to another photo or category than was meant, and name only the last."""
+    for field in ("image_id", "category_id"):
+        for ids, links, advice in (
+            ((1, 2, 3), (0, 1, 2, 2), f"{field} 0 to 2, but the ids are 1 to 3.*Add 1 to .*those with {field} 0 are"),
+            ((0, 1, 2), (1, 2, 3), f"Subtract 1 from each {field}; .* {field} 3 are wrong, remove them"),
+            ((1, 2, 3), ("0", "001", "2"), "Add 1 to"),
+            ((0, 1, 2), (-1, 0, 1, "none"), "Add 1 to"),
+            (("7", "8", "9"), (8.0, 9.0, 10.0), "Subtract 1 from"),
+            (range(10, 30), range(13, 33), f"Subtract 3 from .* {field} 30, 31, 32 are"),
+            (range(90), range(7, 97), f"Subtract 7 from .* {field} 90, 91, 92, 93, 94, … are"),
+        ):
+            with pytest.raises(DataError, match=advice):
+                linked(tmp_path, ids, links, field)
+
+
+def test_a_link_that_is_wrong_alone_costs_one_annotation(tmp_path):
+    for ids, links in (
+        ((1, 2, 3), (1, 2, 4)),
+        ((1, 2, 4), (1, 2, 3, 4)),
+        ((1, 2, 3), (0, 1, 2, 3)),
+        ((1, 2, 3), (2, 999)),
+        (("x", "y"), ("x", 1)),
+        (range(100), (50, 130)),
+    ):
+        for field, reason in (("image_id", "missing image"), ("category_id", "unknown category")):
+            problems = linked(tmp_path, ids, links, field).problems
+            assert [one.reason for one in problems if one.annotation_id is not None] == [reason], (links, problems)
+
+
 def test_names_that_the_file_does_not_have_are_told_with_the_nearest(tmp_path):
     classes = ClassList(
         (ClothingClass("background", (0, 0, 0)), ClothingClass("x", (9, 9, 9), ("whole body",), ("dres", "crown")))

@@ -64,6 +64,21 @@ def test_defective_annotations_are_skipped_with_reason_and_the_rest_is_prepared(
     assert Prepare(source=str(broken), data_path=tmp_path / "out").run() == 1, "the second run forgot"
 
 
+def test_a_mirror_whose_links_are_each_one_photo_off_is_refused(mirror, tmp_path):
+    content = json.loads(annotation_path(mirror, "train").read_text())
+    number_by_id = {image["id"]: number for number, image in enumerate(content["images"])}
+    for image in content["images"]:
+        image["id"] = number_by_id[image["id"]] + 1
+    for one in content["annotations"]:
+        one["image_id"] = number_by_id[one["image_id"]]
+    write_annotations(mirror, "train", content)
+
+    with pytest.raises(DataError, match="Add 1 to each image_id"):
+        Prepare(source=str(mirror), data_path=tmp_path / "out").run()
+
+    assert not list((tmp_path / "out").rglob("dataset.json"))
+
+
 # By number of the photo. Photo 7 gets the id of photo 8, photo 9 the stem of photo 10; photo 11 is right.
 IMAGE_DEFECTS = {
     0: ({"file_name": "../../train000.jpg"}, "file name"),

@@ -370,6 +370,31 @@ def test_annotations_of_which_none_can_be_used_are_refused(tmp_path):
         assert not list((tmp_path / "data").rglob("dataset.json"))
 
 
+def test_annotations_of_which_each_is_one_photo_off_are_refused(tmp_path):
+    write_own(tmp_path / "own", 5)
+    own = tmp_path / "own"
+
+    def counted_from_one(content):
+        for row in content["images"]:
+            row["id"] += 1
+
+    def one_dangling(content):
+        content["annotations"][4]["image_id"] = 7
+
+    shifted = rewritten(own, counted_from_one)
+    for flags in ({}, {"val_annotations": shifted}, {"val_annotations": own / "instances.json"}):
+        with pytest.raises(
+            DataError, match=r"image_id 0 to 4, but the ids are 1 to 5.*Add 1 to each image_id"
+        ) as refused:
+            prepare(own, tmp_path, annotations=shifted, **flags)
+        assert refused.value.exit_code == 3
+        assert not list((tmp_path / "data").rglob("dataset.json"))
+    code, folder = prepare(own, tmp_path, annotations=rewritten(own, one_dangling))
+    problems = [one for split in Report.read(folder).splits.values() for one in split.problems]
+    assert code == 1
+    assert [(one.reason, one.annotation_id) for one in problems] == [("missing image", 4)]
+
+
 def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
     write_own(tmp_path / "own", 4)
 

@@ -43,7 +43,7 @@ def split_annotations(source: Path, train: Path, val: Path, *, val_share: float)
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: it is no annotation file, or has fewer than two photos.
+        DataError: it is no annotation file, has fewer than two photos, or its links are off by one number.
         MachineError: the disk is full or cannot be written.
     """
     content = open_rows(source)
@@ -52,7 +52,9 @@ def split_annotations(source: Path, train: Path, val: Path, *, val_share: float)
     in_val = [name in chosen for name, _ in names]
     val_ids = {image_id for (_, image_id), is_val in zip(names, in_val, strict=True) if is_val} - {None}
     links = Links((image_id, name) for name, image_id in names)
-    belongs_to_val = [links.id_of(_image_id(row)) in val_ids for row in content.annotations]
+    image_ids = [links.id_of(_image_id(row)) for row in content.annotations]
+    links.check_offset(image_ids, "image_id", source)
+    belongs_to_val = [image_id in val_ids for image_id in image_ids]
     for path, is_val in ((train, False), (val, True)):
         with whole_file(path, sync=True) as temporary, temporary.open("wb") as stream:
             stream.write(b'{"info": ' + (bytes(content.info) or b"{}"))

@@ -151,12 +151,17 @@ def gather_tasks(
             counted.
 
     Raises:
-        DataError: no category falls into any class.
+        DataError: no category falls into any class, or the links are off by one number.
     """
     problems = list(file.problems)
     class_ids = class_of_categories(file, classes, problems)
     image_links = Links((image.id, image.file_name) for image in file.images)
     category_links = Links((category.id, category.name) for category in file.categories)
+    for record in file.annotations:
+        record.image_id = image_links.id_of(record.image_id)
+        record.category_id = category_links.id_of(record.category_id)
+    image_links.check_offset((record.image_id for record in file.annotations), "image_id", file.path)
+    category_links.check_offset((record.category_id for record in file.annotations), "category_id", file.path)
     images, bad_ids = _usable_images(file.images, photos, problems)
     known = {image.id for image in images}
     gathered: dict[Any, list[tuple[AnnotationRecord, int, float | None]]] = {}
@@ -164,8 +169,6 @@ def gather_tasks(
     left_out: Counter[str] = Counter()
     seen: set[Any] = set()
     for record in file.annotations:
-        record.image_id = image_links.id_of(record.image_id)
-        record.category_id = category_links.id_of(record.category_id)
         try:
             check_annotation(record, known, bad_ids, seen)
             class_id, category = class_of(record, class_ids, strict_categories=strict_categories)

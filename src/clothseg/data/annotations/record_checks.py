@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from clothseg.data.annotations.annotation_file import (
@@ -67,6 +67,42 @@ class Links:
             for form in _name_forms(name) if isinstance(name, str) else ():
                 found.setdefault(form, set()).add(key)
         return found
+
+    def check_offset(self, values: Iterable[Any], field: str, path: Path) -> None:
+        """Refuse a file whose links are all off by one number, so that most of them lead to another record.
+
+        Where some links have no record and every link plus one number has one, as with `image_id` from 0 beside `id`
+        from 1, nothing says which of the two was meant. A link without a record that lies between others is none.
+
+        Args:
+            values: the links, as `id_of` returns them.
+            field: what the file calls them.
+            path: the file, for the error.
+
+        Raises:
+            DataError: the links are off.
+        """
+        linked = {value for value in values if is_id(value)}
+        ids, numbers, dangling = map(_whole_numbers, (self._ids, linked, linked - self._ids))
+        if not dangling or not ids:
+            return
+        lowest = max(min(ids) - min(numbers), -2 * len(dangling))  # farther off, it would be chance
+        highest = min(max(ids) - max(numbers), 2 * len(dangling))
+        for offset in range(lowest, highest + 1):
+            if all(number + offset in ids for number in numbers):
+                advice = f"Add {offset} to" if offset > 0 else f"Subtract {-offset} from"
+                shown = ", ".join(map(str, sorted(dangling)[:5])) + (", …" if len(dangling) > 5 else "")
+                raise DataError(
+                    f"{path}: the annotations have {field} {min(numbers)} to {max(numbers)}, but the ids are "
+                    f"{min(ids)} to {max(ids)}. If each is off by {abs(offset)}, most annotations would be linked "
+                    f"wrongly. {advice} each {field}; or, if only those with {field} {shown} are wrong, remove them"
+                )
+
+
+def _whole_numbers(ids: Iterable[Any]) -> set[int]:
+    """Return the ids that are whole numbers, or text that says one."""
+    texts = (_comparable_id(value) for value in ids)
+    return {int(text) for text in texts if text.isascii() and text.removeprefix("-").isdecimal()}
 
 
 def _comparable_id(value: int | str | float) -> str:
