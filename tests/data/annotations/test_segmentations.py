@@ -123,6 +123,24 @@ def test_a_polygon_of_two_points_beside_a_proper_one_encloses_nothing():
     ).all()
 
 
+def test_run_lengths_written_as_whole_valued_floats_are_those_numbers():
+    """Programs that know one kind of number only write 64.0; the count of all pixels is checked as for whole ones."""
+    plain = outline({"counts": [300, 64, 836], "size": [HEIGHT, WIDTH]})
+    floats = outline({"counts": [300.0, 64.0, 836.0], "size": [30.0, 40.0]})
+    mixed = outline({"counts": [3e2, 64, 8.36e2], "size": [30, 40.0]})
+
+    assert [one.tolist() for one in plain] == [[300, 364]]
+    assert [one.tolist() for one in floats] == [one.tolist() for one in mixed] == [[300, 364]]
+    for counts, reason in (
+        ([300.0, 64.5, 835.5], "whole number"),
+        ([300.0, 64.0, 835.0], "too short"),
+        ([300.0, 1e300, 0.0], "longer than the photo"),
+    ):
+        wrong = outline({"counts": counts, "size": [HEIGHT, WIDTH]})
+        assert isinstance(wrong, RecordError)
+        assert reason in wrong.detail
+
+
 def test_points_somewhat_outside_the_photo_are_painted_as_pycocotools_does():
     segmentation = [[-50, -60, 200, 10, 90.5, 300, -20, 100]]
     found = outline(segmentation)
