@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +84,18 @@ def test_what_is_no_photo_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     for read in (read_photo, read_class_ids):
-        with pytest.raises(MissingInputError, match=r"gone\.png is gone"):
+        with pytest.raises(MissingInputError, match=r"not found: .*gone\.png.*data_prep\.py"):
             read(tmp_path / "gone.png")
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="is a folder, not a file"):
             read(tmp_path)
+
+
+def test_what_would_be_waited_for_without_end_is_refused(tmp_path: Path, photo: np.ndarray) -> None:
+    (tmp_path / "a.jpg").write_bytes(encode_jpeg(photo))
+    os.mkfifo(tmp_path / "a.png")
+    for photo_name, mask_name in (("a.jpg", "a.png"), ("a.png", "a.jpg")):
+        with pytest.raises(DataError, match=r"is a pipe, socket or device, not a file: .*a\.png"):
+            read_pair(tmp_path / photo_name, tmp_path / mask_name, num_classes=13)
 
 
 def test_a_pair_that_does_not_fit_is_refused(tmp_path: Path, photo: np.ndarray, mask: np.ndarray) -> None:

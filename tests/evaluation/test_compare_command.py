@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,9 @@ def test_a_damaged_evaluation_is_named(make_data, write_masks, tmp_path):
 def test_a_missing_or_foreign_json_is_named(tmp_path):
     with pytest.raises(MissingInputError, match="Evaluation not found"):
         Compare(tmp_path / "a.json", tmp_path / "a.json", output=tmp_path / "out").run()
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(DataError, match="Evaluation is a pipe"):
+        Compare(tmp_path / "pipe.json", tmp_path / "pipe.json", output=tmp_path / "out").run()
     (tmp_path / "a.json").write_text("[]")
     with pytest.raises(DataError, match="is not the evaluation"):
         Compare(tmp_path / "a.json", tmp_path / "a.json", output=tmp_path / "out").run()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.data.index_png import decode_index_png
-from clothseg.errors import DataError, MissingInputError, PictureError, one_line
+from clothseg.errors import DataError, PictureError, check_input, one_line, path_problem
 from clothseg.labels import IGNORED_ID
 from clothseg.pictures import read_mask, read_picture
 
@@ -26,7 +26,7 @@ def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[U
             The message names the file.
         MissingInputError: one of them is not there.
     """
-    photo, mask = Encoded(_read(photo_path), str(photo_path)), Encoded(_read(mask_path), str(mask_path))
+    photo, mask = Encoded(read_file(photo_path), str(photo_path)), Encoded(read_file(mask_path), str(mask_path))
     return decode_pair(photo, mask, num_classes=num_classes)
 
 
@@ -67,7 +67,7 @@ def read_photo(path: Path) -> UInt8Array:
         DataError: the photo cannot be read; the message names it.
         MissingInputError: it is not there.
     """
-    return decode_photo(Encoded(_read(path), str(path)))
+    return decode_photo(Encoded(read_file(path), str(path)))
 
 
 def decode_photo(photo: Encoded) -> UInt8Array:
@@ -86,13 +86,18 @@ def _size(pixels: UInt8Array) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]}"
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a photo or mask.
+
+    Raises:
+        DataError: the system refuses it, or it is no regular file.
+        MissingInputError: it is not there.
+    """
+    check_input(path, "Photo or mask", _PREPARE)
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path} is gone. {_PREPARE}") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}). Check its permissions") from error
+        raise DataError(f"{path} cannot be read ({path_problem(error)}). {_PREPARE}") from error
 
 
 def read_class_ids(path: Path) -> UInt8Array:
@@ -102,7 +107,7 @@ def read_class_ids(path: Path) -> UInt8Array:
         DataError: the mask cannot be read; the message names it.
         MissingInputError: it is not there.
     """
-    return decode_class_ids(Encoded(_read(path), str(path)))
+    return decode_class_ids(Encoded(read_file(path), str(path)))
 
 
 def decode_class_ids(mask: Encoded) -> UInt8Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.errors import ClothsegError, DataError, MissingInputError
+from clothseg.errors import ClothsegError, DataError, check_input
 from clothseg.evaluation.photo_counts import COUNTS
 from clothseg.evaluation.predictions import Predictions
 from clothseg.evaluation.scored_data import ScoredData
@@ -63,6 +63,7 @@ class Side:
             MissingInputError: there is no such file.
             DataError: it is no evaluation, damaged, or of a later version.
         """
+        check_input(path, "Evaluation", "Pass an evaluation.json, or a model")
         try:
             values = json.loads(path.read_bytes())
             if values["version"] != VERSION:
@@ -77,8 +78,6 @@ class Side:
             predictions = {key: values["predictions"][key] for key in ("kind", "name")} | values["predictions"]
             checksums = tuple(int(row["truth_crc32"], 16) for row in rows)
             return cls(predictions, str(data["name"]), str(data["split"]), classes, photos, checksums, counts)
-        except FileNotFoundError as error:
-            raise MissingInputError(f"Evaluation not found: {path}. Pass an evaluation.json, or a model") from error
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             reason = error if isinstance(error, ClothsegError) else f"{type(error).__name__}: {error}"
             raise DataError(

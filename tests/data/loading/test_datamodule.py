@@ -177,7 +177,7 @@ def test_a_photo_gone_since_is_named_by_a_worker(prepared_path: Path) -> None:
     path.unlink()
     with pytest.raises(MissingInputError) as caught:
         batches_of(data.val_dataloader())
-    assert str(caught.value) == f'{path} is gone. Run "uv run data_prep.py" again'
+    assert str(caught.value) == f'Photo or mask not found: {path}. Run "uv run data_prep.py" again'
 
 
 def test_without_a_prepared_data_set_the_error_says_how_to_make_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from clothseg.data.locks import alone
 from clothseg.data.manifest import Manifest, pairs
 from clothseg.data.packing.shard_file import ShardFile, new_shard
+from clothseg.data.pair import read_file
 from clothseg.data.progress import Steps, hide_step
 from clothseg.data.shards.index import INDEX_NAME, Shard, ShardIndex
 from clothseg.errors import DataError, MachineError, SettingError, path_problem
@@ -106,12 +107,7 @@ def _members(name: str, found: Sequence[Pair], photos: Path) -> Iterator[_Member
         order = np.random.default_rng(_ORDER_SEED).permutation(order)
     for number in order.tolist():
         photo, mask = found[number]
-        try:
-            member = _Member(photo.relative_to(photos).as_posix(), number, photo.read_bytes(), mask.read_bytes())
-        except OSError as error:
-            raise DataError(
-                f"{error.filename} cannot be read ({error.strerror}). Check its permissions, or prepare the data again"
-            ) from error
+        member = _Member(photo.relative_to(photos).as_posix(), number, read_file(photo), read_file(mask))
         if not member.photo_bytes or not member.mask_bytes:
             raise DataError(f'{photo} or its mask is empty. Run "clothseg verify" for the whole list')
         yield member

@@ -10,7 +10,7 @@ from clothseg.data.shards.cache import CacheFolder
 from clothseg.data.shards.files import CachedFiles, FolderFiles, ShardFiles
 from clothseg.data.shards.index import INDEX_NAME, ShardIndex
 from clothseg.data.shards.store import RemoteStore, local_folder
-from clothseg.errors import MissingInputError, SettingError
+from clothseg.errors import SettingError, check_input
 from clothseg.settings import Settings
 
 
@@ -48,13 +48,8 @@ class ShardSource:
         folder = local_folder(self.address)
         if folder is None:
             return ShardIndex.from_json(RemoteStore(self.address).read(INDEX_NAME), where=where)
-        try:
-            content = (folder / INDEX_NAME).read_bytes()
-        except OSError as error:
-            raise MissingInputError(
-                f'No packed data set in {folder}: {INDEX_NAME} is not there. Run "clothseg pack" first'
-            ) from error
-        return ShardIndex.from_json(content, where=where)
+        check_input(folder / INDEX_NAME, "Packed data set", 'Run "clothseg pack" first')
+        return ShardIndex.from_json((folder / INDEX_NAME).read_bytes(), where=where)
 
     def files(self) -> ShardFiles:
         """Return the shards as files on this machine."""
