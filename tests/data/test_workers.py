@@ -7,13 +7,17 @@ from clothseg.data.workers import available_cores, num_loaders
 
 def test_a_containers_quota_limits_the_cores(tmp_path: Path) -> None:
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    path = tmp_path / "cpu.max"
-    for quota, most in ((200_000, 2), (150_000, 2), (50_000, 1), ("max", None)):
-        path.write_text(f"{quota} 100000\n")
-        assert available_cores(path) == (bound if most is None else min(bound, most))
-    path.write_text("odd\n")
-    assert available_cores(path) == bound
-    assert available_cores(tmp_path / "missing") == bound
+    first, second = tmp_path / "first" / "cpu", tmp_path / "second"  # the two versions of Linux control groups
+    first.mkdir(parents=True)
+    second.mkdir()
+    for quota, most in ((200_000, 2), (150_000, 2), (50_000, 1), (1, 1), ("max", None), ("odd", None)):
+        expected = bound if most is None else min(bound, most)
+        (second / "cpu.max").write_text(f"{quota} 100000\n")
+        (first / "cpu.cfs_quota_us").write_text(f"{-1 if quota == 'max' else quota}\n")
+        (first / "cpu.cfs_period_us").write_text("100000\n")
+        assert available_cores(first.parent) == available_cores(second) == expected, quota
+    (second / "cpu.max").write_text("1 0\n")
+    assert available_cores(second) == available_cores(tmp_path / "missing") == bound
 
 
 def test_loaders_never_outnumber_the_cores() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 MAX_LOADERS = 16
 """Loader processes per training process; at about 200 photos a second each, more would only take memory."""
 
-# Source: Linux kernel documentation, admin-guide/cgroup-v2, cpu.max: "$MAX $PERIOD" in microseconds.
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# Source: Linux kernel documentation, admin-guide/cgroup-v2, cpu.max: "$MAX $PERIOD" in microseconds; version 1 has two
+# files, and -1 for no limit (scheduler/sched-bwc).
+CGROUP = Path("/sys/fs/cgroup")
+_QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 
 
-def available_cores(quota_path: Path = CGROUP_QUOTA) -> int:
+def available_cores(cgroup: Path = CGROUP) -> int:
     """Return the cores this process may use, at least 1.
 
     The machine's count is cut down to the cores the process is bound to (`taskset`, Slurm) and to a container's quota
@@ -20,14 +23,14 @@ def available_cores(quota_path: Path = CGROUP_QUOTA) -> int:
     """
     bound = getattr(os, "sched_getaffinity", None)  # Linux only
     cores = len(bound(0)) if bound else os.cpu_count() or 1
-    quota = _quota(quota_path)
-    return max(1, cores if quota is None else min(cores, round(quota)))
+    quota = next((quota for files in _QUOTAS if (quota := _quota([cgroup / name for name in files]))), cores)
+    return max(1, min(cores, round(quota)))
 
 
-def _quota(path: Path) -> float | None:
+def _quota(files: Sequence[Path]) -> float | None:
     try:
-        limit, period = path.read_text(encoding="ascii").split()
-        return int(limit) / int(period)
+        limit, period = " ".join(path.read_text(encoding="ascii") for path in files).split()
+        return int(limit) / int(period) if int(limit) > 0 else None
     except (OSError, ValueError, ZeroDivisionError):  # no Linux container, or "max": no limit
         return None
 
