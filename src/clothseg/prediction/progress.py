@@ -20,7 +20,7 @@ def tracked(console: Console, items: Iterable[Item], *, total: int) -> Iterator[
     """Pass items on and show on `console` how many of `total` have come; nothing for a single one."""
     if total == 1:
         yield from items
-    elif console.is_terminal:
+    elif console.file.isatty():  # FORCE_COLOR makes rich take a log for a terminal
         columns = (TextColumn("Segmenting"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
         # Paths go above the bar only if stdout is this terminal, too; otherwise rich would send them to stderr.
         with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
