@@ -50,7 +50,7 @@ def decode_jpeg(content: bytes) -> UInt8Array | None:
 
 
 def turned(pixels: UInt8Array, orientation: int) -> UInt8Array:
-    """Return stored pixels, (H, W, 3), as a person is to see them; `orientation` is EXIF's number, 1 to 8."""
+    """Return stored pixels, (H, W, 3) or (H, W), as a person is to see them; `orientation` is EXIF's number, 1 to 8."""
     if orientation not in _TURNS:
         return pixels
     swaps, mirrored = _TURNS[orientation]

@@ -46,7 +46,10 @@ def decode_index_png(content: bytes) -> UInt8Array | None:
     width, height, *kind = struct.unpack_from(">IIBBBBB", content, 16)
     if tuple(kind) not in _EIGHT_BIT_INDICES or not 0 < width * height <= MAX_PIXELS:
         return None
-    packed = b"".join(data for name, data in _chunks(content) if name == b"IDAT")
+    chunks = list(_chunks(content))
+    if any(name == b"eXIf" for name, _ in chunks):  # it may say how the mask is turned
+        return None
+    packed = b"".join(data for name, data in chunks if name == b"IDAT")
     rows = np.frombuffer(_inflated(packed, height * (width + 1)), dtype=np.uint8).reshape(height, width + 1)
     filters = set(rows[:, 0].tolist())
     if filters == {_UNCHANGED}:
