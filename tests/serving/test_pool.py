@@ -14,7 +14,7 @@ from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Pool
 from clothseg.serving.problem import Problem
-from clothseg.serving.worker_process import ModelChoice, WorkerLostError
+from clothseg.serving.worker_process import ModelChoice, NotBegunError, WorkerLostError
 
 
 class Worker:
@@ -40,14 +40,14 @@ class Worker:
 class Situation:
     """A pool whose workers are controlled by the test."""
 
-    def __init__(self, *, failures=(), **limits):
+    def __init__(self, *, failures=(), workers=1, **limits):
         self.workers = []
         self.failures = list(failures)
         self.given_up = 0
         self.metrics = Metrics()
         self.pool = Pool(
             ModelChoice(),
-            workers=1,
+            workers=workers,
             limits=Limits(**limits),
             metrics=self.metrics,
             give_up=self._give_up,
@@ -187,6 +187,66 @@ def test_a_photo_whose_worker_is_lost_is_answered_and_the_next_worker_continues(
         assert now.value("clothseg_workers_ready") == 1
 
     run(steps)
+
+
+def test_a_photo_that_its_worker_never_saw_is_done_by_the_next_before_those_that_came_later(run):
+    async def steps(now):
+        await until(lambda: len(now.pool.ready) == 2)
+        photo = now.ask("photo")
+        await until(lambda: any(worker.asked for worker in now.workers))
+        (dead,) = (worker for worker in now.workers if worker.asked)
+        await dead.answers.put(NotBegunError("It ended before"))
+        await until(lambda: any(worker.asked for worker in now.workers if worker is not dead))
+        for worker in now.workers:
+            await worker.answers.put(answer("photo"))
+        message, job = await photo
+        assert message == answer("photo")
+        assert job.taken <= job.begun
+        await until(lambda: len(now.pool.ready) == 2)
+        assert now.value("clothseg_worker_restarts_total") == 1
+
+    run(steps, workers=2)
+
+    async def alone(now):
+        await until(lambda: now.pool.ready)
+        first, second, gone = (now.ask(name) for name in ("first", "second", "gone"))
+        await until(lambda: now.value("clothseg_queue_depth") == 2)
+        await now.worker.answers.put(NotBegunError("It ended before"))
+        await until(lambda: len(now.workers) == 2 and now.worker.asked)
+        assert now.worker.asked[0].header["name"] == "first"
+        gone.cancel()
+        await now.worker.answers.put(answer("first"))
+        await first
+        second.cancel()  # nobody waits for its answer any more
+        await until(lambda: second.done() and len(now.worker.asked) == 2)
+        await now.worker.answers.put(NotBegunError("It ended before"))
+        await until(lambda: len(now.workers) == 3 and now.pool.ready)
+        assert now.value("clothseg_queue_depth") == 0
+        assert not now.worker.asked
+
+    run(alone)
+
+
+def test_a_fault_of_the_server_is_logged_and_costs_one_photo_and_one_worker(run, caplog):
+    async def steps(now):
+        await until(lambda: now.pool.ready)
+        photo, other = now.ask("photo"), now.ask("other")
+        await until(lambda: now.worker.asked)
+        await now.worker.answers.put(ZeroDivisionError("no such thing was foreseen"))
+        with pytest.raises(ZeroDivisionError):
+            await photo
+        await until(lambda: len(now.workers) == 2)
+        await now.worker.answers.put(answer("other"))
+        assert (await other)[0] == answer("other")
+        assert now.value("clothseg_workers_ready") == 1
+        now.failures = [ZeroDivisionError("nor this")]
+        await now.worker.end()
+        await until(lambda: len(now.workers) == 3 and now.pool.ready)
+        assert not now.given_up
+
+    run(steps)
+    told = [record for record in caplog.records if record.name == "clothseg.serving.pool"]
+    assert [str(record.exc_info[1]) for record in told] == ["no such thing was foreseen", "nor this"]
 
 
 def test_a_worker_that_ends_while_idle_is_replaced_before_the_next_photo(run):

@@ -53,7 +53,8 @@ def test_a_worker_answers_every_message_and_ends_with_its_input(model_path, offl
     assert code == 0
     ready = first.header["ready"]
     assert (ready["sha256"], ready["name"], ready["image_size"]) == (offline.model["sha256"], "small.onnx", 64)
-    sample, results, mask, overlay, cutout, *problems = answers
+    assert [one.header for one in answers[::2]] == [{"begun": True}] * 9
+    sample, results, mask, overlay, cutout, *problems = answers[1::2]
     assert sample.header == {"media_type": "image/jpeg"}
     assert Image.open(io.BytesIO(sample.body)).format == "JPEG"
     values = json.loads(results.body)

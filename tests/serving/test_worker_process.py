@@ -10,7 +10,7 @@ import pytest
 from clothseg.errors import ModelError
 from clothseg.serving import worker_process
 from clothseg.serving.messages import Message
-from clothseg.serving.worker_process import ModelChoice, WorkerLostError, WorkerProcess
+from clothseg.serving.worker_process import ModelChoice, NotBegunError, WorkerLostError, WorkerProcess
 from tests.conftest import HANG_SECONDS
 from tests.serving.conftest import linux_only
 
@@ -36,7 +36,7 @@ def test_a_worker_survives_the_signals_of_its_group_and_knows_no_key(model_path,
             with pytest.raises(WorkerLostError, match=r"more than 0\.05 s"):
                 await worker.ask(SAMPLE, seconds=0.05)
             os.kill(worker.pid, signal.SIGKILL)
-            with pytest.raises(WorkerLostError, match="ended while"):
+            with pytest.raises(NotBegunError, match="ended before it began"):
                 await worker.ask(SAMPLE, seconds=HANG_SECONDS)
         finally:
             await worker.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -15,8 +16,9 @@ from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.problem import Problem
-from clothseg.serving.worker_process import ModelChoice, WorkerLostError, WorkerProcess
+from clothseg.serving.worker_process import ModelChoice, NotBegunError, WorkerLostError, WorkerProcess
 
+_logger = logging.getLogger(__name__)
 _LONGEST_PAUSE = 10.0  # seconds between two attempts to start a worker that does not start
 _ATTEMPTS = 3  # to start the very first worker, where it ends without a named error
 _STARTING_RETRY = 2.0
@@ -136,22 +138,32 @@ class Pool:
         failures = 0
         while self.failure is None:
             try:
-                worker = await WorkerProcess.start(self._choice, workers=self._num_workers)
-            except (ClothsegError, OSError) as error:
+                failures = await self._run_worker(failures)
+            except Exception:
+                # The server goes on with one worker less if this task ends, and nobody is told.
                 failures += 1
-                self._start_failed(error, failures)
+                _logger.exception("A fault of clothseg; another worker process is started. Please report it")
+            if failures:
                 await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2**failures))
-                continue
-            failures, self._last_start_failed = 0, False
-            try:
-                self._introduce(worker.introduction)
-                self._set_ready(worker, is_ready=True)
-                await self._serve(worker)
-            except WorkerLostError:
-                self._metrics.worker_restarts.inc()
-            finally:
-                self._set_ready(worker, is_ready=False)
-                await worker.end()
+
+    async def _run_worker(self, failures: int) -> int:
+        """Start a worker and hand it photos until it is lost; return how many starts have failed in a row."""
+        try:
+            worker = await WorkerProcess.start(self._choice, workers=self._num_workers)
+        except (ClothsegError, OSError) as error:
+            self._start_failed(error, failures + 1)
+            return failures + 1
+        self._last_start_failed = False
+        try:
+            self._introduce(worker.introduction)
+            self._set_ready(worker, is_ready=True)
+            await self._serve(worker)
+        except WorkerLostError:
+            self._metrics.worker_restarts.inc()
+        finally:
+            self._set_ready(worker, is_ready=False)
+            await worker.end()
+        return 0
 
     def _introduce(self, introduction: Mapping[str, Any]) -> None:
         is_first = self.introduction is None
@@ -179,15 +191,30 @@ class Pool:
             try:
                 with self._metrics.in_flight.track_inprogress():
                     answer = await worker.ask(job.question, seconds=self._limits.deadline)
+            except NotBegunError:
+                self._put_back(job)
+                raise
             except WorkerLostError as error:
                 _fail(job, f"{error}. If it happens again with this photo, send another", retry_after=1)
                 raise
             except asyncio.CancelledError:
                 _fail(job, "The server is shutting down. Ask again", retry_after=self._limits.deadline)
                 raise
+            except Exception as error:
+                if not job.answer.done():
+                    job.answer.set_exception(error)
+                raise
             self._mean_seconds += 0.1 * (time.perf_counter() - job.begun - self._mean_seconds)
             if not job.answer.done():
                 job.answer.set_result(answer)
+
+    def _put_back(self, job: Job) -> None:
+        """Let the next worker have a photo that this one never saw; its deadline stays what it was."""
+        job.begun = math.nan
+        if not job.answer.done():
+            self._waiting.appendleft(job)
+            self._arrived.set()
+            self._tell_depth()
 
     async def _next_for(self, worker: WorkerProcess) -> Job:
         """Wait for a photo.

@@ -5,6 +5,7 @@ Whatever a photo does to a decoder, it does to this process and not to the serve
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -42,7 +43,8 @@ def main() -> int:
         messages.write(answers, Message({"failed": one_line(error), "exit_code": error.exit_code}))
         return error.exit_code
     messages.write(answers, Message({"ready": introduction(predictor)}))
-    _serve(predictor, sys.stdin.buffer, answers)
+    with contextlib.suppress(BrokenPipeError):  # the server is gone
+        _serve(predictor, sys.stdin.buffer, answers)
     return 0
 
 
@@ -54,15 +56,13 @@ def introduction(predictor: Predictor) -> dict[str, Any]:
 
 def _serve(predictor: Predictor, questions: BinaryIO, answers: BinaryIO) -> None:
     while (question := messages.read(questions)) is not None:
+        messages.write(answers, Message({"begun": True}))
         try:
             answer = _answer(predictor, question)
         except ClothsegError as error:
             kind = next((kind for of, kind in _KIND_OF if isinstance(error, of)), "not-done")
             answer = Message({"problem": kind, "detail": one_line(error)})
-        try:
-            messages.write(answers, answer)
-        except BrokenPipeError:  # the server is gone
-            return
+        messages.write(answers, answer)
 
 
 def _answer(predictor: Predictor, question: Message) -> Message:

@@ -29,6 +29,10 @@ class WorkerLostError(MachineError):
     """A worker process that ended, or had to be ended."""
 
 
+class NotBegunError(WorkerLostError):
+    """A worker process that ended before it had the whole question, which another worker can answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelChoice:
     """Which model a worker loads and what runs it, as `prediction.predictor.load` takes it."""
@@ -103,17 +107,23 @@ class WorkerProcess:
         """Send a question and return the answer.
 
         Raises:
+            NotBegunError: the process ended before it had the question.
             WorkerLostError: the process died of it, or took longer than `seconds`; either way it is of no more use.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        has_begun = False
         try:
             async with asyncio.timeout(seconds):
                 await messages.send(self._process.stdin, question)
+                await messages.receive(self._process.stdout)  # that it has begun
+                has_begun = True
                 return await messages.receive(self._process.stdout)
         except TimeoutError as error:
             raise WorkerLostError(f"The worker took more than {seconds:g} s for this photo and was ended") from error
         except (ConnectionError, asyncio.IncompleteReadError) as error:
+            if not has_begun:
+                raise NotBegunError("The worker process ended before it began with this photo") from error
             raise WorkerLostError("The worker process ended while it worked on this photo") from error
 
     async def end(self) -> None:
