@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from clothseg import pictures
 from clothseg.data.pair import Encoded, decode_class_ids
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError, LargePictureError, MachineError, MissingInputError, PictureError
+from clothseg.jpeg import turned
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_mask, read_picture, whole_file, write_whole
 
@@ -254,6 +255,10 @@ def test_srgb_by_another_name_changes_no_pixel_and_a_broken_profile_is_ignored_w
         np.testing.assert_array_equal(picture.pixels, photo())
         assert list(picture.notes) == [] if note is None else note in picture.notes[0]
     assert "not L" in read_picture(gray_only).notes[0]
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    picture = read_picture(encoded(Image.fromarray(photo()), "PNG", icc_profile=lab))
+    np.testing.assert_array_equal(picture.pixels, photo())
+    assert picture.notes == ("its colour profile is for Lab colours, not RGB, and was ignored",)
 
 
 def test_read_mask(tmp_path):
@@ -350,6 +355,22 @@ def grey_bmp(values, bits, palette):
     height, width = values.shape
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 0, len(pixels), 0, 0, len(palette), 0)
     return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + info + colors + pixels
+
+
+def test_masks_are_turned_as_their_photos_are():
+    """Tools that copy a photo's EXIF block into its mask leave the pixels of both as the camera stored them."""
+    stored = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        expected = turned(stored, orientation)
+        grey, indexed = Image.fromarray(stored), Image.fromarray(stored)
+        indexed.putpalette(GROUPS.palette.tobytes())
+        for image in (grey, indexed):
+            stream = io.BytesIO()
+            image.save(stream, "PNG", exif=exif)
+            for found in (read_mask(stream.getvalue()), decode_class_ids(Encoded(stream.getvalue(), "mask"))):
+                assert np.array_equal(found, expected), (orientation, image.mode)
 
 
 def test_mask_values_are_read_as_stored_whatever_their_bits():

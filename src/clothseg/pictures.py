@@ -303,7 +303,7 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
         name: how errors call encoded bytes.
 
     Returns:
-        (H, W) uint8: the values as they stand in the file, palette or grey.
+        (H, W) uint8: the values as they stand in the file, palette or grey, EXIF-oriented as the photo is.
 
     Raises:
         MissingInputError: there is no such file.
@@ -318,7 +318,8 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
                 if image.mode not in ("L", "P", "1"):
                     raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
                 factor = _factor_of_values(image.mode, header, name)
-                return np.array(image, dtype=np.uint8) // np.uint8(factor)
+                values = np.array(image, dtype=np.uint8) // np.uint8(factor)
+                return turned(values, _orientation(image))
     except PictureError as error:
         raise DataError(f"Mask cannot be read: {one_line(error)}") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-"""The colour space that a profile names, and Pillow's mode for it."""
+"""The colour space that a profile names, and Pillow's mode for it; others fit no image that comes here."""
 
 _NO_DIFFERENCE = 2
 """A profile that moves no colour by more than this, of 255, is sRGB under another name."""
@@ -22,7 +22,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
         return _as_rgb(image), ""
     try:
         mode, transform = _transform(profile)
-    except (ImageCms.PyCMSError, OSError, ValueError, KeyError):
+    except (ImageCms.PyCMSError, OSError, ValueError):
         return _as_rgb(image), "its colour profile is broken and was ignored"
     if mode == "L" and image.mode == "RGB":  # grey that a decoder has spread over three channels
         image = image.getchannel(0)
@@ -41,7 +41,10 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 def _transform(profile: bytes) -> tuple[str, Any]:
     """Return the mode of a profile, and its transform into sRGB or None where that changes next to nothing."""
     opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    mode = _SPACES[opened.profile.xcolor_space]
+    space = opened.profile.xcolor_space
+    mode = _SPACES.get(space)
+    if mode is None:
+        return space.strip(), None
     transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
     levels = np.linspace(0, 255, 6).astype(np.uint8)
     if mode == "CMYK":
