@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clothseg.encoding import encode_jpeg, encode_png, marked
-from clothseg.errors import InputError, MissingInputError
+from clothseg.errors import InputError, MissingInputError, PictureError
+from clothseg.pictures import read_picture
 from clothseg.prediction.naming import _numbered
 from clothseg.prediction.segmentation import CUTOUT_ENDING
 from clothseg.prediction.sources import _Candidate, _unique_stems, find_photos, read_list
@@ -166,10 +167,13 @@ def test_missing_inputs_are_named_and_the_rest_found(touch):
     assert all(isinstance(problem, InputError) for problem in search.problems)
 
 
-def test_a_pipe_in_a_folder_is_not_waited_for(touch):
-    touch("p/a.jpg")
-    os.mkfifo("p/b.jpg")
-    assert stems("p") == {"p/a.jpg": "a"}
+def test_a_pipe_in_a_folder_is_not_waited_for_and_is_named_when_it_is_read(touch):
+    touch("p/a.jpg", "out/c.txt")
+    for pipe in ("p/b.jpg", "p/b_mask.png", "out/a_mask.png"):
+        os.mkfifo(pipe)
+    assert stems("p") == stems("p/*") == {"p/a.jpg": "a.jpg", "p/b.jpg": "b", "p/b_mask.png": "b_mask"}
+    with pytest.raises(PictureError, match=r"pipe, socket or device, not a file: p/b\.jpg"):
+        read_picture(Path("p/b.jpg"))
 
 
 names = st.text(st.sampled_from("aAé.-2 "), min_size=1, max_size=4).filter(lambda name: name.strip(". "))
@@ -214,6 +218,8 @@ def test_lists_of_windows_programs_are_decoded():
     assert not wrong
     for name in ("utf-16-le", "utf-16-be"):
         assert read_list("a/b.jpg\r\n".encode(name)) == ["a/b.jpg"], "without a mark"
+    assert read_list(b"\xef\xbb\xbfnew\nline.jpg\0\xff.jpg\0") == ["new\nline.jpg", "\udcff.jpg"]
+    assert read_list("a.jpg\0b c.jpg\0".encode("utf-16")) == ["a.jpg", "b c.jpg"]
 
 
 def test_what_is_no_list_is_refused():

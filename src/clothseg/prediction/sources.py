@@ -21,7 +21,6 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
-    codecs.BOM_UTF8: "utf-8-sig",
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
@@ -124,6 +123,7 @@ def read_list(content: bytes) -> list[str]:
     sample = content[:400]
     if len(sample) >= 4 and any(set(sample[first::2]) == {0} and 0 not in sample[1 - first :: 2] for first in (0, 1)):
         return _lines(content.decode("utf-16-be" if sample[0] == 0 else "utf-16-le", "replace"))
+    content = content.removeprefix(codecs.BOM_UTF8)
     separator = b"\0" if b"\0" in content else b"\n"
     lines = [line.rstrip(b"\r\n") for line in content.removesuffix(separator).split(separator)]
     names = [os.fsdecode(line) for line in lines if line.strip()]
@@ -137,7 +137,7 @@ def read_list(content: bytes) -> list[str]:
 
 
 def _lines(text: str) -> list[str]:
-    return [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return [line for line in re.split(r"[\r\n\0]+", text) if line.strip()]
 
 
 def _relative_to_here(candidate: _Candidate) -> _Candidate:
@@ -196,21 +196,15 @@ def _photos_below(folder: Path, problems: list[InputError]) -> list[Path]:
     found = []
     for where, names in walk(folder, name_problem):
         paths = [where / name for name in names if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and _may_be_photo(path)]
+        found += [path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES]
     return sorted(found, key=natural)
 
 
-def _may_be_photo(path: Path) -> bool:
-    """Tell whether a path is a file, or a link to one that is missing; a pipe would be waited for without end."""
-    try:
-        return path.is_symlink() or path.is_file()
-    except OSError:
-        return True  # named when it is read
-
-
 def _is_output(path: Path) -> bool:
-    """Tell whether a run wrote this file; a folder, or a file that cannot be read, is a person's."""
+    """Tell whether a run wrote this file; a folder, a pipe, or a file that cannot be read, is a person's."""
     try:
+        if path_kind(path) != "a file":  # a pipe would be waited for without end
+            return False
         with path.open("rb") as stream:
             return is_marked(stream.read(HEAD_LENGTH))
     except OSError:
