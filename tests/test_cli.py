@@ -107,6 +107,21 @@ def test_names_outside_the_encoding_of_the_output_are_printed_as_escapes(monkeyp
     assert shown == r"\u017bó\u0142\u0107 \u8863\u670d \udcff.png"
 
 
+def test_a_command_runs_where_the_standard_streams_are_closed(monkeypatch):
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+
+    def use_streams(command):
+        print(sys.stdin.buffer.read())
+        print(sys.stderr.isatty(), file=sys.stderr)
+        return 0
+
+    assert leave("a.jpg", run=use_streams) == 0
+    assert leave("a.jpg", run=failing_with(DataError("a"))) == 3
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+
+
 def test_ctrl_c_leaves_with_130(capsys):
     assert leave("a.jpg", run=failing_with(KeyboardInterrupt())) == 130
     assert "Interrupted" in capsys.readouterr().err

@@ -86,6 +86,7 @@ def start(
         arguments: the words after the program's name; those of this process if None.
         program: how the usage line calls the program; the running file's name if None.
     """
+    _open_closed_streams()
     _print_any_name()
     with _leaving():
         if isinstance(settings, ModuleType):
@@ -139,6 +140,13 @@ def _leaving() -> Any:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             _fail(f"Cannot write {path}: {reason}. Free some space", MachineError.exit_code)
         _fail(f"Cannot use {path}: {reason}. Check the path and its permissions", MachineError.exit_code)
+
+
+def _open_closed_streams() -> None:
+    """Connect standard streams that a service manager left closed to nothing, so that no file gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open as long as the process is
 
 
 def _print_any_name() -> None:
