@@ -113,6 +113,16 @@ def test_names_that_yaml_takes_for_something_else_are_text(tmp_path):
     assert (second.name, second.supercategories) == ("yes", ("1.50", "~", "007"))
 
 
+def test_an_entry_that_stands_twice_is_refused(tmp_path):
+    """YAML would take the last one without a word."""
+    path = tmp_path / "classes.YAML"
+    path.write_text("classes: [{name: background}, {name: hat, categories: [cap]}]", encoding="utf-8-sig")
+    assert load_classes(path).names == ("background", "hat")
+    path.write_text("classes:\n  - name: background\n  - name: hat\n    categories: [cap]\n    categories: [beanie]\n")
+    with pytest.raises(SettingError, match=r"'categories' stands twice"):
+        load_classes(path)
+
+
 def test_a_value_that_is_no_text_is_named_with_what_to_quote():
     for value in (None, True, 1.5, ["a"]):
         with pytest.raises(

@@ -230,6 +230,12 @@ def read_yaml(path: Path, what: str, way_out: str) -> Any:
     class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]  # the module is imported on request
         yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
+                raise ValueError(f"{twice[0]!r} stands twice in one table; keep one of them")
+            return super().construct_mapping(node, deep)
+
     Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("(?:0|-?[1-9][0-9]*)$"), list("-0123456789"))
     Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<$"), ["<"])
     try:
@@ -251,7 +257,7 @@ def load_classes(source: str | Path) -> ClassList:
     if str(source) in ("groups", "categories"):
         return GROUPS if str(source) == "groups" else CATEGORIES
     path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix.lower() not in (".yaml", ".yml"):
         raise SettingError(
             f"Unknown class list {str(source)!r}. Allowed: groups, categories, or a path ending in .yaml"
         )
