@@ -434,6 +434,23 @@ def test_names_that_fit_no_photo_are_named_with_the_file_that_is_there(tmp_path)
         assert {next(name for name in there if f"but {name!r} is there" in one) for one in details} == set(there)
 
 
+def test_masks_in_a_format_that_is_not_read_are_named(tmp_path, capsys):
+    write_own(tmp_path / "own", 4)
+    masks = tmp_path / "own" / "masks"
+    for name in ("0", "2"):
+        Image.open(masks / f"{name}.png").save(masks / f"{name}.tif")
+    (masks / "0.png").unlink()
+    code, folder = prepare(tmp_path / "own", tmp_path, masks=masks)
+    note = "Not read from the mask folder: 1 files (0.tif). Masks end in .png, .bmp, .gif: save others as PNG"
+    assert code == 0
+    assert capsys.readouterr().err.count(note) == 1
+    assert note in (folder / "preparation_report.json").read_text()
+    for path in masks.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"No mask in .*masks; it has 0\.tif, 2\.tif\. Masks end in \.png"):
+        prepare(tmp_path / "own", tmp_path, masks=masks)
+
+
 def test_index_masks_find_photos_whose_names_other_systems_wrote(tmp_path):
     write_own(tmp_path / "own", 3)
     own = tmp_path / "own"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clothseg.data.annotations.annotation_file import ImageRecord, check_annotation_file, open_annotations
@@ -20,6 +20,7 @@ from clothseg.data.painting.split_painting import Tally
 from clothseg.data.preparation.report import SplitReport
 from clothseg.data.preparation.source import TRAIN, VAL, SplitFolders, copy_file, files_fingerprint
 from clothseg.data.progress import Steps
+from clothseg.errors import DataError
 from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file
 
@@ -128,7 +129,7 @@ class OwnMasks:
         self, folder: Path, split: SplitFolders, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
     ) -> tuple[SplitReport, Tally]:
         """Check the masks of a split and write those that are right as plain grey PNG."""
-        return check_masks(
+        report, tally = check_masks(
             self._folders(split)[0],
             self._stems(split),
             folder / split.photos,
@@ -138,6 +139,12 @@ class OwnMasks:
             num_workers=num_workers,
             steps=steps,
         )
+        unread = self._unread(split) if split == TRAIN or self.val_masks is not None else []
+        if unread:
+            names = ", ".join(unread[:5]) + (", …" if len(unread) > 5 else "")
+            note = f"Not read from the mask folder: {len(unread)} files ({names}). {_MASKS_END_IN}"
+            report = replace(report, notes=(*report.notes, note))
+        return report, tally
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the name of the mask folder."""
@@ -148,12 +155,27 @@ class OwnMasks:
             return self.masks, self.photos
         return self.val_masks or self.masks, self.val_photos
 
+    def _unread(self, split: SplitFolders) -> list[str]:
+        """Return the pictures of a mask folder that are no masks for their ending, and have none beside them."""
+        masks, photos = self._folders(split)
+        if masks.resolve() == photos.resolve():
+            return []
+        read = names_by_stem(masks, MASK_SUFFIXES)
+        others = names_by_stem(masks, PHOTO_SUFFIXES - {*MASK_SUFFIXES})
+        return sorted(name for stem, names in others.items() if stem not in read for name in names)
+
     def _stems(self, split: SplitFolders) -> list[str]:
         stems = sorted(names_by_stem(self._folders(split)[0], MASK_SUFFIXES))
         if self.val_masks is not None:
             return stems
+        if not stems:
+            found = ", ".join(self._unread(split)[:5]) or "no picture"
+            raise DataError(f"No mask in {self.masks}; it has {found}. {_MASKS_END_IN}")
         chosen = choose_share(stems, self.val_share)
         return [stem for stem in stems if (stem in chosen) == (split == VAL)]
+
+
+_MASKS_END_IN = f"Masks end in {', '.join(MASK_SUFFIXES)}: save others as PNG"
 
 
 def _annotations_path(folder: Path, split: SplitFolders) -> Path:
