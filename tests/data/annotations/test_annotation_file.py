@@ -54,7 +54,7 @@ def test_what_is_no_annotation_file_is_refused_by_name(tmp_path):
         b'{"images": [], "annotations": [], "categories": []} and more',
         b'{"images": [], "annotations": [NaN], "categories": [',
         b'{"images": ' + b"[" * 100_000 + b"]" * 100_000 + b', "annotations": [], "categories": []}',
-        json.dumps(minimal()).encode("utf-16"),
+        json.dumps(minimal()).encode("utf-16-le"),
     ):
         path = write(tmp_path, content)
         for open_file in (open_annotations, open_rows):
@@ -121,6 +121,16 @@ def test_nan_and_infinity_as_python_writes_them_become_null_outside_of_strings(t
 
 def test_a_byte_order_mark_is_ignored(tmp_path):
     assert open_annotations(write(tmp_path, json.dumps(minimal()).encode("utf-8-sig"))).images == []
+
+
+def test_utf_16_with_a_mark_is_decoded_and_broken_utf_16_named(tmp_path):
+    text = json.dumps({"images": [{"id": 1, "file_name": "é.jpg"}], "annotations": [], "categories": []})
+    for encoding, mark in (("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")):
+        path = write(tmp_path, mark + text.encode(encoding))
+        assert [image.file_name for image in open_annotations(path).images] == ["é.jpg"]
+        assert len(open_rows(path).images) == 1
+        with pytest.raises(DataError, match="is not a COCO annotation file"):
+            open_annotations(write(tmp_path, mark + text.encode(encoding)[:-1]))
 
 
 def test_a_file_need_not_say_what_it_is(tmp_path):

@@ -405,7 +405,13 @@ def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
     def short_polygon(content):
         content["annotations"][0]["segmentation"].append([1, 1, 2, 2])
 
+    def shares_of_the_size(content):
+        for row in content["annotations"]:
+            row["segmentation"] = [[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]]
+            del row["area"]
+
     for change, note in (
+        (shares_of_the_size, "pixels in all. Coordinates are counted in pixels, not as shares of the photo's size"),
         (only_left_out, "No mask has a pixel of another class than the background"),
         (short_polygon, "Polygons of fewer than 3 points are left out of 1 annotations that have others (ids 0)"),
     ):

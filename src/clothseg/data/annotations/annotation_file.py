@@ -157,6 +157,8 @@ def _mapped(path: Path) -> memoryview:
         if not path.stat().st_size:
             raise DataError(f"Annotation file is empty (0 bytes): {path}. Fetch or export it again")
         content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    if bytes(content[:2]) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as Windows PowerShell writes text
+        return memoryview(str(content, "utf-16").encode())
     return content[3:] if bytes(content[:3]) == codecs.BOM_UTF8 else content
 
 

@@ -204,9 +204,15 @@ def _none_used(report: SplitReport, tally: Tally) -> bool:
 
 
 def _with_warning(report: SplitReport, tally: Tally) -> SplitReport:
-    if not tally.num_masks or tally.pixels_per_class[BACKGROUND_ID + 1 :].any():
+    num_pixels = int(tally.pixels_per_class[BACKGROUND_ID + 1 :].sum())
+    if not tally.num_masks or num_pixels > tally.num_annotations:
         return report
     warning = "No mask has a pixel of another class than the background, so there is nothing to learn from them"
+    if tally.num_annotations:
+        warning = (
+            f"{tally.num_annotations:,} annotations cover {num_pixels:,} pixels in all. Coordinates are counted in "
+            "pixels, not as shares of the photo's size"
+        )
     return replace(report, notes=(*report.notes, warning))
 
 
