@@ -23,6 +23,8 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, leng
 _ENCRYPTED = 0x1
 _LONGEST_NAME = 255
 """Bytes of a file's or folder's name on all usual file systems."""
+_LONGEST_PATH = 2000
+"""Bytes of a path in an archive; Linux takes 4,095 with the folders before it, and macOS 1,023."""
 _FETCH_AGAIN = "Delete it and run this again to fetch it anew"
 
 
@@ -215,10 +217,11 @@ def _check_names(path: Path, members: Sequence[Member]) -> None:
     """Refuse names that no disk takes, and those that are one file where capitals or accents' spelling do not count."""
     seen: dict[str, str] = {}
     for member in members:
-        if any(len(part.encode(errors="surrogateescape")) > _LONGEST_NAME for part in PurePosixPath(member.path).parts):
+        parts = [part.encode(errors="surrogateescape") for part in PurePosixPath(member.path).parts]
+        if max(map(len, parts)) > _LONGEST_NAME or len(b"/".join(parts)) > _LONGEST_PATH:
             raise DataError(
-                f"{path} is refused: the name {member.path!r} is too long; a name may have {_LONGEST_NAME} bytes. "
-                "Rename it in the archive"
+                f"{path} is refused: the name {member.path[:300]!r} is too long; a name may have {_LONGEST_NAME} bytes, "
+                f"with all folders {_LONGEST_PATH}. Rename it in the archive"
             )
         key = unicodedata.normalize("NFC", member.path).casefold()
         if key in seen:
