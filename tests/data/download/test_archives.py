@@ -191,7 +191,7 @@ def test_what_no_honest_archive_has_is_refused_before_anything_is_written(tmp_pa
         "symlink": (with_entry(external_attr=(stat.S_IFLNK | 0o777) << 16), "is a link"),
         "pipe": (with_entry(external_attr=(stat.S_IFIFO | 0o777) << 16), "is a link or a device"),
         "long name": (renamed(f"train/{'a' * 300}.jpg"), "is too long; a name may have 255 bytes"),
-        "long path": (renamed(f"train/{'a/' * 1000}b.jpg"), "is too long; .* with all folders 2000"),
+        "long path": (renamed(f"train/{'a/' * 1000}b.jpg"), "bytes, with all folders 2000"),
         "lzma": (with_entry(compress_type=zipfile.ZIP_LZMA), "method 14"),
         "encrypted": (with_changed_table(encrypted), "is encrypted"),
         "overlap": (with_changed_table(sharing_bytes), "share the same bytes"),

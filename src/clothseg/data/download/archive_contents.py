@@ -220,8 +220,8 @@ def _check_names(path: Path, members: Sequence[Member]) -> None:
         parts = [part.encode(errors="surrogateescape") for part in PurePosixPath(member.path).parts]
         if max(map(len, parts)) > _LONGEST_NAME or len(b"/".join(parts)) > _LONGEST_PATH:
             raise DataError(
-                f"{path} is refused: the name {member.path[:300]!r} is too long; a name may have {_LONGEST_NAME} bytes, "
-                f"with all folders {_LONGEST_PATH}. Rename it in the archive"
+                f"{path} is refused: the name {member.path[:300]!r} is too long; a name may have {_LONGEST_NAME} "
+                f"bytes, with all folders {_LONGEST_PATH}. Rename it in the archive"
             )
         key = unicodedata.normalize("NFC", member.path).casefold()
         if key in seen:
