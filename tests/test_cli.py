@@ -98,6 +98,21 @@ def test_any_other_refusal_of_the_system_is_a_named_error(capsys):
     assert capsys.readouterr().err.startswith("clothseg: Cannot use secret: permission denied. Check the path")
 
 
+def test_links_that_lead_in_a_circle_are_a_named_error(capsys, tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    for arguments in (
+        ["predict", str(tmp_path / "photo.jpg"), "--output", str(tmp_path / "a")],
+        ["prepare", "--masks", str(tmp_path / "a"), "--photos", str(tmp_path / "b"), "--data-path", str(tmp_path)],
+        ["preview", "--output", str(tmp_path / "a"), "--data-path", str(tmp_path)],
+    ):
+        assert run_main(*arguments) in (3, 5)
+        assert capsys.readouterr().err.startswith("clothseg: "), arguments
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.start("count", Settings(), arguments=["a.jpg"], run=failing_with(RuntimeError("a bug")))
+
+
 def test_names_outside_the_encoding_of_the_output_are_printed_as_escapes(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))

@@ -140,6 +140,10 @@ def _leaving() -> Any:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             _fail(f"Cannot write {path}: {reason}. Free some space", MachineError.exit_code)
         _fail(f"Cannot use {path}: {reason}. Check the path and its permissions", MachineError.exit_code)
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # what Path.resolve raises before Python 3.13
+            raise
+        _fail(f"Cannot use a path: {one_line(error)}. Correct the link, or pass another path", MachineError.exit_code)
 
 
 def _open_closed_streams() -> None:
