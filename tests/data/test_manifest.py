@@ -1,6 +1,7 @@
 """A manifest reads back as written, a damaged one is named, and pairs go by stem."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -82,7 +83,9 @@ def test_pairs_go_by_stem_whatever_else_lies_there(tmp_path):
     )
     touch(tmp_path / "train_masks", "a.png", "b.png", "street/a.png", "notes.txt", ".c.png", "x.y.png")
 
-    found = [[path.relative_to(tmp_path).as_posix() for path in pair] for pair in pairs(tmp_path, SPLIT)]
+    found = [
+        [path.relative_to(tmp_path).as_posix() for path in pair] for pair in pairs(tmp_path, replace(SPLIT, count=4))
+    ]
 
     assert found == [
         ["train/a.jpg", "train_masks/a.png"],
@@ -97,6 +100,16 @@ def test_one_photo_missing_and_one_extra_shifts_nothing_and_is_named(tmp_path):
     touch(tmp_path / "train_masks", "a.png", "b.png", "c.png")
 
     with pytest.raises(DataError, match=r"1 mask \(b\).*without a photo"):
+        pairs(tmp_path, SPLIT)
+
+
+def test_masks_that_were_added_after_the_preparation_are_refused(tmp_path):
+    """A prediction into the data set's folders adds photos with masks of their own, which are no truth."""
+    touch(tmp_path / "train", "a.jpg", "b.jpg", "b_mask.png")
+    touch(tmp_path / "train_masks", "a.png", "b.png")
+    assert len(pairs(tmp_path, SPLIT)) == SPLIT.count == 2
+    touch(tmp_path / "train_masks", "b_mask.png")
+    with pytest.raises(DataError, match=r"3 masks in \S*train_masks, but 2 were prepared.*data_prep\.py"):
         pairs(tmp_path, SPLIT)
 
 

@@ -140,7 +140,8 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
 
     Raises:
         MissingInputError: the split's photo or mask folder is not there.
-        DataError: a mask has no photo, or two photos share a stem that has a mask; the stems are named.
+        DataError: a mask has no photo, or two photos share a stem that has a mask; the stems are named. Or there are
+            more masks than were prepared, such as those of a prediction, which are no truth.
     """
     photo_folder, mask_folder = folder / split.photos, folder / split.masks
     photos = names_by_stem(photo_folder, PHOTO_SUFFIXES)
@@ -156,6 +157,11 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
         raise DataError(
             f"{_named(doubled)} in {mask_folder} with several photos, such as "
             f"{' and '.join(photos[doubled[0]])}. Keep one photo for each mask"
+        )
+    if len(masks) > split.count:
+        raise DataError(
+            f"{len(masks)} masks in {mask_folder}, but {split.count} were prepared; others, such as those of a "
+            'prediction, are no truth. Remove them, or run "uv run data_prep.py" again'
         )
     return [(photo_folder / photos[stem][0], mask_folder / masks[stem][0]) for stem in sorted(masks)]
 
