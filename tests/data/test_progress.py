@@ -1,7 +1,9 @@
 """In a log, progress is plain lines: as long as they are, none too often, and one at the end."""
 
 import doctest
+import io
 import re
+import sys
 
 from clothseg.data import progress
 
@@ -32,3 +34,24 @@ def test_a_rate_counts_only_what_was_done_since():
     assert progress.progress_line(90, 100, 10.0, before=70) == "90 of 100 photos, 2.0 per second, 5 s left"
     assert progress.progress_line(5, 10, 100.0, unit="batches") == "5 of 10 batches, 20 s each, 1 min 40 s left"
     assert progress.progress_line(5, 10, 1.0, before=5) == "5 of 10 photos"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_has_a_bar_and_a_hidden_step_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    for unit, last in (("photos", r"40/40"), ("bytes", r"40\.0/40\.0 MiB")):
+        monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+        with progress.show_step("Painting masks", unit=unit) as advance:
+            for done in range(1, 41):
+                advance(done << 20 if unit == "bytes" else done, 40 << 20 if unit == "bytes" else 40)
+        shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", terminal.getvalue())  # without colours
+        assert re.search(rf"Painting masks .*{last}", shown)
+    before = terminal.getvalue()
+    with progress.hide_step("Painting masks") as advance:
+        advance(1, 2)
+    assert terminal.getvalue() == before
