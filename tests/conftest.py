@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
@@ -13,8 +14,32 @@ ROOT = Path(__file__).parents[1]
 HANG_SECONDS = 3600
 """After this a process is called hung: many times what the slowest machine needs, so that load breaks no test."""
 
+LONGEST = (
+    "scaling/test_ray.py",
+    "test_seed_commands.py",
+    "training/test_processes.py",
+    "training/test_launchers.py",
+    "training/test_packed.py",
+    "training/test_lives.py",
+    "serving/test_load.py",
+    "serving/page/test_trouble.py",
+    "test_reaper.py",
+    "export/test_export_command.py",
+    "test_wheel.py",
+    "training/test_interruption.py",
+    "training/test_train_command.py",
+    "serving/page/test_view.py",
+    "serving/test_lifecycle.py",
+    "test_own_data.py",
+)
+"""Files of tests that take longest, which come first, so that no worker is left alone with one of them at the end."""
+
 # Each worker of pytest-xdist has one core, and so has each process that a test starts.
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+# Otherwise each of the many processes of a run compiles the modules that it imports, which doubles its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell that starts pytest in the background lets it ignore SIGINT, and all its processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -30,7 +55,8 @@ def pytest_configure(config):
     if hasattr(config, "workerinput"):
         return
     name, value = "CLOTHSEG_TEST_RUN", uuid.uuid4().hex
-    os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, str(ROOT / "tests" / "reaper.py"), name, value])
+    words = [str(ROOT / "tests" / "reaper.py"), str(os.getpid()), name, value]
+    os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, *words])
     os.environ[name] = value
 
 
@@ -39,6 +65,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if any(item.get_closest_marker(name) for name in ("browser", "cluster", "processes", "wheel")):
             item.add_marker("slow")
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +78,20 @@ def signals_as_before():
     for number, handler in before.items():
         if handler is not None:
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def small_graph(tmp_path_factory):
+    """The ONNX graph of `small_network`, not sealed. Its export takes ten seconds, so one worker makes it for all."""
+    from clothseg.export.graph import to_onnx
+    from tests.export.small_model import small_network
+
+    folder = tmp_path_factory.getbasetemp()
+    path = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "small graph.onnx"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            path.write_bytes(to_onnx(small_network()))
+    return path.read_bytes()
 
 
 @pytest.fixture

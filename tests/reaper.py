@@ -1,8 +1,9 @@
 """Waits for the end of a test run, however it ends, and ends every process that it left behind.
 
-    python tests/reaper.py NAME VALUE
+    python tests/reaper.py PROCESS NAME VALUE
 
-The run sets an environment variable, NAME to VALUE, which all its processes inherit. It is the parent of this process.
+PROCESS is the run's process id, and the parent of this process, unless it has ended before this one could look. The run
+sets an environment variable, NAME to VALUE, which all its processes inherit.
 """
 
 import contextlib
@@ -24,12 +25,11 @@ def leftovers(name: str, value: str) -> list[psutil.Process]:
 
 
 def main() -> None:
-    parent = os.getppid()
     if hasattr(os, "setsid"):
         os.setsid()  # what ends the run from its terminal does not end this process
-    while os.getppid() == parent:
+    while os.getppid() == int(sys.argv[1]):
         time.sleep(0.5)
-    for process in leftovers(*sys.argv[1:3]):
+    for process in leftovers(*sys.argv[2:4]):
         with contextlib.suppress(psutil.Error):
             process.kill()
 

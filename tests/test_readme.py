@@ -102,23 +102,3 @@ def test_the_first_command_does_the_main_job(tmp_path, run_in):
         assert mask.size == (results["width"], results["height"])
         assert {one["class_id"] for one in results["segments"]} == set(np.unique(np.array(mask)).tolist()) - {0}
     assert (tmp_path / "results" / "before_overlay.jpg").is_file()
-
-
-@pytest.mark.slow
-def test_the_sample_commands_from_data_to_photos(tmp_path, run_in):
-    """Word for word."""
-    copy_recipe(tmp_path)
-    (chain,) = (command for command in COMMANDS if "--sample" in command)
-    for part in chain.split(" && "):
-        _, _, *words = shlex.split(part)
-        ended = run_in(*words)
-        assert ended.returncode == 0, ended.stderr
-    photos = sorted((tmp_path / "data" / "fashionist" / "test").glob("*.jpg"))
-    assert len(photos) == 48
-    found = set()
-    for photo in photos:
-        results = json.loads((tmp_path / "results" / f"{photo.stem}_results.json").read_text())
-        with Image.open(photo) as image, Image.open(tmp_path / "results" / f"{photo.stem}_mask.png") as mask:
-            assert mask.size == image.size == (results["width"], results["height"])
-            found |= set(np.unique(np.array(mask)).tolist())
-    assert len(found) >= 5, "a network that has learned something tells several garments apart"

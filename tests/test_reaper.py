@@ -45,3 +45,12 @@ def test_processes_that_a_test_started_end_with_the_run(tmp_path, name, workers)
     os.kill(run.pid, getattr(signal, name))
     run.wait(HANG_SECONDS)
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in ours))
+
+
+def test_a_run_that_ended_before_its_reaper_looked_leaves_no_process_behind():
+    name, value = "CLOTHSEG_TEST_OF_REAPER", str(os.getpid())
+    sleep = [sys.executable, "-c", f"import time; time.sleep({HANG_SECONDS})"]
+    with subprocess.Popen(sleep, env=os.environ | {name: value}) as left:
+        ended = 0  # no process has this number
+        subprocess.run([sys.executable, str(ROOT / "tests" / "reaper.py"), str(ended), name, value], check=True)
+        assert left.wait(HANG_SECONDS) == -signal.SIGKILL

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pycocotools import mask as coco_mask
 from clothseg.data.preparation.fashionpedia_source import Sample
 from clothseg.labels import GROUPS
 from tests.test_architecture import RECIPE, ROOT
+from tests.test_readme import COMMANDS
 
 SMALL = """
 ENCODER_NAME = "tu-mobilenetv3_small_050"
@@ -112,8 +114,26 @@ def test_the_commands_of_the_seed(recipe, run_here, monkeypatch):
 
 @pytest.mark.slow
 @READS_MASKS
-def test_the_commands_of_the_seed_as_programs(recipe, run_in):
+def test_the_commands_of_the_seed_and_the_readmes_sample_as_programs(recipe, run_in):
+    """The chain of the README is run word for word, with the settings as they come; its data is there already."""
     check_the_commands_of_the_seed(recipe, run_in)
+    for name in ("checkpoints", "output", "results"):
+        shutil.rmtree(recipe / name)
+    shutil.copy(ROOT / "config.py", recipe)
+
+    (chain,) = (command for command in COMMANDS if "--sample" in command)
+    for part in chain.split(" && "):
+        _, _, *words = shlex.split(part)
+        done(run_in(*words))
+    photos = sorted((recipe / "data" / "fashionist" / "test").glob("*.jpg"))
+    assert len(photos) == 48
+    found = set()
+    for photo in photos:
+        results = json.loads((recipe / "results" / f"{photo.stem}_results.json").read_text())
+        with Image.open(photo) as image, Image.open(recipe / "results" / f"{photo.stem}_mask.png") as mask:
+            assert mask.size == image.size == (results["width"], results["height"])
+            found |= set(np.unique(np.array(mask)).tolist())
+    assert len(found) >= 5, "a network that has learned something tells several garments apart"
 
 
 MISTAKES = (

@@ -12,13 +12,11 @@ import pytest
 from PIL import Image
 
 from clothseg.encoding import encode_png
-from clothseg.export.graph import to_onnx
-from clothseg.model.checkpoint import load_checkpoint
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.predictor import load
 from clothseg.serving.page_route import PAGE_FOLDER
 from tests.conftest import HANG_SECONDS
-from tests.export.small_model import DESCRIPTION, photo_of, small_graph, write_checkpoint
+from tests.export.small_model import DESCRIPTION, photo_of, write_checkpoint
 from tests.serving.running_server import RunningServer
 from tests.test_architecture import ROOT, TORCH
 
@@ -65,10 +63,10 @@ def environment(tmp_path_factory):
     return folder, program
 
 
-def test_the_wheel_predicts_without_torch(environment):
+def test_the_wheel_predicts_without_torch(environment, small_graph):
     folder, program = environment
-    description, network = load_checkpoint(write_checkpoint(folder / "small.ckpt"))
-    (folder / "model.onnx").write_bytes(seal_model(to_onnx(network), description, {}))
+    write_checkpoint(folder / "small.ckpt")
+    (folder / "model.onnx").write_bytes(seal_model(small_graph, DESCRIPTION, {}))
     Image.fromarray(photo_of(90, 60)).save(folder / "photo.png")
 
     assert run(str(program), "-c", SCRIPT.replace("{TORCH}", repr(sorted(TORCH))), cwd=folder) == "\n"
@@ -105,11 +103,11 @@ def test_what_needs_an_extra_says_which(environment):
     assert 'pip install "clothseg[train]"' in prepare.stderr
 
 
-def test_the_wheel_with_its_extra_serves(environment, tmp_path):
+def test_the_wheel_with_its_extra_serves(environment, tmp_path, small_graph):
     """The steps of the Dockerfile: the wheel, a clean environment, a server, a request."""
     folder, program = environment
     command = (str(program.with_name("clothseg")),)
-    (tmp_path / "model.onnx").write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    (tmp_path / "model.onnx").write_bytes(seal_model(small_graph, DESCRIPTION, {}))
     without = subprocess.run([*command, "serve"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert without.returncode == 5
     assert 'pip install "clothseg[serve]"' in without.stderr

@@ -8,7 +8,7 @@ import torch
 from clothseg import cli
 from clothseg.encoding import encode_jpeg
 from clothseg.export import portable
-from tests.export.small_model import photo_of, small_graph, small_network, write_checkpoint
+from tests.export.small_model import photo_of, small_network, write_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +24,20 @@ def photo_folder(tmp_path_factory):
     return folder
 
 
-def graph_of(network):
-    """Return the ONNX graph of `network`, which must be the small one: its export takes ten seconds, and is kept."""
-    expected = small_network().state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
-    return small_graph()
+@pytest.fixture(scope="session")
+def graph_of(small_graph):
+    """Returns the ONNX graph of a network, which must be the small one: its export takes ten seconds, and is kept."""
+
+    def graph_of(network):
+        expected = small_network().state_dict()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+        return small_graph
+
+    return graph_of
 
 
 @pytest.fixture(scope="session")
-def exported(small_checkpoint_path, photo_folder, tmp_path_factory):
+def exported(graph_of, small_checkpoint_path, photo_folder, tmp_path_factory):
     """The file that the command writes, and what it prints to stdout and stderr."""
     output = tmp_path_factory.mktemp("output") / "made" / "by export"
     words = ["export", small_checkpoint_path, "--output", output, "--photos", photo_folder, "--json"]

@@ -1,12 +1,9 @@
-"""A small real network, its checkpoint and its export, made once for all tests."""
-
-from functools import cache
+"""A small real network, its checkpoint and photos for it; its export is the fixture `small_graph`."""
 
 import cv2
 import numpy as np
 import torch
 
-from clothseg.export.graph import to_onnx
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import network_of
@@ -29,12 +26,6 @@ def small_network(seed=0):
         head.weight /= spread[:, None, None, None]
         head.bias.copy_((head.bias - mean) / spread)
     return network
-
-
-@cache
-def small_graph():
-    """Return the ONNX graph of `small_network`, not sealed."""
-    return to_onnx(small_network())
 
 
 def write_checkpoint(path):

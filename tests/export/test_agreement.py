@@ -12,7 +12,7 @@ from clothseg.labels import GROUPS
 from clothseg.pictures import read_picture
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.runtimes import open_runtime
-from tests.export.small_model import DESCRIPTION, photo_of, small_graph, write_checkpoint
+from tests.export.small_model import DESCRIPTION, photo_of, write_checkpoint
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "street-unlabelled" / "photos.zip"
 
@@ -113,11 +113,11 @@ def test_a_size_or_number_of_photos_that_goes_wrong_is_named():
 @pytest.mark.slow
 @pytest.mark.real_photos
 @pytest.mark.skipif(not ARCHIVE.is_file(), reason="../shared/street-unlabelled is not there")
-def test_real_photos_give_the_same_masks_as_torch(tmp_path):
+def test_real_photos_give_the_same_masks_as_torch(tmp_path, small_graph):
     with zipfile.ZipFile(ARCHIVE) as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")][::150]
         photos = [(read_picture(archive.read(name)).pixels, None) for name in names]
-    (tmp_path / "small.onnx").write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    (tmp_path / "small.onnx").write_bytes(seal_model(small_graph, DESCRIPTION, {}))
     torch_runtime = open_runtime(write_checkpoint(tmp_path / "small.ckpt"), device="cpu")
     others = {name: open_runtime(tmp_path / "small.onnx", runtime=name) for name in ("openvino", "onnxruntime")}
     agreements = compare(torch_runtime, others, photos)

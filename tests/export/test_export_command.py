@@ -13,12 +13,11 @@ from clothseg.model.best import BestCheckpoint
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.prediction.model_file import ModelFile
 from clothseg.prediction.predictor import load
-from tests.export.conftest import graph_of
-from tests.export.small_model import DESCRIPTION, photo_of, small_graph, small_network, write_checkpoint
+from tests.export.small_model import DESCRIPTION, photo_of, small_network, write_checkpoint
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(monkeypatch, graph_of):
     """The export's first step, done before."""
     monkeypatch.setattr(portable, "to_onnx", graph_of)
 
@@ -73,10 +72,10 @@ def test_it_predicts_what_the_checkpoint_predicts(exported, small_checkpoint_pat
 
 
 def test_a_model_that_disagrees_is_refused_and_nothing_is_written(
-    small_checkpoint_path, photo_folder, tmp_path, monkeypatch
+    small_graph, small_checkpoint_path, photo_folder, tmp_path, monkeypatch
 ):
     """One weight of the last layer differs by a twentieth: too little to see in a mask, and no longer the same."""
-    model = onnx.load_from_string(small_graph())
+    model = onnx.load_from_string(small_graph)
     (weight,) = (one for one in model.graph.initializer if one.name.endswith("segmentation_head.0.weight"))
     values = onnx.numpy_helper.to_array(weight).copy()
     values[3, 0, 0, 0] += 0.05

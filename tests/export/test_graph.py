@@ -6,12 +6,11 @@ from torch import nn
 from clothseg import __version__
 from clothseg.errors import ModelError
 from clothseg.export.graph import to_onnx
-from tests.export.small_model import small_graph
 
 
 @pytest.fixture(scope="module")
-def model():
-    return onnx.load_from_string(small_graph())
+def model(small_graph):
+    return onnx.load_from_string(small_graph)
 
 
 def shape_of(value):
@@ -27,12 +26,12 @@ def test_any_number_of_photos_of_any_size_go_in_as_bytes(model):
     assert logits.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
 
 
-def test_the_file_tells_nothing_of_the_machine_it_was_made_on(model):
+def test_the_file_tells_nothing_of_the_machine_it_was_made_on(model, small_graph):
     assert (model.producer_name, model.producer_version) == ("clothseg", __version__)
     assert not model.metadata_props
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
-    assert b"site-packages" not in small_graph()
-    assert b".py" not in small_graph()
+    assert b"site-packages" not in small_graph
+    assert b".py" not in small_graph
 
 
 def test_a_network_that_onnx_cannot_express_is_a_named_error(recwarn, capfd):

@@ -10,7 +10,7 @@ from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.outputs.options import Outputs
 from clothseg.scaling.cluster import joined, set_environment
 from clothseg.scaling.predict_command import Predict
-from tests.export.small_model import DESCRIPTION, photo_of, small_graph
+from tests.export.small_model import DESCRIPTION, photo_of
 from tests.scaling.local_ray import LocalRay
 from tests.scaling.two_nodes import BUCKET, ObjectStore, TwoNodes, start
 
@@ -85,10 +85,10 @@ def ray(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def model_path(tmp_path_factory):
+def model_path(tmp_path_factory, small_graph):
     """A small real network, exported."""
     path = tmp_path_factory.mktemp("model") / "small.onnx"
-    path.write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    path.write_bytes(seal_model(small_graph, DESCRIPTION, {}))
     return path
 
 

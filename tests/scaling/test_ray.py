@@ -82,21 +82,24 @@ def test_a_run_of_the_local_engine_is_resumed(predict, two_nodes, photos, by_loc
     assert contents(tmp_path) == by_local_engine
 
 
-def test_a_store_is_read_and_written_and_resumed(predict, two_nodes, store, photos, by_local_engine, tmp_path, capfd):
-    store.files.put(str(photos), f"{store.root}/photos", recursive=True)
-    store.files.pipe_file(f"{store.root}/photos/b/broken.jpg", b"broken")
-    address = f"{store.root}/results"
-    assert predict(f"{store.root}/photos", address, engine="ray") == 1
-    told = capfd.readouterr()
-    assert f"clothseg: Not a photo that can be read: {store.root}/photos/b/broken.jpg" in told.err
-    assert sorted(told.out.splitlines()) == sorted(f"{address}/{name}" for name in by_local_engine)
-    store.files.get(f"{store.root}/results", str(tmp_path / "first"), recursive=True)
-    assert contents(tmp_path / "first") == by_local_engine
+def test_stores_are_read_and_written_and_a_run_on_them_is_resumed(
+    predict, two_nodes, s3, gs, photos, by_local_engine, tmp_path, capfd
+):
+    for source, target in ((s3, gs), (gs, s3)):
+        source.files.put(str(photos), f"{source.root}/photos", recursive=True)
+        source.files.pipe_file(f"{source.root}/photos/b/broken.jpg", b"broken")
+        address = f"{target.root}/results"
+        assert predict(f"{source.root}/photos", address, engine="ray") == 1
+        told = capfd.readouterr()
+        assert f"clothseg: Not a photo that can be read: {source.root}/photos/b/broken.jpg" in told.err
+        assert sorted(told.out.splitlines()) == sorted(f"{address}/{name}" for name in by_local_engine)
+        target.files.get(address, str(tmp_path / target.root[:2]), recursive=True)
+        assert contents(tmp_path / target.root[:2]) == by_local_engine
 
-    store.files.rm(f"{store.root}/results/a/0 кофта_mask.png")
-    assert predict(f"{store.root}/photos", address, engine="ray", resume=True) == 1
+    target.files.rm(f"{address}/a/0 кофта_mask.png")
+    assert predict(f"{source.root}/photos", address, engine="ray", resume=True) == 1
     assert ", 23 done before" in capfd.readouterr().err
-    assert store.files.cat_file(f"{store.root}/results/a/0 кофта_mask.png") == by_local_engine["a/0 кофта_mask.png"]
+    assert target.files.cat_file(f"{address}/a/0 кофта_mask.png") == by_local_engine["a/0 кофта_mask.png"]
 
 
 def test_a_photo_that_kills_its_worker_costs_only_itself(predict, two_nodes, photos, by_local_engine, tmp_path, capfd):

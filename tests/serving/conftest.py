@@ -5,7 +5,7 @@ import pytest
 from clothseg.encoding import encode_jpeg
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.predictor import load
-from tests.export.small_model import DESCRIPTION, photo_of, small_graph
+from tests.export.small_model import DESCRIPTION, photo_of
 from tests.serving.running_server import RunningServer
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds worker processes in /proc")
@@ -23,10 +23,10 @@ def assert_problem(answer, status, kind):
 
 
 @pytest.fixture(scope="session")
-def model_path(tmp_path_factory):
+def model_path(tmp_path_factory, small_graph):
     """A small real network, exported."""
     path = tmp_path_factory.mktemp("served") / "small.onnx"
-    path.write_bytes(seal_model(small_graph(), DESCRIPTION, {}))
+    path.write_bytes(seal_model(small_graph, DESCRIPTION, {}))
     return path
 
 

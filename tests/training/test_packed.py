@@ -1,8 +1,10 @@
 """Training from shards: the same loop, an exact resume, and an error where the order would be another one."""
 
 import os
+import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +12,12 @@ import torch
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.packing.pack import pack
 from clothseg.errors import SettingError
+from clothseg.model.seal import check_seal
 from clothseg.training.interruption import TrainingStopped
 from clothseg.training.train_command import Train, check_inputs
 from tests.data.shards.file_server import serving
 from tests.training.conftest import Bench, Watcher
-from tests.training.test_processes import start_two
+from tests.training.test_processes import TORCHRUN, read_until, start_two
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +71,30 @@ def test_the_command_reads_the_classes_of_the_packed_data(packed):
 
 
 @pytest.mark.processes
-def test_two_processes_share_the_shards_out_and_resume(packed):
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found through Linux's /proc")
+def test_two_processes_share_the_shards_until_one_is_killed_and_go_on_until_their_torchrun_is_killed(packed):
     last = packed.settings.checkpoints_path / "last.ckpt"
-    for epochs, resume in ((1, ()), (2, ("--ckpt", str(last)))):
-        with start_two(packed, *resume, shards=True, epochs=epochs) as process:
-            said = process.stderr.read()
-        assert process.returncode == 0, said
-        assert "2 x cpu" in said
-        checkpoint = torch.load(last, weights_only=True)
-        # Twelve photos in batches of two on each of two processes.
-        assert checkpoint["global_step"] == 3 * epochs
+    with start_two(packed, shards=True, epochs=1000) as process:
+        said = read_until(process, "epoch 1")
+        (copy,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+        os.kill(copy, signal.SIGKILL)
+        rest = process.stderr.read()  # ends when both have left
+    assert "2 x cpu" in said
+    assert process.returncode == 5, rest
+    assert re.search("Another process of the training is gone|was ended by SIGKILL", rest)
+    assert f"--ckpt {last}" in rest
+    assert "Traceback" not in rest
+    checkpoint = torch.load(last, weights_only=True)
+    epoch = checkpoint["clothseg_training"]["epoch"]
+    assert checkpoint["global_step"] == 3 * epoch > 0, "twelve photos in batches of two on each of two processes"
+
+    values = {"epochs": 1000, "strategy": "ddp_find_unused_parameters_true"}
+    with start_two(packed, "--ckpt", str(last), start=TORCHRUN, shards=True, **values) as process:
+        said = read_until(process, f"epoch {epoch}  ")
+        process.kill()
+        said += process.stderr.read()  # ends when both processes have left
+    assert "2 x cpu" in said
+    assert said.count(f"epoch {epoch}  ") == 1, said
+    assert said.count("SIGTERM stopped the training. Go on with") == 1, said
+    assert check_seal(last)
+    assert torch.load(last, weights_only=True)["global_step"] >= 3 * (epoch + 1)

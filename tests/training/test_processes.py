@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from clothseg.model.seal import check_seal
 from clothseg.settings import Settings
 from clothseg.training.build import build_data, build_model
 from clothseg.training.callbacks import build_callbacks
@@ -92,36 +90,26 @@ def start_two(bench, *words: str, start: tuple[str, ...] = LIGHTNING, shards: bo
     )
 
 
-def copies_of(process_id: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+def read_until(process, start: str) -> str:
+    """Return what a training says up to the line that begins so."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(start):
+            break
+    return "".join(lines)
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found through Linux's /proc")
-@pytest.mark.parametrize("victim", ["first", "second"])
-def test_a_killed_process_ends_the_training_and_it_can_go_on(bench, victim):
+def test_a_training_whose_first_process_is_killed_ends(bench):
     with start_two(bench, epochs=1000) as process:
-        for line in process.stderr:
-            if line.startswith("epoch 1"):
-                break
-        (copy,) = copies_of(process.pid)
-        os.kill(process.pid if victim == "first" else copy, signal.SIGKILL)
+        read_until(process, "epoch 0")
+        process.kill()
         rest = process.stderr.read()  # ends when both have left
     # The one that is left would wait for the other for half an hour, and then say so in torch's words.
-    assert process.returncode == (-signal.SIGKILL if victim == "first" else 5), rest
-    last = bench.settings.checkpoints_path / "last.ckpt"
-    said = "The first process of the training was killed|Another process of the training is gone"
-    assert re.search(said if victim == "first" else said + "|was ended by SIGKILL", rest)
-    assert f"--ckpt {last}" in rest
+    assert process.returncode == -signal.SIGKILL, rest
+    assert re.search("The first process of the training was killed|Another process of the training is gone", rest)
+    assert f"--ckpt {bench.settings.checkpoints_path / 'last.ckpt'}" in rest
     assert "Traceback" not in rest
-
-    if victim == "second":
-        epoch = torch.load(last, weights_only=True)["clothseg_training"]["epoch"]
-        values = {"epochs": epoch + 1, "strategy": "ddp_find_unused_parameters_true"}
-        with start_two(bench, "--ckpt", str(last), start=TORCHRUN, **values) as process:
-            rest = process.stderr.read()
-        assert process.returncode == 0, rest
-        assert rest.count(f"epoch {epoch}  ") == 1, rest
-        assert "2 x cpu" in rest
 
 
 def test_what_one_process_alone_meets_is_the_exit_code_of_all(bench):
@@ -132,14 +120,3 @@ def test_what_one_process_alone_meets_is_the_exit_code_of_all(bench):
     assert process.returncode == 3, rest
     assert str(photo) in rest
     assert "Traceback" not in rest
-
-
-def test_processes_whose_torchrun_is_killed_save_and_leave(bench):
-    with start_two(bench, epochs=1000, start=TORCHRUN) as process:
-        for line in process.stderr:
-            if line.startswith("epoch 0"):
-                break
-        process.kill()
-        rest = process.stderr.read()  # ends when both processes have left
-    assert rest.count("SIGTERM stopped the training. Go on with") == 1, rest
-    assert check_seal(bench.settings.checkpoints_path / "last.ckpt")

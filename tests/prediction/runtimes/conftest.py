@@ -1,16 +1,16 @@
 import pytest
 
 from clothseg.prediction.model_file import seal_model
-from tests.export.small_model import DESCRIPTION, small_graph
+from tests.export.small_model import DESCRIPTION
 
 
 @pytest.fixture(scope="session")
-def write_portable(tmp_path_factory):
+def write_portable(tmp_path_factory, small_graph):
     """Writes the exported small model with a check of one's own, and returns the path."""
 
     def write(check=None, name="small.onnx"):
         path = tmp_path_factory.mktemp("portable") / name
-        path.write_bytes(seal_model(small_graph(), DESCRIPTION, check or {}))
+        path.write_bytes(seal_model(small_graph, DESCRIPTION, check or {}))
         return path
 
     return write
