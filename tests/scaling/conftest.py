@@ -135,3 +135,13 @@ def contents(folder):
     files = (path for path in folder.rglob("*") if path.is_file())
     by_name = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     return {name: content for name, content in by_name.items() if not name.startswith(".clothseg")}
+
+
+def contents_of_store(store, address):
+    """Return the same of a folder in an object store.
+
+    Object by object: the server that stands for Google's answers one connection at a time, and many wait for minutes.
+    """
+    folder = address.partition("://")[2]
+    by_name = {path.removeprefix(f"{folder}/"): store.files.cat_file(path) for path in store.files.find(address)}
+    return {name: content for name, content in by_name.items() if not name.startswith(".clothseg")}

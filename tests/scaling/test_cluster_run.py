@@ -17,7 +17,7 @@ from clothseg.prediction.passes import Passes
 from clothseg.scaling.cluster import joined
 from clothseg.scaling.places import Folder
 from clothseg.scaling.replica import Plan, Replica, describe, unpacked
-from tests.scaling.conftest import contents
+from tests.scaling.conftest import contents, contents_of_store
 from tests.scaling.local_ray import RayError
 from tests.scaling.photo_server import PhotoServer
 
@@ -77,8 +77,7 @@ def test_a_store_is_read_and_written_and_resumed(predict, ray, store, photos, tm
     told = capfd.readouterr()
     assert f"clothseg: Not a photo that can be read: {base}/photos/b/broken.jpg" in told.err
     assert sorted(told.out.splitlines()) == sorted(f"{base}/results/{name}" for name in expected)
-    store.files.get(f"{base}/results", str(tmp_path / "first"), recursive=True)
-    assert contents(tmp_path / "first") == expected
+    assert contents_of_store(store, f"{base}/results") == expected
 
     store.files.rm(f"{base}/results/a/0 кофта_mask.png")
     store.files.put(str(few / "b" / "1 кофта.jpg"), f"{base}/photos/a/2 кофта.jpg")  # another photo under its name

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from clothseg.errors import MissingModelError, ModelError, SettingError
-from tests.scaling.conftest import contents
+from tests.scaling.conftest import contents, contents_of_store
 from tests.scaling.photo_server import PhotoServer
 
 pytestmark = pytest.mark.cluster
@@ -83,7 +83,7 @@ def test_a_run_of_the_local_engine_is_resumed(predict, two_nodes, photos, by_loc
 
 
 def test_stores_are_read_and_written_and_a_run_on_them_is_resumed(
-    predict, two_nodes, s3, gs, photos, by_local_engine, tmp_path, capfd
+    predict, two_nodes, s3, gs, photos, by_local_engine, capfd
 ):
     for source, target in ((s3, gs), (gs, s3)):
         source.files.put(str(photos), f"{source.root}/photos", recursive=True)
@@ -93,8 +93,7 @@ def test_stores_are_read_and_written_and_a_run_on_them_is_resumed(
         told = capfd.readouterr()
         assert f"clothseg: Not a photo that can be read: {source.root}/photos/b/broken.jpg" in told.err
         assert sorted(told.out.splitlines()) == sorted(f"{address}/{name}" for name in by_local_engine)
-        target.files.get(address, str(tmp_path / target.root[:2]), recursive=True)
-        assert contents(tmp_path / target.root[:2]) == by_local_engine
+        assert contents_of_store(target, address) == by_local_engine
 
     target.files.rm(f"{address}/a/0 кофта_mask.png")
     assert predict(f"{source.root}/photos", address, engine="ray", resume=True) == 1
