@@ -6,10 +6,11 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from segmentation_models_pytorch.decoders.fpn.decoder import MergeBlock
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from clothseg.model.network import build_network
-from clothseg.model.quick_layers import StridedDepthwise, Sum, quicken
+from clothseg.model.quick_layers import HalvingConvolution, StridedDepthwise, Sum, quicken
 
 
 def depthwise(**options):
@@ -111,3 +112,24 @@ def test_networks_are_built_with_quick_layers():
     network = build_network("fpn", "mobilenet_v2", encoder_weights=None, num_classes=3)
     kinds = {type(layer) for layer in network.modules()}
     assert {StridedDepthwise, Sum} <= kinds
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 5, (3, 6)], ids=str)
+def test_a_halving_convolution_pads_as_tensorflow_does(kernel):
+    torch.manual_seed(0)
+    slow = Conv2dSame(4, 8, kernel, stride=2, groups=2, bias=True)
+    quick = HalvingConvolution(slow)
+    photos = torch.randn(2, 4, 12, 10)
+    assert torch.equal(quick(photos), slow(photos))
+    assert quick(photos).shape == (2, 8, 6, 5)
+    assert dict(quick.named_parameters()) == dict(slow.named_parameters())
+
+
+def test_encoders_with_tensorflows_padding_have_a_fixed_one():
+    network = build_network("fpn", "tu-tf_efficientnet_lite0", encoder_weights=None, num_classes=3)
+    assert not any(isinstance(layer, Conv2dSame) for layer in network.modules())
+    assert sum(isinstance(layer, HalvingConvolution) for layer in network.modules()) == 5
+    plain = smp.create_model("fpn", "tu-tf_efficientnet_lite0", encoder_weights=None, classes=3)
+    plain.load_state_dict(network.network.state_dict())
+    photos = torch.randn(1, 3, 96, 64)
+    assert torch.equal(network.eval().network(photos), plain.eval()(photos))

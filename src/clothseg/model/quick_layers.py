@@ -1,4 +1,4 @@
-"""Layers that compute what those they replace do, for where PyTorch's own are slow in bfloat16 on a CPU."""
+"""Layers that compute what those they replace do, where those are slow in bfloat16 on a CPU or cannot be exported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from functools import reduce
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from segmentation_models_pytorch.decoders.fpn.decoder import MergeBlock
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -17,6 +19,8 @@ def quicken(network: nn.Module) -> None:
         for name, layer in module.named_children():
             if type(layer) is nn.Conv2d and _is_strided_depthwise(layer):
                 setattr(module, name, StridedDepthwise(layer))
+            elif type(layer) is Conv2dSame and _halves(layer):
+                setattr(module, name, HalvingConvolution(layer))
             elif type(layer) is MergeBlock and layer.policy == "add":
                 setattr(module, name, Sum())
 
@@ -55,6 +59,36 @@ class StridedDepthwise(nn.Conv2d):
         return output
 
 
+class HalvingConvolution(nn.Conv2d):
+    """A convolution with TensorFlow's padding that halves its input, for inputs of even sides.
+
+    timm works the padding out from the input's size, which makes an export for any size take minutes. The sides of a
+    network's inputs are multiples of 32, so that each input that is halved is even and the padding is always the same:
+    a pixel more at the right and at the bottom. Source: tensorflow.org, tf.nn.convolution, padding="SAME".
+
+    Args:
+        layer: the convolution to replace; its parameters are taken over.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__(
+            layer.in_channels,
+            layer.out_channels,
+            (layer.kernel_size[0], layer.kernel_size[1]),
+            stride=2,
+            groups=layer.groups,
+            bias=layer.bias is not None,
+            device="meta",
+        )
+        self.weight, self.bias = layer.weight, layer.bias
+        rows, columns = layer.kernel_size
+        self.around = ((columns - 2) // 2, (columns - 1) // 2, (rows - 2) // 2, (rows - 1) // 2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the convolution of (B, C, H, W), H and W even, as (B, D, H / 2, W / 2)."""
+        return super().forward(F.pad(image, self.around))
+
+
 class _StridedDepthwise(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -82,6 +116,10 @@ class Sum(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Return the sum of tensors of one shape."""
         return reduce(torch.add, levels)
+
+
+def _halves(layer: nn.Conv2d) -> bool:
+    return layer.stride == (2, 2) and layer.dilation == (1, 1) and layer.kernel_size[0] > 1 < layer.kernel_size[1]
 
 
 def _is_strided_depthwise(layer: nn.Conv2d) -> bool:
