@@ -106,6 +106,23 @@ def step_run(arguments: argparse.Namespace, *, is_plain: bool, has_quick_layers:
     return run
 
 
+def forward_run(arguments: argparse.Namespace, *, is_plain: bool) -> Run:
+    """Return a forward pass without gradients: normalise, network, class of each pixel."""
+    build = plain_network if is_plain else our_network
+    network = build(arguments.architecture, arguments.encoder_name).to(arguments.device).eval()
+    image = torch.randint(0, 256, (arguments.batch_size, 3, arguments.img_size, arguments.img_size), dtype=torch.uint8)
+    image = image.to(arguments.device)
+    if not is_plain:
+        network.to(memory_format=torch.channels_last)
+        image = image.contiguous(memory_format=torch.channels_last)
+
+    def run() -> Tensor:
+        with torch.inference_mode(), torch.autocast(arguments.device, torch.bfloat16, enabled=not is_plain):
+            return network(image).argmax(dim=1)
+
+    return run
+
+
 def runs(arguments: argparse.Namespace) -> Rows:
     """Return name, plain way, our way and the ratio that is aimed at, of everything that is measured."""
     torch.manual_seed(0)
@@ -139,6 +156,12 @@ def runs(arguments: argparse.Namespace) -> Rows:
             step_run(arguments, is_plain=False),
             # Without instructions for bfloat16 nothing is promised, and training does not use it.
             1.8 if preferred_precision("cpu" if device == "cpu" else "gpu") == "bf16-mixed" else None,
+        ),
+        (
+            "forward pass of the same network, no gradients: fp32 | bf16, channels_last",
+            forward_run(arguments, is_plain=True),
+            forward_run(arguments, is_plain=False),
+            None,
         ),
         (
             "the same step in bf16: layers of segmentation-models-pytorch | quick_layers",
