@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, SIZES, count_objects
+from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, SIZES, count_consistency, count_objects
 
 SMALL, MEDIUM, LARGE = range(3)
 
@@ -76,3 +76,36 @@ def _slow_objects(prediction, truth):
                     waiting.append(near)
         found[class_id] += 1, np.mean([prediction[one] == class_id for one in region])
     return found
+
+
+@pytest.mark.parametrize(
+    ("predicted", "torn", "wrong"),
+    [
+        ({1: 100}, 0, 0),
+        ({1: 87, 2: 13}, 1, 0),
+        ({1: 88, 2: 12}, 0, 0),  # more than 12% is needed
+        ({2: 87, 1: 13}, 1, 1),
+        ({2: 100}, 0, 1),
+        ({0: 60, 1: 40}, 0, 1),  # found for less than half
+        ({1: 34, 2: 33, 3: 33}, 1, 0),
+        ({0: 80, 1: 10, 2: 10}, 0, 1),
+    ],
+    ids=str,
+)
+def test_a_large_garment_is_torn_or_wrong_as_by_hand(predicted, torn, wrong):
+    truth, prediction = np.zeros((2, 50, 100), np.uint8)
+    truth[:10, :10] = 1  # 100 of 5,000 pixels: the least that is large
+    prediction[:10, :10] = np.repeat(list(predicted), list(predicted.values())).reshape(10, 10)
+    prediction[20:, :] = 3  # what lies elsewhere does not matter
+    assert count_consistency(prediction, truth, 4).tolist() == [1, torn, wrong]
+
+
+def test_consistency_counts_each_large_garment_of_a_photo_and_no_small_one():
+    truth, prediction = np.zeros((2, 100, 100), np.uint8)
+    truth[:20, :10] = 1  # 200 pixels: large
+    truth[:20, 40:50] = 1  # another one of the class
+    truth[50:69, :10] = 2  # 190 pixels: small
+    prediction[:20, :10] = 1
+    assert count_consistency(prediction, truth, 3).tolist() == [2, 0, 1]
+    assert count_consistency(truth, truth, 3).tolist() == [2, 0, 0]
+    assert count_consistency(truth, np.zeros_like(truth), 3).tolist() == [0, 0, 0]

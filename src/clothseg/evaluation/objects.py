@@ -1,4 +1,4 @@
-"""The objects of a photo by size: how much of each one was found."""
+"""The objects of a photo: how much of each one was found, by size, and whether a large garment is one class."""
 
 from __future__ import annotations
 
@@ -70,6 +70,46 @@ def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -
         ):
             sums[:, class_id, column] = np.bincount(size, weights=values, minlength=len(SIZES))
     return sums
+
+
+LARGE_SHARE = 0.02
+"""A garment is large from this share of the photo's pixels on."""
+TORN_SHARE = 0.12
+"""A garment is torn where more than one garment class has more than this share of its pixels."""
+
+REGIONS, TORN, WRONG = range(3)
+"""Axis of `count_consistency`: large garments, those that are torn, and those whose majority class is wrong."""
+
+
+def count_consistency(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> npt.NDArray[np.int64]:
+    """Count the large garments of a photo, and those whose prediction is not one class, or not the right one.
+
+    A large garment is a connected region (8 neighbours) of one class in the truth, the background apart, of at least
+    `LARGE_SHARE` of the photo. It is torn where more than one class besides the background was predicted on more than
+    `TORN_SHARE` of it. Its majority class is wrong where most of its pixels were predicted as another class, or the
+    background, than its own.
+
+    Args:
+        prediction: (H, W) uint8, class ids.
+        truth: (H, W) uint8, class ids.
+        num_classes: C, how many classes there are.
+
+    Returns:
+        (3,) int64: `REGIONS`, `TORN`, `WRONG`.
+    """
+    counts = np.zeros(3, np.int64)
+    pixels = np.bincount(truth.ravel(), minlength=num_classes)[:num_classes]
+    for class_id in np.flatnonzero(pixels >= LARGE_SHARE * truth.size):
+        if class_id == BACKGROUND_ID:
+            continue
+        number, region, statistics, _ = cv2.connectedComponentsWithStats((truth == class_id).astype(np.uint8))
+        for one in range(1, number):
+            if statistics[one, cv2.CC_STAT_AREA] < LARGE_SHARE * truth.size:
+                continue
+            predicted = np.bincount(prediction[region == one], minlength=num_classes)
+            share = np.delete(predicted, BACKGROUND_ID) / statistics[one, cv2.CC_STAT_AREA]
+            counts += 1, (share > TORN_SHARE).sum() > 1, predicted.argmax() != class_id
+    return counts
 
 
 def _match(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.evaluation.objects import count_objects
+from clothseg.evaluation.objects import count_consistency, count_objects
 from clothseg.scores import boundary_counts, confusion_matrix
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -30,6 +30,8 @@ class PhotoCounts:
     """(5, C) int64: the rows of `COUNTS`."""
     objects: npt.NDArray[np.float64]
     """(sizes, C, 4) float64 as `count_objects` returns it."""
+    consistency: npt.NDArray[np.int64]
+    """(3,) int64 as `count_consistency` returns it."""
     truth_checksum: int
     """CRC-32 of the true mask: two evaluations compare only where they saw the same truth."""
 
@@ -48,4 +50,11 @@ def count_photo(name: str, prediction: UInt8Array, truth: UInt8Array, num_classe
     rows = (matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
     counts = np.concatenate([np.stack(rows), boundary_counts(prediction, truth, num_classes)])
     checksum = zlib.crc32(truth.tobytes(), zlib.crc32(repr(truth.shape).encode()))
-    return PhotoCounts(name, matrix, counts, count_objects(prediction, truth, num_classes), checksum)
+    return PhotoCounts(
+        name,
+        matrix,
+        counts,
+        objects=count_objects(prediction, truth, num_classes),
+        consistency=count_consistency(prediction, truth, num_classes),
+        truth_checksum=checksum,
+    )

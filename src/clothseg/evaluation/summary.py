@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
 from clothseg.evaluation.measures import SCORES, Measures, measure
-from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, SIZES, ObjectSize
+from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, REGIONS, SIZES, TORN, WRONG, ObjectSize
 from clothseg.evaluation.tally import Tally
 
 FloatArray = npt.NDArray[np.float64]
@@ -75,6 +75,18 @@ class SizeSummary:
 
 
 @dataclass(frozen=True)
+class Consistency:
+    """Whether large garments got one class, and the right one; see `count_consistency`."""
+
+    garments: int
+    photos: int
+    torn: Estimate
+    """Share of the large garments that were torn over more than one class."""
+    wrong: Estimate
+    """Share of them whose majority class is wrong."""
+
+
+@dataclass(frozen=True)
 class GroupSummary:
     """Photos that show a like number of garments."""
 
@@ -102,6 +114,7 @@ class Summary:
     classes: tuple[ClassSummary, ...]
     sizes: tuple[SizeSummary, ...]
     groups: tuple[GroupSummary, ...]
+    consistency: Consistency
     matrix: npt.NDArray[np.int64]
     """(C, C): row = true class, column = predicted class."""
 
@@ -136,6 +149,7 @@ def summarise(tally: Tally, *, leave_out: tuple[int, ...] = ()) -> Summary:
         classes=_classes(tally, total, spread),
         sizes=_sizes(tally),
         groups=tuple(_group(tally, low, high, name) for low, high, name in GARMENTS),
+        consistency=_consistency(tally.consistency),
         matrix=tally.matrix,
     )
 
@@ -197,6 +211,19 @@ def _size(tally: Tally, place: int, sums: FloatArray, spread: FloatArray) -> Siz
 
 def _quotient(part: FloatArray, whole: FloatArray) -> FloatArray:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def _consistency(counts: npt.NDArray[np.int64]) -> Consistency:
+    photos, sums, spread = int((counts[:, REGIONS] > 0).sum()), counts.sum(axis=0), resampled_sums(counts)
+    torn, wrong = (
+        _estimate(
+            _quotient(sums[column], sums[REGIONS]),
+            _quotient(spread[:, column], spread[:, REGIONS]),
+            enough=photos >= LEAST_PHOTOS,
+        )
+        for column in (TORN, WRONG)
+    )
+    return Consistency(int(sums[REGIONS]), photos, torn, wrong)
 
 
 def _group(tally: Tally, low: int, high: int | None, name: str) -> GroupSummary:

@@ -33,6 +33,8 @@ class Tally:
     """(sizes, C, 4) float64 over all photos, as `count_objects` returns it."""
     photo_objects: FloatArray
     """(N, sizes, 4) float64: the same for each photo, over all classes."""
+    consistency: npt.NDArray[np.int64]
+    """(N, 3) int64: large garments of each photo, as `count_consistency` returns them."""
 
     @classmethod
     def of(cls, names: Sequence[str], photos: Iterable[PhotoCounts]) -> Tally:
@@ -42,12 +44,14 @@ class Tally:
         found: list[tuple[str, int]] = []
         counts: list[npt.NDArray[np.int32]] = []
         photo_objects: list[FloatArray] = []
+        consistency: list[npt.NDArray[np.int64]] = []
         for one in photos:
             matrix += one.matrix
             objects += one.objects
             found.append((one.name, one.truth_checksum))
             counts.append(one.counts.astype(np.int32))
             photo_objects.append(one.objects.sum(axis=1))
+            consistency.append(one.consistency)
         return cls(
             tuple(names),
             tuple(name for name, _ in found),
@@ -56,6 +60,7 @@ class Tally:
             matrix,
             objects,
             np.array(photo_objects).reshape(-1, len(SIZES), 4),
+            np.array(consistency, dtype=np.int64).reshape(-1, 3),
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, RESAMPLES, SEED
 from clothseg.evaluation.evaluation import Evaluation
+from clothseg.evaluation.objects import LARGE_SHARE, TORN_SHARE
 from clothseg.evaluation.report import words
 
 SCORES_OF_CLASSES = (
@@ -19,6 +20,11 @@ OBJECTS = (
     "An object is a connected region of one class in the truth; its size is its pixels at the photo's own "
     "size, with COCO's bounds. Its IoU is against the predicted pixels of its class that are nearer to it than "
     "to another object of that class in the photo. Here every object counts the same."
+)
+CONSISTENCY = (
+    f"A large garment is a connected region of one class in the truth that covers at least {LARGE_SHARE:.0%} of the "
+    f"photo. It is torn where more than one garment class was predicted on more than {TORN_SHARE:.0%} of it. Its "
+    "majority class is wrong where most of its pixels got another class, or the background. Lower is better."
 )
 GARMENTS = (
     "Garments are the classes besides the background that the truth of a photo shows. The score is the photo's "

@@ -8,7 +8,7 @@ from typing import Any
 
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, LEVEL, RESAMPLES, SEED
 from clothseg.evaluation.evaluation import Evaluation
-from clothseg.evaluation.objects import FOUND_IOU
+from clothseg.evaluation.objects import FOUND_IOU, LARGE_SHARE, TORN_SHARE
 from clothseg.evaluation.photo_counts import COUNTS
 from clothseg.evaluation.sides import VERSION
 from clothseg.evaluation.summary import ClassSummary, Estimate, GroupSummary, SizeSummary
@@ -64,6 +64,14 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         },
         "classes": [_class(one) for one in summary.classes],
         "object_sizes": [_size(one, names) for one in summary.sizes],
+        "large_garments": {
+            "from_share_of_photo": LARGE_SHARE,
+            "torn_above_share": TORN_SHARE,
+            "garments": summary.consistency.garments,
+            "photos": summary.consistency.photos,
+            "torn": _estimate(summary.consistency.torn),
+            "wrong_majority": _estimate(summary.consistency.wrong),
+        },
         "garments_per_photo": [_group(one) for one in summary.groups],
         "per_photo_counts": list(COUNTS),
     }

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from clothseg.evaluation.evaluation import Evaluation
 from clothseg.evaluation.measures import SCORES, TITLES
 from clothseg.evaluation.report import words
-from clothseg.evaluation.report.explanations import GARMENTS, OBJECTS, SCORES_OF_CLASSES, WORST, circumstances
+from clothseg.evaluation.report.explanations import (
+    CONSISTENCY,
+    GARMENTS,
+    OBJECTS,
+    SCORES_OF_CLASSES,
+    WORST,
+    circumstances,
+)
 from clothseg.evaluation.report.gallery import GALLERY_PHOTOS
 from clothseg.evaluation.report.matrix import row_shares, shown_classes
 
@@ -31,6 +38,9 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
         OBJECTS,
         _sizes(evaluation),
         _sizes_of_classes(evaluation),
+        "## Large garments",
+        CONSISTENCY,
+        _consistency(evaluation),
         "## Photos by number of garments",
         GARMENTS,
         _groups(evaluation),
@@ -100,6 +110,10 @@ def _sizes_of_classes(evaluation: Evaluation) -> str:
         if any(one.class_objects[class_id] for one in sizes):
             rows.append([name, *cells])
     return table(("Mean IoU of the objects", *(one.size.name for one in sizes)), rows)
+
+
+def _consistency(evaluation: Evaluation) -> str:
+    return table(words.CONSISTENCY_HEAD, [words.consistency(evaluation.summary.consistency)])
 
 
 def _groups(evaluation: Evaluation) -> str:

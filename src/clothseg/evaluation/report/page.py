@@ -11,7 +11,15 @@ from clothseg.evaluation.bootstrap import LEAST_PHOTOS
 from clothseg.evaluation.evaluation import Evaluation
 from clothseg.evaluation.measures import SCORES, TITLES
 from clothseg.evaluation.report import parts, words
-from clothseg.evaluation.report.explanations import GARMENTS, MATRIX, OBJECTS, SCORES_OF_CLASSES, WORST, circumstances
+from clothseg.evaluation.report.explanations import (
+    CONSISTENCY,
+    GARMENTS,
+    MATRIX,
+    OBJECTS,
+    SCORES_OF_CLASSES,
+    WORST,
+    circumstances,
+)
 from clothseg.evaluation.report.gallery import GalleryPhoto, Verdict
 from clothseg.evaluation.report.matrix import matrix_table
 from clothseg.evaluation.summary import Estimate
@@ -34,6 +42,7 @@ def evaluation_page(evaluation: Evaluation, worst: Sequence[GalleryPhoto]) -> st
             _classes(evaluation),
             parts.section("Taken for one another", MATRIX, matrix_table(evaluation.summary.matrix, evaluation.classes)),
             _sizes(evaluation),
+            _consistency(evaluation),
             _groups(evaluation),
             _worst(worst, evaluation.classes),
             "<h2>How this was measured</h2>",
@@ -61,6 +70,7 @@ def _tiles(evaluation: Evaluation) -> str:
         parts.tile("Mean F1", summary.garment_means["f1"], without),
         parts.tile("Boundary IoU", summary.garment_means["boundary_iou"], f"mean {without}"),
         parts.tile("Pixel accuracy", summary.accuracy, "share of pixels that got their class"),
+        parts.tile("Torn garments", summary.consistency.torn, f"share of {summary.consistency.garments:,} large ones"),
     ]
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -125,6 +135,13 @@ def _sizes(evaluation: Evaluation) -> str:
     ]
     by_class = parts.table(("Mean IoU of the objects", *(one.size.name for one in sizes)), per_class)
     return parts.section("Objects by size", OBJECTS, parts.table(head, lines), by_class)
+
+
+def _consistency(evaluation: Evaluation) -> str:
+    one = evaluation.summary.consistency
+    cells = [f"{one.garments:,}", f"{one.photos:,}", parts.with_bounds(one.torn), parts.with_bounds(one.wrong)]
+    rows = parts.table(words.CONSISTENCY_HEAD, [parts.row(cells[0], cells[1:])])
+    return parts.section("Large garments", CONSISTENCY, rows)
 
 
 def _iou_of_objects(objects: int, iou: float) -> str:

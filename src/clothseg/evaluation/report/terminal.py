@@ -30,6 +30,9 @@ def score_table(evaluation: Evaluation) -> Table:
         table.add_row(name, "", words.value_of(means["iou"]), words.bounds_of(means["iou"]), *others)
     accuracy = summary.accuracy
     table.add_row("pixel accuracy", "", words.value_of(accuracy), words.bounds_of(accuracy))
+    large = summary.consistency
+    for name, share in (("large garments torn", large.torn), ("large garments of wrong majority", large.wrong)):
+        table.add_row(name, f"{large.photos:,}", words.value_of(share), words.bounds_of(share))
     return table
 
 

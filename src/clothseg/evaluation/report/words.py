@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from clothseg.evaluation.evaluation import Evaluation
-from clothseg.evaluation.summary import Estimate
+from clothseg.evaluation.summary import Consistency, Estimate
 
 ABSENT = "absent"
+CONSISTENCY_HEAD = ("Large garments", "Photos", "Torn", "Majority class wrong")
 
 
 def number(value: float) -> str:
@@ -38,6 +39,11 @@ def estimate(one: Estimate) -> str:
     '0.500 (0.450–0.551)'
     """
     return f"{value_of(one)} ({bounds_of(one)})" if one.has_interval else value_of(one)
+
+
+def consistency(one: Consistency) -> list[str]:
+    """Return the cells below `CONSISTENCY_HEAD`."""
+    return [f"{one.garments:,}", f"{one.photos:,}", estimate(one.torn), estimate(one.wrong)]
 
 
 def title(evaluation: Evaluation) -> str:
