@@ -140,6 +140,8 @@ def _failures(results: Results, drawn: Drawn) -> str:
             f"Of {drawn.count} photos that our own generator drew, those with the lowest IoU (photo, truth, found). "
             "Drawn photos differ from real ones, so that they show kinds of mistakes and not how often they happen:",
             photos(drawn.worst),
+            f"Real photos unlike those that it learnt from ([credits](docs/pictures/photos/CREDITS.md)):\n\n"
+            f"{photos(drawn.real)}",
         ]
     )
 
@@ -156,6 +158,6 @@ def _made(results: Results) -> str:
     training = results.training
     return (
         f"`{training['command']}`, {training['photos_seen']:,} photos seen in {training['steps']:,} steps and "
-        f"{training['seconds'] / 3600:.1f} hours on {training['machine']}, ended {training['ended']}. Every step "
+        f"{tables.duration(training['seconds'])} on {training['machine']}, ended {training['ended']}. Every step "
         "from the data to this page is in [benchmarks/starter/README.md](benchmarks/starter/README.md)."
     )

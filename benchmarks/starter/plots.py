@@ -17,12 +17,9 @@ _WIDEST_CELL = 56
 def plots(results: Results) -> dict[str, bytes]:
     """Return every plot by its file's name."""
     training = results.training
-    found = {
-        "loss.svg": _loss(training),
-        "validation.svg": _validation(training),
-        "classes.svg": _classes(results),
-        "confusion.svg": _confusion(results),
-    }
+    found = {"classes.svg": _classes(results), "confusion.svg": _confusion(results)}
+    if training["curves"]:
+        found |= {"loss.svg": _loss(training), "validation.svg": _validation(training)}
     if results.ablation is not None:
         found["ablation.svg"] = _ablation(results.ablation)
     if "learning_rate" in training["curves"]:

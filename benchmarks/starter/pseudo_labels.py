@@ -152,8 +152,11 @@ def main() -> int:
         "val": link(held_out, target, "val", num_classes),
     }
     replace(manifest, splits=splits).write(target)
-    facts = {"labelled": len(found), "repeats": len(again), "guessed": len(guessed)}
-    facts |= {"left_out": len(known & {path.name for path in arguments.photos.iterdir()}), **predictor.model}
+    model = predictor.model
+    facts = {"labelled": len(found), "guessed": len(guessed)}
+    facts["left_out"] = len(known & {path.name for path in arguments.photos.iterdir()})
+    facts["teacher"] = f"This teacher is {model['name']}, SHA-256 {model['sha256'][:16]}…."
+    facts["repeats"] = f"{len(again)} photos of an epoch are seen again, as they show classes that few do."
     write_whole(arguments.output / "guesses.json", json.dumps(facts).encode())
     print(f"{arguments.output}: {len(found)} photos, {len(again)} repeats, {len(guessed)} with guessed masks")
     return 0

@@ -34,7 +34,7 @@ def write_documents(model: Path, results_folder: Path, output: Path, *, drawn: i
     (output / PICTURES).mkdir(parents=True, exist_ok=True)
     for name, content in plots(results).items():
         _write(output / PICTURES / name, content)
-    _write_photos(output / PICTURES, [*shown.best, *shown.worst])
+    _write_photos(output / PICTURES, [*shown.best, *shown.worst, *shown.real])
     _write(output / "REPORT.md", report(results, shown).encode())
     _write(output / "MODEL_CARD.md", model_card(results, shown).encode())
 

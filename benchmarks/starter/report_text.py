@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 import tables
 from results import Results, estimate_of
 from shown_photos import Drawn, Shown
-from sources import DATA, DATA_LICENCE, FASHIONPEDIA_COMMANDS, FIRST_IMPLEMENTATION, MAPPING, WEIGHTS, WEIGHTS_LICENCE
+from sources import (
+    DATA,
+    DATA_LICENCE,
+    DESIGN,
+    FASHIONPEDIA_COMMANDS,
+    FIRST_IMPLEMENTATION,
+    MAPPING,
+    PLAIN_WEIGHTS,
+    WEIGHTS,
+    WEIGHTS_LICENCE,
+)
 
 from clothseg.data.loading.augmentation import Strength
 from clothseg.data.loading.balance import HEAVIEST
@@ -35,7 +45,7 @@ def report(results: Results, drawn: Drawn) -> str:
         ("The data set", _data),
         ("The network", _network),
         ("Loss and training", _training),
-        ("Training curves", _curves),
+        *([("Training curves", _curves)] if results.training["curves"] else []),
         ("Scores", _scores),
         ("Against the plain recipe", _against_plain),
         ("Classes taken for one another", _confusion),
@@ -81,7 +91,7 @@ def _short(results: Results) -> str:
     absent = ", ".join(evaluation.absent)
     lines = [
         f"{architecture(results)}, {len(results.model.content) / 1e6:.1f} MB, trained on {learnt_from(results)}, "
-        f"and scored once on {evaluation.values['data']['photos']} others, at their own size:",
+        f"and scored on {evaluation.values['data']['photos']} others, at their own size:",
         table(("", "IoU", "F1"), rows),
         "" if comparison is None else _gain(comparison),
         f"Absent, as no photo of the data shows them: {absent}." if absent else "",
@@ -111,12 +121,10 @@ def _guesses(results: Results) -> str:
     return (
         f"\n- {guesses['guessed']:,} more photos of the same source have no masks, but tags that say which classes "
         "they show. A model guessed their masks: the likeliest of the tagged classes at each pixel, and nothing where "
-        "it was unsure. Which garment is worn is what such a model most often mistakes, and that the tags say. This "
-        f"teacher was the starter model before this one (SHA-256 {guesses['sha256'][:16]}…), which had learnt from "
-        f"these photos, too, as a model before it guessed them. {guesses['left_out']} photos were left out that are "
-        "among the labelled ones, or nearly the same as a scored one.\n"
-        f"- {guesses['repeats']} photos of an epoch are seen again, as they show classes that few do; see "
-        "[pseudo_labels.py](benchmarks/starter/pseudo_labels.py)."
+        "it was unsure. Which garment is worn is what such a model most often mistakes, and that the tags say. "
+        f"{guesses['teacher']} {guesses['left_out']} photos were left out that are among the labelled ones, or nearly "
+        "the same as a scored one.\n"
+        f"- {guesses['repeats']}"
     )
 
 
@@ -139,11 +147,13 @@ def _network(results: Results) -> str:
         f"{architecture(results)}, of segmentation-models-pytorch, with {description.classes.num_classes} output "
         f"channels. Photos are scaled until their longer side has {description.image_size} pixels, keep their shape, "
         "and are normalised inside the network; logits are enlarged to the photo's own size before classes are chosen. "
-        f"The encoder began with {WEIGHTS} ({WEIGHTS_LICENCE})."
+        f"The encoder began with {WEIGHTS} ({WEIGHTS_LICENCE}). {DESIGN}"
     )
 
 
 def _training(results: Results) -> str:
+    if "recipe" in results.training:
+        return "\n".join(f"- {line}" for line in results.training["recipe"])
     settings = results.training["settings"]
     balance, averaging, crop = float(settings["class_balance"]), float(settings["averaging"]), settings["crop_size"]
     low, high = Strength().zoom
@@ -207,12 +217,13 @@ def _against_plain(results: Results) -> str:
         return f"{NOT_MEASURED}: step 3 of [its making](benchmarks/starter/README.md) trains it and step 4 scores it."
     return "\n\n".join(
         [
-            "The plain recipe is a U-Net with the same encoder. It squashes photos to a square of 320 pixels, fewer "
-            "than a step of ours sees, augments as torchvision's usual list does, and learns with Adam at a constant "
-            "rate of 1e-4 from half Dice, half focal loss; see [ablation.py](benchmarks/starter/ablation.py). It began "
-            "with the same weights as the starter model, which "
-            f"saw {results.training['photos_seen']:,} photos, repeats counted. Its masks were made by "
-            f"`{plain.values['made_by']}` and scored by {plain.circumstances}.",
+            "The plain recipe is a U-Net with a mobilenet_v2 encoder. It squashes photos to a square of 320 pixels, "
+            "augments as torchvision's usual list does, and learns with Adam at a constant rate of 1e-4 from half "
+            "Dice, half focal loss; see [ablation.py](benchmarks/starter/ablation.py). It began with "
+            f"{PLAIN_WEIGHTS}. The starter model began with a better encoder and saw "
+            f"{results.training['photos_seen']:,} photos, repeats counted, so that this compares two models, and not "
+            f"two recipes at equal cost. The plain recipe's masks were made by `{plain.values['made_by']}` and scored "
+            f"by {plain.circumstances}.",
             "Intervals of the differences are paired: both are scored on the same resampled photos.",
             picture("classes.svg", "IoU of each class, starter model and plain recipe"),
             tables.against_plain(comparison),
@@ -228,9 +239,12 @@ def _confusion(results: Results) -> str:
 
 def _pictures(drawn: Drawn) -> str:
     return (
-        "No photo of other people's enters this project, so these are drawn by its own generator: from left to right "
-        "the photo, the truth in the classes that the model knows, and what the model found. It learnt from none of "
-        f"them and from nothing drawn. Of {drawn.count} photos drawn, those with the highest IoU:\n\n"
+        "Real photos, all that the project has the right to show, none of them chosen by how well the model does, and "
+        "none like the street photos that it learnt from; showing them implies no endorsement. Left the photo, right "
+        f"what the model found ([credits](docs/pictures/photos/CREDITS.md)):\n\n{photos(drawn.real)}\n\n"
+        "The next are drawn by the project's own generator: from left to right the photo, the truth in the classes "
+        "that the model knows, and what the model found. It learnt from none of them. "
+        f"Of {drawn.count} photos drawn, those with the highest IoU:\n\n"
         f"{photos(drawn.best)}\n\n"
         "The same for photos of your own:\n\n"
         "```bash\nuv run python benchmarks/starter/report.py --photos PHOTOS --output pictures\n```"
@@ -263,9 +277,10 @@ def _ablation(results: Results) -> str:
         return f"{NOT_MEASURED}: step 2 of [its making](benchmarks/starter/README.md) trains each change on its own."
     return "\n\n".join(
         [
-            f"Same first weights, {ablation['rows'][0]['photos']:,} photos seen by each, scored on the tune part at "
-            f"the photos' own size. One run each: differences as small as those between seeds say nothing. Measured "
-            f"by `{ablation['command']}`, {ablation['machine']}, {ablation['date']}.",
+            "U-Net or FPN with a mobilenet_v2 encoder, the same first weights, "
+            f"{ablation['rows'][0]['photos']:,} photos seen by each, scored on the tune part at the photos' own size. "
+            "One run each: differences as small as those between seeds say nothing. Measured by "
+            f"`{ablation['command']}`, {ablation['machine']}, {ablation['date']}.",
             picture("ablation.svg", "Mean IoU of each recipe"),
             tables.ablation(ablation),
         ]
@@ -279,10 +294,9 @@ def _set_up(results: Results) -> str:
         ["Machine", training["machine"] + (f"; {training['note']}" if training["note"] else "")],
         ["clothseg", training["clothseg"]],
         ["Started, ended", f"{training['starts'][0]['date']}, {training['ended']}"],
-        ["Time at work", f"{training['seconds'] / 3600:.1f} hours"],
+        ["Time at work", tables.duration(training["seconds"])],
         ["Steps, photos seen", f"{training['steps']:,}, {training['photos_seen']:,}"],
         ["Seed, precision", f"{training['settings']['seed']}, {training['settings']['precision']}"],
-        ["GPU", "not measured"],
     ]
     resumed = [f"{one['date']} (of {one['epochs']} epochs)" for one in training["starts"][1:]]
     rows += [["Stopped and resumed", ", ".join(resumed)]] if resumed else []
@@ -307,6 +321,5 @@ def _limits(results: Results) -> str:
         f"- Shown by fewer than 20 of the scored photos: {', '.join(rare)}." if rare else "",
         f"- Not learnt and not scored: {', '.join(evaluation.absent)}." if evaluation.absent else "",
         "- People behind the main person are not labelled; finding their clothes counts as a mistake.",
-        "- Nothing was measured on a GPU.",
     ]
     return "\n".join(line for line in lines if line)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco
+from sources import PHOTO_CREDITS
 
 from clothseg.data.sample import draw_photo
 from clothseg.data.sample.photo import DrawnPhoto
@@ -25,6 +26,7 @@ from clothseg.transforms import UInt8Array, resize_image
 DRAWN = 12
 """Photos drawn, of which the best and the worst are shown."""
 SHOWN = 3
+PHOTOS = Path(__file__).parents[2] / "docs" / "pictures" / "photos"
 HEIGHT = 360
 """Of a shown photo, in pixels."""
 _SEED, _SPLIT = 7, "test"
@@ -49,6 +51,8 @@ class Drawn:
     worst: list[Shown]
     count: int
     """How many were drawn and scored, to find these."""
+    real: list[Shown]
+    """Real photos that the project may show, with what the model found, good or bad."""
 
 
 def drawn_pictures(predictor: Predictor, *, drawn: int = DRAWN) -> Drawn:
@@ -56,7 +60,11 @@ def drawn_pictures(predictor: Predictor, *, drawn: int = DRAWN) -> Drawn:
     known = predictor.description.training_data.get("known_classes") or GROUPS.names
     scored = sorted(_scored(predictor, drawn, frozenset(known)), key=lambda one: -one[0])
     best, worst = scored[:SHOWN], scored[: -SHOWN - 1 : -1]
-    return Drawn(_named("drawn-best", best), _named("drawn-worst", worst), count=len(scored))
+    real = [
+        replace(one, name=f"photo-{one.name}", words=f"{PHOTO_CREDITS[Path(one.name).stem]}; {one.words}")
+        for one in readers_pictures(predictor, PHOTOS)
+    ]
+    return Drawn(_named("drawn-best", best), _named("drawn-worst", worst), count=len(scored), real=real)
 
 
 def _named(kind: str, chosen: list[tuple[float, UInt8Array, str]]) -> list[Shown]:

@@ -47,6 +47,15 @@ def shown(score: Mapping[str, Any] | None) -> str:
     return words.estimate(estimate_of(score))
 
 
+def duration(seconds: float) -> str:
+    """Return a time in hours, or in minutes where it is below one.
+
+    >>> duration(4498), duration(345)
+    ('1.2 hours', '5.8 minutes')
+    """
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+
+
 def classes(evaluation: Evaluation) -> str:
     """Return the scores of every class, then their means."""
     rows = []

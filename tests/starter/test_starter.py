@@ -32,13 +32,29 @@ def test_it_is_small_enough_to_be_installed_with_the_code(model):
 
 def test_it_says_what_it_learned_from_and_what_it_never_saw(model):
     description = model.description
-    assert description.encoder_name == "mobilenet_v2", "not one whose weights are non-commercial"
-    assert description.licence == "", "nothing it was made from carries terms against use"
+    assert description.encoder_name == "tu-tf_efficientnet_lite2", "not one whose weights are non-commercial"
+    assert description.licence == "Apache-2.0"
     assert description.training_data["licence"] == "Apache-2.0"
     assert description.training_data["source"].startswith("https://")
     assert set(description.training_data["known_classes"]) == KNOWN
     assert description.unknown_classes == ("closures", "garment parts", "decorations")
     assert "/" not in description.training_data["name"], "no path of the machine it was trained on"
+
+
+def test_it_tells_its_scores_on_photos_that_it_did_not_learn_from(model):
+    evaluation = json.loads((ROOT / "benchmarks/starter/results/evaluation.json").read_text(encoding="utf-8"))
+    scores = model.description.scores
+    assert scores["val_iou"] == pytest.approx(evaluation["mean"]["with_background"]["iou"]["value"])
+    assert scores["scored_on"] == "150 photos that it did not learn from, at their own size"
+
+
+@pytest.mark.parametrize("tone", [60, 140, 255])
+def test_it_finds_nothing_where_there_is_nothing(tmp_path, tone):
+    """Not in a black picture: there it finds clothes on a third of the pixels."""
+    predictor = clothseg.load(checkpoints_path=tmp_path)
+    noise = np.random.default_rng(0).normal(tone, 20, (400, 300, 3)).clip(0, 255).astype(np.uint8)
+    for picture in (np.full((400, 300, 3), tone, np.uint8), noise):
+        assert float(np.mean(predictor.predict(picture).mask > 0)) < 0.02
 
 
 def test_its_card_names_this_very_file(model):

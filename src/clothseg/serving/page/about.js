@@ -19,7 +19,7 @@ export function fillAbout(dialog, card) {
     Network: `${card.architecture} with ${card.encoder_name}, ${card.image_size} pixels`,
     "Runs on": card.runtime,
     "Trained on": data.name,
-    "Mean IoU": Number.isFinite(card.scores?.val_iou) ? `${card.scores.val_iou.toFixed(3)} on its validation photos` : "",
+    "Mean IoU": Number.isFinite(card.scores?.val_iou) ? `${card.scores.val_iou.toFixed(3)} on ${card.scores.scored_on ?? "its validation photos"}` : "",
     Licence: card.licence,
     "SHA-256": card.sha256.slice(0, 12),
   };
