@@ -326,11 +326,7 @@ def train(arguments: argparse.Namespace) -> None:
         table[: len(ids)] = torch.tensor(ids, dtype=torch.uint8)
         parts = {part: Photos(archive, part, table.to(device), device, arguments.count) for part in (*SEEN, "more")}
     pixels = [torch.bincount(parts["fit"].mask[:, which].flatten().long(), minlength=256).float() for which in (0, 1)]
-    objective = Objective(pixels[0][: len(group_names)], pixels[1][: len(names)]).to(device)
-    objective.group_weights, objective.category_weights = (
-        objective.group_weights.to(device),
-        objective.category_weights.to(device),
-    )
+    objective = Objective(pixels[0][: len(group_names)], pixels[1][: len(names)])
     print(f"read {[len(part) for part in parts.values()]} photos in {time.perf_counter() - start:.0f} s", flush=True)
 
     def fresh() -> GatedNetwork:
