@@ -25,29 +25,20 @@ def quicken(network: nn.Module) -> None:
                 setattr(module, name, Sum())
 
 
-class StridedDepthwise(nn.Conv2d):
+class _Replacement(nn.Conv2d):
+    """A convolution that takes over all that another one has, its parameters and their names included."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(layer.__dict__)
+
+
+class StridedDepthwise(_Replacement):
     """A depthwise convolution with a stride, the gradient of whose input is computed in float32.
 
     oneDNN has a fast kernel for it in float32 only. In bfloat16 it alone takes more than a tenth of a training step of
     a U-Net with MobileNetV2 on a CPU; `benchmarks/training_step.py` measures the step with and without.
-
-    Args:
-        layer: the convolution to replace; its parameters are taken over.
     """
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__(
-            layer.in_channels,
-            layer.out_channels,
-            (layer.kernel_size[0], layer.kernel_size[1]),
-            stride=(layer.stride[0], layer.stride[1]),
-            padding=layer.padding if isinstance(layer.padding, str) else (layer.padding[0], layer.padding[1]),
-            dilation=(layer.dilation[0], layer.dilation[1]),
-            groups=layer.groups,
-            bias=False,
-            device="meta",
-        )
-        self.weight = layer.weight
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the convolution of (B, C, H, W)."""
@@ -59,34 +50,19 @@ class StridedDepthwise(nn.Conv2d):
         return output
 
 
-class HalvingConvolution(nn.Conv2d):
+class HalvingConvolution(_Replacement):
     """A convolution with TensorFlow's padding that halves its input, for inputs of even sides.
 
     timm works the padding out from the input's size, which makes an export for any size take minutes. The sides of a
     network's inputs are multiples of 32, so that each input that is halved is even and the padding is always the same:
     a pixel more at the right and at the bottom. Source: tensorflow.org, tf.nn.convolution, padding="SAME".
-
-    Args:
-        layer: the convolution to replace; its parameters are taken over.
     """
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__(
-            layer.in_channels,
-            layer.out_channels,
-            (layer.kernel_size[0], layer.kernel_size[1]),
-            stride=2,
-            groups=layer.groups,
-            bias=layer.bias is not None,
-            device="meta",
-        )
-        self.weight, self.bias = layer.weight, layer.bias
-        rows, columns = layer.kernel_size
-        self.around = ((columns - 2) // 2, (columns - 1) // 2, (rows - 2) // 2, (rows - 1) // 2)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the convolution of (B, C, H, W), H and W even, as (B, D, H / 2, W / 2)."""
-        return super().forward(F.pad(image, self.around))
+        rows, columns = self.kernel_size
+        around = ((columns - 2) // 2, (columns - 1) // 2, (rows - 2) // 2, (rows - 1) // 2)
+        return super().forward(F.pad(image, around))
 
 
 class _StridedDepthwise(torch.autograd.Function):
