@@ -44,10 +44,16 @@ def is_like(settings: Settings, finished: Finished) -> bool:
 
 
 def steps_of(settings: Settings) -> dict[str, list[int]]:
-    """Return the steps of each curve in the log of a training, which has one log however often it was resumed."""
+    """Return the steps of each curve, in the order of their writing, from the one log of a training.
+
+    TensorBoard reads the files of one second and process in the order of their names, in which 10 comes before 9.
+    """
     (folder,) = settings.logs_path.iterdir()
     log = read_log(folder)
-    return {name: [event.step for event in log.Scalars(name)] for name in ("val_loss", "train_loss_step")}
+    return {
+        name: [event.step for event in sorted(log.Scalars(name), key=lambda event: event.wall_time)]
+        for name in ("val_loss", "train_loss_step")
+    }
 
 
 def test_a_training_interrupted_anywhere_ends_as_an_undisturbed_one(finished, capsys):
