@@ -9,12 +9,12 @@ from clothseg import cli
 from clothseg.settings import Settings
 
 if TYPE_CHECKING:
-    from clothseg.data.loading.datamodule import ClothSegmentationData
+    from clothseg.data.datamodule import ClothSegmentationData
 
 
 def build_data(settings: Settings) -> ClothSegmentationData:
     """Return the training and validation batches of the data set that data_prep.py has prepared, or of a packed one."""
-    from clothseg.data.loading.datamodule import ClothSegmentationData  # brings torch, which --help does not wait for
+    from clothseg.data.datamodule import ClothSegmentationData  # brings torch, which --help does not wait for
     from clothseg.data.shards.source import ShardSource
 
     return ClothSegmentationData(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clothseg.settings import Settings
 
 if TYPE_CHECKING:
-    from clothseg.data.loading.datamodule import ClothSegmentationData
+    from clothseg.data.datamodule import ClothSegmentationData
     from clothseg.model.lightning import ClothSegmentationModel
 
 

@@ -20,10 +20,10 @@ from machine import heading
 from PIL import Image
 from rich.console import Console
 
+from clothseg.cluster.cluster import joined, set_environment
+from clothseg.cluster.predict_command import Predict
+from clothseg.cluster.search import find
 from clothseg.prediction.outputs.options import Outputs
-from clothseg.scaling.cluster import joined, set_environment
-from clothseg.scaling.predict_command import Predict
-from clothseg.scaling.search import find
 
 PACKAGES = ("ray", "openvino", "opencv-python-headless", "numpy")
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "before.jpg"

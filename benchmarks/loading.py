@@ -21,8 +21,8 @@ from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from clothseg.data.loading.augmentation import Strength
-from clothseg.data.loading.dataset import ClothDataset, collate, start_worker
+from clothseg.data.augmentation import Strength
+from clothseg.data.dataset import ClothDataset, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.photo_pairs import FilePairs
 from clothseg.errors import ClothsegError

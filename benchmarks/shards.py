@@ -22,10 +22,10 @@ import torch
 from machine import heading
 from ratios import Row, show
 
-from clothseg.data.loading.datamodule import ClothSegmentationData
-from clothseg.data.loading.dataset import start_worker
+from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.data.dataset import start_worker
 from clothseg.data.manifest import DATASET_FOLDER
-from clothseg.data.packing.pack import pack
+from clothseg.data.pack import pack
 from clothseg.data.shards.source import ShardSource
 
 SIZE = 512

@@ -15,7 +15,7 @@ HANG_SECONDS = 3600
 """After this a process is called hung: many times what the slowest machine needs, so that load breaks no test."""
 
 LONGEST = (
-    "scaling/test_ray.py",
+    "cluster/test_ray.py",
     "test_seed_commands.py",
     "training/test_processes.py",
     "training/test_launchers.py",

@@ -19,14 +19,16 @@ LAYERS = (
     {"model", "data"},
     {"prediction"},
     {"training", "evaluation"},
-    {"serving", "scaling", "export"},
+    {"serving", "cluster", "export"},
     {"cli"},
 )
 """From the bottom up; a module imports from layers below its own, and a folder from itself."""
 
 MAY_IMPORT_TORCH = (
     "model/",
-    "data/loading/",
+    "data/datamodule",
+    "data/dataset",
+    "data/sampler",
     "training/",
     "export/",
     "prediction/runtimes/torch",

@@ -28,9 +28,9 @@ from plain_recipe import plain_samples, squash, unsquash
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from clothseg.data.loading.augmentation import Strength
-from clothseg.data.loading.balance import balanced_weights
-from clothseg.data.loading.dataset import ClothDataset, collate
+from clothseg.data.augmentation import Strength
+from clothseg.data.balance import balanced_weights
+from clothseg.data.dataset import ClothDataset, collate
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.pair import read_pair
 from clothseg.data.photo_pairs import FilePairs

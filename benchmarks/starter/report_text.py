@@ -20,8 +20,8 @@ from sources import (
     WEIGHTS_LICENCE,
 )
 
-from clothseg.data.loading.augmentation import Strength
-from clothseg.data.loading.balance import HEAVIEST
+from clothseg.data.augmentation import Strength
+from clothseg.data.balance import HEAVIEST
 from clothseg.evaluation.comparison import Comparison
 from clothseg.evaluation.report import words
 from clothseg.evaluation.report.explanations import GARMENTS, OBJECTS, SCORES_OF_CLASSES

@@ -22,17 +22,17 @@ from clothseg.settings import Settings
 
 COMMANDS = {
     "prepare": (
-        "clothseg.data.preparation.prepare_command:Prepare",
+        "clothseg.data.prepare_command:Prepare",
         "download Fashionpedia, or take your own data, and paint masks",
     ),
-    "verify": ("clothseg.data.preparation.verify_command:Verify", "check a prepared data set and print its counts"),
+    "verify": ("clothseg.data.verify_command:Verify", "check a prepared data set and print its counts"),
     "pack": (
-        "clothseg.data.packing.pack_command:Pack",
+        "clothseg.data.pack_command:Pack",
         "pack prepared data into large files, to train from a remote store",
     ),
-    "preview": ("clothseg.data.preview.preview_command:Preview", "save pictures of what training will see"),
+    "preview": ("clothseg.data.preview_command:Preview", "save pictures of what training will see"),
     "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
-    "predict": ("clothseg.scaling.predict_command:Predict", "segment photos and folders"),
+    "predict": ("clothseg.cluster.predict_command:Predict", "segment photos and folders"),
     "evaluate": ("clothseg.evaluation.evaluate_command:Evaluate", "score a model on prepared data"),
     "compare": ("clothseg.evaluation.compare_command:Compare", "put two models side by side"),
     "export": ("clothseg.export.export_command:Export", "write a portable model and prove that it agrees"),

@@ -1,5 +1,6 @@
-"""A tiny prepared data set, drawn here."""
+"""A tiny prepared data set and a tiny mirror, drawn here."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
 from clothseg.pictures import write_whole
+from tests.data.small_mirror import write_mirror
 
 SIZES = ((90, 60), (60, 96), (120, 80), (64, 64), (200, 50), (33, 47), (80, 80))
 
@@ -50,3 +52,28 @@ def prepared_path(tmp_path: Path) -> Path:
     }
     Manifest("drawn for a test", "tests/data/conftest.py", "Apache-2.0", GROUPS, splits).write(folder)
     return folder.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare each test the wait for all that other programs are writing to the disk."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "fashionist" / "train2020.zip"
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    folder = tmp_path / "mirror"
+    write_mirror(folder)
+    return folder

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from clothseg.data import fashionpedia
-from clothseg.data.download.archives import unpack
-from clothseg.data.download.fetch import fetch
-from clothseg.data.preparation.fashionpedia_source import Mirror
+from clothseg.data.archives import unpack
+from clothseg.data.fashionpedia_source import Mirror
+from clothseg.data.fetch import fetch
 from clothseg.settings import OFFICIAL_SOURCE
 
-MIRROR = Path(__file__).parents[3] / "shared" / "fashionpedia-mirror"
+MIRROR = Path(__file__).parents[2] / "shared" / "fashionpedia-mirror"
 with_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"{MIRROR} is not there")
 
 

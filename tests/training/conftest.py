@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from clothseg.data.loading.datamodule import ClothSegmentationData
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import ClassList, ClothingClass

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clothseg.data.manifest import DATASET_FOLDER
-from clothseg.data.packing.pack import pack
+from clothseg.data.pack import pack
 from clothseg.errors import SettingError
 from clothseg.model.seal import check_seal
 from clothseg.training.interruption import TrainingStopped

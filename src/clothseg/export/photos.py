@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
-from clothseg.data.preparation.source import SAMPLE, VAL
 from clothseg.data.sample import sample_picture
+from clothseg.data.source import SAMPLE, VAL
 from clothseg.errors import SettingError
 from clothseg.labels import ClassList
 from clothseg.pictures import read_mask, read_picture

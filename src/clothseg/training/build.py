@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning.pytorch import seed_everything
 
-from clothseg.data.loading.datamodule import ClothSegmentationData
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.shards.source import ShardSource
 from clothseg.model.lightning import ClothSegmentationModel
 from clothseg.settings import Settings

@@ -20,7 +20,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from clothseg.data.loading.datamodule import ClothSegmentationData, out_of_shared_memory
+from clothseg.data.datamodule import ClothSegmentationData, out_of_shared_memory
 from clothseg.errors import MachineError, SettingError, one_line
 from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
 from clothseg.model.lightning import ClothSegmentationModel

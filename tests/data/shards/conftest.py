@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from clothseg.data.manifest import DATASET_FOLDER
-from clothseg.data.packing.pack import pack
+from clothseg.data.pack import pack
 from clothseg.data.shards import store
 from tests.data.shards.file_server import FileServer, serving
 

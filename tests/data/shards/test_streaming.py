@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from clothseg.data.loading.datamodule import ClothSegmentationData
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.shards.contents import PackedPair, ShardContents
 from clothseg.data.shards.index import INDEX_NAME, ShardIndex
 from clothseg.data.shards.order import ShardOrder

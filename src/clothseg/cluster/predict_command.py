@@ -1,0 +1,82 @@
+"""The command `clothseg predict` with all its engines: this process, or a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+
+from clothseg.errors import InputError, ModelError, SettingError, check_input, path_problem
+from clothseg.prediction import predict_command
+from clothseg.prediction.predictor import chosen_model
+
+
+@dataclass(frozen=True)
+class Predict(predict_command.Predict):
+    """Segment photos: a mask, an overlay and, if asked for, COCO JSON and more for each."""
+
+    output: Annotated[str | Path, tyro.conf.arg(metavar="DIR_OR_ADDRESS")] = "output"
+    """Folder to write to; folders of photos keep their structure in it. With ray also s3://… or gs://…."""
+    engine: Literal["local", "ray"] = "local"
+    """What does the work: this process, or copies of the model on a Ray cluster, also with photos at s3, gs and http
+    addresses."""
+    workers: int | None = None
+    """With ray: copies of the model; one for each CPU slot or GPU of the cluster, unless given."""
+    cluster: str | None = None
+    """With ray: HOST:PORT of its head, or auto for one on this machine. Without: RAY_ADDRESS, else a new one here."""
+
+    def _found(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
+        if self.engine == "local":
+            if self.workers is not None or self.cluster is not None:
+                raise SettingError(
+                    "--workers and --cluster are for a Ray cluster. Pass --engine ray, or leave them out"
+                )
+            return super()._found(given, listed)
+        from clothseg.cluster.places import place_of
+        from clothseg.cluster.search import find
+
+        place_of(self.output)  # a wrong one is named before anything is listed
+        return find(given, listed, output=self.output)
+
+    @contextmanager
+    def _opened(self, console: Console, photos: Sequence[Any]) -> Iterator[predict_command.Run]:
+        if self.engine == "local":
+            with super()._opened(console, photos) as run:
+                yield run
+            return
+        from clothseg.cluster.cluster import first_loaded, joined, slots_of
+        from clothseg.cluster.cluster_run import ClusterRun, journal_of
+        from clothseg.cluster.places import place_of
+        from clothseg.cluster.replica import Plan
+
+        place = place_of(self.output)
+        place.check()
+        model_path, origin = chosen_model(self.checkpoint_path, self.checkpoints_path)
+        model = _content(model_path)
+        with joined(self.cluster) as ray, TemporaryDirectory(prefix="clothseg-journal-") as folder:
+            may_use_gpu = model_path.suffix.lower() == ".ckpt" and ray.cluster_resources().get("GPU", 0) >= 1
+            on_gpu = self.device == "cuda" or (self.device == "auto" and may_use_gpu)
+            slots = slots_of(ray, runs_on_gpu=on_gpu, workers=self.workers)
+            device = ("cuda" if on_gpu else "cpu") if self.device == "auto" else self.device
+            plan = Plan(
+                model_path.name, self.runtime, device, self.precision, self.passes, self.outputs, place, threads=1
+            )
+            content = ray.put(model)
+            loaded = first_loaded(ray, plan, content, slots, console)
+            console.print(f"Model: {origin}{loaded.unseen} ({loaded.runtime_name}, {slots.in_words})")
+            journal = journal_of(plan, loaded, Path(folder))
+            yield ClusterRun(ray, photos, plan, loaded, slots, content, console, journal)
+
+
+def _content(model_path: Path) -> bytes:
+    check_input(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
+    try:
+        return model_path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"Model cannot be read: {model_path} ({path_problem(error)}). Pass another --ckpt") from error

@@ -1,1 +1,0 @@
-"""COCO annotations: opened without building millions of objects, and checked before native code sees them."""

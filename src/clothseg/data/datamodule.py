@@ -1,0 +1,196 @@
+"""Batches of a prepared data set for Lightning, in an order that a resumed training continues."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from clothseg.data.augmentation import Strength
+from clothseg.data.balance import balanced_weights
+from clothseg.data.dataset import Batch, ClothDataset, Sample, collate, start_worker
+from clothseg.data.prepared_data import open_data
+from clothseg.data.sampler import EpochSampler
+from clothseg.data.shards.source import ShardSource
+from clothseg.data.workers import num_loaders
+from clothseg.errors import ClothsegError, MachineError, one_line
+from clothseg.settings import CropSize
+
+
+class BatchLoader(DataLoader[Sample]):
+    """A DataLoader that begins an epoch when its first batch is asked for, and knows how far it has come.
+
+    Lightning makes the iterator before it says which epoch it is resuming. torch's own loader fills its workers in that
+    moment, so they would load the wrong epoch.
+    """
+
+    epoch_sampler: EpochSampler
+
+    def __init__(self, dataset: ClothDataset, sampler: EpochSampler, *, num_workers: int) -> None:
+        super().__init__(
+            dataset,
+            batch_size=sampler.batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=start_worker,
+            persistent_workers=num_workers > 0,
+            prefetch_factor=2 if num_workers else None,  # torch refuses a number without workers
+        )
+        self.epoch_sampler = sampler
+        self._position = {"epoch": 0, "batches_done": 0}
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # DataLoader promises its own iterator class
+        sampler = self.epoch_sampler
+        self._position = {"epoch": sampler.epoch, "batches_done": sampler.next_batch}
+        try:
+            for batch in self._start():
+                self._position["batches_done"] += 1
+                yield batch
+        except (ConnectionError, EOFError) as error:
+            if not self.num_workers:
+                raise
+            # The process was killed while it handed over a batch, before torch noticed its end.
+            raise RuntimeError(f"DataLoader worker is gone: {one_line(error)}") from error
+        except Exception as error:
+            if _MARK not in str(error):
+                raise
+            raise _unwrapped(error) from error
+
+    def _start(self) -> Iterator[Batch]:
+        with warnings.catch_warnings():
+            # Python 3.12 warns that a fork next to threads may hang; the workers use none of what those threads hold.
+            warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+            return super().__iter__()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return epoch and batches done, which Lightning stores in its checkpoints."""
+        return dict(self._position)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue after the batches of `state`, if the next epoch asked for is the one it was in."""
+        self.epoch_sampler.start_at(state["batches_done"], epoch=state["epoch"])
+
+
+_MARK = "Original Traceback"
+"""What torch puts between its own words and the traceback of a loader process, both in the message of the error."""
+_SHARED_MEMORY_SIGNS = ("shared memory", "/torch_", "shm_open", "resize file")
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return the error that a loader process met, without the traceback that torch puts into its message.
+
+    Memory that ran out keeps its kind, for whoever knows what to lower; what no one expected says how to see it.
+    """
+    kind = type(error)
+    traceback = str(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    _, mark, message = traceback.rpartition(f"\n{name}: ")
+    what = one_line(Exception(message if mark else traceback.rstrip().rpartition("\n")[2]))
+    if isinstance(error, ClothsegError):
+        return kind(what)
+    if any(sign in what for sign in _SHARED_MEMORY_SIGNS):
+        return out_of_shared_memory()
+    if isinstance(error, MemoryError) or "out of memory" in what or "allocate memory" in what:
+        return MemoryError(what)
+    return MachineError(
+        f"A process that loads photos failed: {kind.__name__}: {what[:300]}. Set NUM_WORKERS 0 to load in the training "
+        "process, and see where"
+    )
+
+
+def out_of_shared_memory() -> MachineError:
+    """Return the error for loader processes that have no place for their batches."""
+    try:
+        size = f"{shutil.disk_usage(_SHARED_MEMORY).total / 2**20:,.3g} MB"
+    except OSError:
+        size = "not there"
+    return MachineError(
+        f"Shared memory ran out: {_SHARED_MEMORY}, through which loader processes hand over batches, is {size}. "
+        "Enlarge it (docker run --shm-size=2g), lower NUM_WORKERS or BATCH_SIZE, or set NUM_WORKERS 0 to do without it"
+    )
+
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
+
+
+class ClothSegmentationData(LightningDataModule):
+    """Training and validation batches of the data set in `DATA_PATH / "fashionist"`, or of a packed one.
+
+    Batches are {"image": (B, 3, H, W) uint8 RGB, "mask": (B, H, W) uint8 class ids with 255 around the photo,
+    "name": list of str}. The loaders share the samples out over processes themselves: give Lightning's Trainer
+    `use_distributed_sampler=False`.
+
+    Args:
+        data_path: the setting DATA_PATH.
+        shards: the packed data set to take instead, if any.
+        img_size: side of the batches in pixels.
+        crop_size: side or (height, width) of the training batches, where they show less of a photo; None is `img_size`.
+        batch_size: samples per batch and process.
+        num_workers: loader processes; None takes what the cores allow, 0 loads in the training process.
+        seed: start of the order and of the augmentation.
+        augment: vary the training photos; if not, they are letterboxed as in validation.
+
+    Raises:
+        MissingInputError: there is no prepared data set.
+        DataError: it is damaged, or a split is empty.
+        SettingError, MachineError, MissingExtraError: a store that cannot be read.
+    """
+
+    def __init__(
+        self,
+        data_path: str | Path,
+        *,
+        img_size: int,
+        crop_size: CropSize | None = None,
+        batch_size: int,
+        num_workers: int | None = None,
+        seed: int = 42,
+        augment: bool = True,
+        shards: ShardSource | None = None,
+    ) -> None:
+        super().__init__()
+        self._data = open_data(Path(data_path), shards)
+        self.manifest = self._data.manifest
+        self.classes = self.manifest.classes
+        self.img_size = img_size
+        self.crop_size = crop_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.train_dataset, self.train_sampler = self._split("train", Strength() if augment else None)
+        self.val_dataset, self.val_sampler = self._split("val", None)
+
+    def class_weights(self, balance: float) -> tuple[float, ...]:
+        """Return how much a training pixel of each class counts; see `balanced_weights`."""
+        return balanced_weights(self.manifest.splits["train"].pixels_per_class, balance)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Return the loader of the training batches."""
+        return self._loader(self.train_dataset, self.train_sampler)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Return the loader of the validation batches."""
+        return self._loader(self.val_dataset, self.val_sampler)
+
+    def _split(self, name: str, strength: Strength | None) -> tuple[ClothDataset, EpochSampler]:
+        pairs, sampler = self._data.split(name, seed=self.seed, batch_size=self.batch_size)
+        dataset = ClothDataset(
+            pairs, img_size=self.img_size, crop_size=self.crop_size, seed=self.seed, strength=strength
+        )
+        return dataset, sampler
+
+    def _loader(self, dataset: ClothDataset, sampler: EpochSampler) -> BatchLoader:
+        trainer: Any = self.trainer
+        if trainer is not None:
+            sampler.share(rank=trainer.global_rank, num_ranks=trainer.world_size)
+        per_machine = 1 if trainer is None else trainer.num_devices
+        self._data.check(num_processes=per_machine)
+        return BatchLoader(dataset, sampler, num_workers=num_loaders(self.num_workers, num_processes=per_machine))

@@ -1,1 +1,0 @@
-"""Batches for training and validation: samples, their augmentation and their order."""

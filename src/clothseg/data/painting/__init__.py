@@ -1,1 +1,0 @@
-"""Masks: painted from runs by all cores, or checked where they are there already."""

@@ -1,1 +1,0 @@
-"""`clothseg prepare` and `clothseg verify`: any source becomes one layout of photos, masks and a manifest."""

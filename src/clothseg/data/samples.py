@@ -1,0 +1,148 @@
+"""Pictures of a prepared data set: photo, mask and overlay with class names, and what augmentation makes of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from clothseg.data.augmentation import Strength, augment, draw_augmentation
+from clothseg.data.manifest import Manifest, pairs, stem_of
+from clothseg.data.pair import read_pair
+from clothseg.drawing import classes_in, color_mask, legend, overlay, side_by_side, with_legend
+from clothseg.encoding import encode_jpeg
+from clothseg.errors import DataError, SettingError
+from clothseg.labels import BACKGROUND_ID, ClassList
+from clothseg.pictures import write_whole
+from clothseg.settings import CropSize
+from clothseg.transforms import Letterbox, resize_image, resize_mask
+
+UInt8Array = npt.NDArray[np.uint8]
+
+LARGEST_SIDE = 900
+"""Pixels; larger photos are shown smaller."""
+VARIANTS = 6
+"""Epochs of which the picture of augmented samples shows each photo."""
+VARIANT_SIDE = 256
+
+
+def spread(count: int, total: int) -> list[int]:
+    """Return `count` indices spread evenly over 0 to `total` - 1, or all of them if there are fewer.
+
+    >>> spread(4, 700)
+    [87, 262, 437, 612]
+    """
+    count = min(count, total)
+    return [(2 * number + 1) * total // (2 * count) for number in range(count)]
+
+
+def save_preview(
+    folder: Path, output: Path, *, count: int, img_size: int, seed: int, crop_size: CropSize | None = None
+) -> list[Path]:
+    """Save pictures of `count` samples of each split, and one of augmented training samples.
+
+    Args:
+        folder: `DATA_PATH / DATASET_FOLDER`.
+        output: folder of the pictures; those of the same names are replaced.
+        count: samples of each split, spread evenly over it.
+        img_size: longer side of a letterboxed photo in pixels.
+        seed: seed of the training; the augmented samples are those of its first epochs.
+        crop_size: side or (height, width) of the training samples; None is `img_size`.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        SettingError: `count` is below 1, or `output` lies in the data set.
+        DataError: the data set is damaged or empty; a broken photo or mask is named.
+        MachineError: `output` cannot be written.
+    """
+    if count < 1:
+        raise SettingError(f"--count is {count}. Allowed: a whole number from 1 up")
+    manifest = Manifest.read(folder)
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise SettingError(f"--output {output} lies in the data set {folder}, among its photos. Pass another folder")
+    written = []
+    for split_name, split in manifest.splits.items():
+        found = pairs(folder, split)
+        if not found:
+            raise DataError(
+                f'The data set in {folder} has no photos in "{split_name}". Run "uv run data_prep.py" again'
+            )
+        chosen = spread(count, len(found))
+        for number, index in enumerate(chosen, start=1):
+            photo_path, mask_path = found[index]
+            stem = stem_of(photo_path.relative_to(folder / split.photos).as_posix()).replace("/", "_")
+            image, mask = read_pair(photo_path, mask_path, num_classes=len(manifest.classes))
+            short = os.fsencode(stem)[:80].decode(errors="ignore")  # a name ends at 255 bytes
+            path = output / f"{split_name}_{number:02}_{short}.jpg"
+            write_whole(path, encode_jpeg(draw_sample(image, mask, manifest.classes)))
+            written.append(path)
+        if split_name == "train":
+            path = output / "train_augmented.jpg"
+            grid = draw_augmented(found, chosen, manifest.classes, img_size=img_size, seed=seed, crop_size=crop_size)
+            write_whole(path, encode_jpeg(grid))
+            written.append(path)
+    return written
+
+
+def draw_sample(image: UInt8Array, mask: UInt8Array, classes: ClassList) -> UInt8Array:
+    """Return photo, mask in colour and overlay side by side, with the names of the classes in it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, class ids.
+        classes: names and colours of the ids.
+    """
+    scale = min(1.0, LARGEST_SIDE / max(mask.shape))
+    size = max(1, round(mask.shape[0] * scale)), max(1, round(mask.shape[1] * scale))
+    named = [BACKGROUND_ID, *classes_in(mask)]
+    shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
+    image, mask = resize_image(image, size), resize_mask(mask, size)
+    views = side_by_side(image, color_mask(mask, classes), overlay(image, mask, classes))
+    return with_legend(views, classes, named, shares={one: float(shares[one]) for one in named})
+
+
+def draw_augmented(
+    found: Sequence[tuple[Path, Path]],
+    indices: Sequence[int],
+    classes: ClassList,
+    *,
+    img_size: int,
+    seed: int,
+    crop_size: CropSize | None = None,
+) -> UInt8Array:
+    """Return a grid of training samples: two rows for a photo, plain and with its mask, a column for an epoch.
+
+    The first column has the sample as validation would see it.
+
+    Args:
+        found: (photo, mask) paths of the training split.
+        indices: which of them to show.
+        classes: names and colours of the ids.
+        img_size: longer side of a letterboxed photo in pixels.
+        seed: seed of the training.
+        crop_size: side or (height, width) of the samples; None is `img_size`.
+    """
+    rows = []
+    named: set[int] = set()
+    for index in indices:
+        image, mask = read_pair(*found[index], num_classes=len(classes))
+        samples = [augment(image, mask, draw_augmentation(np.random.default_rng(), mask.shape, img_size, None))]
+        for epoch in range(VARIANTS - 1):
+            rng = np.random.default_rng([seed, epoch, index])
+            samples.append(augment(image, mask, draw_augmentation(rng, mask.shape, img_size, Strength(), crop_size)))
+        shown = [_in_square(*sample) for sample in samples]
+        rows.append(side_by_side(*(sample for sample, _ in shown), gap=4))
+        rows.append(side_by_side(*(overlay(sample, target, classes) for sample, target in shown), gap=4))
+        named.update(classes_in(mask))
+    return side_by_side(np.concatenate(rows), legend(classes, sorted(named), height=2 * VARIANT_SIDE))
+
+
+def _in_square(sample: UInt8Array, target: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    """Return a sample and its mask in a square of `VARIANT_SIDE`, at the top left where they are not square."""
+    box = Letterbox.fit(target.shape[0], target.shape[1], VARIANT_SIDE, square=True)
+    return box.image(sample), box.mask(target)

@@ -1,0 +1,166 @@
+"""Real runs on a Ray cluster of two nodes; their files must be those of the local engine."""
+
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from clothseg.errors import MissingModelError, ModelError, SettingError
+from tests.cluster.conftest import contents, contents_of_store
+from tests.cluster.photo_server import PhotoServer
+
+pytestmark = pytest.mark.cluster
+
+PHOTOS_AT_WORKER = 3
+"""One in the network of a worker with one core, two on their way in or out."""
+
+
+def masks_in(folder):
+    return len(list(folder.rglob("*_mask.png")))
+
+
+class When:
+    """Does something once, before the tenth photo is served, when both workers run; photos wait meanwhile."""
+
+    def __init__(self, two_nodes, act):
+        self._two_nodes = two_nodes
+        self._act = act
+        self._lock = threading.Lock()
+        self._num_photos = 0
+        self.result = None
+
+    def __call__(self, path):
+        with self._lock:
+            self._num_photos += path.endswith(".jpg")
+            if self._num_photos == 10 and self.result is None:
+                while len(self._two_nodes.workers()) < 2:
+                    time.sleep(0.1)
+                self.result = self._act()
+        return True
+
+
+def test_a_killed_worker_loses_nothing_and_doubles_nothing(
+    predict, two_nodes, photos, by_local_engine, tmp_path, capfd
+):
+    def kill_one():
+        worker = two_nodes.workers()[0]
+        os.kill(worker, signal.SIGKILL)
+        return worker
+
+    killed = When(two_nodes, kill_one)
+    with PhotoServer(photos.parent, killed) as web:
+        code = predict(f"{web.address}/photos/", tmp_path, engine="ray")
+    told = capfd.readouterr()
+    assert code == 0
+    assert killed.result
+    assert killed.result not in two_nodes.workers()
+    assert "lost with a worker and are done again (Actor" in told.err
+    assert contents(tmp_path) == by_local_engine
+    assert sorted(told.out.splitlines()) == sorted(str(tmp_path / name) for name in by_local_engine)
+
+
+def test_a_lost_machine_delays_nothing(predict, two_nodes, photos, by_local_engine, tmp_path):
+    lost = When(two_nodes, two_nodes.lose_one)
+    try:
+        with PhotoServer(photos.parent, lost) as web:
+            assert predict(f"{web.address}/photos/", tmp_path, engine="ray") == 0
+        assert lost.result
+    finally:
+        two_nodes.make_whole()
+    assert contents(tmp_path) == by_local_engine
+
+
+def test_a_run_of_the_local_engine_is_resumed(predict, two_nodes, photos, by_local_engine, tmp_path, capfd):
+    assert predict(photos, tmp_path, engine="local") == 0
+    (tmp_path / "b" / "1 кофта_mask.png").unlink()
+    assert predict(photos, tmp_path, engine="ray", resume=True) == 0
+    assert ", 23 done before" in capfd.readouterr().err
+    assert contents(tmp_path) == by_local_engine
+
+
+def test_stores_are_read_and_written_and_a_run_on_them_is_resumed(
+    predict, two_nodes, s3, gs, photos, by_local_engine, capfd
+):
+    for source, target in ((s3, gs), (gs, s3)):
+        source.files.put(str(photos), f"{source.root}/photos", recursive=True)
+        source.files.pipe_file(f"{source.root}/photos/b/broken.jpg", b"broken")
+        address = f"{target.root}/results"
+        assert predict(f"{source.root}/photos", address, engine="ray") == 1
+        told = capfd.readouterr()
+        assert f"clothseg: Not a photo that can be read: {source.root}/photos/b/broken.jpg" in told.err
+        assert sorted(told.out.splitlines()) == sorted(f"{address}/{name}" for name in by_local_engine)
+        assert contents_of_store(target, address) == by_local_engine
+
+    target.files.rm(f"{address}/a/0 кофта_mask.png")
+    assert predict(f"{source.root}/photos", address, engine="ray", resume=True) == 1
+    assert ", 23 done before" in capfd.readouterr().err
+    assert target.files.cat_file(f"{address}/a/0 кофта_mask.png") == by_local_engine["a/0 кофта_mask.png"]
+
+
+def test_a_photo_that_kills_its_worker_costs_only_itself(predict, two_nodes, photos, by_local_engine, tmp_path, capfd):
+    """As a decoder that crashes would."""
+
+    def poison(path):
+        if path == "/poison.jpg":
+            for worker in two_nodes.workers():
+                os.kill(worker, signal.SIGKILL)
+        return path != "/poison.jpg"
+
+    output = tmp_path / "output"
+    for name in ("photo-1.jpg", "photo-2.jpg"):
+        shutil.copy(photos / "a" / "0 кофта.jpg", tmp_path / name)
+    names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
+    with PhotoServer(tmp_path, poison) as web:
+        assert predict(*(f"{web.address}/{name}" for name in names), output, engine="ray", workers=1) == 1
+    told = capfd.readouterr().err
+    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in told
+    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in told
+    for stem in ("photo-1", "photo-2"):
+        assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
+    assert not list(output.glob("poison*"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_worker_holds_a_few_photos_however_many_there_are(predict, two_nodes, photos, tmp_path, workers):
+    source, output, unfinished, lock = tmp_path / "photos", tmp_path / "output", [], threading.Lock()
+    source.mkdir()
+    for number in range(60):
+        (source / f"{number}.jpg").hardlink_to(photos / "a" / "0 кофта.jpg")
+
+    def count(path):
+        if path.endswith(".jpg"):
+            with lock:
+                unfinished.append(len(unfinished) + 1 - masks_in(output))
+        return True
+
+    with PhotoServer(source, count) as web:
+        assert predict(f"{web.address}/", output, engine="ray", workers=workers) == 0
+    assert masks_in(output) == len(unfinished) == 60
+    assert workers <= max(unfinished) <= workers * PHOTOS_AT_WORKER
+
+
+def test_what_the_cluster_cannot_do_is_named_before_any_photo_is_done(predict, two_nodes, photos, tmp_path):
+    broken, output = tmp_path / "model.onnx", tmp_path / "output"
+    broken.write_bytes(b"no model")
+    for options, error, words in (
+        ({"checkpoint_path": broken}, ModelError, r"model\.onnx"),
+        ({"checkpoint_path": tmp_path / "no.onnx"}, MissingModelError, r"no\.onnx"),
+        ({"workers": 3}, SettingError, "--workers 3: the cluster has room for 1 to 2, one for each CPU"),
+    ):
+        with pytest.raises(error, match=words):
+            predict(photos, output, engine="ray", **options)
+    assert contents(output) == {}
+
+
+def test_a_cluster_that_is_not_there_is_named_at_once(photos, run_in):
+    pytest.importorskip("ray.data", reason="Ray is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    # In a process of its own: this one may have joined a cluster already, and then stays with it.
+    ended = run_in("-m", "clothseg.cli", "predict", str(photos), "--engine", "ray", "--cluster", address)
+    assert ended.returncode == 5
+    assert f"Cannot join the Ray cluster at {address}: " in ended.stderr

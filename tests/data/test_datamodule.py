@@ -1,0 +1,231 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from clothseg.data.balance import balanced_weights
+from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.data.manifest import DATASET_FOLDER
+from clothseg.encoding import encode_png
+from clothseg.errors import DataError, MachineError, MissingInputError
+from clothseg.labels import GROUPS
+
+SIZE = 64
+
+
+def batches_of(loader: Any) -> list[tuple[list[str], torch.Tensor, torch.Tensor]]:
+    return [(batch["name"], batch["image"], batch["mask"]) for batch in loader]
+
+
+def assert_equal(one: list[Any], other: list[Any]) -> None:
+    assert [names for names, _, _ in one] == [names for names, _, _ in other]
+    for (_, image, mask), (_, other_image, other_mask) in zip(one, other, strict=True):
+        assert torch.equal(image, other_image)
+        assert torch.equal(mask, other_mask)
+
+
+def data_of(prepared_path: Path, **options: Any) -> ClothSegmentationData:
+    return ClothSegmentationData(prepared_path, **{"img_size": SIZE, "batch_size": 2, "num_workers": 0, **options})
+
+
+def test_classes_and_manifest_are_there_at_once(prepared_path: Path) -> None:
+    data = data_of(prepared_path)
+    assert data.classes == GROUPS
+    assert data.manifest.splits["train"].count == len(data.train_dataset) == 7
+    assert len(data.val_dataset) == 3
+    assert data.class_weights(0.5) == balanced_weights(data.manifest.splits["train"].pixels_per_class, 0.5)
+
+
+def test_an_epoch_is_batches_of_every_photo(prepared_path: Path) -> None:
+    data = data_of(prepared_path, batch_size=3)
+    train, val = batches_of(data.train_dataloader()), batches_of(data.val_dataloader())
+    assert [len(names) for names, _, _ in train] == [3, 3], "a last batch of one photo is left out of training"
+    assert [names for names, _, _ in val] == [["street_07", "street_08", "street_09"]]
+    assert train[0][1].shape == (3, 3, SIZE, SIZE)
+    assert train[0][1].dtype == train[0][2].dtype == torch.uint8
+    assert len(data.train_dataloader()) == 2
+
+
+def test_workers_change_nothing_in_any_epoch(prepared_path: Path) -> None:
+    alone, helped = (data_of(prepared_path, num_workers=number) for number in (0, 2))
+    loaders = alone.train_dataloader(), helped.train_dataloader()
+    for epoch in (0, 1, 5):
+        for data in (alone, helped):
+            data.train_sampler.set_epoch(epoch)
+        assert_equal(*(batches_of(loader) for loader in loaders))
+    assert_equal(batches_of(alone.val_dataloader()), batches_of(helped.val_dataloader()))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_epoch_resumes_at_its_state(prepared_path: Path, num_workers: int) -> None:
+    whole = data_of(prepared_path)
+    whole.train_sampler.set_epoch(3)
+    expected = batches_of(whole.train_dataloader())
+
+    interrupted = data_of(prepared_path, num_workers=num_workers)
+    interrupted.train_sampler.set_epoch(3)
+    loader = interrupted.train_dataloader()
+    iterator = iter(loader)
+    seen = [next(iterator) for _ in range(2)]
+    state = json.loads(json.dumps(loader.state_dict()))
+    assert state == {"epoch": 3, "batches_done": 2}
+
+    resumed = data_of(prepared_path, num_workers=num_workers)
+    loader = resumed.train_dataloader()
+    loader.load_state_dict(state)
+    resumed.train_sampler.set_epoch(3)
+    rest = batches_of(loader)
+    assert_equal([(one["name"], one["image"], one["mask"]) for one in seen] + rest, expected)
+    assert loader.state_dict() == {"epoch": 3, "batches_done": len(expected)}
+    resumed.train_sampler.set_epoch(4)
+    assert len(batches_of(loader)) == len(loader)
+
+
+def test_the_state_of_a_finished_epoch_leaves_the_next_one_whole(prepared_path: Path) -> None:
+    data = data_of(prepared_path)
+    loader = data.train_dataloader()
+    batches_of(loader)
+    state = loader.state_dict()
+    loader.load_state_dict(state)
+    data.train_sampler.set_epoch(1)
+    assert len(batches_of(loader)) == len(loader)
+
+
+class Recorder(pl.LightningModule):
+    """Notes which photos it was shown, with a sum over their pixels as the augmentation left them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[int, tuple[str, ...], int]] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        self.seen.append((self.current_epoch, tuple(batch["name"]), int(batch["image"].long().sum())))
+        return self.weight.sum()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        assert batch["mask"].shape[1:] == (SIZE, SIZE)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class SaveEachStep(pl.Callback):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Callable[..., list[tuple[int, tuple[str, ...], int]]]:
+    def run(data: ClothSegmentationData, *, resume: Path | None = None, save: SaveEachStep | None = None) -> list[Any]:
+        module = Recorder()
+        trainer = pl.Trainer(
+            max_epochs=3,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=tmp_path,
+            callbacks=[save] if save else [],
+        )
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        return module.seen
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+# Lightning 2.6.6 asks torch 2.15 in an old way.
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.processes)])
+def test_a_resumed_training_sees_what_an_uninterrupted_one_sees(
+    prepared_path: Path, tmp_path: Path, fit: Callable[..., list[Any]], num_workers: int
+) -> None:
+    # Seven photos in batches of two, and a last batch of one is left out: three steps an epoch.
+    uninterrupted = fit(data_of(prepared_path, num_workers=num_workers), save=SaveEachStep(tmp_path))
+    assert len(uninterrupted) == 9
+    assert {epoch for epoch, _, _ in uninterrupted} == {0, 1, 2}
+    for step in (2, 4, 5, 7):
+        resumed = fit(data_of(prepared_path, num_workers=num_workers), resume=tmp_path / f"{step}.ckpt")
+        assert resumed == uninterrupted[step:], step
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_in_a_worker_reads_as_one_without(prepared_path: Path, num_workers: int) -> None:
+    path = prepared_path / DATASET_FOLDER / "val_masks" / "street_08.png"
+    path.write_bytes(encode_png(torch.full((90, 60), 200, dtype=torch.uint8).numpy()))
+    path.with_name("street_09.png").unlink()
+    data = data_of(prepared_path, num_workers=num_workers)
+    with pytest.raises(DataError) as caught:
+        batches_of(data.val_dataloader())
+    assert str(caught.value).startswith(f"Mask {path} ")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_photo_gone_since_is_named_by_a_worker(prepared_path: Path) -> None:
+    data = data_of(prepared_path, num_workers=1)
+    path = prepared_path / DATASET_FOLDER / "test" / "street_09.jpg"
+    path.unlink()
+    with pytest.raises(MissingInputError) as caught:
+        batches_of(data.val_dataloader())
+    assert str(caught.value) == f'Photo or mask not found: {path}. Run "uv run data_prep.py" again'
+
+
+def test_without_a_prepared_data_set_the_error_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"data_prep\.py"):
+        data_of(tmp_path)
+
+
+def test_an_empty_split_is_refused(prepared_path: Path) -> None:
+    for path in (prepared_path / DATASET_FOLDER / "val_masks").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match='"val"'):
+        data_of(prepared_path)
+
+
+def test_without_augmentation_training_samples_are_those_of_validation(prepared_path: Path) -> None:
+    data = data_of(prepared_path, augment=False)
+    first, again = (data.train_dataset[(epoch, 3)]["image"] for epoch in (0, 1))
+    assert torch.equal(first, again)
+
+
+def test_what_fails_in_a_worker_is_told_in_a_line(prepared_path: Path) -> None:
+    data = data_of(prepared_path, num_workers=1)
+    for error, kind, message in (
+        (RuntimeError("unable to write to file </torch_7_8>: No space left on device (28)"), MachineError, "/dev/shm"),
+        (OSError(24, "Too many open files"), MachineError, "Too many open files. Set NUM_WORKERS 0"),
+        (KeyError("street\nname"), MachineError, "KeyError"),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"), MachineError, "odd"),
+        (MemoryError("no more"), MemoryError, "no more"),
+    ):
+
+        def fail(index: int, error: Exception = error) -> None:
+            raise error
+
+        data.val_dataset.pairs.read = fail  # type: ignore[method-assign]
+        with pytest.raises(kind) as caught:
+            batches_of(data.val_dataloader())
+        assert message in str(caught.value)
+        assert "Traceback" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+
+def test_a_worker_killed_while_it_hands_over_a_batch_is_named_as_torch_names_it(prepared_path, monkeypatch):
+    def hand_over_nothing(loader):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    for num_workers, kind, message in ((1, RuntimeError, "DataLoader worker is gone"), (0, ConnectionError, "reset")):
+        loader = data_of(prepared_path, num_workers=num_workers).val_dataloader()
+        monkeypatch.setattr(type(loader), "_start", hand_over_nothing)
+        with pytest.raises(kind, match=message):
+            next(iter(loader))

@@ -1,0 +1,530 @@
+"""Custom datasets with custom classes prepare into the layout that everything else reads."""
+
+import errno
+import json
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clothseg.data.annotation_shares import choose_share
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.prepare_command import Prepare
+from clothseg.data.report import Report
+from clothseg.data.verify import verify
+from clothseg.encoding import encode_png
+from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
+from clothseg.pictures import read_mask
+from tests.data.reference_masks import reference_masks
+from tests.data.small_mirror import area_of, draw_photo
+
+CLASSES = """
+classes:
+  - name: background
+  - name: hat
+    color: [255, 0, 0]
+    categories: [cap, beanie]
+  - name: shoe
+    supercategories: [footwear]
+"""
+CATEGORIES = [
+    {"id": 4, "name": "beanie"},
+    {"id": 7, "name": "sandal", "supercategory": "footwear"},
+    {"id": 9, "name": "tree", "supercategory": "plants"},
+]
+
+
+def write_own(folder, count):
+    """Write photos, some in a sub-folder, a COCO file, index masks and a class list."""
+    (folder / "photos" / "street").mkdir(parents=True)
+    (folder / "masks" / "street").mkdir(parents=True)
+    (folder / "classes.yaml").write_text(CLASSES)
+    rng = np.random.default_rng(3)
+    images, annotations = [], []
+    for number in range(count):
+        name = f"street/look.{number}.jpg" if number % 2 else f"{number}.jpeg"
+        height, width = (int(side) for side in rng.integers(20, 50, 2))
+        (folder / "photos" / name).write_bytes(draw_photo(number, height, width))
+        images.append({"id": number, "file_name": name, "width": width, "height": height, "extra": [1, {"a": 2}]})
+        for _ in range(3):
+            left, top, size = (round(float(value), 2) for value in rng.uniform(0, 20, 3))
+            outline = [[left, top, left + size, top, left + size, top + size]]
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": (4, 7, 9)[len(annotations) % 3],
+                    "segmentation": outline,
+                    "area": area_of(outline, height, width),
+                }
+            )
+        mask = rng.integers(0, 3, (height, width), dtype=np.uint8)
+        (folder / "masks" / name).with_suffix(".png").write_bytes(
+            encode_png(mask, palette=np.array([[9, 9, 9], [200, 0, 0], [0, 0, 200]], dtype=np.uint8))
+        )
+    (folder / "instances.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES})
+    )
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder with 10 photos, a COCO file, index masks and a class list."""
+    write_own(tmp_path / "own", 10)
+    return tmp_path / "own"
+
+
+def prepare(own, tmp_path, **flags):
+    flags = {"photos": own / "photos"} | flags
+    command = Prepare(data_path=tmp_path / "data", classes=str(own / "classes.yaml"), **flags)
+    return command.run(), tmp_path / "data" / DATASET_FOLDER
+
+
+def reference(own, classes):
+    content = json.loads((own / "instances.json").read_text())
+    for category in content["categories"]:
+        category.setdefault("supercategory", "")
+    (own / "reference.json").write_text(json.dumps(content))
+    return dict(reference_masks(own / "reference.json", classes))
+
+
+def test_coco_annotations_with_photos_in_sub_folders(own, tmp_path, capsys):
+    code, folder = prepare(own, tmp_path, annotations=own / "instances.json", val_share=0.3)
+
+    manifest = Manifest.read(folder)
+    assert code == 0
+    assert manifest.classes.names == ("background", "hat", "shoe")
+    assert [split.count for split in manifest.splits.values()] == [7, 3]
+    expected = reference(own, manifest.classes)
+    found = {
+        photo.relative_to(folder / split.photos).as_posix(): (photo, mask)
+        for split in manifest.splits.values()
+        for photo, mask in pairs(folder, split)
+    }
+    assert found.keys() == expected.keys()
+    for name, (photo, mask) in found.items():
+        assert photo.read_bytes() == (own / "photos" / name).read_bytes()
+        assert (read_mask(mask) == expected[name]).all()
+    assert verify(folder).defects == ()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left out, as no class takes them: 'tree'" in said
+    assert "The class list asks for category 'cap' (nearest:" in said
+
+
+def test_rows_of_a_file_that_is_split_stay_as_they_stand(own, tmp_path):
+    _, folder = prepare(own, tmp_path, annotations=own / "instances.json")
+
+    content = json.loads((own / "instances.json").read_text())
+    parts = [json.loads((folder / f"instances_{name}.json").read_text()) for name in ("train", "val")]
+    for rows in ("images", "annotations"):
+        assert sorted(parts[0][rows] + parts[1][rows], key=lambda row: row["id"]) == content[rows]
+    assert {row["image_id"] for row in parts[1]["annotations"]} == {row["id"] for row in parts[1]["images"]}
+    assert parts[0]["categories"] == parts[1]["categories"] == content["categories"]
+
+
+def test_coco_annotations_with_a_validation_set_of_their_own(own, tmp_path):
+    code, folder = prepare(
+        own,
+        tmp_path,
+        annotations=own / "instances.json",
+        val_annotations=own / "instances.json",
+        val_photos=own / "photos",
+    )
+
+    assert code == 0
+    assert [split.count for split in Manifest.read(folder).splits.values()] == [10, 10]
+    duplicates = verify(folder).defects
+    assert len(duplicates) == 10
+    assert "must not be validated with" in str(duplicates[0])
+
+
+def test_index_masks(own, tmp_path):
+    code, folder = prepare(own, tmp_path, masks=own / "masks", val_share=0.2)
+
+    manifest = Manifest.read(folder)
+    assert code == 0
+    assert [split.count for split in manifest.splits.values()] == [8, 2]
+    for split in manifest.splits.values():
+        for photo, mask in pairs(folder, split):
+            name = mask.relative_to(folder / split.masks)
+            assert (read_mask(mask) == read_mask(own / "masks" / name)).all()
+            with Image.open(mask) as image:
+                assert image.mode == "L", "a palette is not part of the layout"
+            assert photo.stem == mask.stem
+    assert verify(folder).defects == ()
+
+
+def test_index_masks_with_a_validation_set_of_their_own(own, tmp_path):
+    code, folder = prepare(
+        own, tmp_path, masks=own / "masks", val_masks=own / "masks" / "street", val_photos=own / "photos" / "street"
+    )
+
+    assert code == 0
+    assert [split.count for split in Manifest.read(folder).splits.values()] == [10, 5]
+
+
+def test_index_masks_that_cannot_be_used_are_skipped_with_reason(tmp_path):
+    own = tmp_path / "own"
+    write_own(own, 20)
+    masks, photos = own / "masks", own / "photos"
+    shapes = {number: read_mask(masks / f"{number}.png").shape for number in range(0, 20, 2)}
+    (masks / "0.png").write_bytes(encode_png(np.full(shapes[0], 200, dtype=np.uint8)))
+    (masks / "2.png").write_bytes(encode_png(np.zeros((5, 5), dtype=np.uint8)))
+    (masks / "4.png").write_bytes(encode_png(np.zeros((*shapes[4], 3), dtype=np.uint8)))
+    (masks / "6.png").write_bytes(b"no mask at all")
+    (photos / "8.jpeg").write_bytes(b"no photo at all")
+    (photos / "10.jpeg").unlink()
+    (photos / "12.jpg").write_bytes((photos / "12.jpeg").read_bytes())
+    Image.fromarray(np.zeros(shapes[14], dtype=np.uint8)).save(masks / "14.bmp")
+    (masks / "16.png").write_bytes(encode_png(np.full(shapes[16], 3, dtype=np.uint8)))
+
+    code, folder = prepare(own, tmp_path, masks=masks, val_share=0.4)
+
+    report = Report.read(folder)
+    assert report is not None
+    problems = [problem for split in report.splits.values() for problem in split.problems]
+    assert code == 1
+    assert sorted((int(Path(problem.file_name).stem), problem.reason) for problem in problems) == [
+        (0, "mask value"),
+        (2, "mask size"),
+        (4, "broken mask"),
+        (6, "broken mask"),
+        (8, "broken photo"),
+        (10, "missing photo"),
+        (12, "shared stem"),
+        (14, "shared stem"),
+        (16, "mask value"),
+    ]
+    assert sum(split.count for split in Manifest.read(folder).splits.values()) == 11
+    assert verify(folder).defects == ()
+
+
+def test_photos_changed_in_place_are_noticed_and_nothing_is_redone_otherwise(own, tmp_path, capsys):
+    for expected in ("Prepared", "Nothing to do"):
+        prepare(own, tmp_path, masks=own / "masks")
+        assert capsys.readouterr().err.splitlines()[-2].strip().startswith(expected)
+    (own / "photos" / "2.jpeg").unlink()
+
+    code, folder = prepare(own, tmp_path, masks=own / "masks")
+
+    assert code == 1
+    assert not list(folder.rglob("2.jpeg"))
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_photos_are_copied_where_there_are_no_links(own, tmp_path, monkeypatch):
+    def no_link(*args, **options):
+        raise OSError("no links here")
+
+    monkeypatch.setattr("os.link", no_link)
+    prepare(own, tmp_path, masks=own / "masks")
+    code, folder = prepare(own, tmp_path, annotations=own / "instances.json")
+
+    assert code == 0
+    assert verify(folder).defects == ()
+    assert all(path.stat().st_nlink == 1 for path in (folder / "train").rglob("*.jpg"))
+
+
+def test_ones_own_photos_survive_whatever_replaces_the_data_set(own, tmp_path):
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    prepare(own, tmp_path, masks=own / "masks")
+
+    prepare(own, tmp_path, annotations=own / "instances.json")
+
+    assert before == {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+
+
+def test_what_is_not_there_or_does_not_fit_is_named(own, tmp_path):
+    for flags, error in (
+        ({"annotations": "instances.json", "photos": "none"}, MissingInputError),
+        ({"annotations": "none.json"}, MissingInputError),
+        ({"masks": "none"}, MissingInputError),
+        ({"annotations": "classes.yaml"}, DataError),
+        ({"masks": "photos"}, DataError),
+        ({"masks": "masks", "classes": "none.yaml"}, MissingInputError),
+        ({"masks": "masks", "classes": "photos"}, SettingError),
+        ({"annotations": "instances.json", "classes": "groups"}, DataError),
+    ):
+        given = {"photos": own / "photos", "classes": str(own / "classes.yaml")}
+        given |= {name: value if value == "groups" else own / value for name, value in flags.items()}
+        given["classes"] = str(given["classes"])
+
+        with pytest.raises(error) as caught:
+            Prepare(data_path=tmp_path / "data", **given).run()
+
+        assert caught.value.exit_code in (2, 3)
+        assert not list((tmp_path / "data").rglob("dataset.json"))
+
+
+def test_the_how_to_explains_every_reason_there_is():
+    project = Path(__file__).resolve().parents[2]
+    sources = "".join(path.read_text() for path in (project / "src" / "clothseg" / "data").rglob("*.py"))
+    reasons = set(re.findall(r'RecordError\(\s*"([^"]+)"', sources))
+    reasons |= set(re.findall(r'^(?:MISSING|POLYGON|COORDINATE|RUN_LENGTHS|[A-Z]+_RECORD) = "([^"]+)"', sources, re.M))
+    explained = (project / "docs" / "how-to" / "own-data.md").read_text()
+
+    assert len(reasons) > 20
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in explained] == []
+
+
+def test_a_share_is_the_same_for_the_same_names_in_any_order():
+    names = [f"{number}.jpg" for number in range(100)]
+
+    chosen = choose_share(names, 0.25)
+
+    assert len(chosen) == 25
+    assert choose_share(list(reversed(names)), 0.25) == chosen
+    assert [len(choose_share(["a", "b", "c"], share)) for share in (0.001, 0.5, 0.999)] == [1, 2, 2]
+    with pytest.raises(DataError, match="2 photos"):
+        choose_share(["a"], 0.5)
+
+
+def rewritten(own, change):
+    """Return a copy of the annotation file, its content passed through `change`."""
+    content = json.loads((own / "instances.json").read_text())
+    change(content)
+    path = own / "rewritten.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def link_as_text(content):
+    for row in content["annotations"]:
+        row["image_id"], row["category_id"] = f"0{row['image_id']}", str(row["category_id"])
+
+
+def link_by_name(content):
+    for number, row in enumerate(content["images"]):
+        row["id"] = f"photo-{number}"
+    for row in content["annotations"]:
+        row["image_id"] = Path(content["images"][row["image_id"]]["file_name"]).name
+        row["category_id"] = next(one["name"] for one in CATEGORIES if one["id"] == row["category_id"])
+
+
+def whole_valued_floats(content):
+    for row in content["images"]:
+        row["width"], row["height"] = float(row["width"]), float(row["height"])
+    for row in content["annotations"]:
+        row["image_id"], row["category_id"] = float(row["image_id"]), float(row["category_id"])
+
+
+def names_of_other_systems(content):
+    for row, change in zip(content["images"], (nfd_name, backslashes, with_folder, other_suffix), strict=False):
+        change(row)
+
+
+def nfd_name(row):
+    row["file_name"] = unicodedata.normalize("NFD", "0é.jpeg")
+
+
+def backslashes(row):
+    row["file_name"] = row["file_name"].replace("/", "\\")
+
+
+def with_folder(row):
+    row["file_name"] = f"own\\photos\\{row['file_name']}"
+
+
+def other_suffix(row):
+    row["file_name"] = row["file_name"].replace(".jpg", ".JPG")
+
+
+def test_links_and_names_that_other_programs_write_are_understood(tmp_path):
+    write_own(tmp_path / "own", 4)
+    own = tmp_path / "own"
+    masks = {}
+    for change in (lambda content: None, link_as_text, link_by_name, whole_valued_floats, names_of_other_systems):
+        if change is names_of_other_systems:
+            (own / "photos" / "0.jpeg").rename(own / "photos" / unicodedata.normalize("NFC", "0é.jpeg"))
+        code, folder = prepare(own, tmp_path, annotations=rewritten(own, change), val_share=0.5)
+        assert code == 0, change
+        masks[change.__name__] = {
+            mask.stem.removesuffix("é"): mask.read_bytes()
+            for split in Manifest.read(folder).splits.values()
+            for _, mask in pairs(folder, split)
+        }
+        assert verify(folder).defects == ()
+    assert all(found == masks["<lambda>"] for found in masks.values())
+
+
+def test_annotations_of_which_none_can_be_used_are_refused(tmp_path):
+    write_own(tmp_path / "own", 4)
+
+    def dangling(content):
+        for row in content["annotations"]:
+            row["image_id"] += 1000
+
+    def no_outline(content):
+        for row in content["annotations"]:
+            row["segmentation"] = [[1, 1]]
+        content["images"].append({"id": 99, "file_name": "0.png", "width": 20, "height": 20})
+
+    (tmp_path / "own" / "photos" / "0.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
+    for change, reason in ((dangling, r"missing image \(12\)"), (no_outline, r"polygon")):
+        with pytest.raises(DataError, match=f"No .* of .* can be used: .*{reason}"):
+            prepare(tmp_path / "own", tmp_path, annotations=rewritten(tmp_path / "own", change), val_share=0.3)
+        assert not list((tmp_path / "data").rglob("dataset.json"))
+
+
+def test_annotations_of_which_each_is_one_photo_off_are_refused(tmp_path):
+    write_own(tmp_path / "own", 5)
+    own = tmp_path / "own"
+
+    def counted_from_one(content):
+        for row in content["images"]:
+            row["id"] += 1
+
+    def one_dangling(content):
+        content["annotations"][4]["image_id"] = 7
+
+    shifted = rewritten(own, counted_from_one)
+    for flags in ({}, {"val_annotations": shifted}, {"val_annotations": own / "instances.json"}):
+        with pytest.raises(
+            DataError, match=r"image_id 0 to 4, but the ids are 1 to 5.*Add 1 to each image_id"
+        ) as refused:
+            prepare(own, tmp_path, annotations=shifted, **flags)
+        assert refused.value.exit_code == 3
+        assert not list((tmp_path / "data").rglob("dataset.json"))
+    code, folder = prepare(own, tmp_path, annotations=rewritten(own, one_dangling))
+    problems = [one for split in Report.read(folder).splits.values() for one in split.problems]
+    assert code == 1
+    assert [(one.reason, one.annotation_id) for one in problems] == [("missing image", 4)]
+
+
+def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
+    write_own(tmp_path / "own", 4)
+
+    def only_left_out(content):
+        for row in content["annotations"]:
+            row["category_id"] = 9
+
+    def short_polygon(content):
+        content["annotations"][0]["segmentation"].append([1, 1, 2, 2])
+
+    def shares_of_the_size(content):
+        for row in content["annotations"]:
+            row["segmentation"] = [[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]]
+            del row["area"]
+
+    for change, note in (
+        (shares_of_the_size, "pixels in all. Coordinates are counted in pixels, not as shares of the photo's size"),
+        (only_left_out, "No mask has a pixel of another class than the background"),
+        (short_polygon, "Polygons of fewer than 3 points are left out of 1 annotations that have others (ids 0)"),
+    ):
+        code, folder = prepare(tmp_path / "own", tmp_path, annotations=rewritten(tmp_path / "own", change))
+        assert code == 0
+        assert note in capsys.readouterr().err
+        assert note in (folder / "preparation_report.json").read_text()
+
+
+def test_names_that_fit_no_photo_are_named_with_the_file_that_is_there(tmp_path):
+    write_own(tmp_path / "own", 6)
+    own = tmp_path / "own"
+    (own / "masks" / "street" / "look.5.png").rename(own / "masks" / "look.5.png")
+
+    def wrong_names(content):
+        content["images"][0]["file_name"] = "0.png"
+        content["images"][1]["file_name"] = "look.1.jpg"
+
+    for flags, there in (
+        ({"annotations": rewritten(own, wrong_names)}, ("0.jpeg", "street/look.1.jpg")),
+        ({"masks": own / "masks"}, ("street/look.5.jpg",)),
+    ):
+        code, folder = prepare(own, tmp_path, **flags)
+        details = [one.detail for split in Report.read(folder).splits.values() for one in split.problems]
+        assert code == 1
+        assert {next(name for name in there if f"but {name!r} is there" in one) for one in details} == set(there)
+
+
+def test_masks_in_a_format_that_is_not_read_are_named(tmp_path, capsys):
+    write_own(tmp_path / "own", 4)
+    masks = tmp_path / "own" / "masks"
+    for name in ("0", "2"):
+        Image.open(masks / f"{name}.png").save(masks / f"{name}.tif")
+    (masks / "0.png").unlink()
+    code, folder = prepare(tmp_path / "own", tmp_path, masks=masks)
+    note = "Not read from the mask folder: 1 files (0.tif). Masks end in .png, .bmp, .gif: save others as PNG"
+    assert code == 0
+    assert capsys.readouterr().err.count(note) == 1
+    assert note in (folder / "preparation_report.json").read_text()
+    for path in masks.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"No mask in .*masks; it has 0\.tif, 2\.tif\. Masks end in \.png"):
+        prepare(tmp_path / "own", tmp_path, masks=masks)
+
+
+def test_index_masks_find_photos_whose_names_other_systems_wrote(tmp_path):
+    write_own(tmp_path / "own", 3)
+    own = tmp_path / "own"
+    for old, new in (("photos/0.jpeg", "photos/e\u0301.JPG"), ("masks/0.png", "masks/é.PNG")):
+        (own / old).rename(own / new)
+    (own / "masks/street/look.1.png").rename(own / "masks" / "street\\look.1.png")
+    code, folder = prepare(own, tmp_path, masks=own / "masks")
+    assert code == 0
+    assert verify(folder).defects == ()
+
+
+def test_a_path_that_the_system_refuses_is_named(tmp_path):
+    write_own(tmp_path / "own", 3)
+    long = tmp_path / ("a" * 300)
+    for flags in (
+        {"annotations": long},
+        {"masks": long},
+        {"masks": tmp_path / "own" / "masks", "photos": long},
+        {"masks": tmp_path / "own" / "masks", "classes": f"{long}.yaml"},
+        {"source": str(long)},
+    ):
+        given = {"data_path": tmp_path / "data", "photos": None if "source" in flags else tmp_path / "own" / "photos"}
+        given |= {} if "source" in flags else {"classes": str(tmp_path / "own" / "classes.yaml")}
+        with pytest.raises(DataError, match="name is too long"):
+            Prepare(**(given | flags)).run()
+    with pytest.raises(MachineError, match=r"name is too long.*Choose another --data-path"):
+        prepare(tmp_path / "own", long, masks=tmp_path / "own" / "masks")
+
+
+def test_a_photo_or_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    write_own(tmp_path / "own", 3)
+    photos = tmp_path / "own" / "photos"
+    (photos / "0.jpeg").unlink()
+    (photos / "0.jpeg").symlink_to(tmp_path / "gone")
+    (photos / "2.jpeg").unlink()
+    os.mkfifo(photos / "2.jpeg")
+    write_more = tmp_path / "more"
+    write_own(write_more, 8)
+    for name in ("street/look.3.jpg", "4.jpeg", "street/look.5.jpg"):
+        (write_more / "photos" / name).rename(photos / name)
+        mask = Path("masks", name).with_suffix(".png")
+        (write_more / mask).rename(tmp_path / "own" / mask)
+    code, folder = prepare(tmp_path / "own", tmp_path, masks=tmp_path / "own" / "masks", val_share=0.4)
+    problems = {one.file_name: one.detail for split in Report.read(folder).splits.values() for one in split.problems}
+    assert code == 1
+    assert "0.jpeg" in problems["0.png"]
+    assert "not a file" in problems["2.png"]
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"Folder cannot be listed: .*permission denied"):
+        prepare(tmp_path / "own", tmp_path, masks=tmp_path / "own" / "masks")
+
+
+def refuse(path):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_inputs_in_the_folder_that_is_prepared_are_refused_and_stay(own, tmp_path):
+    folder = tmp_path / "data" / DATASET_FOLDER
+    folder.mkdir(parents=True)
+    for name in ("masks", "photos"):
+        (own / name).rename(folder / name)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert before
+    for flags in (
+        {"masks": folder / "masks", "photos": folder / "photos"},
+        {"annotations": own / "instances.json", "photos": folder / "photos"},
+        {"masks": own / "none", "photos": own / "none", "val_masks": folder / "masks"},
+    ):
+        with pytest.raises(SettingError, match="would overwrite it"):
+            prepare(own, tmp_path, **flags)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
