@@ -12,7 +12,7 @@ LIBRARY = ROOT / "src" / "clothseg"
 RECIPE = ("config.py", "data_prep.py", "loader.py", "model.py", "callbacks.py", "train.py", "infer.py")
 
 LAYERS = (
-    {"errors"},
+    {"errors", "types"},
     {"labels"},
     {"settings", "jpeg", "profiles", "encoding", "freed_memory"},
     {"pictures", "transforms", "scores", "drawing"},

@@ -21,7 +21,8 @@ from clothseg.pictures import read_picture
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.scores import Scores, confusion_matrix
-from clothseg.transforms import UInt8Array, resize_image
+from clothseg.transforms import resize_image
+from clothseg.types import UInt8Array
 
 DRAWN = 12
 """Photos drawn, of which the best and the worst are shown."""

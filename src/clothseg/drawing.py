@@ -7,12 +7,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from clothseg.labels import BACKGROUND_ID, IGNORED_ID, ClassList
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import UInt8Array
 
 _PAPER, _INK = 255, 30  # of each channel; filling with one number is many times as fast as with three
 _LOWEST_ROW = 16  # pixels; smaller text cannot be read

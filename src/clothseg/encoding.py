@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.errors import MachineError
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import UInt8Array
 
 HEAD_LENGTH = 128
 """Bytes at a file's start by which `is_marked` decides."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from clothseg.types import UInt8Array
 
 try:
     import simplejpeg
 except ModuleNotFoundError:  # Pillow reads the same pixels
     simplejpeg = None
 
-UInt8Array = npt.NDArray[np.uint8]
 
 _PLAIN = ("YCbCr", "RGB", "Gray")
 """Colours that libjpeg-turbo turns into RGB; those for print are left to Pillow."""

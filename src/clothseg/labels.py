@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import SettingError, check_input, nearest, require
+from clothseg.types import UInt8Array
 
 BACKGROUND_ID = 0
 IGNORED_ID = 255
@@ -93,7 +93,7 @@ class ClassList:
         return tuple(one.name for one in self.classes)
 
     @cached_property
-    def palette(self) -> npt.NDArray[np.uint8]:
+    def palette(self) -> UInt8Array:
         """(num_classes, 3) uint8 RGB: the colour of each class id."""
         return np.array([one.color for one in self.classes], dtype=np.uint8)
 

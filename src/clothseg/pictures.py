@@ -29,8 +29,8 @@ from clothseg.errors import (
 )
 from clothseg.jpeg import decode_jpeg, turned
 from clothseg.profiles import to_srgb
+from clothseg.types import UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
 PhotoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | UInt8Array
 """A path, an encoded photo, an open binary file with one, a Pillow image, or (H, W, 3) uint8 RGB pixels."""
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.labels import IGNORED_ID
+from clothseg.types import BoolArray, Float64Array, Int64Array, UInt8Array
 
-Counts = npt.NDArray[np.int64]
-Shares = npt.NDArray[np.float64]
+Counts = Int64Array
+Shares = Float64Array
 
 
 def confusion_matrix(
@@ -49,7 +50,7 @@ def boundary_width(size: tuple[int, int]) -> int:
     return max(1, round(BOUNDARY_SHARE * float(np.hypot(*size))))
 
 
-def boundary(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def boundary(mask: UInt8Array) -> BoolArray:
     """Return which pixels lie within `boundary_width` of the contour of their own class, inside of it.
 
     A pixel is on the boundary if the square around it, `boundary_width` to each side, holds another class or reaches
@@ -71,7 +72,7 @@ def boundary(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 def boundary_counts(
-    prediction: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], num_classes: int, *, ignored: int = IGNORED_ID
+    prediction: UInt8Array, target: UInt8Array, num_classes: int, *, ignored: int = IGNORED_ID
 ) -> Counts:
     """Count the boundary pixels of each class that prediction and truth share, and those of either.
 
@@ -174,7 +175,7 @@ class Scores:
         return np.asarray(self.matrix.sum(axis=1))
 
     @property
-    def present(self) -> npt.NDArray[np.bool_]:
+    def present(self) -> BoolArray:
         """(C,) bool: the classes that the truth shows."""
         return self.support > 0
 

@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.labels import IGNORED_ID
-
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
+from clothseg.types import Float32Array, Int64Array, UInt8Array
 
 STRIDE = 32
 """Sides of a network input are multiples of this: an encoder halves its input five times."""
@@ -140,8 +138,8 @@ _PIECE = 1 << 15
 class _Neighbours:
     """Between which two places of an axis each place of the resized axis lies; as `cv2.resize` has it."""
 
-    first: npt.NDArray[np.int64]
-    second: npt.NDArray[np.int64]
+    first: Int64Array
+    second: Int64Array
     share: Float32Array
     """How much of the second there is, 0 to 1."""
 
@@ -176,9 +174,7 @@ def _between_equals(corners: UInt8Array) -> UInt8Array:
     return np.where(lowest == highest, corners, np.uint8(IGNORED_ID))
 
 
-def _interpolated(
-    logits: Float32Array, rows: _Neighbours, columns: _Neighbours, pixels: npt.NDArray[np.int64]
-) -> Float32Array:
+def _interpolated(logits: Float32Array, rows: _Neighbours, columns: _Neighbours, pixels: Int64Array) -> Float32Array:
     """Return the resized logits, (C, n), of n pixels.
 
     Args:

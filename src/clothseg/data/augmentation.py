@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.labels import IGNORED_ID
 from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET, Letterbox, Normalization, resize_image
+from clothseg.types import Float64Array, UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
-Float64Array = npt.NDArray[np.float64]
 Generator = np.random.Generator
 
 MAX_SHRINK = 2.0

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.annotation_file import open_annotations
 from clothseg.data.fashionpedia import SPLITS, local_path
@@ -20,8 +19,7 @@ from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.transforms import resize_image
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import BoolArray, UInt8Array
 
 EXAMPLES = 3
 """Pictures of each class."""
@@ -185,7 +183,7 @@ def _example(pair: tuple[Path, Path], photos: Path, split_name: str, class_id: i
     return Example(split_name, stem, float(covered.mean()), encode_jpeg(view, 82), view.shape[1], view.shape[0])
 
 
-def _surroundings(covered: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+def _surroundings(covered: BoolArray) -> tuple[slice, slice]:
     """Return the part of a photo to show: what is covered, a third more on each side, and at least 100 pixels."""
     slices = []
     for axis in (1, 0):

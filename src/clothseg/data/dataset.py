@@ -7,7 +7,6 @@ from typing import TypedDict
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -19,8 +18,7 @@ from clothseg.data.shards.order import ShardKey
 from clothseg.freed_memory import keep_freed_memory
 from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import UInt8Array
 
 
 class Sample(TypedDict):

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.pictures import MAX_PIXELS
+from clothseg.types import UInt8Array
 
 inflate: Any = zlib
 with contextlib.suppress(ModuleNotFoundError):  # zlib reads the same bytes, more slowly
@@ -19,7 +19,6 @@ with contextlib.suppress(ModuleNotFoundError):  # zlib reads the same bytes, mor
 
     inflate = isal_zlib
 
-UInt8Array = npt.NDArray[np.uint8]
 
 # Source: PNG specification, third edition (W3C), sections 5 and 11.
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

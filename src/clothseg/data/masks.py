@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.run_lengths import Edges
 from clothseg.encoding import png_from_rows
 from clothseg.labels import BACKGROUND_ID
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import Int64Array, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -25,12 +23,12 @@ class PaintedMask:
 
     height: int
     width: int
-    starts: npt.NDArray[np.int64]
+    starts: Int64Array
     """(n,) first pixel of each stretch, rising; those before are background. Pixel (y, x) is number x * height + y."""
     class_ids: UInt8Array
     """(n,) the class of each stretch."""
 
-    def pixels_per_class(self, num_classes: int) -> npt.NDArray[np.int64]:
+    def pixels_per_class(self, num_classes: int) -> Int64Array:
         """Return (num_classes,) how many pixels each class has."""
         counts = np.bincount(self.class_ids, weights=self._ends() - self.starts, minlength=num_classes)
         counts[BACKGROUND_ID] += self.starts[0] if len(self.starts) else self.height * self.width
@@ -44,7 +42,7 @@ class PaintedMask:
         """Return the mask as an 8-bit grey PNG whose values are class ids."""
         return png_from_rows(self._row_differences())
 
-    def _ends(self) -> npt.NDArray[np.int64]:
+    def _ends(self) -> Int64Array:
         return np.append(self.starts[1:], self.height * self.width)
 
     def _row_differences(self) -> UInt8Array:
@@ -96,7 +94,7 @@ def paint(regions: Sequence[tuple[int, Edges]], height: int, width: int) -> Pain
     return PaintedMask(height, width, edges[kept], class_ids[kept])
 
 
-def _cover(class_ids: UInt8Array, places: npt.NDArray[np.int64], class_id: int) -> None:
+def _cover(class_ids: UInt8Array, places: Int64Array, class_id: int) -> None:
     """Set the stretches that lie in a region; `places` are its edges' places among all edges."""
     first, last = places[0], places[-1]
     turns = np.zeros(last - first, dtype=bool)

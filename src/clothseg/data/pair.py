@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from clothseg.data.index_png import decode_index_png
 from clothseg.errors import DataError, PictureError, check_input, one_line, path_problem
 from clothseg.labels import IGNORED_ID
 from clothseg.pictures import read_mask, read_picture
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import UInt8Array
 
 _PREPARE = 'Run "uv run data_prep.py" again'
 

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from clothseg.data.manifest import stem_of
 from clothseg.data.pair import read_pair
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import UInt8Array
 
 
 class PhotoPairs(Protocol):

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Edges = npt.NDArray[np.int64]
+from clothseg.types import Int64Array, UInt8Array
+
+Edges = Int64Array
 """(2n,) start and end of each of n runs of a region, by turns, in pixels down the columns: pixel (y, x) of a photo of
 height H is number x * H + y. Rising, no two equal."""
 
@@ -57,7 +58,7 @@ def edges_from_trusted(strings: Sequence[bytes]) -> list[Edges]:
     return [ends[: len(ends) // 2 * 2] for ends in _run_ends(strings)] if strings else []
 
 
-def _checked(lengths: npt.NDArray[np.int64], num_pixels: int) -> Edges:
+def _checked(lengths: Int64Array, num_pixels: int) -> Edges:
     if len(lengths) and (lengths.min() < 0 or lengths.max() > num_pixels):
         raise RunLengthError("a run is negative or longer than the photo has pixels")
     total = int(lengths.sum())
@@ -74,7 +75,7 @@ def _checked(lengths: npt.NDArray[np.int64], num_pixels: int) -> Edges:
     return kept
 
 
-def _run_ends(strings: Sequence[bytes]) -> list[npt.NDArray[np.int64]]:
+def _run_ends(strings: Sequence[bytes]) -> list[Int64Array]:
     """Decode compressed strings, none of them empty: where each run ends, background and region by turns.
 
     All strings are decoded together, since each call of NumPy costs as much as a thousand numbers. Each string starts
@@ -102,7 +103,7 @@ def _run_ends(strings: Sequence[bytes]) -> list[npt.NDArray[np.int64]]:
     return [ends[start : start + count] for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
 
 
-def _signed_numbers(codes: npt.NDArray[np.uint8], last: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _signed_numbers(codes: UInt8Array, last: Int64Array) -> Int64Array:
     """Put numbers together from groups of 5 bits, lowest first; `last` are the places of each number's last group."""
     bits = (codes & 31).astype(np.int64)
     numbers = bits[last]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.manifest import Manifest, pairs, stem_of
@@ -19,8 +18,7 @@ from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import write_whole
 from clothseg.settings import CropSize
 from clothseg.transforms import Letterbox, resize_image, resize_mask
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import UInt8Array
 
 LARGEST_SIDE = 900
 """Pixels; larger photos are shown smaller."""

@@ -8,7 +8,6 @@ from itertools import islice
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from clothseg.data.problems import RecordError
@@ -19,8 +18,9 @@ from clothseg.data.run_lengths import (
     edges_from_text,
     edges_from_trusted,
 )
+from clothseg.types import Float64Array
 
-Polygon = npt.NDArray[np.float64]
+Polygon = Float64Array
 """(2n,) x and y of n points, by turns, in pixels."""
 
 FARTHEST = 16

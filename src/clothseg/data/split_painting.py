@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.manifest import stem_of
 from clothseg.data.masks import paint
@@ -20,6 +19,7 @@ from clothseg.data.processes import work_in_groups
 from clothseg.data.run_lengths import Edges
 from clothseg.data.segmentations import TOO_FEW_POINTS, read_outlines
 from clothseg.errors import InputError, MachineError, one_line
+from clothseg.types import Int64Array
 
 LIE_FACTOR = 10
 LIE_PIXELS = 100
@@ -40,9 +40,9 @@ class Tally:
     """What came of painting some photos."""
 
     num_masks: int
-    pixels_per_class: npt.NDArray[np.int64]
+    pixels_per_class: Int64Array
     """(num_classes,) over all masks."""
-    photos_per_class: npt.NDArray[np.int64]
+    photos_per_class: Int64Array
     """(num_classes,) masks in which the class occurs."""
     problems: list[Problem] = field(default_factory=list)
     num_annotations: int = 0
@@ -55,7 +55,7 @@ class Tally:
         """Return the tally of no photos."""
         return cls(0, np.zeros(num_classes, dtype=np.int64), np.zeros(num_classes, dtype=np.int64))
 
-    def count(self, pixels: npt.NDArray[np.int64]) -> None:
+    def count(self, pixels: Int64Array) -> None:
         """Add one mask, given its pixels per class."""
         self.num_masks += 1
         self.pixels_per_class += pixels
@@ -120,7 +120,7 @@ def paint_group(canvas: Canvas, group: Sequence[PhotoTask]) -> Tally:
 
 def _paint_photo(
     canvas: Canvas, task: PhotoTask, outlines: Sequence[list[Edges] | RecordError], tally: Tally
-) -> npt.NDArray[np.int64]:
+) -> Int64Array:
     """Write one mask and return its pixels per class; `tally` gets what there is to say of its annotations.
 
     Raises:

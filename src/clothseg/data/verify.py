@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.manifest import Manifest, Split, names_by_stem
 from clothseg.data.processes import work_in_groups
 from clothseg.data.progress import Steps, hide_step
 from clothseg.errors import InputError, one_line
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask, read_picture
+from clothseg.types import Int64Array
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class SplitCheck:
     num_pairs: int
     num_unlabelled: int
     """Photos without a mask: no defect, they are not trained on."""
-    pixels_per_class: npt.NDArray[np.int64]
+    pixels_per_class: Int64Array
     """(num_classes,) counted in the masks that can be read."""
-    photos_per_class: npt.NDArray[np.int64]
+    photos_per_class: Int64Array
     """(num_classes,) masks in which the class occurs."""
     sizes: set[tuple[int, int]] = field(default_factory=set)
     """(height, width) of the photos."""
@@ -63,7 +63,7 @@ class _Look:
     size: tuple[int, int] | None
     digest: bytes | None
     """Hash of the photo's pixels, so that one saved twice in two ways is found too."""
-    pixels: npt.NDArray[np.int64] | None
+    pixels: Int64Array | None
     defects: tuple[str, ...]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from clothseg.types import Float64Array
 
 RESAMPLES = 1000
 """Times that as many photos as there are get drawn, with replacement."""
@@ -19,8 +19,8 @@ _CHUNK = 4_000_000  # weights made at a time: 32 MB, however many photos there a
 
 
 def resampled_sums(
-    rows: npt.NDArray[np.integer] | FloatArray, *, resamples: int = RESAMPLES, seed: int = SEED
-) -> FloatArray:
+    rows: npt.NDArray[np.integer] | Float64Array, *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Float64Array:
     """Draw photos with replacement, and add up what they count.
 
     Whatever is to be compared must lie in the same `rows`, so that it is resampled by the same photos.
@@ -48,7 +48,7 @@ def resampled_sums(
     return sums.reshape(resamples, *rows.shape[1:])
 
 
-def interval(values: FloatArray, *, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
+def interval(values: Float64Array, *, level: float = LEVEL) -> tuple[Float64Array, Float64Array]:
     """Return the bounds between which `level` of the resampled values lie.
 
     Args:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import DataError, SettingError, nearest
 from clothseg.labels import ClassList, read_yaml
+from clothseg.types import UInt8Array
 
-IdTable = npt.NDArray[np.uint8]
+IdTable = UInt8Array
 """(256,) uint8: for each id in a prediction the data set's class id, or `UNKNOWN`."""
 
 UNKNOWN = 255

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import DataError
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
@@ -15,8 +14,8 @@ from clothseg.evaluation.measures import SCORES, measure
 from clothseg.evaluation.photo_counts import COUNTS
 from clothseg.evaluation.sides import Side
 from clothseg.evaluation.summary import Estimate, rows_of_means
+from clothseg.types import Float64Array, Int64Array
 
-FloatArray = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "unclear", "absent"]
 
 _FIRST, _SECOND = 0, 1
@@ -131,7 +130,7 @@ def _places(side: Side, photos: list[str]) -> list[int]:
     return [place[name] for name in photos]
 
 
-def _differences(first: Side, second: Side, counts: npt.NDArray[np.int64], leave_out: tuple[str, ...]) -> Comparison:
+def _differences(first: Side, second: Side, counts: Int64Array, leave_out: tuple[str, ...]) -> Comparison:
     """Return the comparison of counts, (N, 2, 5, C)."""
     class_ids = tuple(first.classes.id_of(name) for name in leave_out)
     total = measure(counts.sum(axis=0), leave_out=class_ids)
@@ -164,14 +163,14 @@ def _differences(first: Side, second: Side, counts: npt.NDArray[np.int64], leave
     )
 
 
-def _by_score(values: FloatArray, resampled: FloatArray, *, enough: bool) -> dict[str, Difference]:
+def _by_score(values: Float64Array, resampled: Float64Array, *, enough: bool) -> dict[str, Difference]:
     """Return the differences of each score from (2, 5) values and (R, 2, 5) resampled ones."""
     return {
         name: _difference(values[:, index], resampled[:, :, index], enough=enough) for index, name in enumerate(SCORES)
     }
 
 
-def _difference(values: FloatArray, resampled: FloatArray, *, enough: bool) -> Difference:
+def _difference(values: Float64Array, resampled: Float64Array, *, enough: bool) -> Difference:
     """Return the difference of (2,) values, with the interval of the (R, 2) resampled ones if there is to be one."""
     first, second = float(values[_FIRST]), float(values[_SECOND])
     if math.isnan(first) or not enough:

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.scores import ClassCounts, mean_over_present
-
-FloatArray = npt.NDArray[np.float64]
+from clothseg.types import Float64Array
 
 SCORES = ("iou", "f1", "precision", "recall", "boundary_iou")
 """The scores of a class, in the order in which they are kept."""
@@ -22,20 +21,23 @@ TITLES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall"
 class Measures:
     """Scores of sums of photos; the leading axes are those of the counts, such as resamples."""
 
-    classes: FloatArray
+    classes: Float64Array
     """(..., 5, C): the scores of each class, NaN where the truth does not show it."""
-    means: FloatArray
+    means: Float64Array
     """(..., 5): their means over the classes present."""
-    garment_means: FloatArray
+    garment_means: Float64Array
     """(..., 5): their means over the classes present, without the background."""
-    chosen_means: FloatArray
+    chosen_means: Float64Array
     """(..., 5): their means over the classes present, without those that were to be left out."""
-    accuracy: FloatArray
+    accuracy: Float64Array
     """(...): share of the pixels that got their class."""
 
 
 def measure(
-    counts: npt.NDArray[np.integer] | FloatArray, *, leave_out: Sequence[int] = (), stand_in: FloatArray | None = None
+    counts: npt.NDArray[np.integer] | Float64Array,
+    *,
+    leave_out: Sequence[int] = (),
+    stand_in: Float64Array | None = None,
 ) -> Measures:
     """Return the scores of counts.
 

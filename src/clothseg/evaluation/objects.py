@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.labels import BACKGROUND_ID
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import BoolArray, Float64Array, Int64Array, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ NUMBER, RECALL, IOU, FOUND = range(4)
 """Last axis of `count_objects`: objects, the sums of their recalls and IoUs, and how many were found."""
 
 
-def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> npt.NDArray[np.float64]:
+def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> Float64Array:
     """Count the objects of a photo, and add up how well they were found, by size and class.
 
     An object is a connected region (8 neighbours) of one class in the truth; the background has none. Its size is its
@@ -81,7 +79,7 @@ REGIONS, TORN, WRONG = range(3)
 """Axis of `count_consistency`: large garments, those that are torn, and those whose majority class is wrong."""
 
 
-def count_consistency(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> npt.NDArray[np.int64]:
+def count_consistency(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> Int64Array:
     """Count the large garments of a photo, and those whose prediction is not one class, or not the right one.
 
     A large garment is a connected region (8 neighbours) of one class in the truth, the background apart, of at least
@@ -112,9 +110,7 @@ def count_consistency(prediction: UInt8Array, truth: UInt8Array, num_classes: in
     return counts
 
 
-def _match(
-    truth: npt.NDArray[np.bool_], prediction: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _match(truth: BoolArray, prediction: BoolArray) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Return the area of each object of one class, its pixels that were hit, and those predicted as it."""
     left, top, width, height = cv2.boundingRect((truth | prediction).astype(np.uint8))
     box = slice(top, top + height), slice(left, left + width)

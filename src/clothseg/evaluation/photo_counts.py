@@ -6,12 +6,10 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.evaluation.objects import count_consistency, count_objects
 from clothseg.scores import boundary_counts, confusion_matrix
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import Float64Array, Int64Array, UInt8Array
 
 COUNTS = ("hits", "truth", "predicted", "boundary_hits", "boundary_union")
 """What is counted for each class and photo, in pixels: predicted rightly, true, predicted; boundary pixels that truth
@@ -24,13 +22,13 @@ class PhotoCounts:
 
     name: str
     """The photo's path inside its split's folder."""
-    matrix: npt.NDArray[np.int64]
+    matrix: Int64Array
     """(C, C) int64: row = true class, column = predicted class."""
-    counts: npt.NDArray[np.int64]
+    counts: Int64Array
     """(5, C) int64: the rows of `COUNTS`."""
-    objects: npt.NDArray[np.float64]
+    objects: Float64Array
     """(sizes, C, 4) float64 as `count_objects` returns it."""
-    consistency: npt.NDArray[np.int64]
+    consistency: Int64Array
     """(3,) int64 as `count_consistency` returns it."""
     truth_checksum: int
     """CRC-32 of the true mask: two evaluations compare only where they saw the same truth."""

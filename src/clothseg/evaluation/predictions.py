@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem, stem_of
 from clothseg.errors import DataError, MissingInputError
@@ -20,8 +19,8 @@ from clothseg.pictures import read_mask
 from clothseg.prediction.pipeline import in_order
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import MASK_ENDING
+from clothseg.types import UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
 from clothseg.data.pair import read_class_ids
 from clothseg.errors import DataError, SettingError, check_input
 from clothseg.labels import ClassList
+from clothseg.types import UInt8Array
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ScoredPhoto:
     path: Path
     truth_path: Path
 
-    def truth(self, num_classes: int) -> npt.NDArray[np.uint8]:
+    def truth(self, num_classes: int) -> UInt8Array:
         """Return the true class ids, (H, W) uint8.
 
         Raises:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
 from clothseg.evaluation.measures import SCORES, Measures, measure
 from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, REGIONS, SIZES, TORN, WRONG, ObjectSize
 from clothseg.evaluation.tally import Tally
+from clothseg.types import Float64Array, Int64Array
 
-FloatArray = npt.NDArray[np.float64]
 Score = TypeVar("Score")
 
 GARMENTS = ((0, 2, "up to 2"), (3, 3, "3"), (4, 4, "4"), (5, 5, "5"), (6, None, "6 or more"))
@@ -115,7 +114,7 @@ class Summary:
     sizes: tuple[SizeSummary, ...]
     groups: tuple[GroupSummary, ...]
     consistency: Consistency
-    matrix: npt.NDArray[np.int64]
+    matrix: Int64Array
     """(C, C): row = true class, column = predicted class."""
 
     @property
@@ -154,7 +153,7 @@ def summarise(tally: Tally, *, leave_out: tuple[int, ...] = ()) -> Summary:
     )
 
 
-def _estimate(value: FloatArray | float, resampled: FloatArray, *, enough: bool) -> Estimate:
+def _estimate(value: Float64Array | float, resampled: Float64Array, *, enough: bool) -> Estimate:
     """Return a score, and the interval of its resampled values, (R,), if there are enough photos for one."""
     if not enough or math.isnan(float(value)):
         return Estimate(float(value))
@@ -162,7 +161,7 @@ def _estimate(value: FloatArray | float, resampled: FloatArray, *, enough: bool)
     return Estimate(float(value), float(low), float(high))
 
 
-def _by_score(values: FloatArray, resampled: FloatArray, *, enough: bool) -> dict[str, Estimate]:
+def _by_score(values: Float64Array, resampled: Float64Array, *, enough: bool) -> dict[str, Estimate]:
     return {name: _estimate(values[index], resampled[:, index], enough=enough) for index, name in enumerate(SCORES)}
 
 
@@ -186,7 +185,7 @@ def _sizes(tally: Tally) -> tuple[SizeSummary, ...]:
     return tuple(_size(tally, place, sums[place], spread[:, place]) for place in range(len(SIZES)))
 
 
-def _size(tally: Tally, place: int, sums: FloatArray, spread: FloatArray) -> SizeSummary:
+def _size(tally: Tally, place: int, sums: Float64Array, spread: Float64Array) -> SizeSummary:
     photos = int((tally.photo_objects[:, place, NUMBER] > 0).sum())
     recall, iou, found = (
         _estimate(
@@ -209,11 +208,11 @@ def _size(tally: Tally, place: int, sums: FloatArray, spread: FloatArray) -> Siz
     )
 
 
-def _quotient(part: FloatArray, whole: FloatArray) -> FloatArray:
+def _quotient(part: Float64Array, whole: Float64Array) -> Float64Array:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
-def _consistency(counts: npt.NDArray[np.int64]) -> Consistency:
+def _consistency(counts: Int64Array) -> Consistency:
     photos, sums, spread = int((counts[:, REGIONS] > 0).sum()), counts.sum(axis=0), resampled_sums(counts)
     torn, wrong = (
         _estimate(
@@ -240,7 +239,7 @@ def _group(tally: Tally, low: int, high: int | None, name: str) -> GroupSummary:
     return GroupSummary(name, photos, _mean_estimate(tally.photo_iou[chosen]), accuracy)
 
 
-def _mean_estimate(values: FloatArray) -> Estimate:
+def _mean_estimate(values: Float64Array) -> Estimate:
     """Return the mean of one value per photo with its interval."""
     resampled = resampled_sums(values[:, None])[:, 0] / max(1, len(values))
     return _estimate(values.mean(), resampled, enough=len(values) >= LEAST_PHOTOS)

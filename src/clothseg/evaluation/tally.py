@@ -11,8 +11,7 @@ import numpy.typing as npt
 from clothseg.evaluation.objects import SIZES
 from clothseg.evaluation.photo_counts import COUNTS, PhotoCounts
 from clothseg.labels import BACKGROUND_ID
-
-FloatArray = npt.NDArray[np.float64]
+from clothseg.types import Float64Array, Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +26,13 @@ class Tally:
     """CRC-32 of each photo's true mask."""
     counts: npt.NDArray[np.int32]
     """(N, 5, C) int32: the rows of `COUNTS` for each photo; a photo has at most 89 million pixels."""
-    matrix: npt.NDArray[np.int64]
+    matrix: Int64Array
     """(C, C) int64 over all photos: row = true class, column = predicted class."""
-    objects: FloatArray
+    objects: Float64Array
     """(sizes, C, 4) float64 over all photos, as `count_objects` returns it."""
-    photo_objects: FloatArray
+    photo_objects: Float64Array
     """(N, sizes, 4) float64: the same for each photo, over all classes."""
-    consistency: npt.NDArray[np.int64]
+    consistency: Int64Array
     """(N, 3) int64: large garments of each photo, as `count_consistency` returns them."""
 
     @classmethod
@@ -43,8 +42,8 @@ class Tally:
         matrix, objects = np.zeros((size, size), np.int64), np.zeros((len(SIZES), size, 4))
         found: list[tuple[str, int]] = []
         counts: list[npt.NDArray[np.int32]] = []
-        photo_objects: list[FloatArray] = []
-        consistency: list[npt.NDArray[np.int64]] = []
+        photo_objects: list[Float64Array] = []
+        consistency: list[Int64Array] = []
         for one in photos:
             matrix += one.matrix
             objects += one.objects
@@ -64,17 +63,17 @@ class Tally:
         )
 
     @property
-    def num_garments(self) -> npt.NDArray[np.int64]:
+    def num_garments(self) -> Int64Array:
         """(N,) int64: how many classes besides the background each photo's truth shows."""
         return np.asarray((self.counts[:, COUNTS.index("truth"), BACKGROUND_ID + 1 :] > 0).sum(axis=1))
 
     @property
-    def photos_per_class(self) -> npt.NDArray[np.int64]:
+    def photos_per_class(self) -> Int64Array:
         """(C,) int64: in how many photos the truth shows each class."""
         return np.asarray((self.counts[:, COUNTS.index("truth")] > 0).sum(axis=0))
 
     @property
-    def photo_iou(self) -> FloatArray:
+    def photo_iou(self) -> Float64Array:
         """(N,) float64: each photo's mean IoU over the garments that its truth or prediction shows; 1 if none does."""
         hits, truth, predicted = self.counts[:, :3, BACKGROUND_ID + 1 :].astype(np.int64).swapaxes(0, 1)
         union = truth + predicted - hits

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import ModelError
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.runtimes import Runtime
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.transforms import STRIDE, Letterbox, logits_to_mask
+from clothseg.types import Int64Array, UInt8Array
 
 LARGEST_LOGIT_DIFFERENCE = 1e-3
 """Of the largest logit. Two orders of float32 arithmetic differ by about 1e-5 of it; a wrong graph by 0.1 and more."""
@@ -26,8 +26,6 @@ LARGEST_MIOU_CHANGE = 1e-3
 
 _SIZES = ((1, STRIDE, STRIDE), (2, 3 * STRIDE, STRIDE), (3, STRIDE, 5 * STRIDE))
 """(photos, height, width): a single cell, upright and wide, one to three photos at once."""
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ class _Sums:
     """What is counted of one runtime, photo by photo."""
 
     num_classes: int
-    against_torch: npt.NDArray[np.int64] = field(init=False)
-    against_truth: npt.NDArray[np.int64] = field(init=False)
+    against_torch: Int64Array = field(init=False)
+    against_truth: Int64Array = field(init=False)
     largest_logit: float = 0.0
     largest_difference: float = 0.0
     seconds: list[float] = field(default_factory=list)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
 from clothseg.data.sample import sample_picture
@@ -17,6 +16,7 @@ from clothseg.errors import SettingError
 from clothseg.labels import ClassList
 from clothseg.pictures import read_mask, read_picture
 from clothseg.prediction.sources import find_photos
+from clothseg.types import UInt8Array
 
 _Item = TypeVar("_Item")
 
@@ -43,7 +43,7 @@ class CheckPhotos:
     def __len__(self) -> int:
         return len(self.paths) or NUM_DRAWN
 
-    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]]:
+    def __iter__(self) -> Iterator[tuple[UInt8Array, UInt8Array | None]]:
         """Yield (H, W, 3) uint8 RGB and the true mask, (H, W) uint8, or None, of each photo.
 
         Raises:

@@ -9,12 +9,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.labels import BACKGROUND_ID, IGNORED_ID
-
-UInt8Array = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.int64]
+from clothseg.types import BoolArray, Int64Array, UInt8Array
 
 # A count below 2**32 needs at most seven characters of five bits each, its sign counted.
 _MOST_CHARACTERS = 7
@@ -45,8 +42,8 @@ class _Runs:
     """Where a mask, read column by column, keeps one value; sorted by value, then by place."""
 
     values: UInt8Array
-    starts: IntArray
-    ends: IntArray
+    starts: Int64Array
+    ends: Int64Array
 
 
 def encode_regions(mask: UInt8Array) -> tuple[Region, ...]:
@@ -95,7 +92,7 @@ def _sorted_runs(mask: UInt8Array) -> _Runs:
     return _Runs(values[order], starts[order], ends[order])
 
 
-def _counts(starts: IntArray, ends: IntArray, num_pixels: int) -> IntArray:
+def _counts(starts: Int64Array, ends: Int64Array, num_pixels: int) -> Int64Array:
     """Return the lengths of the runs of one class and of the gaps before, between and after them, a gap first."""
     counts = np.empty(2 * len(starts) + 1, dtype=np.int64)
     counts[0] = starts[0]
@@ -105,7 +102,7 @@ def _counts(starts: IntArray, ends: IntArray, num_pixels: int) -> IntArray:
     return counts if counts[-1] else counts[:-1]
 
 
-def _bbox(starts: IntArray, ends: IntArray, height: int) -> tuple[int, int, int, int]:
+def _bbox(starts: Int64Array, ends: Int64Array, height: int) -> tuple[int, int, int, int]:
     first_columns, tops = np.divmod(starts, height)
     last_columns, bottoms = np.divmod(ends - 1, height)
     left, right = int(first_columns[0]), int(last_columns[-1])
@@ -115,7 +112,7 @@ def _bbox(starts: IntArray, ends: IntArray, height: int) -> tuple[int, int, int,
     return left, top, right - left + 1, int(bottoms.max()) - top + 1
 
 
-def compress(counts: list[IntArray]) -> list[str]:
+def compress(counts: list[Int64Array]) -> list[str]:
     """Return COCO's compressed string of each list of run lengths.
 
     From the fourth on, a length is written as the difference to the one two before it; five bits to a character, lowest
@@ -147,7 +144,7 @@ def compress(counts: list[IntArray]) -> list[str]:
     return [text[start:end] for start, end in pairwise(borders)]
 
 
-def decode_region(rle: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+def decode_region(rle: Mapping[str, Any]) -> BoolArray:
     """Return the pixels of a compressed run-length code, as `Region.rle` or `pycocotools.mask.encode` give it.
 
     Returns:
@@ -163,7 +160,7 @@ def decode_region(rle: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
     return np.repeat(is_inside, counts).reshape(width, height).T
 
 
-def _decompressed(text: str) -> IntArray:
+def _decompressed(text: str) -> Int64Array:
     """Return the run lengths of a compressed string; the inverse of `compress`."""
     codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(codes < 0x20)

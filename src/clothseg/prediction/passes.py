@@ -8,14 +8,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import SettingError
 from clothseg.model.description import ModelDescription
 from clothseg.transforms import STRIDE, Letterbox, resize_plane
-
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
+from clothseg.types import Float32Array, UInt8Array
 
 Network = Callable[[UInt8Array], Float32Array]
 """Takes (1, h, w, 3) uint8 RGB, h and w multiples of 32, and gives (1, C, h, w) float32 logits."""

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import BoolArray, UInt8Array
+
 Corners = npt.NDArray[np.int32]
 
 
-def outline(inside: npt.NDArray[np.bool_] | UInt8Array, *, tolerance: float = 1.0) -> list[Corners]:
+def outline(inside: BoolArray | UInt8Array, *, tolerance: float = 1.0) -> list[Corners]:
     """Return one polygon per connected piece of a mask.
 
     Corners lie on the edges of pixels, x from 0 to W and y from 0 to H, so that a pixel's whole square is inside. (The
@@ -39,7 +40,7 @@ def outline(inside: npt.NDArray[np.bool_] | UInt8Array, *, tolerance: float = 1.
     return polygons
 
 
-def _loops(piece: npt.NDArray[np.bool_]) -> list[Corners]:
+def _loops(piece: BoolArray) -> list[Corners]:
     """Return the outline of a 4-connected piece and then those of its holes, each a closed loop of (N, 2) corners.
 
     A corner is where an odd number of the four pixels around a point, or two that face each other, are inside. Sorted

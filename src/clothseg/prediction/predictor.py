@@ -8,9 +8,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from clothseg.errors import InputError, MissingModelError, ModelError
 from clothseg.model.best import find_best
 from clothseg.model.description import ModelDescription
@@ -23,9 +20,8 @@ from clothseg.prediction.tiles import fineness, tiled
 from clothseg.prediction.turns import Turns
 from clothseg.starter import starter_model
 from clothseg.transforms import logits_to_mask
+from clothseg.types import Float32Array, UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.prediction.coco import Region
 from clothseg.transforms import resize_mask, resize_plane
-
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
+from clothseg.types import Float32Array, UInt8Array
 
 
 def soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Float32Array:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg import drawing
 from clothseg.encoding import encode_jpeg, encode_png, marked
@@ -25,9 +24,7 @@ from clothseg.prediction.pipeline import beside
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.transforms import resize_image
-
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
+from clothseg.types import Float32Array, UInt8Array
 
 FORMAT_VERSION = 1
 """Version of the JSON that `Segmentation.to_coco` returns."""

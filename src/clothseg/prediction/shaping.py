@@ -11,15 +11,11 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import SettingError
 from clothseg.labels import BACKGROUND_ID
 from clothseg.prediction.segmentation import Segmentation
-
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
+from clothseg.types import BoolArray, Float32Array
 
 
 def keep(segmentation: Segmentation, *names: str) -> Segmentation:

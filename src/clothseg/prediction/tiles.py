@@ -12,9 +12,8 @@ import numpy.typing as npt
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.passes import Network, Passes, look, whole_logits
 from clothseg.transforms import STRIDE, Letterbox, resize_image
+from clothseg.types import Float32Array, UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.intp]
 
 # Part of a tile that it shares with each neighbour at least: over it, one fades into the other.

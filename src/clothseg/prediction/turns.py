@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from threading import BoundedSemaphore, Lock
 
-import numpy as np
-import numpy.typing as npt
-
 from clothseg.prediction.runtimes import Runtime, Streaming
+from clothseg.types import Float32Array, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Turns:
         self._lock = Lock()
         self._runs = 0
 
-    def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def logits(self, batch: UInt8Array) -> Float32Array:
         """Wait for a turn and run the network; see `Runtime.logits`."""
         lane = self._many if self._runs else self._single
         with lane.free:

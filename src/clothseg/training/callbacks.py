@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, RichProgressBar
@@ -22,8 +21,7 @@ from clothseg.settings import Settings
 from clothseg.training.averaging import AveragedWeights
 from clothseg.training.checkpoints import Checkpoints
 from clothseg.transforms import Letterbox, resize_image, resize_mask
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import UInt8Array
 
 _SHOWN_SIZE = 320
 """Longer side of a photo in TensorBoard, in pixels; larger ones would make a log of gigabytes."""

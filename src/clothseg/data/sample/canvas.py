@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from clothseg.data.sample.fabric import Fabric, texture_matrix
 from clothseg.data.sample.shapes import Path2d, Points
-from clothseg.transforms import Float32Array, UInt8Array
+from clothseg.types import BoolArray, Float32Array, UInt8Array
 
 SUPERSAMPLING = 2
 """Outlines are filled on a raster this many times finer than the photo; edges are blended from it."""
@@ -155,7 +155,7 @@ def lit(image: Float32Array, factor: Float32Array) -> Float32Array:
     return np.asarray(cv2.multiply(image, cv2.cvtColor(factor, cv2.COLOR_GRAY2RGB)), dtype=np.float32)
 
 
-def _coverage(fine: npt.NDArray[np.bool_], size: tuple[int, int]) -> Float32Array:
+def _coverage(fine: BoolArray, size: tuple[int, int]) -> Float32Array:
     """Return which share of each photo pixel is True on the fine raster; `size` is (width, height)."""
     drawn = cv2.resize(fine.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
     return np.asarray(drawn * np.float32(1 / 255), dtype=np.float32)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import colorsys
 
 import numpy as np
-import numpy.typing as npt
 
-Color = npt.NDArray[np.float32]
+from clothseg.types import Float32Array
+
+Color = Float32Array
 """(3,) float32 RGB, 0 to 255."""
 
 

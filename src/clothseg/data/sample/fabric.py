@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.data.sample.colors import Color, cloth_color, color, second_color
-from clothseg.transforms import Float32Array, UInt8Array
+from clothseg.types import Float32Array, Float64Array, UInt8Array
 
-Tile = npt.NDArray[np.float32]
+Tile = Float32Array
 """(n, n, 3) float32 RGB: one repeat of a pattern."""
 
 
@@ -55,7 +55,7 @@ def texture_matrix(
     origin: tuple[float, float],
     angle: float,
     stretch: tuple[float, float] = (1.0, 1.0),
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Return the (2, 3) map from a pixel of `box` to a pixel of a texture that starts at `origin`."""
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos / stretch[0], sin / stretch[0]], [-sin / stretch[1], cos / stretch[1]]])

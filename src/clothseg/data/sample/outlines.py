@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 
 from clothseg.data.sample.canvas import SUPERSAMPLING, Canvas
 from clothseg.data.sample.shapes import Points
-from clothseg.transforms import UInt8Array
+from clothseg.types import UInt8Array
 
 SMALLEST_PART = 5.0
 """Visible parts below this many photo pixels are left out, as a person outlining a photo would."""

@@ -13,7 +13,7 @@ from clothseg.data.sample.figure import Figure, Place
 from clothseg.data.sample.outfit import CATEGORIES, choose, dress
 from clothseg.data.sample.outlines import annotate
 from clothseg.data.sample.scenery import backdrop, cast_shadow, develop
-from clothseg.transforms import UInt8Array
+from clothseg.types import UInt8Array
 
 SPLITS = ("train", "val", "test")
 _STEP = 17  # no common factor with 46: every category is featured once in any 46 photos in a row

@@ -9,7 +9,7 @@ import numpy as np
 
 from clothseg.data.sample.canvas import lit
 from clothseg.data.sample.colors import cloth_color, color
-from clothseg.transforms import Float32Array, UInt8Array
+from clothseg.types import Float32Array, UInt8Array
 
 
 def backdrop(rng: np.random.Generator, height: int, width: int, ground: float) -> Float32Array:

@@ -7,9 +7,10 @@ from functools import cache
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Points: TypeAlias = npt.NDArray[np.float64]
+from clothseg.types import Float64Array
+
+Points: TypeAlias = Float64Array
 """(N, 2) float64: x to the right, y down."""
 Path2d: TypeAlias = Points | Sequence[Points] | Sequence[Sequence[float]]
 """Anything `numpy.asarray` turns into points."""

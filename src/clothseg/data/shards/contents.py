@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.data.manifest import stem_of
 from clothseg.errors import DataError
+from clothseg.types import Int64Array
 
 CONTENTS_NAME = "__contents__"
 """Name of the last file in a shard. WebDataset skips names with two underscores at either end."""
@@ -53,7 +53,7 @@ class ShardContents:
         columns: (num_pairs, 6) int64: the other fields of `PackedPair`, in their order.
     """
 
-    def __init__(self, photos: Sequence[str], columns: npt.NDArray[np.int64]) -> None:
+    def __init__(self, photos: Sequence[str], columns: Int64Array) -> None:
         self._photos = photos
         self._columns = columns
 
@@ -103,7 +103,7 @@ class ShardContents:
         return cls(photos, np.ascontiguousarray(columns))
 
 
-def _check(photos: Sequence[str], columns: npt.NDArray[np.int64], *, count: int, size: int) -> None:
+def _check(photos: Sequence[str], columns: Int64Array, *, count: int, size: int) -> None:
     if not len(photos) == len(columns) == count:
         raise ValueError(f"it lists {len(photos)} photos, the index {count}")
     photo_end, mask_end = columns[:, 1] + columns[:, 2], columns[:, 3] + columns[:, 4]

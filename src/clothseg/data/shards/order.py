@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Int64Array = npt.NDArray[np.int64]
+from clothseg.types import Int64Array
 
 # Ends of the seeds, so that no two choices, nor an augmentation (seed, epoch, photo), share their random numbers.
 _SHARDS, _START, _WINDOW = 1, 2, 3

@@ -6,22 +6,19 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from clothseg.data.pair import Encoded, decode_pair
 from clothseg.data.shards.contents import PackedPair, ShardContents
 from clothseg.data.shards.files import ShardFiles
 from clothseg.data.shards.index import Shard
 from clothseg.data.shards.order import ShardOrder
 from clothseg.errors import DataError, MissingInputError
+from clothseg.types import UInt8Array
 
 try:
     from isal.isal_zlib import crc32
 except ModuleNotFoundError:  # the same sum, more slowly
     from zlib import crc32
 
-UInt8Array = npt.NDArray[np.uint8]
 
 _TRIES = 3
 """How often a read may find its shard gone again: other processes make room in the cache."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
@@ -17,8 +16,7 @@ from clothseg.evaluation.scored_data import ScoredData, ScoredPhoto
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import read_picture
 from clothseg.transforms import resize_image, resize_mask
-
-UInt8Array = npt.NDArray[np.uint8]
+from clothseg.types import Int64Array
 
 GALLERY_PHOTOS = 12
 SIDE = 384
@@ -69,7 +67,7 @@ def worst_photos(
     return found
 
 
-def _verdicts(counts: npt.NDArray[np.int64]) -> tuple[Verdict, ...]:
+def _verdicts(counts: Int64Array) -> tuple[Verdict, ...]:
     hits, truth, predicted = (counts[COUNTS.index(name)] for name in ("hits", "truth", "predicted"))
     union = truth + predicted - hits
     verdicts = [

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.evaluation.report.parts import class_name, row, table
 from clothseg.labels import ClassList
+from clothseg.types import Float64Array, Int64Array
 
 _SHOWN_FROM = 0.005  # smaller shares would be written as 0
 
 
-def shown_classes(matrix: npt.NDArray[np.int64]) -> tuple[list[int], list[int]]:
+def shown_classes(matrix: Int64Array) -> tuple[list[int], list[int]]:
     """Return the rows, classes that the truth shows, and the columns, classes that truth or prediction shows."""
     true, either = matrix.sum(axis=1) > 0, (matrix.sum(axis=1) + matrix.sum(axis=0)) > 0
     return np.flatnonzero(true).tolist(), np.flatnonzero(either).tolist()
 
 
-def row_shares(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def row_shares(matrix: Int64Array) -> Float64Array:
     """Return the matrix with each row divided by its sum; 0 where the truth does not show the class."""
     return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
 
 
-def matrix_table(matrix: npt.NDArray[np.int64], classes: ClassList) -> str:
+def matrix_table(matrix: Int64Array, classes: ClassList) -> str:
     """Return the table: a row for each true class, in percent of its pixels."""
     shares, (rows, columns) = row_shares(matrix), shown_classes(matrix)
     head = ["true ↓   predicted →", *(classes.names[one] for one in columns)]

@@ -10,11 +10,11 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import whole_file
 from clothseg.prediction.coco import decode_region
+from clothseg.types import BoolArray
 
 ANNOTATIONS_NAME, LABELS_NAME = "cvat_annotations.xml", "cvat_labels.json"
 
@@ -74,7 +74,7 @@ def _mask(segment: Mapping[str, Any]) -> str:
     return f'<mask label={label} source="auto" occluded="0" rle="{runs}" {place} z_order="0"></mask>'
 
 
-def runs_by_row(inside: npt.NDArray[np.bool_]) -> list[int]:
+def runs_by_row(inside: BoolArray) -> list[int]:
     """Return the lengths of the runs of a mask read row by row, outside first; 0 where it begins inside."""
     values = inside.ravel()
     changes = np.flatnonzero(values[1:] != values[:-1]) + 1

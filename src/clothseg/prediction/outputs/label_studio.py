@@ -10,11 +10,11 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import whole_file
 from clothseg.prediction.coco import decode_region
+from clothseg.types import BoolArray, Int64Array
 
 TASKS_NAME, INTERFACE_NAME = "label_studio_tasks.json", "label_studio_interface.xml"
 
@@ -97,7 +97,7 @@ def _interface(classes: ClassList) -> str:
     )
 
 
-def pack(inside: npt.NDArray[np.bool_]) -> list[int]:
+def pack(inside: BoolArray) -> list[int]:
     """Return a mask as Label Studio's brush takes it: the bytes of an RGBA picture, packed as runs of bits.
 
     A head of 32 bits for the number of values, 5 for the bits of a value less one, and four times 4 for the bits of a
@@ -125,7 +125,7 @@ def pack(inside: npt.NDArray[np.bool_]) -> list[int]:
     )
 
 
-def _bytes(values: npt.NDArray[np.int64], widths: npt.NDArray[np.int64]) -> list[int]:
+def _bytes(values: Int64Array, widths: Int64Array) -> list[int]:
     """Return numbers written one after the other with `widths` bits each, at most 32, highest first, as bytes."""
     bits = np.unpackbits(values.astype(">u4").view(np.uint8)).reshape(-1, 32)
     used = np.arange(32) >= 32 - widths[:, None]

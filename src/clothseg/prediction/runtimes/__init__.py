@@ -5,14 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-
 from clothseg.errors import ModelError, SettingError, check_input, require
 from clothseg.model.description import ModelDescription
-
-UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
+from clothseg.types import Float32Array, UInt8Array
 
 RUNTIMES_BY_SUFFIX = {".ckpt": ("torch",), ".onnx": ("openvino", "onnxruntime")}
 """The runtimes of each kind of model file; the first is taken unasked."""

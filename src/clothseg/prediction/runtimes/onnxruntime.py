@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile
 from clothseg.prediction.runtimes.batches import check_batch
 from clothseg.prediction.runtimes.threads import num_threads
+from clothseg.types import Float32Array, UInt8Array
 
 _ONLY_ERRORS = 3
 
@@ -53,7 +53,7 @@ class OnnxRuntime:
             raise ModelError(f"ONNX Runtime does not run {model_path}: {one_line(error)[:200]}") from error
         return cls(file.description, session, file.sha256)
 
-    def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
         check_batch(batch)
         try:

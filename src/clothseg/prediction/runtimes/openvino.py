@@ -14,13 +14,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile
 from clothseg.prediction.runtimes.batches import check_batch
 from clothseg.prediction.runtimes.threads import num_cores, num_threads
+from clothseg.types import Float32Array, UInt8Array
 
 _CONVERTER = "openvino.tools.ovc"
 _FAST_BF16 = {"amx_bf16", "avx512_bf16"}
@@ -104,7 +104,7 @@ class OpenVINORuntime:
         """What runs the network, and how."""
         return f"OpenVINO on cpu{', bf16' if self.precision == 'bf16' else ''}"
 
-    def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
         check_batch(batch)
         openvino = sys.modules["openvino"]

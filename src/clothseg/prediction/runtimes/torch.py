@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from clothseg.errors import SettingError, one_line
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.runtimes.threads import num_threads
+from clothseg.types import Float32Array, UInt8Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class TorchRuntime:
         """What runs the network, and where."""
         return f"torch on {self.device.type}{', bf16' if self.bf16 else ''}"
 
-    def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
         # Permuted, rows of RGB pixels are what torch calls channels_last: nothing is copied.
         images = torch.from_numpy(np.require(batch, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
