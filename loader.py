@@ -15,17 +15,8 @@ if TYPE_CHECKING:
 def build_data(settings: Settings) -> ClothSegmentationData:
     """Return the training and validation batches of the data set that data_prep.py has prepared, or of a packed one."""
     from clothseg.data.datamodule import ClothSegmentationData  # brings torch, which --help does not wait for
-    from clothseg.data.shards.source import ShardSource
 
-    return ClothSegmentationData(
-        settings.data_path,
-        img_size=settings.img_size,
-        crop_size=settings.crop_size,
-        batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
-        seed=settings.seed,
-        shards=ShardSource.of(settings),
-    )
+    return ClothSegmentationData.from_settings(settings)
 
 
 if __name__ == "__main__":

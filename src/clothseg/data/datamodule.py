@@ -6,7 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -20,7 +20,7 @@ from clothseg.data.sampler import EpochSampler
 from clothseg.data.shards.source import ShardSource
 from clothseg.data.workers import num_loaders
 from clothseg.errors import ClothsegError, MachineError, one_line
-from clothseg.settings import CropSize
+from clothseg.settings import CropSize, Settings
 
 
 class BatchLoader(DataLoader[Sample]):
@@ -167,6 +167,23 @@ class ClothSegmentationData(LightningDataModule):
         self.seed = seed
         self.train_dataset, self.train_sampler = self._split("train", Strength() if augment else None)
         self.val_dataset, self.val_sampler = self._split("val", None)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the batches that the settings describe, from files or from a packed data set.
+
+        Raises:
+            MissingInputError, DataError, SettingError, MachineError, MissingExtraError: as the class says.
+        """
+        return cls(
+            settings.data_path,
+            img_size=settings.img_size,
+            crop_size=settings.crop_size,
+            batch_size=settings.batch_size,
+            num_workers=settings.num_workers,
+            seed=settings.seed,
+            shards=ShardSource.of(settings),
+        )
 
     def class_weights(self, balance: float) -> tuple[float, ...]:
         """Return how much a training pixel of each class counts; see `balanced_weights`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lightning.pytorch import seed_everything
 
 from clothseg.data.datamodule import ClothSegmentationData
-from clothseg.data.shards.source import ShardSource
 from clothseg.model.lightning import ClothSegmentationModel
 from clothseg.settings import Settings
 
@@ -16,15 +15,7 @@ def build_data(settings: Settings) -> ClothSegmentationData:
     Raises:
         MissingInputError, DataError: there is no data set, or it is damaged.
     """
-    return ClothSegmentationData(
-        settings.data_path,
-        img_size=settings.img_size,
-        crop_size=settings.crop_size,
-        batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
-        seed=settings.seed,
-        shards=ShardSource.of(settings),
-    )
+    return ClothSegmentationData.from_settings(settings)
 
 
 def build_model(
