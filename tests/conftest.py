@@ -30,7 +30,7 @@ LONGEST = (
     "training/test_train_command.py",
     "serving/page/test_view.py",
     "serving/test_lifecycle.py",
-    "test_own_data.py",
+    "test_custom_data.py",
 )
 """Files of tests that take longest, which come first, so that no worker is left alone with one of them at the end."""
 

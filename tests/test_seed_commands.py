@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from clothseg.data.fashionpedia_source import Sample
+from clothseg.data.sources import Sample
 from clothseg.labels import GROUPS
 from tests.test_architecture import RECIPE, ROOT
 from tests.test_readme import COMMANDS
@@ -108,7 +108,7 @@ def check_the_commands_of_the_seed(recipe, run, *, num_train=160, num_val=40):
 def test_the_commands_of_the_seed(recipe, run_here, monkeypatch):
     """With fewer photos than `--sample` draws."""
     few = partial(Sample, train_photos=24, val_photos=8, test_photos=2)
-    monkeypatch.setattr("clothseg.data.fashionpedia_source.Sample", few)
+    monkeypatch.setattr("clothseg.data.sources.Sample", few)
     check_the_commands_of_the_seed(recipe, run_here, num_train=24, num_val=8)
 
 

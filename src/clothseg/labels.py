@@ -263,5 +263,5 @@ def load_classes(source: str | Path) -> ClassList:
         )
     content = read_yaml(path, "Class file", "Pass --classes groups, or the path of a YAML file")
     if not isinstance(content, Mapping) or not isinstance(content.get("classes"), list):
-        raise SettingError(f"Class file {path} has no list called classes; see docs/how-to/own-data.md for the form")
+        raise SettingError(f"Class file {path} has no list called classes; see docs/how-to/custom-data.md for the form")
     return ClassList.from_dicts(content["classes"])

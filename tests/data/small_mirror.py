@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from clothseg.data.fashionpedia_source import Mirror
 from clothseg.data.prepare import prepare
+from clothseg.data.sources import Mirror
 from clothseg.encoding import encode_jpeg
 from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data.fashionpedia_source import Mirror
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
 from clothseg.data.prepare_command import Prepare
 from clothseg.data.progress import hide_step
 from clothseg.data.report import Report
+from clothseg.data.sources import Mirror
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_mask

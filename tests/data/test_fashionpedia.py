@@ -8,8 +8,8 @@ import pytest
 
 from clothseg.data import fashionpedia
 from clothseg.data.archives import unpack
-from clothseg.data.fashionpedia_source import Mirror
 from clothseg.data.fetch import fetch
+from clothseg.data.sources import Mirror
 from clothseg.settings import OFFICIAL_SOURCE
 
 MIRROR = Path(__file__).parents[2] / "shared" / "fashionpedia-mirror"

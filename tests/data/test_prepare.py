@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data import annotated_split, fashionpedia_source, processes
+from clothseg.data import annotated_split, processes, sources
 from clothseg.data.fashionpedia import SPLITS
-from clothseg.data.fashionpedia_source import Sample
 from clothseg.data.manifest import Manifest
 from clothseg.data.prepare import prepare
 from clothseg.data.prepare_command import Prepare
 from clothseg.data.report import Report
+from clothseg.data.sources import Sample
 from clothseg.errors import DataError, MachineError, MissingExtraError, MissingInputError, SettingError
 from clothseg.labels import CATEGORIES, GROUPS
 from tests.data.broken_server import Answer, BrokenServer
@@ -263,8 +263,8 @@ from pathlib import Path
 from clothseg.data import processes
 from clothseg.data.fashionpedia import SPLITS
 from clothseg.data import annotated_split
-from clothseg.data.fashionpedia_source import Mirror
-from clothseg.data import fashionpedia_source
+from clothseg.data.sources import Mirror
+from clothseg.data import sources
 from clothseg.data.prepare import prepare
 from clothseg.labels import GROUPS
 if __name__ == "__main__":
@@ -318,7 +318,7 @@ def test_only_what_was_downloaded_binds_a_folder(tmp_path, monkeypatch):
     def nobody(source, name, target, **options):
         raise MachineError(f"Cannot fetch {source}")
 
-    monkeypatch.setattr(fashionpedia_source, "fetch", nobody)
+    monkeypatch.setattr(sources, "fetch", nobody)
     failed, killed = tmp_path / "failed", tmp_path / "killed"
     failed.mkdir()
     (failed / "train2020.zip").write_bytes(b"the user's own")
@@ -340,7 +340,7 @@ def test_after_a_download_another_source_is_still_refused(tmp_path, monkeypatch)
         target.with_name(f"{target.name}.part").write_bytes(b"half")
         raise MachineError("cut off")
 
-    monkeypatch.setattr(fashionpedia_source, "fetch", half)
+    monkeypatch.setattr(sources, "fetch", half)
     with pytest.raises(MachineError, match="cut off"):
         prepared("http://first", tmp_path / "out")
     with pytest.raises(DataError, match="holds what was downloaded from http://first"):

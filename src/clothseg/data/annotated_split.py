@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from clothseg.data.annotation_file import ANNOTATION_RECORD, open_annotations
+from clothseg.data.annotations import ANNOTATION_RECORD, open_annotations
 from clothseg.data.manifest import names_by_stem
+from clothseg.data.painting import Canvas, Tally, paint_photos
 from clothseg.data.photo_tasks import PhotoNames, gather_tasks
 from clothseg.data.progress import Steps
-from clothseg.data.record_checks import unknown_names
+from clothseg.data.records import unknown_names
 from clothseg.data.report import SplitReport
 from clothseg.data.source import SplitFolders
-from clothseg.data.split_painting import Canvas, Tally, paint_photos
 from clothseg.labels import CATEGORIES, GROUPS, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
 

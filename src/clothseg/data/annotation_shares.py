@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from clothseg.data.annotation_file import open_rows
-from clothseg.data.record_checks import Links
+from clothseg.data.annotations import open_rows
+from clothseg.data.records import Links
 from clothseg.errors import DataError
 from clothseg.pictures import whole_file
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clothseg.data.annotation_file import open_annotations
+from clothseg.data.annotations import open_annotations
 from clothseg.data.fashionpedia import SPLITS, local_path
 from clothseg.data.manifest import Manifest, pairs, stem_of
 from clothseg.data.pair import read_class_ids, read_pair

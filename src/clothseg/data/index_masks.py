@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
+from clothseg.data.painting import Tally
 from clothseg.data.photo_headers import read_photo_size
 from clothseg.data.problems import Problem, RecordError
 from clothseg.data.processes import work_in_groups
 from clothseg.data.progress import Steps
 from clothseg.data.report import SplitReport
-from clothseg.data.split_painting import Tally
 from clothseg.encoding import encode_png
 from clothseg.errors import InputError, one_line
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clothseg.data.annotated_split import paint_annotations
-from clothseg.data.annotation_file import ImageRecord, check_annotation_file, open_annotations
 from clothseg.data.annotation_shares import choose_share, split_annotations
+from clothseg.data.annotations import ImageRecord, check_annotation_file, open_annotations
 from clothseg.data.index_masks import MASK_SUFFIXES, check_masks
 from clothseg.data.manifest import names_by_stem
+from clothseg.data.painting import Tally
 from clothseg.data.photo_tasks import PhotoNames
 from clothseg.data.problems import RecordError
 from clothseg.data.progress import Steps
-from clothseg.data.record_checks import plain_file_name
+from clothseg.data.records import plain_file_name
 from clothseg.data.report import SplitReport
 from clothseg.data.source import TRAIN, VAL, SplitFolders, copy_file, files_fingerprint
-from clothseg.data.split_painting import Tally
 from clothseg.errors import DataError
 from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from clothseg.data.annotation_file import AnnotationFile, AnnotationRecord, ImageRecord
+from clothseg.data.annotations import AnnotationFile, AnnotationRecord, ImageRecord
 from clothseg.data.manifest import comparable_name, instead_of, lookalikes, names_by_stem, stem_of
 from clothseg.data.problems import Problem, RecordError
-from clothseg.data.record_checks import (
+from clothseg.data.records import (
     Links,
     area_of,
     check_annotation,

@@ -31,7 +31,7 @@ class Prepare:
     """Fetch Fashionpedia and paint its masks; or draw a sample; or take your own data.
 
     Your own data is a COCO instance JSON with a photo folder (--annotations, --photos), or index masks with a photo
-    folder (--masks, --photos), with classes of your own (--classes FILE.yaml). See docs/how-to/own-data.md.
+    folder (--masks, --photos), with classes of your own (--classes FILE.yaml). See docs/how-to/custom-data.md.
 
     Args:
         source: Where Fashionpedia comes from: http(s) address or local folder of a mirror.
@@ -93,7 +93,7 @@ class Prepare:
             raise SettingError(f"{lonely[0]} is given without --annotations or --masks. Pass one of these with it")
         if self.annotations or self.masks:
             return self._own_source()
-        from clothseg.data.fashionpedia_source import Mirror, Sample
+        from clothseg.data.sources import Mirror, Sample
 
         return Sample() if self.sample else Mirror(self.source)
 

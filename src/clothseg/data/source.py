@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from clothseg.data.painting import Tally
 from clothseg.data.progress import Steps
 from clothseg.data.report import SplitReport
-from clothseg.data.split_painting import Tally
 from clothseg.labels import ClassList
 from clothseg.pictures import whole_file
 

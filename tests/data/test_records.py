@@ -5,9 +5,9 @@ from collections import Counter
 import msgspec
 import pytest
 
-from clothseg.data.annotation_file import AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
+from clothseg.data.annotations import AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
 from clothseg.data.photo_tasks import PhotoNames, gather_tasks
-from clothseg.data.record_checks import unknown_names
+from clothseg.data.records import unknown_names
 from clothseg.errors import DataError
 from clothseg.labels import GROUPS, ClassList, ClothingClass
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clothseg.data.annotation_file import open_annotations, open_rows
+from clothseg.data.annotations import open_annotations, open_rows
 from clothseg.errors import DataError, MissingInputError
 from tests.data.small_mirror import write_mirror
 

@@ -265,7 +265,7 @@ def test_the_how_to_explains_every_reason_there_is():
     sources = "".join(path.read_text() for path in (project / "src" / "clothseg" / "data").rglob("*.py"))
     reasons = set(re.findall(r'RecordError\(\s*"([^"]+)"', sources))
     reasons |= set(re.findall(r'^(?:MISSING|POLYGON|COORDINATE|RUN_LENGTHS|[A-Z]+_RECORD) = "([^"]+)"', sources, re.M))
-    explained = (project / "docs" / "how-to" / "own-data.md").read_text()
+    explained = (project / "docs" / "how-to" / "custom-data.md").read_text()
 
     assert len(reasons) > 20
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in explained] == []

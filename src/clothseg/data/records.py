@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from clothseg.data.annotation_file import (
+from clothseg.data.annotations import (
     CATEGORY_RECORD,
     AnnotationFile,
     AnnotationRecord,

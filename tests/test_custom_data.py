@@ -1,4 +1,4 @@
-"""Custom datasets and custom classes, from the commands of docs/how-to/own-data.md to a prediction."""
+"""Custom datasets and custom classes, from the commands of docs/how-to/custom-data.md to a prediction."""
 
 import json
 
