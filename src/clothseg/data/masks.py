@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clothseg.data.run_lengths import Edges
+from clothseg.rle import Edges
 from clothseg.encoding import png_from_rows
 from clothseg.labels import BACKGROUND_ID
 from clothseg.types import Int64Array, UInt8Array

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from clothseg.data.problems import RecordError
-from clothseg.data.run_lengths import (
+from clothseg.rle import (
     Edges,
     RunLengthError,
     edges_from_counts,
