@@ -1,17 +1,22 @@
-"""COCO's run-length code as the edges of its runs, checked before anything is painted from it."""
+"""COCO's run-length encoding (RLE) of masks: encode all classes at once, decode, check untrusted codes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
-from clothseg.types import Int64Array, UInt8Array
+from clothseg.labels import BACKGROUND_ID, IGNORED_ID
+from clothseg.types import BoolArray, Int64Array, UInt8Array
 
 Edges = Int64Array
-"""(2n,) start and end of each of n runs of a region, by turns, in pixels down the columns: pixel (y, x) of a photo of
-height H is number x * H + y. Rising, no two equal."""
+"""(2n,) start and end of each of n runs of a region, alternating, in pixels down the columns: pixel (y, x) of a photo
+of height H is number x * H + y. Strictly rising."""
 
 # Source: rleToString and rleFrString in common/maskApi.c of github.com/cocodataset/cocoapi: 5 bits a character from 48
 # up, the sixth says that more follow; from the fourth number on, each is stored as its difference to the last but one.
@@ -21,6 +26,97 @@ _TOO_LONG_A_NUMBER = re.compile(rb"[P-o]{7}")  # 7 characters hold 35 bits, more
 
 class RunLengthError(ValueError):
     """Run lengths that do not describe a region of the photo; the message says why."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """All pixels of one class in a mask."""
+
+    class_id: int
+    size: tuple[int, int]
+    """(height, width) of the mask."""
+    counts: str
+    """COCO's compressed run-length encoding, column by column."""
+    area: int
+    """Pixels."""
+    bbox: tuple[int, int, int, int]
+    """(x, y, width, height) of the smallest box around the pixels."""
+
+    @property
+    def rle(self) -> dict[str, Any]:
+        """The encoding as `pycocotools.mask.decode` takes it."""
+        return {"size": list(self.size), "counts": self.counts}
+
+
+def encode_regions(mask: UInt8Array) -> tuple[Region, ...]:
+    """Return the region of each class in a mask except the background, lowest id first.
+
+    What no region covers is background, so the regions together hold the whole mask. One search for runs serves all
+    classes: on a large photo this is ten times as fast as `pycocotools.mask.encode` of each class.
+
+    Args:
+        mask: (H, W) uint8, class ids; 255 is padding and gets no region.
+
+    >>> mask = np.array([[0, 2, 2], [0, 2, 0]], dtype=np.uint8)
+    >>> encode_regions(mask)
+    (Region(class_id=2, size=(2, 3), counts='231', area=3, bbox=(1, 0, 2, 2)),)
+    """
+    if mask.size == 0:
+        return ()
+    # Several times as fast as mask.T.ravel().
+    columns = np.asarray(cv2.transpose(mask), dtype=np.uint8).reshape(-1)
+    changes = np.flatnonzero(columns[1:] != columns[:-1]) + 1
+    starts, ends = np.concatenate(([0], changes)), np.concatenate((changes, [columns.size]))
+    values = columns[starts]
+    order = np.argsort(values, kind="stable")
+    class_ids, firsts = np.unique(values[order], return_index=True)
+    runs_by_class = zip(class_ids.tolist(), np.split(order, firsts[1:]), strict=True)
+    return tuple(
+        _region(class_id, starts[runs], ends[runs], mask.shape)
+        for class_id, runs in runs_by_class
+        if class_id not in (BACKGROUND_ID, IGNORED_ID)
+    )
+
+
+def _region(class_id: int, starts: Int64Array, ends: Int64Array, size: tuple[int, ...]) -> Region:
+    """Return the region that consists of the runs from `starts` to before `ends`, in pixels down the columns."""
+    height, width = size
+    edges = np.concatenate(([0], np.stack((starts, ends), axis=1).reshape(-1), [height * width]))
+    counts = np.diff(edges)  # background first, which may be empty
+    compressed = coco_mask.frPyObjects({"size": [height, width], "counts": counts[: None if counts[-1] else -1]}, *size)
+    return Region(
+        class_id=class_id,
+        size=(height, width),
+        counts=compressed["counts"].decode("ascii"),
+        area=int((ends - starts).sum()),
+        bbox=_bbox(starts, ends, height),
+    )
+
+
+def _bbox(starts: Int64Array, ends: Int64Array, height: int) -> tuple[int, int, int, int]:
+    first_columns, tops = np.divmod(starts, height)
+    last_columns, bottoms = np.divmod(ends - 1, height)
+    left, right = int(first_columns[0]), int(last_columns[-1])
+    if np.any(first_columns != last_columns):  # a run over two columns holds the end of one and the start of the next
+        return left, 0, right - left + 1, height
+    top = int(tops.min())
+    return left, top, right - left + 1, int(bottoms.max()) - top + 1
+
+
+def decode_region(rle: Mapping[str, Any]) -> BoolArray:
+    """Return the pixels of a compressed encoding, as `Region.rle` or `pycocotools.mask.encode` give it.
+
+    Returns:
+        (H, W) bool.
+
+    >>> decode_region({"size": [2, 3], "counts": "231"}).astype(int)
+    array([[0, 1, 1],
+           [0, 1, 0]])
+    """
+    height, width = rle["size"]
+    (ends,) = _run_ends([rle["counts"].encode("ascii")])
+    is_inside = np.arange(len(ends)) % 2 == 1
+    return np.repeat(is_inside, np.diff(ends, prepend=0)).reshape(width, height).T
 
 
 def edges_from_text(counts: str, num_pixels: int) -> Edges:
@@ -54,7 +150,7 @@ def edges_from_counts(counts: Sequence[int | float], num_pixels: int) -> Edges:
 
 
 def edges_from_trusted(strings: Sequence[bytes]) -> list[Edges]:
-    """Return the edges of compressed strings that pycocotools itself has just made, many in one go."""
+    """Return the edges of compressed strings that pycocotools itself has just made, all at once."""
     return [ends[: len(ends) // 2 * 2] for ends in _run_ends(strings)] if strings else []
 
 
@@ -76,10 +172,10 @@ def _checked(lengths: Int64Array, num_pixels: int) -> Edges:
 
 
 def _run_ends(strings: Sequence[bytes]) -> list[Int64Array]:
-    """Decode compressed strings, none of them empty: where each run ends, background and region by turns.
+    """Decode compressed strings, none of them empty: where each run ends, background and region alternating.
 
     All strings are decoded together, since each call of NumPy costs as much as a thousand numbers. Each string starts
-    at an even place, so that as rows of two, a number stands below the last but one before it.
+    at an even index, so that in rows of two, each number stands below the last but one before it.
     """
     codes = np.frombuffer(b"".join(strings), dtype=np.uint8) - np.uint8(48)
     last = np.flatnonzero(codes < 32)

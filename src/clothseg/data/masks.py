@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clothseg.rle import Edges
 from clothseg.encoding import png_from_rows
 from clothseg.labels import BACKGROUND_ID
+from clothseg.rle import Edges
 from clothseg.types import Int64Array, UInt8Array
 
 

@@ -16,9 +16,9 @@ from clothseg.data.photo_headers import read_photo_size
 from clothseg.data.photo_tasks import Instance, PhotoTask
 from clothseg.data.problems import Problem, RecordError
 from clothseg.data.processes import work_in_groups
-from clothseg.rle import Edges
 from clothseg.data.segmentations import TOO_FEW_POINTS, read_outlines
 from clothseg.errors import InputError, MachineError, one_line
+from clothseg.rle import Edges
 from clothseg.types import Int64Array
 
 LIE_FACTOR = 10

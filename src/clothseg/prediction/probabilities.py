@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from clothseg.prediction.coco import Region
+from clothseg.rle import Region
 from clothseg.transforms import resize_mask, resize_plane
 from clothseg.types import Float32Array, UInt8Array
 

@@ -18,11 +18,11 @@ from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError
 from clothseg.labels import ClassList
 from clothseg.pictures import write_whole
-from clothseg.prediction.coco import Region, encode_regions
 from clothseg.prediction.outputs.options import Cutouts
 from clothseg.prediction.pipeline import beside
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
+from clothseg.rle import Region, encode_regions
 from clothseg.transforms import resize_image
 from clothseg.types import Float32Array, UInt8Array
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import whole_file
-from clothseg.prediction.coco import decode_region
 from clothseg.prediction.polygons import outline
+from clothseg.rle import decode_region
 
 IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.json", "coco_polygons.json"
 

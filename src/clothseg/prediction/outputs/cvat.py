@@ -13,7 +13,7 @@ import numpy as np
 
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import whole_file
-from clothseg.prediction.coco import decode_region
+from clothseg.rle import decode_region
 from clothseg.types import BoolArray
 
 ANNOTATIONS_NAME, LABELS_NAME = "cvat_annotations.xml", "cvat_labels.json"

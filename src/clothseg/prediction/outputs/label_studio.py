@@ -13,7 +13,7 @@ import numpy as np
 
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import whole_file
-from clothseg.prediction.coco import decode_region
+from clothseg.rle import decode_region
 from clothseg.types import BoolArray, Int64Array
 
 TASKS_NAME, INTERFACE_NAME = "label_studio_tasks.json", "label_studio_interface.xml"
