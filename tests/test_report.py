@@ -14,7 +14,7 @@ import pytest
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import MissingInputError
-from clothseg.evaluation.evaluate_command import Evaluate
+from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile, seal_model

@@ -25,7 +25,7 @@ from typing import Any
 
 from results import RESULTS
 
-from clothseg.evaluation.sides import Side
+from clothseg.evaluation.records import Side
 from clothseg.pictures import write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

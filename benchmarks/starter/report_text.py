@@ -22,7 +22,7 @@ from sources import (
 
 from clothseg.data.augmentation import Strength
 from clothseg.data.balance import HEAVIEST
-from clothseg.evaluation.comparison import Comparison
+from clothseg.evaluation.compare import Comparison
 from clothseg.evaluation.report import words
 from clothseg.evaluation.report.explanations import GARMENTS, OBJECTS, SCORES_OF_CLASSES
 from clothseg.evaluation.report.markdown import table

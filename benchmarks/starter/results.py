@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clothseg.evaluation.comparison import Comparison, compare
-from clothseg.evaluation.sides import Side
-from clothseg.evaluation.summary import Estimate
+from clothseg.evaluation.compare import Comparison, compare
+from clothseg.evaluation.metrics import Estimate
+from clothseg.evaluation.records import Side
 from clothseg.prediction.model_file import ModelFile
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from results import Evaluation, estimate_of
 
-from clothseg.evaluation.comparison import Comparison, Difference
+from clothseg.evaluation.compare import Comparison, Difference
 from clothseg.evaluation.measures import SCORES, TITLES
 from clothseg.evaluation.report import words
 from clothseg.evaluation.report.markdown import table

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from clothseg.evaluation.comparison import Difference
+from clothseg.evaluation.compare import Difference
+from clothseg.evaluation.metrics import Estimate
 from clothseg.evaluation.report.comparison_words import verdict
-from clothseg.evaluation.summary import Estimate
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 from rich.console import Console
 
-from clothseg.evaluation.comparison import compare
+from clothseg.evaluation.compare import compare
 from clothseg.evaluation.predictions import Predictions
+from clothseg.evaluation.records import Side
 from clothseg.evaluation.report.comparison_files import write_comparison
 from clothseg.evaluation.report.comparison_words import sentence, sentence_of_classes
 from clothseg.evaluation.report.terminal import difference_table
 from clothseg.evaluation.scored_data import ScoredData, open_data
 from clothseg.evaluation.scoring import score
-from clothseg.evaluation.sides import Side
 from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.passes import Passes

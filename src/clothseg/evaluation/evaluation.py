@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from clothseg import __version__
+from clothseg.evaluation.counts import Tally
+from clothseg.evaluation.metrics import Summary, summarise
 from clothseg.evaluation.predictions import Predictions
 from clothseg.evaluation.scored_data import ScoredData
 from clothseg.evaluation.scoring import Failure, Scored
-from clothseg.evaluation.summary import Summary, summarise
-from clothseg.evaluation.tally import Tally
 from clothseg.labels import ClassList
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from clothseg.errors import DataError, InputError, one_line
+from clothseg.evaluation.counts import Tally
 from clothseg.evaluation.photo_counts import PhotoCounts, count_photo
 from clothseg.evaluation.predictions import Predictions
 from clothseg.evaluation.scored_data import ScoredData, ScoredPhoto
-from clothseg.evaluation.tally import Tally
 
 Watch = Callable[[Iterator[PhotoCounts | InputError]], Iterator[PhotoCounts | InputError]]
 """Passes on what becomes of the photos, and shows the progress."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, LEVEL, RESAMPLES, SEED
-from clothseg.evaluation.comparison import Comparison, Difference
+from clothseg.evaluation.compare import Comparison, Difference
 from clothseg.evaluation.evaluation import Circumstances
 from clothseg.evaluation.report.comparison_markdown import comparison_markdown
 from clothseg.evaluation.report.comparison_page import comparison_page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clothseg.evaluation.comparison import Comparison, Difference
+from clothseg.evaluation.compare import Comparison, Difference
 from clothseg.evaluation.evaluation import Circumstances
 from clothseg.evaluation.measures import TITLES
 from clothseg.evaluation.report import comparison_words, words

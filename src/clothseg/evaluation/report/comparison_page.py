@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from clothseg.evaluation.comparison import Comparison, Difference
+from clothseg.evaluation.compare import Comparison, Difference
 from clothseg.evaluation.evaluation import Circumstances
 from clothseg.evaluation.measures import TITLES
 from clothseg.evaluation.report import comparison_words, parts, words

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from clothseg.evaluation.bootstrap import RESAMPLES, SEED
-from clothseg.evaluation.comparison import Comparison, Difference
+from clothseg.evaluation.compare import Comparison, Difference
 from clothseg.evaluation.evaluation import Circumstances
+from clothseg.evaluation.metrics import Estimate
 from clothseg.evaluation.report import words
-from clothseg.evaluation.summary import Estimate
 
 SHOWN = ("iou", "f1", "boundary_iou")
 """The scores that tables show; the JSON has all."""

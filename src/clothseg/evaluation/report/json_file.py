@@ -7,12 +7,12 @@ import math
 from typing import Any
 
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, LEVEL, RESAMPLES, SEED
+from clothseg.evaluation.counts import Tally
 from clothseg.evaluation.evaluation import Evaluation
+from clothseg.evaluation.metrics import ClassSummary, Estimate, GroupSummary, SizeSummary
 from clothseg.evaluation.objects import FOUND_IOU, LARGE_SHARE, TORN_SHARE
 from clothseg.evaluation.photo_counts import COUNTS
-from clothseg.evaluation.sides import VERSION
-from clothseg.evaluation.summary import ClassSummary, Estimate, GroupSummary, SizeSummary
-from clothseg.evaluation.tally import Tally
+from clothseg.evaluation.records import VERSION
 from clothseg.scores import BOUNDARY_SHARE
 
 

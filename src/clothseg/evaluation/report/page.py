@@ -10,6 +10,7 @@ from html import escape
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS
 from clothseg.evaluation.evaluation import Evaluation
 from clothseg.evaluation.measures import SCORES, TITLES
+from clothseg.evaluation.metrics import Estimate
 from clothseg.evaluation.report import parts, words
 from clothseg.evaluation.report.explanations import (
     CONSISTENCY,
@@ -22,7 +23,6 @@ from clothseg.evaluation.report.explanations import (
 )
 from clothseg.evaluation.report.gallery import GalleryPhoto, Verdict
 from clothseg.evaluation.report.matrix import matrix_table
-from clothseg.evaluation.summary import Estimate
 from clothseg.labels import ClassList
 
 

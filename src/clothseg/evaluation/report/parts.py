@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from clothseg.evaluation.metrics import Estimate
 from clothseg.evaluation.report import words
 from clothseg.evaluation.report.style import STYLE
-from clothseg.evaluation.summary import Estimate
 from clothseg.labels import ClassList
 
 _HEIGHT = 20  # of a bar's picture, in its own units; its width is 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from clothseg.evaluation.comparison import Comparison
+from clothseg.evaluation.compare import Comparison
 from clothseg.evaluation.evaluation import Evaluation
 from clothseg.evaluation.measures import SCORES, TITLES
 from clothseg.evaluation.report import comparison_words, words

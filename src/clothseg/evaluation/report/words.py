@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clothseg.evaluation.evaluation import Evaluation
-from clothseg.evaluation.summary import Consistency, Estimate
+from clothseg.evaluation.metrics import Consistency, Estimate
 
 ABSENT = "absent"
 CONSISTENCY_HEAD = ("Large garments", "Photos", "Torn", "Majority class wrong")

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
 
+from clothseg.evaluation.counts import Tally
+from clothseg.evaluation.metrics import GARMENTS, summarise
 from clothseg.evaluation.photo_counts import COUNTS, count_photo
-from clothseg.evaluation.summary import GARMENTS, summarise
-from clothseg.evaluation.tally import Tally
 from clothseg.scores import boundary_counts
 from tests.evaluation.conftest import CLASSES, shifted, truth_of
 

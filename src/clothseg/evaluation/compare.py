@@ -11,9 +11,9 @@ import numpy as np
 from clothseg.errors import DataError
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
 from clothseg.evaluation.measures import SCORES, measure
+from clothseg.evaluation.metrics import Estimate, rows_of_means
 from clothseg.evaluation.photo_counts import COUNTS
-from clothseg.evaluation.sides import Side
-from clothseg.evaluation.summary import Estimate, rows_of_means
+from clothseg.evaluation.records import Side
 from clothseg.types import Float64Array, Int64Array
 
 Verdict = Literal["better", "worse", "unclear", "absent"]

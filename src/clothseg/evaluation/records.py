@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.errors import ClothsegError, DataError, check_input
+from clothseg.evaluation.counts import Tally
 from clothseg.evaluation.photo_counts import COUNTS
 from clothseg.evaluation.predictions import Predictions
 from clothseg.evaluation.scored_data import ScoredData
-from clothseg.evaluation.tally import Tally
 from clothseg.labels import ClassList
 
 VERSION = 1

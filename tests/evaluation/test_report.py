@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clothseg.evaluation.compare_command import Compare
-from clothseg.evaluation.evaluate_command import Evaluate
+from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import ClassList, ClothingClass
 from tests.evaluation.conftest import CLASSES, read_json, shifted, truth_of
 

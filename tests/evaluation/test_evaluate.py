@@ -9,7 +9,7 @@ from PIL import Image
 from clothseg import cli
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, InputError, MachineError, MissingInputError, SettingError
-from clothseg.evaluation.evaluate_command import Evaluate
+from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import GROUPS
 from clothseg.model.best import BestCheckpoint
 from clothseg.prediction.predict_command import Predict

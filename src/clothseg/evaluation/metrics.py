@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
+from clothseg.evaluation.counts import Tally
 from clothseg.evaluation.measures import SCORES, Measures, measure
 from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, REGIONS, SIZES, TORN, WRONG, ObjectSize
-from clothseg.evaluation.tally import Tally
 from clothseg.types import Float64Array, Int64Array
 
 Score = TypeVar("Score")

@@ -7,7 +7,7 @@ import pytest
 
 from clothseg.errors import DataError, MissingInputError
 from clothseg.evaluation.compare_command import Compare
-from clothseg.evaluation.evaluate_command import Evaluate
+from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import GROUPS
 from tests.evaluation.conftest import read_json, shifted, truth_of
 from tests.export.small_model import write_checkpoint
