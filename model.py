@@ -8,14 +8,14 @@ from clothseg.settings import Settings
 
 if TYPE_CHECKING:
     from clothseg.data.datamodule import ClothSegmentationData
-    from clothseg.model.lightning import ClothSegmentationModel
+    from clothseg.model.module import ClothSegmentationModel
 
 
 def build_model(
     settings: Settings, data: ClothSegmentationData, *, with_weights: bool = True
 ) -> ClothSegmentationModel:
     """Return a U-Net for the classes of `data`; a training that is resumed needs no encoder weights."""
-    from clothseg.model.lightning import ClothSegmentationModel
+    from clothseg.model.module import ClothSegmentationModel
 
     return ClothSegmentationModel(
         data.classes,

@@ -26,7 +26,7 @@ LONGEST = (
     "test_reaper.py",
     "export/test_export_command.py",
     "test_wheel.py",
-    "training/test_interruption.py",
+    "training/test_signals.py",
     "training/test_train_command.py",
     "serving/page/test_view.py",
     "serving/test_lifecycle.py",

@@ -36,12 +36,12 @@ from clothseg.data.pair import read_pair
 from clothseg.data.photo_pairs import FilePairs
 from clothseg.encoding import encode_png
 from clothseg.model.description import ModelDescription
-from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
+from clothseg.model.loss import DiceCrossEntropyLoss
 from clothseg.model.network import build_network
+from clothseg.model.optimizer import learning_rate_factor
 from clothseg.model.parameter_groups import parameter_groups
 from clothseg.model.precision import preferred_precision
-from clothseg.model.schedule import learning_rate_factor
 from clothseg.pictures import whole_file, write_whole
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.settings import Settings

@@ -10,7 +10,7 @@ from lightning import Trainer
 from torch.utils.data import DataLoader
 
 from clothseg.labels import GROUPS, IGNORED_ID
-from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.model.module import ClothSegmentationModel
 
 SIDE = 64
 Sample = dict[str, Any]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from clothseg.labels import IGNORED_ID
 from clothseg.model.batch_sums import num_sharing, over_processes
-from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
+from clothseg.model.loss import DiceCrossEntropyLoss
 from tests.conftest import HANG_SECONDS
 
 NUM_PROCESSES = 2

@@ -10,7 +10,7 @@ import torch
 from clothseg.errors import MissingModelError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.model.checkpoint import load_checkpoint
-from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.seal import seal
 
 pytestmark = [

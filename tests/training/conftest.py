@@ -13,7 +13,7 @@ from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import ClassList, ClothingClass
-from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
 from clothseg.training.build import build_data, build_model
 from clothseg.training.callbacks import build_callbacks

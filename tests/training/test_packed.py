@@ -13,7 +13,7 @@ from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.pack import pack
 from clothseg.errors import SettingError
 from clothseg.model.seal import check_seal
-from clothseg.training.interruption import TrainingStopped
+from clothseg.training.signals import TrainingStopped
 from clothseg.training.train_command import Train, check_inputs
 from tests.data.shards.file_server import serving
 from tests.training.conftest import Bench, Watcher

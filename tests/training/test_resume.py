@@ -12,8 +12,8 @@ import tyro
 from clothseg.errors import MissingModelError, ModelError, SettingError
 from clothseg.model.seal import check_seal
 from clothseg.settings import Settings
-from clothseg.training.interruption import TrainingStopped
 from clothseg.training.resume import ResumePoint, step_seed
+from clothseg.training.signals import TrainingStopped
 from clothseg.training.train_command import Train
 from tests.training.conftest import Finished, Watcher
 from tests.training.test_tensorboard import read_log

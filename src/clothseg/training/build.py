@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning.pytorch import seed_everything
 
 from clothseg.data.datamodule import ClothSegmentationData
-from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
 
 

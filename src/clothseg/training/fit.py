@@ -23,15 +23,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from clothseg.data.datamodule import ClothSegmentationData, out_of_shared_memory
 from clothseg.errors import MachineError, SettingError, one_line
 from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
-from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.precision import preferred_precision
 from clothseg.settings import Settings
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO
-from clothseg.training.interruption import StopOnSignal
 from clothseg.training.launchers import check_processes
 from clothseg.training.lost_process import LeaveTogether, is_lost_connection, lost_connection
 from clothseg.training.result import FitResult
 from clothseg.training.resume import ExactResume, read_resume_point
+from clothseg.training.signals import StopOnSignal
 from clothseg.training.tensorboard import describe_run, log_folder_of, open_log
 
 _CLIP_NORM = 1.0

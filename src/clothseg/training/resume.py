@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from clothseg.errors import ModelError, SettingError, check_input
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
-from clothseg.model.lightning import DESCRIPTION_KEY
+from clothseg.model.module import DESCRIPTION_KEY
 from clothseg.model.seal import check_seal
 from clothseg.model.tensor_files import read_tensor_file
 from clothseg.settings import Settings

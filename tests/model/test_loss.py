@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clothseg.model.dice_cross_entropy as loss_module
+import clothseg.model.loss as loss_module
 from clothseg.labels import IGNORED_ID
-from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
+from clothseg.model.loss import DiceCrossEntropyLoss
 
 
 def plain_loss(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:

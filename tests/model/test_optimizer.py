@@ -1,6 +1,6 @@
 import pytest
 
-from clothseg.model.schedule import learning_rate_factor
+from clothseg.model.optimizer import learning_rate_factor
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 0.99])

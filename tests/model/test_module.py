@@ -9,7 +9,7 @@ from lightning import Trainer
 
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import GROUPS, IGNORED_ID
-from clothseg.model.lightning import ClothSegmentationModel
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.scores import Scores, confusion_matrix
 
 pytestmark = [

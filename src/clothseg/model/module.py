@@ -14,13 +14,13 @@ from torchmetrics import MeanMetric
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
-from clothseg.model.dice_cross_entropy import DiceCrossEntropyLoss
 from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.encoders import check_architecture, licence_note
+from clothseg.model.loss import DiceCrossEntropyLoss
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.model.network import build_network, freeze_unused
+from clothseg.model.optimizer import learning_rate_factor
 from clothseg.model.parameter_groups import parameter_groups
-from clothseg.model.schedule import learning_rate_factor
 from clothseg.scores import Scores
 
 DESCRIPTION_KEY = "clothseg"

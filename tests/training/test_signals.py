@@ -9,7 +9,7 @@ import torch
 
 from clothseg.model.seal import check_seal
 from clothseg.training.checkpoints import Checkpoints
-from clothseg.training.interruption import StopOnSignal, _start_deaf
+from clothseg.training.signals import StopOnSignal, _start_deaf
 from tests.training.conftest import Watcher, flags_of, process_environment
 
 HERE = Path(__file__).parent
