@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from clothseg.data import fashionpedia
-from clothseg.data.archives import unpack
-from clothseg.data.fetch import fetch
+from clothseg.data.download import fetch
 from clothseg.data.sources import Mirror
+from clothseg.data.unzip import unpack
 from clothseg.settings import OFFICIAL_SOURCE
 
 MIRROR = Path(__file__).parents[2] / "shared" / "fashionpedia-mirror"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data.fetch import fetch
+from clothseg.data.download import fetch
 from clothseg.data.file_content import find_defect
 from clothseg.errors import DataError, MachineError, MissingInputError
 from tests.data.broken_server import Answer, BrokenServer
-from tests.data.contents import (
+from tests.data.downloads import (
     ANNOTATIONS,
     CONTENT,
     IMPATIENT,
@@ -243,7 +243,7 @@ def test_a_second_run_is_refused_while_the_first_one_fetches(target: Path) -> No
 _KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
-from clothseg.data.fetch import fetch
+from clothseg.data.download import fetch
 calls = []
 def progress(done, total):
     calls.append(done)

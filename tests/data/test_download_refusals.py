@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 from clothseg.data import http_answers
-from clothseg.data.fetch import fetch
+from clothseg.data.download import fetch
 from clothseg.data.http_answers import Patience
 from clothseg.errors import MachineError, SettingError
 from tests.data.broken_server import Answer, BrokenServer
-from tests.data.contents import (
+from tests.data.downloads import (
     ANNOTATIONS,
     CONTENT,
     IMPATIENT,
@@ -42,7 +42,7 @@ def test_a_server_that_stays_broken_is_given_up(target: Path, monkeypatch: pytes
     wrong = []
     for name, (answer, patience, message) in broken.items():
         waits: list[float] = []  # between the attempts: noted, not waited for
-        monkeypatch.setattr("clothseg.data.fetch.time", SimpleNamespace(sleep=waits.append))
+        monkeypatch.setattr("clothseg.data.download.time", SimpleNamespace(sleep=waits.append))
         place = target.with_name(name) / target.name
         with BrokenServer(answer) as server:
             with pytest.raises(MachineError) as caught:

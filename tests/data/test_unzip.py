@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data import archives
+from clothseg.data import unzip as unzip_module
 from clothseg.data.archive_contents import Limits
-from clothseg.data.archives import Unpacked, read_unpacked, unpack
 from clothseg.data.locks import alone
+from clothseg.data.unzip import Unpacked, read_unpacked, unpack
 from clothseg.errors import DataError, MachineError, MissingInputError
 
 
@@ -118,7 +118,7 @@ def test_the_disk_has_all_photos_before_the_mark_says_so(
     archive: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(archives.os, "sync", lambda: seen.append((len(tree(folder)), len(tree(folder.parent)))))
+    monkeypatch.setattr(unzip_module.os, "sync", lambda: seen.append((len(tree(folder)), len(tree(folder.parent)))))
     unpack(archive, folder, members_under="train")
     assert seen == [(40, 40)]
     assert len(tree(folder.parent)) == 41
@@ -322,8 +322,8 @@ def test_a_missing_archive_and_a_folder_that_cannot_be_written_are_named(archive
 def test_a_full_disk_is_noticed_before_the_first_photo(
     archive: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = type(archives.shutil.disk_usage("."))(10**9, 10**9 - 4321, 4321)
-    monkeypatch.setattr(archives.shutil, "disk_usage", lambda path: usage)
+    usage = type(unzip_module.shutil.disk_usage("."))(10**9, 10**9 - 4321, 4321)
+    monkeypatch.setattr(unzip_module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(MachineError, match="120,780 bytes needed, 4,321 free"):
         unpack(archive, folder, members_under="train")
     assert tree(folder) == {}
@@ -339,7 +339,7 @@ def test_a_second_run_is_refused_while_the_first_one_unpacks(archive: Path, fold
 _KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
-from clothseg.data.archives import unpack
+from clothseg.data.unzip import unpack
 left = int(sys.argv[3])
 def progress(done, total):
     global left

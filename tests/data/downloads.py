@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data.fetch import fetch
+from clothseg.data.download import fetch
 from clothseg.data.http_answers import Patience
 from clothseg.errors import MachineError
 from tests.conftest import HANG_SECONDS

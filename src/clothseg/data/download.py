@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from clothseg.data.archives import Progress
 from clothseg.data.file_content import START_BYTES, find_defect, find_wrong_start
 from clothseg.data.http_answers import AnotherTry, Patience, RangeGoneError, open_answer, read_blocks
 from clothseg.data.partial_file import PartialFile, Version
+from clothseg.data.unzip import Progress
 from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, SettingError, one_line
 
 _TELL_EVERY = 1 << 20  # bytes between two calls of `progress`; encrypted connections bring 16 KB at a time
