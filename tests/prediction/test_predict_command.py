@@ -21,10 +21,10 @@ def predict(tmp_path, monkeypatch, capfd, checkpoint_path):
     """Runs the command in the test's own folder; returns exit code, lines of stdout and lines of stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, ckpt=checkpoint_path):
+    def run(*arguments, ckpt=checkpoint_path, settings=Settings()):  # noqa: B008 - it is frozen
         words = [*arguments, "--ckpt", str(ckpt)] if ckpt else arguments
         with pytest.raises(SystemExit) as leaving:
-            cli.start("predict", Settings(), arguments=list(map(str, words)), program="infer.py")
+            cli.start("predict", settings, arguments=list(map(str, words)), program="infer.py")
         captured = capfd.readouterr()
         return leaving.value.code, captured.out.splitlines(), captured.err.splitlines()
 
@@ -64,6 +64,12 @@ def test_photos_and_folders_in_one_call(predict, photo_file):
     ]
     assert "3 photos in " in err[-1]
     assert err[-1].endswith("in output")
+
+
+def test_the_precision_of_training_is_none_of_prediction(predict, photo_file):
+    code, _, err = predict(photo_file("a.jpg"), settings=Settings(precision="bf16-mixed"))
+    assert code == 0
+    assert err[0].endswith("(torch on cpu)")
 
 
 def test_the_command_keeps_the_memory_it_frees(predict, photo_file, monkeypatch):

@@ -61,11 +61,12 @@ class Predict(predict_command.Predict):
         model = _content(model_path)
         with joined(self.cluster) as ray, TemporaryDirectory(prefix="clothseg-journal-") as folder:
             may_use_gpu = model_path.suffix.lower() == ".ckpt" and ray.cluster_resources().get("GPU", 0) >= 1
-            on_gpu = self.device == "cuda" or (self.device == "auto" and may_use_gpu)
+            options = self.model_options
+            on_gpu = options.device == "cuda" or (options.device == "auto" and may_use_gpu)
             slots = slots_of(ray, runs_on_gpu=on_gpu, workers=self.workers)
-            device = ("cuda" if on_gpu else "cpu") if self.device == "auto" else self.device
+            device = ("cuda" if on_gpu else "cpu") if options.device == "auto" else options.device
             plan = Plan(
-                model_path.name, self.runtime, device, self.precision, self.passes, self.outputs, place, threads=1
+                model_path.name, options.runtime, device, options.precision, self.passes, self.outputs, place, threads=1
             )
             content = ray.put(model)
             loaded = first_loaded(ray, plan, content, slots, console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 from rich.console import Console
@@ -21,7 +21,7 @@ from clothseg.evaluation.scoring import score
 from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.passes import Passes
-from clothseg.prediction.predictor import Predictor, load
+from clothseg.prediction.predictor import ModelOptions
 from clothseg.prediction.progress import tracked
 
 Item = TypeVar("Item")
@@ -50,12 +50,7 @@ class Compare:
     class_map_b: Path | None = None
     """The same for the second."""
     passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
-    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
-    """What runs the networks: torch for checkpoints, openvino or onnxruntime for exported models."""
-    device: str = "auto"
-    """Where they run: auto, cpu, cuda or mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """How they compute; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
     def run(self) -> int:
         """Compare the two; print the table and the paths of the files to stdout, all else to stderr.
@@ -96,7 +91,7 @@ class Compare:
         if path.is_dir():
             predictions = open_masks(path, data.classes, class_map)
         else:
-            predictions = open_model(lambda: self._load(path), data.classes, class_map)
+            predictions = open_model(lambda: self.model_options.load(path, passes=self.passes), data.classes, class_map)
         console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
 
         def watch(results: Iterator[Item]) -> Iterator[Item]:
@@ -106,9 +101,6 @@ class Compare:
         for failure in scored.failures:
             console.print(f"clothseg: {failure.photo}: {failure.reason}")
         return Side.of(predictions, data, scored.tally), len(scored.failures)
-
-    def _load(self, path: Path) -> Predictor:
-        return load(path, runtime=self.runtime, device=self.device, precision=self.precision, passes=self.passes)
 
 
 def _is_evaluation(path: Path) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 from rich.console import Console
@@ -21,7 +21,7 @@ from clothseg.evaluation.scoring import score
 from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.passes import Passes
-from clothseg.prediction.predictor import Predictor, load
+from clothseg.prediction.predictor import ModelOptions
 from clothseg.prediction.progress import tracked
 
 Item = TypeVar("Item")
@@ -48,12 +48,7 @@ class Evaluate:
     leave_out: tuple[str, ...] = ()
     """Classes that one more mean is without, such as those that few photos show."""
     passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
-    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
-    """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
-    device: str = "auto"
-    """Where it runs: auto, cpu, cuda or mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
     """Folder in which the newest best checkpoint is looked for."""
 
@@ -105,16 +100,10 @@ class Evaluate:
         if self.predictions is not None:
             console.print(f"Masks: {self.predictions}")
             return open_masks(self.predictions, data.classes, self.class_map)
-        opened = open_model(lambda: self._load(model), data.classes, self.class_map)
+        opened = open_model(
+            lambda: self.model_options.load(model, passes=self.passes, checkpoints_path=self.checkpoints_path),
+            data.classes,
+            self.class_map,
+        )
         console.print(f"Model: {opened.predictor.origin} ({opened.predictor.runtime_name})")
         return opened
-
-    def _load(self, model: Path | None) -> Predictor:
-        return load(
-            model,
-            runtime=self.runtime,
-            device=self.device,
-            precision=self.precision,
-            passes=self.passes,
-            checkpoints_path=self.checkpoints_path,
-        )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 import tyro
 from rich.console import Console
@@ -18,7 +18,7 @@ from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.prediction.folder import FolderRun, PhotoReport, check_output
 from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.passes import Passes
-from clothseg.prediction.predictor import load
+from clothseg.prediction.predictor import ModelOptions
 from clothseg.prediction.progress import tracked
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import find_photos, is_address, read_list
@@ -72,12 +72,7 @@ class Predict:
     passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
     resume: bool = False
     """Pass over photos that an earlier run with the same model and options has done."""
-    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
-    """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
-    device: str = "auto"
-    """Where it runs: auto, cpu, cuda or mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
     """Folder in which the newest best checkpoint is looked for."""
 
@@ -126,13 +121,8 @@ class Predict:
         output = Path(self.output)
         check_output(output)
         keep_freed_memory(FOR_PHOTOS)  # here and not in `load`: a library leaves its host's memory alone
-        predictor = load(
-            self.checkpoint_path,
-            runtime=self.runtime,
-            device=self.device,
-            precision=self.precision,
-            passes=self.passes,
-            checkpoints_path=self.checkpoints_path,
+        predictor = self.model_options.load(
+            self.checkpoint_path, passes=self.passes, checkpoints_path=self.checkpoints_path
         )
         console.print(f"Model: {predictor.origin} ({predictor.runtime_name})")
         keeps_journal = len(photos) > 1 or self.resume or bool(self.outputs.formats)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from clothseg.errors import SettingError, require
+from clothseg.prediction.predictor import ModelOptions
 from clothseg.serving.limits import Limits
 
 
@@ -32,12 +33,7 @@ class Serve:
     read it from the command line; the environment variable CLOTHSEG_API_KEYS they cannot."""
     cors_origin: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Origin of another site whose pages may use the API, such as https://example.org; repeat it for more."""
-    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
-    """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
-    device: str = "auto"
-    """Where it runs: auto, cpu, cuda or mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
     """Folder in which the newest best checkpoint is looked for."""
 
@@ -65,9 +61,7 @@ class Serve:
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         choice = ModelChoice(
             model=None if self.checkpoint_path is None else str(self.checkpoint_path),
-            runtime=self.runtime,
-            device=self.device,
-            precision=self.precision,
+            **vars(self.model_options),
             checkpoints_path=str(self.checkpoints_path),
         )
         access = Access(keys=Keys.collect(self.api_key, os.environ), cors_origins=self.cors_origin)
