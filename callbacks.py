@@ -11,21 +11,12 @@ if TYPE_CHECKING:
 
 
 def build_callbacks(settings: Settings) -> list[Callback]:
-    """Return the progress bar, the logs, early stopping and the checkpoints; add your own to the list."""
-    from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+    """Return the library's callbacks: progress, logs, pictures, averaged weights, early stopping and checkpoints.
 
-    from clothseg.training.averaging import AveragedWeights
-    from clothseg.training.callbacks import Messages, PredictionPictures, Progress
-    from clothseg.training.checkpoints import Checkpoints
+    Add callbacks of Lightning or your own to `more`. To stop early by another score than `val_loss`, set PATIENCE to 0
+    in config.py and add `EarlyStopping("val_iou", mode="max", patience=10)` of `lightning.pytorch.callbacks`.
+    """
+    from clothseg.training import callbacks as library  # brings torch, which --help does not wait for
 
-    callbacks: list[Callback] = [
-        Progress(),
-        Messages(),
-        LearningRateMonitor(logging_interval="step"),
-        PredictionPictures(),
-    ]
-    if settings.averaging:
-        callbacks.append(AveragedWeights(settings.averaging))
-    if settings.patience:
-        callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
-    return [*callbacks, Checkpoints(settings.checkpoints_path)]
+    more: list[Callback] = []
+    return [*library.build_callbacks(settings), *more]

@@ -14,21 +14,17 @@ if TYPE_CHECKING:
 def build_model(
     settings: Settings, data: ClothSegmentationData, *, with_weights: bool = True
 ) -> ClothSegmentationModel:
-    """Return a U-Net for the classes of `data`; a training that is resumed needs no encoder weights."""
-    from clothseg.model.module import ClothSegmentationModel
+    """Return the model that config.py describes: ARCHITECTURE, ENCODER_NAME and DECODER_WIDTH choose the network.
 
-    return ClothSegmentationModel(
-        data.classes,
-        architecture=settings.architecture,
-        encoder_name=settings.encoder_name,
-        encoder_weights=settings.encoder_weights if with_weights else None,
-        decoder_width=settings.decoder_width,
-        image_size=settings.img_size,
-        loss=settings.loss,
-        class_weights=data.class_weights(settings.class_balance),
-        learning_rate=settings.learning_rate,
-        encoder_rate=1.0 if settings.encoder_weights is None else settings.encoder_rate,
-        weight_decay=settings.weight_decay,
-        warmup=settings.warmup,
-        training_data=data.manifest.summary(),
-    )
+    To train with another loss, set `loss` of the returned model to a module that takes logits, (B, C, H, W), and masks,
+    (B, H, W).
+    To change a step or the optimizer, return a subclass of `ClothSegmentationModel`.
+
+    Args:
+        settings: the values of config.py, and of the flags that override them.
+        data: what the model learns from.
+        with_weights: whether the encoder starts from ENCODER_WEIGHTS; False where a checkpoint is resumed.
+    """
+    from clothseg.model.module import ClothSegmentationModel  # brings torch, which --help does not wait for
+
+    return ClothSegmentationModel.from_settings(settings, data, with_weights=with_weights)

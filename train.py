@@ -11,13 +11,9 @@ from model import build_model
 def train(command: Train) -> int:
     """Train as the settings say, from the start or from `--ckpt`, and return the exit code."""
     check_inputs(command)
-    from lightning.pytorch import seed_everything
-
-    from clothseg.training.fit import fit
-    from clothseg.training.result import print_result
+    from clothseg.training.fit import fit, print_result
 
     settings = command.settings
-    seed_everything(settings.seed, workers=True, verbose=False)
     data = build_data(settings)
     model = build_model(settings, data, with_weights=command.ckpt is None)
     result = fit(model, data, settings=settings, callbacks=build_callbacks(settings), resume=command.ckpt)

@@ -1,87 +1,61 @@
-"""The recipe at the root and the library's own composition build the same training."""
+"""The recipe at the root builds with the library, and shows where to change what is built."""
 
 from dataclasses import replace
 
 import pytest
-import torch
-from lightning.pytorch import seed_everything
+import segmentation_models_pytorch as smp
+from lightning.pytorch.callbacks import EarlyStopping
 
 import callbacks
 import loader
 import model
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import SettingError
-from clothseg.model.network import build_network
+from clothseg.labels import IGNORED_ID
 from clothseg.settings import Settings
-from clothseg.training import build
 from clothseg.training.callbacks import build_callbacks
+from clothseg.training.fit import fit
 from tests.training.conftest import write_data
 
 
 @pytest.fixture
 def settings(tmp_path):
     write_data(tmp_path, train=4, val=2)
-    return Settings(data_path=tmp_path, encoder_name="tu-test_resnet", encoder_weights=None, img_size=64, batch_size=2)
-
-
-class Watched:
-    """Settings that remember which of them were asked for."""
-
-    def __init__(self, settings):
-        self.settings, self.asked = settings, set()
-
-    def __getattr__(self, name):
-        self.asked.add(name)
-        return getattr(self.settings, name)
-
-
-def test_recipe_and_library_heed_the_same_settings(settings):
-    data = loader.build_data(settings)
-    recipe, library = Watched(settings), Watched(settings)
-    model.build_model(recipe, data)
-    build.build_model(library, data)
-    assert recipe.asked | {"seed"} == library.asked  # train.py of the recipe sets the seed itself
-
-
-def test_recipe_and_library_build_the_same_model(settings, tmp_path):
-    encoder = build_network(settings.architecture, settings.encoder_name, encoder_weights=None, num_classes=2)
-    torch.save(encoder.network.get_submodule("encoder").state_dict(), tmp_path / "weights.pth")
-    settings = replace(
-        settings,
-        encoder_weights=str(tmp_path / "weights.pth"),
-        encoder_rate=0.3,
-        decoder_width=0.5,
-        class_balance=0.2,
-        learning_rate=0.02,
-        warmup=0.2,
+    return Settings(
+        data_path=tmp_path,
+        encoder_name="tu-test_resnet",
+        encoder_weights=None,
+        decoder_width=0.25,
+        img_size=64,
+        batch_size=2,
+        num_workers=0,
+        epochs=1,
+        accelerator="cpu",
+        checkpoints_path=tmp_path / "checkpoints",
+        logs_path=tmp_path / "logs",
     )
+
+
+def test_a_changed_loss_and_an_added_callback_train_as_the_recipe_says(settings):
+    settings = replace(settings, epochs=9, patience=0, learning_rate=1e-9)
     data = loader.build_data(settings)
-    seed_everything(settings.seed, workers=True, verbose=False)
-    recipe = model.build_model(settings, data)
-    library = build.build_model(settings, build.build_data(settings))
-    assert recipe.hparams == library.hparams
-    assert (recipe.hparams["encoder_rate"], recipe.hparams["decoder_width"]) == (0.3, 0.5)
-    assert recipe.description == library.description
-    assert recipe.description.decoder_width == 0.5
-    for name, weights in library.state_dict().items():
-        torch.testing.assert_close(recipe.state_dict()[name], weights, rtol=0, atol=0)
+    assert isinstance(data, ClothSegmentationData)
+    network = model.build_model(settings, data)
+    network.loss = smp.losses.LovaszLoss("multiclass", ignore_index=IGNORED_ID)
+    added = EarlyStopping("val_iou", mode="max", patience=1)
+    result = fit(network, data, settings=settings, callbacks=[*callbacks.build_callbacks(settings), added])
+    assert result.epochs < settings.epochs
+    assert result.best_path.is_file()
 
 
-def test_recipe_and_library_load_the_same_batches(settings):
-    ours, theirs = (
-        next(iter(one.train_dataloader())) for one in (loader.build_data(settings), build.build_data(settings))
-    )
-    assert ours["name"] == theirs["name"]
-    torch.testing.assert_close(ours["image"], theirs["image"], rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("patience", [0, 3])
-def test_recipe_and_library_watch_with_the_same_callbacks(patience):
-    settings = Settings(patience=patience)
-    kinds = [
-        sorted(type(one).__name__ for one in built(settings)) for built in (callbacks.build_callbacks, build_callbacks)
-    ]
-    assert kinds[0] == kinds[1]
-    assert ("EarlyStopping" in kinds[0]) == (patience > 0)
+def test_patience_decides_on_early_stopping(settings):
+    for patience in (0, 3):
+        kinds = [
+            [type(one) for one in built(replace(settings, patience=patience))]
+            for built in (callbacks.build_callbacks, build_callbacks)
+        ]
+        assert kinds[0] == kinds[1]
+        assert (EarlyStopping in kinds[0]) == (patience > 0)
 
 
 def test_an_unknown_encoder_is_refused_with_the_nearest(settings):

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from clothseg.errors import ModelError, SettingError
 from clothseg.labels import GROUPS, IGNORED_ID
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.scores import Scores, confusion_matrix
+from clothseg.settings import Settings
 
 pytestmark = [
     # A handful of samples needs neither loader processes nor shuffling.
@@ -30,6 +32,27 @@ Samples = list[dict[str, Any]]
 def untrained(make_model: MakeModel) -> ClothSegmentationModel:
     """A small model, for tests that only validate it."""
     return make_model()
+
+
+def test_every_setting_of_a_model_reaches_it() -> None:
+    """A model once learned with a wrong rate, as a setting was passed on in one of two places only."""
+    values = {"architecture": "fpn", "encoder_name": "tu-test_resnet", "decoder_width": 0.25, "loss": "dice-focal"}
+    values |= {"learning_rate": 0.02, "encoder_rate": 0.3, "weight_decay": 0.04, "warmup": 0.2}
+    manifest = SimpleNamespace(summary=lambda: {"name": "street"})
+    data = SimpleNamespace(classes=GROUPS, manifest=manifest, class_weights=lambda balance: (balance,) * len(GROUPS))
+    built = [
+        ClothSegmentationModel.from_settings(
+            Settings(img_size=96, class_balance=0.2, **values), data, with_weights=False
+        )
+        for _ in range(2)
+    ]
+    expected = values | {"encoder_weights": None, "image_size": 96, "class_weights": [0.2] * len(GROUPS)}
+    expected |= {"classes": GROUPS.to_dicts(), "training_data": {"name": "street"}}
+    assert dict(built[0].hparams) == expected
+    first, second = (one.state_dict() for one in built)
+    assert all(torch.equal(first[name], second[name]) for name in first), "new weights come from SEED"
+    from_scratch = Settings(encoder_weights=None, **values)
+    assert ClothSegmentationModel.from_settings(from_scratch, data).hparams["encoder_rate"] == 1
 
 
 def test_a_network_overfits_one_batch(

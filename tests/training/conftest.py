@@ -15,10 +15,8 @@ from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import ClassList, ClothingClass
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
-from clothseg.training.build import build_data, build_model
 from clothseg.training.callbacks import build_callbacks
-from clothseg.training.fit import fit
-from clothseg.training.result import FitResult
+from clothseg.training.fit import FitResult, fit
 
 CLASSES = ClassList(
     (
@@ -107,7 +105,7 @@ class Bench:
 
     watcher = Watcher
     classes = CLASSES
-    model = staticmethod(build_model)
+    model = staticmethod(ClothSegmentationModel.from_settings)
 
     def named(self, name: str, **values: Any) -> Settings:
         """Return the settings with their own checkpoints and logs, and with `values`."""
@@ -118,8 +116,8 @@ class Bench:
     def train(
         self, settings: Settings, *, resume: Path | None = None, watcher: Callback | None = None
     ) -> tuple[FitResult, ClothSegmentationModel]:
-        data: ClothSegmentationData = build_data(settings)
-        model = build_model(settings, data, with_weights=resume is None)
+        data = ClothSegmentationData.from_settings(settings)
+        model = self.model(settings, data, with_weights=resume is None)
         callbacks = build_callbacks(settings)
         callbacks = callbacks if watcher is None else [watcher, *callbacks]
         return fit(model, data, settings=settings, callbacks=callbacks, resume=resume), model

@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import build_data, build_model, fit
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from clothseg import cli
+from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
 from clothseg.training.averaging import AveragedWeights
 from clothseg.training.callbacks import Progress
 from clothseg.training.checkpoints import Checkpoints
+from clothseg.training.fit import fit
 from clothseg.training.train_command import Train
 
 ENDS = ("SIGKILL", "SIGKILL while saving", "SIGTERM", "NaN", "SIGKILL", "full disk", "SIGKILL while saving", "SIGUSR1")
@@ -63,10 +65,16 @@ def train(settings: Settings, life: Life) -> None:
     """Train as `train.py` does, with a checkpoint after every step, and leave with its exit code."""
 
     def run(command: Train) -> int:
-        data = build_data(settings)
+        data = ClothSegmentationData.from_settings(settings)
         checkpoints = Checkpoints(settings.checkpoints_path, every=timedelta(0))
         callbacks = [life, Progress(), AveragedWeights(settings.averaging), checkpoints]
-        fit(build_model(settings, data), data, settings=settings, callbacks=callbacks, resume=command.ckpt)
+        fit(
+            ClothSegmentationModel.from_settings(settings, data),
+            data,
+            settings=settings,
+            callbacks=callbacks,
+            resume=command.ckpt,
+        )
         return 0
 
     last = settings.checkpoints_path / "last.ckpt"

@@ -13,12 +13,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import MachineError, ModelError
 from clothseg.model.best import BestCheckpoint, find_best
 from clothseg.model.checkpoint import load_checkpoint
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.seal import check_seal
 from clothseg.training.averaging import AveragedWeights
-from clothseg.training.build import build_data, build_model
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO, set_aside
 from clothseg.training.fit import fit
 from tests.training.conftest import Watcher
@@ -146,9 +147,9 @@ def test_nan_stops_and_the_last_good_checkpoint_resumes(finished, after, message
     last_path = settings.checkpoints_path / "last.ckpt"
     checkpoints = Checkpoints(settings.checkpoints_path, every=timedelta(0))
     callbacks = [PoisonWeights(1, 1, after=after), AveragedWeights(settings.averaging), checkpoints]
-    data = build_data(settings)
+    data = ClothSegmentationData.from_settings(settings)
     with pytest.raises(ModelError, match=message):
-        fit(build_model(settings, data), data, settings=settings, callbacks=callbacks)
+        fit(ClothSegmentationModel.from_settings(settings, data), data, settings=settings, callbacks=callbacks)
     last = torch.load(last_path, weights_only=True)
     assert all(bool(tensor.isfinite().all()) for tensor in last["state_dict"].values())
     assert (last["clothseg_training"]["epoch"], last["clothseg_training"]["batches_done"]) == (1, 1)

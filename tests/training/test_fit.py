@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from clothseg.data import progress
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import MachineError, MissingInputError, SettingError
 from clothseg.freed_memory import NO_LIMIT
 from clothseg.labels import GROUPS
-from clothseg.training.build import build_data
 from clothseg.training.fit import fit
 from clothseg.training.train_command import check_classes
 
@@ -44,7 +44,7 @@ def test_training_is_repeatable_and_says_nothing_superfluous(finished, capsys, m
 
 def test_fewer_photos_than_a_batch_and_no_callbacks_still_leave_a_checkpoint(bench):
     settings = replace(bench.settings, batch_size=32, epochs=1)
-    data = build_data(settings)
+    data = ClothSegmentationData.from_settings(settings)
     result = fit(bench.model(settings, data), data, settings=settings, callbacks=[])
     assert result.epochs == 1
     assert result.best_path is not None
@@ -63,11 +63,11 @@ def test_a_batch_too_small_for_batch_norm_is_refused_by_name(bench):
 
 def test_no_data_set_names_the_script(bench):
     with pytest.raises(MissingInputError, match=r"data_prep\.py"):
-        build_data(replace(bench.settings, data_path=bench.root / "nowhere"))
+        ClothSegmentationData.from_settings(replace(bench.settings, data_path=bench.root / "nowhere"))
 
 
 def test_other_classes_than_the_data_has_are_refused(bench):
-    data = build_data(bench.settings)
+    data = ClothSegmentationData.from_settings(bench.settings)
     with pytest.raises(SettingError, match="CLASSES is categories, but the data set drawn"):
         check_classes(replace(bench.settings, classes="categories"), data.manifest)
     check_classes(replace(bench.settings, classes="categories"), replace_classes(data.manifest))

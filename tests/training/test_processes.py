@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
-from clothseg.training.build import build_data, build_model
 from clothseg.training.callbacks import build_callbacks
 from clothseg.training.fit import fit
 from tests.training.conftest import flags_of, process_environment
@@ -39,8 +40,8 @@ train(Settings(**{values!r}))
 def train(settings: Settings) -> None:
     """Train without dropout, which each process draws for itself."""
     torch.set_num_threads(1)
-    data = build_data(settings)
-    model = build_model(settings, data)
+    data = ClothSegmentationData.from_settings(settings)
+    model = ClothSegmentationModel.from_settings(settings, data)
     for part in model.modules():
         if isinstance(part, torch.nn.modules.dropout._DropoutNd):
             part.p = 0

@@ -45,20 +45,23 @@ from datetime import timedelta
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import torch
-from conftest import Watcher, build_data, build_model, fit
+from conftest import Watcher
+from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.model.module import ClothSegmentationModel
+from clothseg.training.fit import fit
 from clothseg.settings import Settings
 from clothseg.training.averaging import AveragedWeights
 from clothseg.training.checkpoints import Checkpoints
 
 torch.set_num_threads(1)
 settings = Settings(**{values!r})
-data = build_data(settings)
+data = ClothSegmentationData.from_settings(settings)
 callbacks = [
     Watcher("train", 1, 2, lambda: os.kill(os.getpid(), signal.SIGKILL)),
     AveragedWeights(settings.averaging),
     Checkpoints(settings.checkpoints_path, every=timedelta(0)),
 ]
-fit(build_model(settings, data), data, settings=settings, callbacks=callbacks)
+fit(ClothSegmentationModel.from_settings(settings, data), data, settings=settings, callbacks=callbacks)
 """
 
 

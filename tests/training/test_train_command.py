@@ -12,14 +12,14 @@ import torch
 
 import train as recipe
 from clothseg import cli
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import MissingInputError, MissingModelError
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.seal import check_seal
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.settings import Settings
-from clothseg.training.build import build_data
 from clothseg.training.callbacks import build_callbacks
-from clothseg.training.result import FitResult, print_result
+from clothseg.training.fit import FitResult, print_result
 from clothseg.training.train_command import Train
 from tests.training.conftest import CLASSES, Watcher, flags_of, process_environment
 
@@ -143,7 +143,7 @@ def test_two_processes_score_as_one_and_write_once(bench):
 def validate(settings, path) -> Scores:
     """Score a checkpoint on the validation photos, one by one, in this process."""
     description, network = load_checkpoint(path)
-    samples = build_data(settings).val_dataset
+    samples = ClothSegmentationData.from_settings(settings).val_dataset
     matrix = np.zeros((4, 4), dtype=np.int64)
     for sample in (samples[index] for index in range(len(samples))):
         with torch.inference_mode():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -22,12 +23,23 @@ from clothseg.model.network import build_network, freeze_unused
 from clothseg.model.optimizer import learning_rate_factor
 from clothseg.model.parameter_groups import parameter_groups
 from clothseg.scores import Scores
+from clothseg.settings import Settings
 
 DESCRIPTION_KEY = "clothseg"
 """Where a checkpoint holds its `ModelDescription`."""
 
 Batch = Mapping[str, Any]
 """image: (B, 3, H, W) uint8 RGB; mask: (B, H, W) uint8, class ids and `IGNORED_ID`; name: list of B photo names."""
+
+
+class TrainingData(Protocol):
+    """What a model asks of its data, which is `clothseg.data.datamodule.ClothSegmentationData`."""
+
+    classes: ClassList
+    manifest: Any
+
+    def class_weights(self, balance: float) -> tuple[float, ...]:
+        """Return the weight of each class in the loss."""
 
 
 class ClothSegmentationModel(LightningModule):
@@ -111,6 +123,36 @@ class ClothSegmentationModel(LightningModule):
         self.loss = DiceFocalLoss() if loss == "dice-focal" else DiceCrossEntropyLoss(class_weights)
         self.confusion = ConfusionMatrix(self.classes.num_classes)
         self.mean_loss = MeanMetric()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, data: TrainingData, *, with_weights: bool = True) -> Self:
+        """Return a model for the classes of `data`; its new weights are random numbers of the setting SEED.
+
+        Args:
+            settings: which network, and how it learns.
+            data: what it learns from.
+            with_weights: start the encoder from ENCODER_WEIGHTS. A resumed training takes all weights from its
+                checkpoint, so it needs neither a file of weights nor the internet.
+
+        Raises:
+            SettingError, ModelError, MachineError: as `build_network`.
+        """
+        seed_everything(settings.seed, workers=True, verbose=False)
+        return cls(
+            data.classes,
+            architecture=settings.architecture,
+            encoder_name=settings.encoder_name,
+            encoder_weights=settings.encoder_weights if with_weights else None,
+            decoder_width=settings.decoder_width,
+            image_size=settings.img_size,
+            loss=settings.loss,
+            class_weights=data.class_weights(settings.class_balance),
+            learning_rate=settings.learning_rate,
+            encoder_rate=1.0 if settings.encoder_weights is None else settings.encoder_rate,
+            weight_decay=settings.weight_decay,
+            warmup=settings.warmup,
+            training_data=data.manifest.summary(),
+        )
 
     @property
     def description(self) -> ModelDescription:

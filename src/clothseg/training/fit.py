@@ -8,9 +8,11 @@ import logging
 import math
 import os
 import re
+import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from clothseg.data.datamodule import ClothSegmentationData, out_of_shared_memory
 from clothseg.errors import MachineError, SettingError, one_line
 from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
+from clothseg.labels import ClassList
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.precision import preferred_precision
 from clothseg.settings import Settings
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO
 from clothseg.training.launchers import check_processes
 from clothseg.training.lost_process import LeaveTogether, is_lost_connection, lost_connection
-from clothseg.training.result import FitResult
 from clothseg.training.resume import ExactResume, read_resume_point
 from clothseg.training.signals import StopOnSignal
 from clothseg.training.tensorboard import describe_run, log_folder_of, open_log
@@ -46,6 +48,22 @@ _QUIET = (
     "isinstance(treespec, LeafSpec)",  # Lightning 2.6 itself calls what torch 2.15 deprecates
 )
 """Warnings of Lightning about things that are so on purpose, or its own affair."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training left behind."""
+
+    best_path: Path | None
+    """Checkpoint with the lowest `val_loss`; None if no epoch was completed."""
+    last_path: Path
+    """Checkpoint to resume from."""
+    scores: Mapping[str, float]
+    """Validation scores of the best checkpoint by their name in TensorBoard; absent classes are not among them."""
+    epochs: int
+    """Epochs completed, those before a resume counted."""
+    is_main_process: bool
+    """True for the one of several processes that may print."""
 
 
 def fit(
@@ -107,6 +125,25 @@ def fit(
         epochs=progress.processed,
         is_main_process=trainer.is_global_zero,
     )
+
+
+def print_result(result: FitResult, classes: ClassList) -> None:
+    """Print the best checkpoint, its scores and the next command on stdout, once for all processes."""
+    if not result.is_main_process:
+        return
+    if result.best_path is None:
+        print(f"No epoch was completed. Go on with: uv run train.py --ckpt {shlex.quote(str(result.last_path))}")
+        return
+    scores = result.scores
+    width = max(len(name) for name in classes.names)
+    print(f"\nIoU per class on the validation photos, best of {result.epochs} epochs:")
+    for name in classes.names:
+        iou = scores.get(f"val_iou/{name}", math.nan)
+        print(f"  {name:<{width}}  {'absent' if math.isnan(iou) else f'{iou:.4f}'}")
+    means = (f"{name} {scores[name]:.4f}" for name in ("val_loss", "val_iou", "val_f1", "val_acc") if name in scores)
+    print("  ".join(means))
+    print(f"Best checkpoint: {result.best_path}")
+    print(f"Next: uv run infer.py PHOTO --ckpt {shlex.quote(str(result.best_path))}")
 
 
 def build_trainer(

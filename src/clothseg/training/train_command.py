@@ -13,7 +13,6 @@ from clothseg.data.shards.source import read_manifest
 from clothseg.errors import ModelError, SettingError, check_input
 from clothseg.labels import load_classes
 from clothseg.settings import Settings
-from clothseg.training.result import print_result
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,13 @@ class Train:
     def run(self) -> int:
         """Train, say what came out, and return the exit code."""
         check_inputs(self)
-        from clothseg.training.build import build_data, build_model
+        from clothseg.data.datamodule import ClothSegmentationData
+        from clothseg.model.module import ClothSegmentationModel
         from clothseg.training.callbacks import build_callbacks
-        from clothseg.training.fit import fit
+        from clothseg.training.fit import fit, print_result
 
-        data = build_data(self.settings)
-        model = build_model(self.settings, data, with_weights=self.ckpt is None)
+        data = ClothSegmentationData.from_settings(self.settings)
+        model = ClothSegmentationModel.from_settings(self.settings, data, with_weights=self.ckpt is None)
         callbacks = build_callbacks(self.settings)
         result = fit(model, data, settings=self.settings, callbacks=callbacks, resume=self.ckpt)
         print_result(result, data.classes)
