@@ -10,12 +10,12 @@ from PIL import Image
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
 from clothseg.data.prepare_command import Prepare
-from clothseg.data.progress import hide_step
 from clothseg.data.report import Report
 from clothseg.data.sources import Mirror
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_mask
+from clothseg.progress import hide_step
 from tests.data.reference_masks import assert_equals_reference, reference_masks
 from tests.data.small_mirror import annotation_path, prepared, write_annotations, write_mirror
 

@@ -8,12 +8,12 @@ from clothseg.data.annotations import ANNOTATION_RECORD, open_annotations
 from clothseg.data.manifest import names_by_stem
 from clothseg.data.painting import Canvas, Tally, paint_photos
 from clothseg.data.photo_tasks import PhotoNames, gather_tasks
-from clothseg.data.progress import Steps
 from clothseg.data.records import unknown_names
 from clothseg.data.report import SplitReport
 from clothseg.data.source import SplitFolders
 from clothseg.labels import CATEGORIES, GROUPS, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
+from clothseg.progress import Steps
 
 PHOTOS_WORTH_A_PROCESS = 300
 """Fewer photos are painted in less time than a process takes to start."""

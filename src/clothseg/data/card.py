@@ -13,11 +13,11 @@ from clothseg.data.annotations import open_annotations
 from clothseg.data.fashionpedia import SPLITS, local_path
 from clothseg.data.manifest import Manifest, pairs, stem_of
 from clothseg.data.pair import read_class_ids, read_pair
-from clothseg.data.progress import Advance, Steps, hide_step
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError
 from clothseg.labels import BACKGROUND_ID, ClassList
+from clothseg.progress import Advance, Steps, hide_step
 from clothseg.transforms import resize_image
 from clothseg.types import BoolArray, UInt8Array
 

@@ -14,11 +14,11 @@ from clothseg.data.painting import Tally
 from clothseg.data.photo_headers import read_photo_size
 from clothseg.data.problems import Problem, RecordError
 from clothseg.data.processes import work_in_groups
-from clothseg.data.progress import Steps
 from clothseg.data.report import SplitReport
 from clothseg.encoding import encode_png
 from clothseg.errors import InputError, one_line
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask
+from clothseg.progress import Steps
 
 MASK_SUFFIXES = (".png", ".bmp", ".gif")
 """Endings of index masks, in lower case: formats without loss."""

@@ -16,13 +16,13 @@ from clothseg.data.manifest import names_by_stem
 from clothseg.data.painting import Tally
 from clothseg.data.photo_tasks import PhotoNames
 from clothseg.data.problems import RecordError
-from clothseg.data.progress import Steps
 from clothseg.data.records import plain_file_name
 from clothseg.data.report import SplitReport
 from clothseg.data.source import TRAIN, VAL, SplitFolders, copy_file, files_fingerprint
 from clothseg.errors import DataError
 from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file
+from clothseg.progress import Steps
 
 
 @dataclass(frozen=True)

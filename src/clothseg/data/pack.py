@@ -12,11 +12,11 @@ import numpy as np
 from clothseg.data.locks import alone
 from clothseg.data.manifest import Manifest, pairs
 from clothseg.data.pair import read_file
-from clothseg.data.progress import Steps, hide_step
 from clothseg.data.shard_file import ShardFile, new_shard
 from clothseg.data.shards.index import INDEX_NAME, Shard, ShardIndex
 from clothseg.errors import DataError, MachineError, SettingError, path_problem
 from clothseg.pictures import write_whole
+from clothseg.progress import Steps, hide_step
 
 _ORDER_SEED = 0
 """Photos of one day or street often stand together; a fixed random order parts them, and packs the same bytes again."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.pack import pack
-from clothseg.data.progress import show_step
 from clothseg.errors import SettingError
+from clothseg.progress import show_step
 
 _LEAST_MB = 1
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from clothseg.data.locks import alone
 from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.painting import Tally
-from clothseg.data.progress import Steps, hide_step
 from clothseg.data.report import REPORT_NAME, Report, SplitReport
 from clothseg.data.source import SAMPLE, TRAIN, VAL, Source, SplitFolders, hash_of
 from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, path_problem
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
+from clothseg.progress import Steps, hide_step
 
 PAINTER = 1
 """Number of the way masks are painted; counted up when the same records would give other masks."""

@@ -65,7 +65,7 @@ class Prepare:
         """Prepare the data set; return 1 if records were set aside."""
         require("msgspec", "train")
         from clothseg.data.prepare import prepare
-        from clothseg.data.progress import show_step
+        from clothseg.progress import show_step
 
         started = time.monotonic()
         if self.num_workers is not None and self.num_workers < 0:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clothseg.data.painting import Tally
-from clothseg.data.progress import Steps
 from clothseg.data.report import SplitReport
 from clothseg.labels import ClassList
 from clothseg.pictures import whole_file
+from clothseg.progress import Steps
 
 SAMPLE = "sample"
 

@@ -13,13 +13,13 @@ from clothseg.data.annotated_split import paint_annotations
 from clothseg.data.annotations import open_annotations
 from clothseg.data.download import fetch
 from clothseg.data.painting import Tally
-from clothseg.data.progress import Steps
 from clothseg.data.report import SplitReport
 from clothseg.data.sample import draw_sample
 from clothseg.data.source import SAMPLE, SplitFolders, copy_file, files_fingerprint
 from clothseg.data.unzip import read_unpacked, unpack
 from clothseg.errors import check_input
 from clothseg.labels import ClassList
+from clothseg.progress import Steps
 from clothseg.settings import OFFICIAL_SOURCE
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from clothseg.data.manifest import Manifest, Split, names_by_stem
 from clothseg.data.processes import work_in_groups
-from clothseg.data.progress import Steps, hide_step
 from clothseg.errors import InputError, one_line
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask, read_picture
+from clothseg.progress import Steps, hide_step
 from clothseg.types import Int64Array
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from clothseg.data.manifest import DATASET_FOLDER
-from clothseg.data.progress import show_step
 from clothseg.data.verify import Verification, verify
 from clothseg.data.workers import available_cores
+from clothseg.progress import show_step
 
 
 @dataclass(frozen=True)

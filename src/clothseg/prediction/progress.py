@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from clothseg.data.progress import LINE_EVERY, progress_line
+from clothseg.progress import LINE_EVERY, progress_line
 
 Item = TypeVar("Item")
 

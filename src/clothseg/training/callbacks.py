@@ -14,9 +14,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMon
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
-from clothseg.data.progress import ProgressLines
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
 from clothseg.labels import ClassList
+from clothseg.progress import ProgressLines
 from clothseg.settings import Settings
 from clothseg.training.averaging import AveragedWeights
 from clothseg.training.checkpoints import Checkpoints

@@ -5,7 +5,7 @@ import io
 import re
 import sys
 
-from clothseg.data import progress
+from clothseg import progress
 
 
 def test_examples_in_docstrings():
