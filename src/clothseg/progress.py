@@ -1,17 +1,33 @@
-"""Progress of long steps on stderr: a bar on a terminal, a line now and then in a log, or nothing."""
+"""Progress of long steps on stderr: a bar on a terminal, a line every ten seconds in a log, or nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import IO, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+LINE_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+Item = TypeVar("Item")
 
 Advance = Callable[[int, int | None], None]
-"""Called with how much is done and how much there is in all, or None where nobody knows."""
+"""Called with how much is done and how much there is in all, or None if the total is unknown."""
 
 Steps = Callable[..., AbstractContextManager[Advance]]
 """`steps(title, unit="photos" or "bytes")`: a step that shows its progress while the context is open."""
@@ -19,78 +35,99 @@ Steps = Callable[..., AbstractContextManager[Advance]]
 
 @contextmanager
 def show_step(title: str, *, unit: str = "photos") -> Iterator[Advance]:
-    """Show a bar with amount and time left while the context is open, and leave its last state behind.
+    """Show a bar with amount and time left while the context is open, and leave its last state on the screen.
 
-    Where stderr is no terminal, there is a line every `LINE_EVERY` seconds instead, and one at the end.
+    If stderr is no terminal, print a line every `LINE_EVERY` seconds instead, and one at the end.
     """
-    if not sys.stderr.isatty():
-        with _lines(title, unit) as advance:
-            yield advance
+    if sys.stderr.isatty():
+        amount = DownloadColumn(binary_units=True) if unit == "bytes" else MofNCompleteColumn()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            amount,
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+            task = progress.add_task(title, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
         return
-    amount = DownloadColumn(binary_units=True) if unit == "bytes" else MofNCompleteColumn()
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn(elapsed_when_finished=True))
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=None)
-
-        def advance(done: int, total: int | None) -> None:
-            progress.update(task, completed=done, total=total)
-
-        yield advance
-
-
-@contextmanager
-def _lines(title: str, unit: str) -> Iterator[Advance]:
     scale, name = (2**20, "MB") if unit == "bytes" else (1, unit)
     lines = ProgressLines(title, name)
-
-    def advance(done: int, total: int | None) -> None:
-        lines.show(round(done / scale), None if total is None else round(total / scale))
-
-    yield advance
+    yield lambda done, total: lines.show(round(done / scale), None if total is None else round(total / scale))
     lines.end()
 
 
+@contextmanager
+def hide_step(title: str, *, unit: str = "photos") -> Iterator[Advance]:
+    """Show nothing."""
+    yield lambda done, total: None
+
+
+def tracked(console: Console, items: Iterable[Item], *, total: int) -> Iterator[Item]:
+    """Yield the items and show on `console` how many of `total` have come; show nothing for a single one."""
+    if total == 1:
+        yield from items
+    elif console.file.isatty():  # FORCE_COLOR makes rich take a log for a terminal
+        columns = (TextColumn("Segmenting"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
+        # Paths go above the bar only if stdout is this terminal, too; otherwise rich would send them to stderr.
+        with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
+            yield from progress.track(items, total=total)
+    else:
+        lines = ProgressLines("", "photos", before=0, file=console.file)
+        for number, item in enumerate(items, start=1):
+            yield item
+            lines.show(number, total)
+
+
+class _RateColumn(ProgressColumn):
+    """Photos per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} photos/s" if task.speed else "")
+
+
 class ProgressLines:
-    """Lines that say how far a step is, for a log: plain text, as long as they are, and none too often.
+    """Lines for a log that say how far a step is: plain text that is not wrapped, at most one in `LINE_EVERY` seconds.
 
     Args:
         title: what is done.
         unit: what is counted.
+        before: how much was done before the step began; None takes it from the first call of `show`.
+        file: where the lines go; stderr by default.
     """
 
-    def __init__(self, title: str, unit: str) -> None:
+    def __init__(self, title: str, unit: str, *, before: int | None = None, file: IO[str] | None = None) -> None:
         self._unit = unit
+        self._file = file
         self._last = time.monotonic()
         self.begin(title)
+        self._before = before
 
     def begin(self, title: str) -> None:
-        """Begin another step, whose first line is as far from the last one."""
-        self._title = title
+        """Begin another step; the time since the last line counts on."""
+        self._title = f"{title}: " if title else ""
         self._start = time.monotonic()
-        self._first: int | None = None
+        self._before: int | None = None
         self._done = 0
 
     def show(self, done: int, total: int | None, note: str = "") -> None:
-        """Print a line if the last one is `LINE_EVERY` seconds old; what the first call has done counts for no rate."""
-        self._first = done if self._first is None else self._first
+        """Print a line if the last one is `LINE_EVERY` seconds old."""
+        self._before = done if self._before is None else self._before
         self._done = done
         now = time.monotonic()
         if now - self._last >= LINE_EVERY and done != total:
             self._last = now
             words = f"{done:,} {self._unit}"
             if total is not None:
-                words = progress_line(done, total, now - self._start, unit=self._unit, before=self._first)
-            print(f"{self._title}: {words}{note}", file=sys.stderr, flush=True)
+                words = progress_line(done, total, now - self._start, unit=self._unit, before=self._before)
+            self._print(words + note)
 
     def end(self) -> None:
         """Print how much was done in how much time."""
-        seconds = time.monotonic() - self._start
-        print(f"{self._title}: {self._done:,} {self._unit} in {seconds:.1f} s", file=sys.stderr, flush=True)
+        self._print(f"{self._done:,} {self._unit} in {time.monotonic() - self._start:.1f} s")
 
-
-LINE_EVERY = 10.0
-"""Seconds between two lines where there is no terminal."""
+    def _print(self, words: str) -> None:
+        print(f"{self._title}{words}", file=self._file or sys.stderr, flush=True)
 
 
 def progress_line(number: int, total: int, seconds: float, *, unit: str = "photos", before: int = 0) -> str:
@@ -99,8 +136,8 @@ def progress_line(number: int, total: int, seconds: float, *, unit: str = "photo
     >>> progress_line(50, 200, 25.0)
     '50 of 200 photos, 2.0 per second, 1 min 15 s left'
     """
-    rate = (number - before) / seconds
     words = f"{number} of {total} {unit}"
+    rate = (number - before) / seconds
     if not rate:
         return words
     left = round((total - number) / rate)
@@ -108,13 +145,3 @@ def progress_line(number: int, total: int, seconds: float, *, unit: str = "photo
     time_left = " ".join(f"{value} {name}" for value, name in parts if value) or "0 s"
     pace = f"{rate:.1f} per second" if rate >= 0.1 else f"{1 / rate:.0f} s each"
     return f"{words}, {pace}, {time_left} left"
-
-
-@contextmanager
-def hide_step(title: str, *, unit: str = "photos") -> Iterator[Advance]:
-    """Show nothing."""
-
-    def advance(done: int, total: int | None) -> None:
-        del done, total
-
-    yield advance

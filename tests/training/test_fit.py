@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clothseg.data.datamodule import ClothSegmentationData
 from clothseg import progress
+from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import MachineError, MissingInputError, SettingError
 from clothseg.freed_memory import NO_LIMIT
 from clothseg.labels import GROUPS

@@ -22,7 +22,7 @@ from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.passes import Passes
 from clothseg.prediction.predictor import ModelOptions
-from clothseg.prediction.progress import tracked
+from clothseg.progress import tracked
 
 Item = TypeVar("Item")
 

@@ -19,9 +19,9 @@ from clothseg.prediction.folder import FolderRun, PhotoReport, check_output
 from clothseg.prediction.outputs.options import Outputs
 from clothseg.prediction.passes import Passes
 from clothseg.prediction.predictor import ModelOptions
-from clothseg.prediction.progress import tracked
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import find_photos, is_address, read_list
+from clothseg.progress import tracked
 
 
 class Report(Protocol):
