@@ -100,14 +100,13 @@ class ProgressLines:
         self._unit = unit
         self._file = file
         self._last = time.monotonic()
-        self.begin(title)
-        self._before = before
+        self.begin(title, before=before)
 
-    def begin(self, title: str) -> None:
+    def begin(self, title: str, *, before: int | None = None) -> None:
         """Begin another step; the time since the last line counts on."""
         self._title = f"{title}: " if title else ""
         self._start = time.monotonic()
-        self._before: int | None = None
+        self._before = before
         self._done = 0
 
     def show(self, done: int, total: int | None, note: str = "") -> None:
