@@ -23,7 +23,7 @@ from rich.console import Console
 from clothseg.cluster.cluster import joined, set_environment
 from clothseg.cluster.predict_command import Predict
 from clothseg.cluster.search import find
-from clothseg.prediction.outputs.options import Outputs
+from clothseg.prediction.outputs import Outputs
 
 PACKAGES = ("ray", "openvino", "opencv-python-headless", "numpy")
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "before.jpg"

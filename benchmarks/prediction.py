@@ -61,7 +61,7 @@ def our_folder(arguments: argparse.Namespace, photos: list[Path], output: Path, 
     """Predict photos as the command does with a folder, its memory kept too."""
     from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
     from clothseg.prediction.folder import FolderRun
-    from clothseg.prediction.outputs.options import Outputs
+    from clothseg.prediction.outputs import Outputs
     from clothseg.prediction.sources import find_photos
 
     keep_freed_memory(FOR_PHOTOS)

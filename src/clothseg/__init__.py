@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clothseg.prediction.passes import Passes
     from clothseg.prediction.predictor import Outcome, Predictor, load
     from clothseg.prediction.segmentation import Label, Segmentation
+    from clothseg.prediction.test_time_augmentation import Passes
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ _HOMES = {
     "load": "clothseg.prediction.predictor",
     "Predictor": "clothseg.prediction.predictor",
     "Outcome": "clothseg.prediction.predictor",
-    "Passes": "clothseg.prediction.passes",
+    "Passes": "clothseg.prediction.test_time_augmentation",
     "Segmentation": "clothseg.prediction.segmentation",
     "Label": "clothseg.prediction.segmentation",
 }

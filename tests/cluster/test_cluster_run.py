@@ -15,8 +15,8 @@ from clothseg.cluster.replica import Plan, Replica, describe, unpacked
 from clothseg.errors import ClothsegError, MachineError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.prediction.journal import JOURNAL_NAME
-from clothseg.prediction.outputs.options import Outputs
-from clothseg.prediction.passes import Passes
+from clothseg.prediction.outputs import Outputs
+from clothseg.prediction.test_time_augmentation import Passes
 from tests.cluster.conftest import contents, contents_of_store
 from tests.cluster.local_ray import RayError
 from tests.cluster.photo_server import PhotoServer

@@ -9,7 +9,7 @@ from clothseg.errors import MachineError, PictureError
 from clothseg.pictures import read_mask
 from clothseg.prediction.folder import FolderRun, check_output
 from clothseg.prediction.journal import JOURNAL_NAME
-from clothseg.prediction.outputs.options import Outputs
+from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.sources import find_photos
 
 

@@ -4,6 +4,7 @@ import io
 import re
 import shlex
 import shutil
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ PAGES = ("predict.md", "labelling-tools.md")
 
 
 def blocks(language):
-    found = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    found = re.compile(rf"^ *```{language}\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
     return [
         pytest.param(block, id=f"{page}-{number}")
         for page in PAGES
@@ -73,8 +74,8 @@ def test_commands(block, monkeypatch, capfd):
 @pytest.mark.parametrize("block", blocks("python"))
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 def test_python(block, capfd):
-    if "pycocotools" in block:
-        words = ["photos", "--ckpt", "model.ckpt", "--formats", "coco"]
+    if "output/coco" in block:
+        words = ["photos", "--ckpt", "model.ckpt", "--formats", "coco", "coco-polygons"]
         with pytest.raises(SystemExit):
             cli.start("predict", Settings(), arguments=words, program="infer.py")
-    exec(compile(with_checkpoint(block), "how-to", "exec"), {})
+    exec(compile(textwrap.dedent(with_checkpoint(block)), "how-to", "exec"), {})

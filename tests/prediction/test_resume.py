@@ -10,15 +10,13 @@ from PIL import Image
 from clothseg.labels import GROUPS
 from clothseg.prediction.folder import FolderRun
 from clothseg.prediction.journal import JOURNAL_NAME
-from clothseg.prediction.outputs.options import Outputs
-from clothseg.prediction.passes import Passes
+from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.sources import find_photos
+from clothseg.prediction.test_time_augmentation import Passes
 from tests.conftest import ROOT
 
-OUTPUTS = Outputs(
-    json=True, cutouts="tight", soft_masks=True, formats=("coco", "coco-polygons", "label-studio", "cvat")
-)
+OUTPUTS = Outputs(json=True, cutouts="tight", soft_masks=True, formats=("coco", "coco-polygons", "label-studio"))
 
 # A run that kills its own process in the middle: at the eighth of twelve photos.
 SCRIPT = """
@@ -155,9 +153,9 @@ def test_results_of_another_model_or_with_other_options_are_not_reused(predictor
 
 def test_another_format_is_written_without_segmenting_again(predictor, folder, tmp_path):
     done_by(run_of(predictor, folder, tmp_path / "output", Outputs(json=True)))
-    assert not (tmp_path / "output" / "cvat_annotations.xml").exists()
-    assert done_by(run_of(predictor, folder, tmp_path / "output", Outputs(json=True, formats=("cvat",)))) == []
-    assert (tmp_path / "output" / "cvat_annotations.xml").is_file()
+    assert not (tmp_path / "output" / "label_studio_tasks.json").exists()
+    assert done_by(run_of(predictor, folder, tmp_path / "output", Outputs(json=True, formats=("label-studio",)))) == []
+    assert (tmp_path / "output" / "label_studio_tasks.json").is_file()
 
 
 def test_damaged_lines_of_the_journal_lose_only_their_photos(predictor, folder, tmp_path):

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clothseg.labels import GROUPS
-from clothseg.prediction.passes import Passes, whole_logits
 from clothseg.prediction.predictor import Predictor, load
+from clothseg.prediction.test_time_augmentation import Passes, whole_logits
 from clothseg.prediction.tiles import _Axis, _bands, _rows, fineness, tiled
 from clothseg.transforms import resize_plane
 

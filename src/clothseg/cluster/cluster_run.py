@@ -120,7 +120,7 @@ class ClusterRun:
         """
         if not self.plan.outputs.formats:
             return ()
-        from clothseg.prediction.outputs.collection import write_collection
+        from clothseg.prediction.outputs import write_collection
 
         with TemporaryDirectory(prefix="clothseg-formats-") as folder:
             paths = write_collection(

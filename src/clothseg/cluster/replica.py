@@ -21,10 +21,10 @@ from clothseg.cluster.places import Folder, Store
 from clothseg.errors import ClothsegError, InputError, MachineError, one_line
 from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.labels import ClassList
-from clothseg.prediction.outputs.options import Outputs
-from clothseg.prediction.passes import Passes
+from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Predictor, load, unseen
 from clothseg.prediction.sources import is_address
+from clothseg.prediction.test_time_augmentation import Passes
 
 
 @dataclass(frozen=True)

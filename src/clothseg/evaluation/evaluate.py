@@ -20,8 +20,8 @@ from clothseg.evaluation.scored_data import ScoredData, open_data
 from clothseg.evaluation.scoring import score
 from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
-from clothseg.prediction.passes import Passes
 from clothseg.prediction.predictor import ModelOptions
+from clothseg.prediction.test_time_augmentation import Passes
 from clothseg.progress import tracked
 
 Item = TypeVar("Item")

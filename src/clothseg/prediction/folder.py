@@ -10,7 +10,7 @@ from typing import Any
 
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
-from clothseg.prediction.outputs.options import Outputs
+from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import FoundPhoto
@@ -113,7 +113,7 @@ class FolderRun:
         if not self.outputs.formats:
             return ()
         # Here, as it brings XML and HTTP along, which take longer to import than a photo takes to segment.
-        from clothseg.prediction.outputs.collection import write_collection
+        from clothseg.prediction.outputs import write_collection
 
         classes = self.predictor.description.classes
         journal = self._journal()

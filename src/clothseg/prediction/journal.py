@@ -11,8 +11,8 @@ from typing import IO, Any, Protocol, Self
 import clothseg
 from clothseg.errors import MachineError
 from clothseg.pictures import whole_file
-from clothseg.prediction.outputs.options import Outputs
-from clothseg.prediction.passes import Passes
+from clothseg.prediction.outputs import Outputs
+from clothseg.prediction.test_time_augmentation import Passes
 
 JOURNAL_NAME = ".clothseg.jsonl"
 """The journal's name in the output folder; hidden, since it is no result."""

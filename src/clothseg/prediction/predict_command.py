@@ -16,11 +16,11 @@ from rich.console import Console
 from clothseg.errors import InputError, SettingError, one_line
 from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.prediction.folder import FolderRun, PhotoReport, check_output
-from clothseg.prediction.outputs.options import Outputs
-from clothseg.prediction.passes import Passes
+from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import ModelOptions
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import find_photos, is_address, read_list
+from clothseg.prediction.test_time_augmentation import Passes
 from clothseg.progress import tracked
 
 

@@ -12,10 +12,10 @@ from clothseg.errors import InputError, MissingModelError, ModelError
 from clothseg.model.best import find_best
 from clothseg.model.description import ModelDescription
 from clothseg.pictures import PhotoSource, name_of, read_picture
-from clothseg.prediction.passes import Passes, is_finite, whole_logits
 from clothseg.prediction.pipeline import in_order
 from clothseg.prediction.runtimes import Runtime, open_runtime
 from clothseg.prediction.segmentation import Segmentation
+from clothseg.prediction.test_time_augmentation import Passes, is_finite, whole_logits
 from clothseg.prediction.tiles import fineness, tiled
 from clothseg.prediction.turns import Turns
 from clothseg.starter import starter_model

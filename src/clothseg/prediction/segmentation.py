@@ -18,7 +18,7 @@ from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError
 from clothseg.labels import ClassList
 from clothseg.pictures import write_whole
-from clothseg.prediction.outputs.options import Cutouts
+from clothseg.prediction.outputs import Cutouts
 from clothseg.prediction.pipeline import beside
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.passes import Network, Passes, look, whole_logits
+from clothseg.prediction.test_time_augmentation import Network, Passes, look, whole_logits
 from clothseg.transforms import STRIDE, Letterbox, resize_image
 from clothseg.types import Float32Array, UInt8Array
 

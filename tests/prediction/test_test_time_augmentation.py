@@ -7,9 +7,9 @@ import pytest
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
-from clothseg.prediction import passes as passes_module
-from clothseg.prediction.passes import Passes, is_finite, whole_logits
+from clothseg.prediction import test_time_augmentation
 from clothseg.prediction.predictor import Predictor
+from clothseg.prediction.test_time_augmentation import Passes, is_finite, whole_logits
 from clothseg.transforms import IMAGENET, Letterbox
 
 DESCRIPTION = ModelDescription(
@@ -36,7 +36,7 @@ def photo(height=80, width=50):
 
 
 def test_examples_in_docstrings():
-    assert doctest.testmod(passes_module).failed == 0
+    assert doctest.testmod(test_time_augmentation).failed == 0
 
 
 def test_one_pass_gives_the_networks_own_logits():

@@ -8,7 +8,7 @@ from pycocotools import mask as pycocotools_mask
 from pycocotools.coco import COCO
 
 from clothseg.labels import GROUPS
-from clothseg.prediction.outputs.coco_files import write_polygons, write_results
+from clothseg.prediction.outputs import write_polygons, write_results
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 

@@ -6,8 +6,8 @@ from hypothesis.extra.numpy import arrays
 
 from clothseg.errors import SettingError
 from clothseg.labels import GROUPS
+from clothseg.prediction.postprocess import drop_specks, feather, fill_holes, grow, keep, merge, shrink
 from clothseg.prediction.segmentation import Segmentation
-from clothseg.prediction.shaping import drop_specks, feather, fill_holes, grow, keep, merge, shrink
 
 UPPERBODY, LOWERBODY, BELT = GROUPS.id_of("upperbody"), GROUPS.id_of("lowerbody"), GROUPS.id_of("waist")
 masks = arrays(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from clothseg.labels import GROUPS
-from clothseg.prediction.outputs.label_studio import pack, write_tasks
+from clothseg.prediction.label_studio import pack, write_tasks
 
 
 def unpack(packed):
@@ -80,7 +80,7 @@ def test_photos_may_be_addressed_in_another_way(results, tmp_path):
 
 
 def test_label_studios_own_reader_reads_the_strokes(results, segmentations, tmp_path):
-    """Run it with: uv run --with label-studio-sdk pytest tests/prediction/outputs."""
+    """Run it with: uv run --with label-studio-sdk pytest tests/prediction."""
     brush = pytest.importorskip("label_studio_sdk.converter.brush", reason="label-studio-sdk is not installed")
     tasks_path, _ = write_tasks(tmp_path, GROUPS, results)
     for task, segmentation in zip(json.loads(tasks_path.read_text()), segmentations, strict=True):

@@ -1,11 +1,12 @@
-"""COCO files for a folder of photos: the official results list, and instances with polygons."""
+"""Which files a prediction is written as, and the COCO files that hold the results of all photos together."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import whole_file
@@ -14,8 +15,65 @@ from clothseg.rle import decode_region
 
 IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.json", "coco_polygons.json"
 
+Results = Iterable[Mapping[str, Any]]
+"""What `Segmentation.to_coco` returned for each photo."""
 
-def write_results(folder: Path, classes: ClassList, results: Iterable[Mapping[str, Any]]) -> tuple[Path, ...]:
+Cutouts = Literal["none", "frame", "tight"]
+"""Cut-outs of each garment: none, in the photo's whole frame, or cropped to the garment."""
+
+Format = Literal["coco", "coco-polygons", "label-studio"]
+"""Files that other tools read, one set for all photos together."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written beside the mask and the overlay of each photo."""
+
+    json: bool = False
+    """Write the results as JSON with COCO run-length codes, too."""
+    cutouts: Cutouts = "none"
+    """Write each garment alone on nothing (RGBA PNG): in the photo's frame, or cropped tight."""
+    soft_masks: bool = False
+    """Write the probability of each class that a photo shows (8-bit PNG, 255 = 1)."""
+    formats: tuple[Format, ...] = ()
+    """Write files for other tools, for all photos together."""
+
+    @property
+    def need_results(self) -> bool:
+        """Whether run-length codes and scores have to be worked out."""
+        return self.json or bool(self.formats)
+
+
+def write_collection(
+    folder: Path, classes: ClassList, results: Callable[[], Results], *, formats: Sequence[Format]
+) -> tuple[Path, ...]:
+    """Write the results of all photos in each of `formats`.
+
+    Args:
+        folder: where to write.
+        classes: names and colours of the ids.
+        results: called once for each format, gives what `Segmentation.to_coco` returned for each photo.
+        formats: what to write.
+
+    Returns:
+        The files written; each is whole or not there.
+
+    Raises:
+        MachineError: the folder cannot be written, or the disk is full.
+    """
+    return tuple(path for name in formats for path in _writer(name)(folder, classes, results()))
+
+
+def _writer(name: Format) -> Callable[[Path, ClassList, Results], tuple[Path, ...]]:
+    if name == "label-studio":
+        # It imports XML and HTTP, which take longer than a photo takes to segment.
+        from clothseg.prediction.label_studio import write_tasks
+
+        return write_tasks
+    return write_results if name == "coco" else write_polygons
+
+
+def write_results(folder: Path, classes: ClassList, results: Results) -> tuple[Path, ...]:
     """Write the results in COCO's results format, and the images and categories that they point to.
 
     `COCO("coco_images.json").loadRes("coco_results.json")` of pycocotools reads them. Photos are numbered from 1.
@@ -52,7 +110,7 @@ def write_results(folder: Path, classes: ClassList, results: Iterable[Mapping[st
     return images_path, results_path
 
 
-def write_polygons(folder: Path, classes: ClassList, results: Iterable[Mapping[str, Any]]) -> tuple[Path, ...]:
+def write_polygons(folder: Path, classes: ClassList, results: Results) -> tuple[Path, ...]:
     """Write the results as COCO instances with polygons: one annotation for each class that a photo shows.
 
     Every connected piece is a polygon, holes cut open with a slit. Outlines stray at most a pixel from the mask.
@@ -73,7 +131,7 @@ def write_polygons(folder: Path, classes: ClassList, results: Iterable[Mapping[s
     return (path,)
 
 
-def _annotations(results: Iterable[Mapping[str, Any]], images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _annotations(results: Results, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the annotations of all photos, and put the photos into `images`."""
     annotation_id = 0
     for image_id, result in enumerate(results, start=1):

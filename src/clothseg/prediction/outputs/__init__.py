@@ -1,1 +1,0 @@
-"""What a prediction is written as: files beside each photo, and files that other tools read for a whole folder."""
