@@ -24,13 +24,13 @@ from machine import heading
 from pycocotools import mask as coco_mask
 from ratios import Row, show
 
+from clothseg.cores import available_cores
 from clothseg.data import fashionpedia
 from clothseg.data.annotations import open_annotations
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
 from clothseg.data.painting import Canvas, paint_group, paint_photos
 from clothseg.data.photo_tasks import PhotoNames, PhotoTask, gather_tasks
 from clothseg.data.processes import GROUP_SIZE
-from clothseg.data.workers import available_cores
 from clothseg.errors import ClothsegError
 from clothseg.pictures import PHOTO_SUFFIXES
 

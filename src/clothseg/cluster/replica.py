@@ -72,7 +72,7 @@ def load_model(plan: Plan, content: bytes) -> Predictor:
             f"{platform.node()} has clothseg {clothseg.__version__}, and the run was started with {plan.version}. "
             "Install the same version on all machines"
         )
-    os.environ["OMP_NUM_THREADS"] = str(plan.threads)  # what the runtimes go by; see runtimes/threads.py
+    os.environ["OMP_NUM_THREADS"] = str(plan.threads)  # what the runtimes go by; see cores.py
     cv2.setNumThreads(plan.threads)
     with TemporaryDirectory(prefix="clothseg-") as folder:
         path = Path(folder, plan.model_name)

@@ -12,13 +12,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from clothseg.cores import num_loaders
 from clothseg.data.augmentation import Strength
 from clothseg.data.balance import balanced_weights
 from clothseg.data.dataset import Batch, ClothDataset, Sample, collate, start_worker
 from clothseg.data.prepared_data import open_data
 from clothseg.data.sampler import EpochSampler
 from clothseg.data.shards.source import ShardSource
-from clothseg.data.workers import num_loaders
 from clothseg.errors import ClothsegError, MachineError, one_line
 from clothseg.settings import CropSize, Settings
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
+from clothseg.cores import available_cores
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.report import REPORT_NAME
-from clothseg.data.workers import available_cores
 from clothseg.errors import SettingError, require
 from clothseg.labels import load_classes
 from clothseg.settings import OFFICIAL_SOURCE

@@ -11,9 +11,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from clothseg.cores import available_cores
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.verify import Verification, verify
-from clothseg.data.workers import available_cores
 from clothseg.progress import show_step
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clothseg.data.workers import available_cores
+from clothseg.cores import available_cores
 from clothseg.errors import ClothsegError, InputError, MachineError, ModelError, SettingError
 from clothseg.serving import messages
 from clothseg.serving.keys import KEYS_VARIABLE

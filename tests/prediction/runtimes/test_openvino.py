@@ -7,9 +7,7 @@ import pytest
 from clothseg.errors import InputError, MissingExtraError, MissingModelError, ModelError, SettingError
 from clothseg.prediction.predictor import load
 from clothseg.prediction.runtimes import open_runtime, openvino
-from clothseg.prediction.runtimes import threads as runtime_threads
 from clothseg.prediction.runtimes.openvino import OpenVINORuntime, multiplies_bf16, one_core
-from clothseg.prediction.runtimes.threads import num_threads
 from tests.export.small_model import DESCRIPTION, photo_of
 
 HAS_BF16 = "BF16" in one_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -164,15 +162,6 @@ def test_without_openvino_the_install_line_is_told(portable_path, monkeypatch):
         open_runtime(portable_path)
 
 
-def test_omp_num_threads_sets_the_number_of_threads(monkeypatch):
-    for value, expected in (("3", 3), ("4,2", 4), ("", None), ("0", None), ("many", None), (None, None)):
-        if value is None:
-            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        else:
-            monkeypatch.setenv("OMP_NUM_THREADS", value)
-        assert num_threads() == expected, value
-
-
 def test_predicting_imports_no_torch(portable_path, run_in):
     code = (
         "import sys, numpy\n"
@@ -222,13 +211,3 @@ def test_signals_do_not_crash_the_process_after_networks_were_opened_and_closed(
     )
     ended = run_in("-c", code, str(portable_path))
     assert (ended.returncode, ended.stdout) == (0, "4\n"), ended.stderr
-
-
-def test_threads_heed_the_quota_that_loading_heeds(monkeypatch):
-    monkeypatch.setattr(runtime_threads, "num_cores", lambda: 8)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for available, expected in ((3, 3), (8, None)):
-        monkeypatch.setattr(runtime_threads, "available_cores", lambda available=available: available)
-        assert num_threads() == expected
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert num_threads() == 5

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from clothseg.cores import num_cores, num_threads
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile
 from clothseg.prediction.runtimes.batches import check_batch
-from clothseg.prediction.runtimes.threads import num_cores, num_threads
 from clothseg.types import Float32Array, UInt8Array
 
 _CONVERTER = "openvino.tools.ovc"

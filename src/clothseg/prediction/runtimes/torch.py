@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from clothseg.cores import num_threads
 from clothseg.errors import SettingError, one_line
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.runtimes.threads import num_threads
 from clothseg.types import Float32Array, UInt8Array
 
 

@@ -1,4 +1,4 @@
-"""How many processes may work at once, from the cores this process may use."""
+"""How many cores this process may use, and how many threads and loader processes follow from that."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ CGROUP = Path("/sys/fs/cgroup")
 _QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 
 
-def available_cores(cgroup: Path = CGROUP) -> int:
-    """Return the cores this process may use, at least 1.
+def num_cores() -> int:
+    """Return the cores that this process is bound to (`taskset`, Slurm), or all of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    The machine's count is cut down to the cores the process is bound to (`taskset`, Slurm) and to a container's quota
-    (`docker --cpus`), which the operating system's own count does not show.
+
+def available_cores(cgroup: Path = CGROUP) -> int:
+    """Return the cores that this process may use, at least 1: `num_cores`, limited to a container's CPU quota.
+
+    The operating system's own count does not show the quota (`docker --cpus`).
     """
-    bound = getattr(os, "sched_getaffinity", None)  # Linux only
-    cores = len(bound(0)) if bound else os.cpu_count() or 1
-    quota = next((quota for files in _QUOTAS if (quota := _quota([cgroup / name for name in files]))), cores)
-    return max(1, min(cores, round(quota)))
+    quotas = (_quota([cgroup / name for name in files]) for files in _QUOTAS)
+    quota = next((quota for quota in quotas if quota), num_cores())
+    return max(1, min(num_cores(), round(quota)))
 
 
 def _quota(files: Sequence[Path]) -> float | None:
@@ -35,10 +38,22 @@ def _quota(files: Sequence[Path]) -> float | None:
         return None
 
 
-def num_loaders(requested: int | None = None, *, num_processes: int = 1, cores: int | None = None) -> int:
-    """Return how many loader processes one training process starts; 0 loads in the training process itself.
+def num_threads() -> int | None:
+    """Return how many threads a runtime may start: OMP_NUM_THREADS or a container's CPU quota; None is one per core.
 
-    One core of each training process's share stays with training itself.
+    Runtimes see the cores but no quota (`docker --cpus`): with a thread for each core, they would wait for one another.
+    """
+    value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    allowed = available_cores()
+    return allowed if allowed < num_cores() else None
+
+
+def num_loaders(requested: int | None = None, *, num_processes: int = 1, cores: int | None = None) -> int:
+    """Return how many loader processes one training process starts; with 0 the training process itself loads.
+
+    One core of each training process's share is left to training.
 
     Args:
         requested: the setting NUM_WORKERS; taken as it is if given.

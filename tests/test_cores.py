@@ -1,8 +1,13 @@
+"""Cores are counted as a container and the user allow them, and threads and loader processes follow."""
+
 import os
 from itertools import product
 from pathlib import Path
 
-from clothseg.data.workers import available_cores, num_loaders
+import pytest
+
+from clothseg import cores
+from clothseg.cores import available_cores, num_loaders, num_threads
 
 
 def test_a_containers_quota_limits_the_cores(tmp_path: Path) -> None:
@@ -30,3 +35,22 @@ def test_loaders_never_outnumber_the_cores() -> None:
 def test_a_number_asked_for_is_taken() -> None:
     assert num_loaders(5, cores=1) == 5
     assert num_loaders(0, cores=64) == 0
+
+
+def test_omp_num_threads_sets_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, expected in (("3", 3), ("4,2", 4), ("", None), ("0", None), ("many", None), (None, None)):
+        if value is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert num_threads() == expected, value
+
+
+def test_threads_are_limited_by_the_same_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "num_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for available, expected in ((3, 3), (8, None)):
+        monkeypatch.setattr(cores, "available_cores", lambda available=available: available)
+        assert num_threads() == expected
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert num_threads() == 5
