@@ -18,7 +18,7 @@ from clothseg import cli
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.pack import pack
 from clothseg.data.shard_file import key_of
-from clothseg.data.shards.index import INDEX_NAME, ShardIndex
+from clothseg.data.shards import INDEX_NAME, ShardIndex
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from tests.conftest import HANG_SECONDS
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
+from clothseg.data.shard_order import ShardOrder
 from clothseg.data.shard_sampler import ShardSampler
-from clothseg.data.shards.order import ShardOrder
 from clothseg.errors import DataError
 
 COUNTS = st.lists(st.integers(1, 12), min_size=1, max_size=9)

@@ -15,7 +15,7 @@ from clothseg.errors import SettingError
 from clothseg.model.seal import check_seal
 from clothseg.training.signals import TrainingStopped
 from clothseg.training.train_command import Train, check_inputs
-from tests.data.shards.file_server import serving
+from tests.data.file_server import serving
 from tests.training.conftest import Bench, Watcher
 from tests.training.test_processes import TORCHRUN, read_until, start_two
 

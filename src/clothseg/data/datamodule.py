@@ -18,7 +18,7 @@ from clothseg.data.balance import balanced_weights
 from clothseg.data.dataset import Batch, ClothDataset, Sample, collate, start_worker
 from clothseg.data.prepared_data import open_data
 from clothseg.data.sampler import EpochSampler
-from clothseg.data.shards.source import ShardSource
+from clothseg.data.shard_source import ShardSource
 from clothseg.errors import ClothsegError, MachineError, one_line
 from clothseg.settings import CropSize, Settings
 

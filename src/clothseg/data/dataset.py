@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, default_collate
 from clothseg.data.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.photo_pairs import PhotoPairs
 from clothseg.data.sampler import SampleKey
-from clothseg.data.shards.order import ShardKey
+from clothseg.data.shard_order import ShardKey
 from clothseg.freed_memory import keep_freed_memory
 from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET

@@ -13,7 +13,7 @@ from clothseg.data.locks import alone
 from clothseg.data.manifest import Manifest, pairs
 from clothseg.data.pair import read_file
 from clothseg.data.shard_file import ShardFile, new_shard
-from clothseg.data.shards.index import INDEX_NAME, Shard, ShardIndex
+from clothseg.data.shards import INDEX_NAME, Shard, ShardIndex
 from clothseg.errors import DataError, MachineError, SettingError, path_problem
 from clothseg.pictures import write_whole
 from clothseg.progress import Steps, hide_step

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Protocol
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.packed_pairs import PackedPairs
 from clothseg.data.photo_pairs import FilePairs, PhotoPairs
 from clothseg.data.sampler import EpochSampler
+from clothseg.data.shard_order import ShardOrder
 from clothseg.data.shard_sampler import ShardSampler
-from clothseg.data.shards.order import ShardOrder
-from clothseg.data.shards.packed_pairs import PackedPairs
-from clothseg.data.shards.source import ShardSource
+from clothseg.data.shard_source import ShardSource
 from clothseg.errors import DataError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from clothseg.data.shards.order import ShardKey
+from clothseg.data.shard_order import ShardKey
 from clothseg.errors import DataError, SettingError
 
 SampleKey = tuple[int, int] | ShardKey

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from zlib import crc32
 
 from clothseg.data.manifest import stem_of
-from clothseg.data.shards.contents import CONTENTS_NAME, PackedPair, ShardContents
-from clothseg.data.shards.index import Shard
+from clothseg.data.shard_contents import CONTENTS_NAME, PackedPair, ShardContents
+from clothseg.data.shards import Shard
 from clothseg.pictures import whole_file
 
 _BLOCK = tarfile.BLOCKSIZE

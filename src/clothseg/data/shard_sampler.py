@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clothseg.data.sampler import EpochSampler
-from clothseg.data.shards.order import ShardKey, ShardOrder
+from clothseg.data.shard_order import ShardKey, ShardOrder
 
 
 class ShardSampler(EpochSampler):

@@ -10,18 +10,42 @@ from typing import Any
 import pytest
 import torch
 
+from clothseg.data import shard_store as store
 from clothseg.data.datamodule import ClothSegmentationData
-from clothseg.data.shards.contents import PackedPair, ShardContents
-from clothseg.data.shards.index import INDEX_NAME, ShardIndex
-from clothseg.data.shards.order import ShardOrder
-from clothseg.data.shards.packed_pairs import PackedPairs
-from clothseg.data.shards.source import ShardSource, read_manifest
+from clothseg.data.manifest import DATASET_FOLDER
+from clothseg.data.pack import pack
+from clothseg.data.packed_pairs import PackedPairs
+from clothseg.data.shard_contents import PackedPair, ShardContents
+from clothseg.data.shard_order import ShardOrder
+from clothseg.data.shard_source import ShardSource, read_manifest
+from clothseg.data.shards import INDEX_NAME, ShardIndex
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.settings import Settings
+from tests.data.file_server import FileServer, serving
 
 SIZE = 64
+SMALL = 6_000
+"""Bytes of a shard that holds about two of the drawn photos."""
 EPOCHS = (0, 1, 4)
 WORKERS = pytest.param(2, marks=pytest.mark.processes)
+
+
+@pytest.fixture
+def shards_path(prepared_path: Path, tmp_path: Path) -> Path:
+    """The prepared data set in shards."""
+    pack(prepared_path / DATASET_FOLDER, tmp_path / "shards", shard_bytes=SMALL)
+    return tmp_path / "shards"
+
+
+@pytest.fixture
+def web(shards_path: Path) -> Iterator[FileServer]:
+    with serving(shards_path) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PAUSE", 0.05)
 
 
 def source_of(address: object, tmp_path: Path, *, cache_bytes: int = 10**6, window: int = 2) -> ShardSource:

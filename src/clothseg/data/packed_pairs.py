@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clothseg.data.pair import Encoded, decode_pair
-from clothseg.data.shards.contents import PackedPair, ShardContents
-from clothseg.data.shards.files import ShardFiles
-from clothseg.data.shards.index import Shard
-from clothseg.data.shards.order import ShardOrder
+from clothseg.data.shard_contents import PackedPair, ShardContents
+from clothseg.data.shard_files import ShardFiles
+from clothseg.data.shard_order import ShardOrder
+from clothseg.data.shards import Shard
 from clothseg.errors import DataError, MissingInputError
 from clothseg.types import UInt8Array
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from clothseg.data.shards.cache import CacheFolder
-from clothseg.data.shards.index import Shard
-from clothseg.data.shards.store import RemoteStore
+from clothseg.data.shard_cache import CacheFolder
+from clothseg.data.shard_store import RemoteStore
+from clothseg.data.shards import Shard
 from clothseg.errors import ClothsegError, DataError, MissingInputError
 
 _UPLOADS = 2

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
-from clothseg.data.shards.cache import CacheFolder
-from clothseg.data.shards.files import CachedFiles, FolderFiles, ShardFiles
-from clothseg.data.shards.index import INDEX_NAME, ShardIndex
-from clothseg.data.shards.store import RemoteStore, local_folder
+from clothseg.data.shard_cache import CacheFolder
+from clothseg.data.shard_files import CachedFiles, FolderFiles, ShardFiles
+from clothseg.data.shard_store import RemoteStore, local_folder
+from clothseg.data.shards import INDEX_NAME, ShardIndex
 from clothseg.errors import SettingError, check_input
 from clothseg.settings import Settings
 

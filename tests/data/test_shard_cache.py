@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data.shards import cache
-from clothseg.data.shards.cache import CacheFolder
+from clothseg.data import shard_cache as cache
+from clothseg.data.shard_cache import CacheFolder
 from clothseg.errors import MachineError
 from tests.conftest import HANG_SECONDS
 
@@ -111,7 +111,7 @@ def test_parts_that_nobody_holds_are_cleared_away_and_held_ones_are_not(tmp_path
 @pytest.mark.processes
 def test_what_a_killed_process_had_begun_is_cleared_away(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from clothseg.data.shards.cache import CacheFolder\n"
+        "import sys, time; from pathlib import Path; from clothseg.data.shard_cache import CacheFolder\n"
         f"with CacheFolder(Path({str(tmp_path)!r}), limit=100).adding('a', size=90, wait=True) as part:\n"
         "    part.write_bytes(bytes(50)); print('begun', flush=True); time.sleep(3600)\n"
     )

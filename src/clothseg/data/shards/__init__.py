@@ -1,1 +1,0 @@
-"""Packed data sets: tar files read from a folder or a remote store through a bounded cache."""
