@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from ratios import Row, show
 from clothseg.cores import available_cores
 from clothseg.data import fashionpedia
 from clothseg.data.annotations import open_annotations
+from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
-from clothseg.data.painting import Canvas, paint_group, paint_photos
-from clothseg.data.photo_tasks import PhotoNames, PhotoTask, gather_tasks
-from clothseg.data.processes import GROUP_SIZE
+from clothseg.data.painting import paint_group
+from clothseg.data.processes import GROUP_SIZE, work_in_groups
+from clothseg.data.records import PhotoTask, check_records
 from clothseg.errors import ClothsegError
 from clothseg.pictures import PHOTO_SUFFIXES
 
@@ -72,14 +74,14 @@ def plain_masks(annotations: Path, folder: Path, target: Path) -> Callable[[], i
     return paint
 
 
-def tasks_of(folder: Path) -> tuple[list[PhotoTask], Canvas]:
-    """Return what there is to paint in the validation split, and where the photos are."""
+def tasks_of(folder: Path) -> tuple[list[PhotoTask], Path, int]:
+    """Return the photos of the validation split to paint, their folder and the number of classes."""
     manifest = Manifest.read(folder)
     split = manifest.splits["val"]
     file = open_annotations(fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
     photos = PhotoNames(names_by_stem(folder / split.photos, PHOTO_SUFFIXES), folder / split.photos)
-    tasks = list(gather_tasks(file, manifest.classes, photos, strict_categories=False))
-    return tasks, Canvas(folder / split.photos, Path(), len(manifest.classes))
+    tasks = check_records(file, manifest.classes, photos, strict_categories=False).tasks
+    return tasks, folder / split.photos, len(manifest.classes)
 
 
 def measure_painting(way: str, folder: Path, target: Path) -> float:
@@ -88,12 +90,11 @@ def measure_painting(way: str, folder: Path, target: Path) -> float:
     if way == "plain":
         paint = plain_masks(fashionpedia.local_path(folder, fashionpedia.VAL.annotations), folder, target)
     else:
-        tasks, canvas = tasks_of(folder)
-        canvas = Canvas(canvas.photos, target, canvas.num_classes)
+        tasks, photos, num_classes = tasks_of(folder)
 
         def paint() -> int:
             for first in range(0, len(tasks), GROUP_SIZE):
-                paint_group(canvas, tasks[first : first + GROUP_SIZE])
+                paint_group(photos, target, num_classes, tasks[first : first + GROUP_SIZE])
             return len(tasks)
 
     best = float("inf")
@@ -108,11 +109,11 @@ def measure_painting(way: str, folder: Path, target: Path) -> float:
 
 def link_photos(folder: Path, target: Path, count: int) -> None:
     """Fill a folder with `count` links to the photos that there are, each under a name of its own."""
-    tasks, canvas = tasks_of(folder)
+    tasks, photos, _ = tasks_of(folder)
     target.mkdir()
     for number in range(count):
         name = tasks[number % len(tasks)].file_name
-        (target / f"{number}_{name}").symlink_to((canvas.photos / name).resolve())
+        (target / f"{number}_{name}").symlink_to((photos / name).resolve())
 
 
 def many_tasks(tasks: list[PhotoTask], count: int) -> Iterator[PhotoTask]:
@@ -124,10 +125,12 @@ def many_tasks(tasks: list[PhotoTask], count: int) -> Iterator[PhotoTask]:
 
 def measure_processes(num_workers: int, folder: Path, photos: Path, masks: Path, count: int) -> tuple[float, float]:
     """Return the seconds on the clock for painting `count` photos, and the most MB that the parent held."""
-    tasks, canvas = tasks_of(folder)
+    tasks, _, num_classes = tasks_of(folder)
     masks.mkdir()
     began = time.perf_counter()
-    paint_photos(many_tasks(tasks, count), Canvas(photos, masks, canvas.num_classes), num_workers=num_workers)
+    paint = partial(paint_group, photos, masks, num_classes)
+    for _ in work_in_groups(paint, many_tasks(tasks, count), num_workers=num_workers):
+        pass
     return time.perf_counter() - began, peak_memory()
 
 

@@ -22,10 +22,10 @@ from clothseg.settings import Settings
 
 COMMANDS = {
     "prepare": (
-        "clothseg.data.prepare_command:Prepare",
+        "clothseg.data.prepare:Prepare",
         "download Fashionpedia, or take your own data, and paint masks",
     ),
-    "verify": ("clothseg.data.verify_command:Verify", "check a prepared data set and print its counts"),
+    "verify": ("clothseg.data.verify:Verify", "check a prepared data set and print its counts"),
     "pack": (
         "clothseg.data.pack_command:Pack",
         "pack prepared data into large files, to train from a remote store",

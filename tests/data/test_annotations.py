@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clothseg.data.annotations import open_annotations, open_rows
+from clothseg.data.annotations import describe_annotations, open_annotations, open_rows
 from clothseg.errors import DataError, MissingInputError
 from tests.data.small_mirror import write_mirror
 
@@ -35,7 +35,8 @@ def test_a_file_is_what_json_says_it_is(tmp_path):
     assert [(one.id, one.name, one.supercategory) for one in file.categories] == [
         (one["id"], one["name"], one["supercategory"]) for one in content["categories"]
     ]
-    assert (file.description, file.licences, file.problems) == ("Noise, train", ("CC0",), [])
+    assert file.problems == []
+    assert describe_annotations(file.path) == ("Noise, train", "CC0")
 
 
 def test_what_is_no_annotation_file_is_refused_by_name(tmp_path):
@@ -57,7 +58,7 @@ def test_what_is_no_annotation_file_is_refused_by_name(tmp_path):
         json.dumps(minimal()).encode("utf-16-le"),
     ):
         path = write(tmp_path, content)
-        for open_file in (open_annotations, open_rows):
+        for open_file in (describe_annotations, open_annotations, open_rows):
             with pytest.raises(DataError) as caught:
                 open_file(path)
             if str(path) not in str(caught.value) or caught.value.exit_code != 3:
@@ -137,7 +138,7 @@ def test_a_file_need_not_say_what_it_is(tmp_path):
     wrong = []
     for info in (None, 5, {"description": None}, {"description": 7}, {"description": " "}, []):
         for licenses in (None, 5, [5], [{"name": None}], [{}], {}):
-            file = open_annotations(write(tmp_path, minimal(info=info, licenses=licenses)))
-            if (file.description, file.licences) != (None, ()):
-                wrong.append((info, licenses, file.description, file.licences))
+            found = describe_annotations(write(tmp_path, minimal(info=info, licenses=licenses)))
+            if found != (None, None):
+                wrong.append((info, licenses, found))
     assert not wrong, wrong

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clothseg.data.fashionpedia import TRAIN
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
-from clothseg.data.prepare_command import Prepare
+from clothseg.data.prepare import Prepare
 from clothseg.data.report import Report
 from clothseg.data.sources import Mirror
 from clothseg.errors import DataError, MissingInputError
@@ -145,9 +146,7 @@ def _paint_again(mirror, folder):
     """Paint the training masks from what lies in the photo folder; `prepare` would put the photo back first."""
     source = Mirror(str(mirror))
     (folder / "stage").mkdir()
-    report, _ = source.fill_masks(
-        folder, source.splits[0], folder / "stage", classes=GROUPS, num_workers=0, steps=hide_step
-    )
+    report, _ = source.write_masks(folder, TRAIN, folder / "stage", classes=GROUPS, num_workers=0, steps=hide_step)
     return report
 
 
@@ -195,7 +194,7 @@ def test_equal_areas_in_file_order_and_a_missing_area_is_counted(mirror, tmp_pat
 
     result = prepared(mirror, tmp_path / "out")
 
-    assert result.report.num_set_aside == 0
+    assert result.report.num_skipped == 0
     mask = read_mask(tmp_path / "out" / "train_masks" / "train000.png")
     names = [GROUPS.names[mask[y, x]] for y, x in ((5, 5), (10, 10), (1, 1))]
     assert names == ["upperbody", "wholebody", "head"]

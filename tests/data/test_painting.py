@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hypothesis_numpy
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from clothseg.data.masks import paint
+from clothseg.data.painting import paint
 from clothseg.rle import RunLengthError, edges_from_counts, edges_from_text, edges_from_trusted
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 24))

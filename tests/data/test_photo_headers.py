@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data.photo_headers import read_photo_size
+from clothseg.data.painting import read_photo_size
 from clothseg.errors import InputError, PictureError
 from clothseg.pictures import read_picture
 

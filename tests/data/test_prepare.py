@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data import annotated_split, processes, sources
+from clothseg.data import painting, processes, sources
 from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.manifest import Manifest
-from clothseg.data.prepare import prepare
-from clothseg.data.prepare_command import Prepare
+from clothseg.data.prepare import Prepare, prepare
 from clothseg.data.report import Report
 from clothseg.data.sources import Sample
 from clothseg.errors import DataError, MachineError, MissingExtraError, MissingInputError, SettingError
@@ -46,7 +45,7 @@ def test_masks_equal_pycocotools_and_the_manifest_counts_them(mirror, tmp_path, 
 
     result = prepared(mirror, tmp_path / "out", classes)
 
-    assert (result.was_ready, result.report.num_set_aside) == (False, 0)
+    assert (result.was_ready, result.report.num_skipped) == (False, 0)
     assert_equals_reference(tmp_path / "out", mirror, classes)
     assert (result.manifest.name, result.manifest.licence) == ("Noise", "CC0")
     assert Manifest.read(tmp_path / "out") == result.manifest
@@ -69,7 +68,7 @@ def test_the_disk_has_all_masks_before_the_manifest_says_so(mirror, tmp_path, mo
 @pytest.mark.processes
 def test_several_processes_give_the_same_bytes_as_none(tmp_path, monkeypatch):
     """Masks differed once, and nobody knows why: isal gave the same bytes in 267,000 compressions by busy processes."""
-    monkeypatch.setattr(annotated_split, "PHOTOS_WORTH_A_PROCESS", 40)
+    monkeypatch.setattr(painting, "PHOTOS_WORTH_A_PROCESS", 40)
     write_mirror(tmp_path / "mirror", num_train=90, num_val=2)
 
     prepared(tmp_path / "mirror", tmp_path / "alone")
@@ -262,14 +261,14 @@ import sys
 from pathlib import Path
 from clothseg.data import processes
 from clothseg.data.fashionpedia import SPLITS
-from clothseg.data import annotated_split
+from clothseg.data import painting
 from clothseg.data.sources import Mirror
 from clothseg.data import sources
 from clothseg.data.prepare import prepare
 from clothseg.labels import GROUPS
 if __name__ == "__main__":
     processes.GROUP_SIZE = 4
-    annotated_split.PHOTOS_WORTH_A_PROCESS = 1
+    painting.PHOTOS_WORTH_A_PROCESS = 1
     print("ready", flush=True)
     prepare(Mirror(sys.argv[1]), Path(sys.argv[2]), GROUPS, num_workers=int(sys.argv[3]))
 """
@@ -310,7 +309,7 @@ def test_all_850_masks_of_real_photos_equal_pycocotools(tmp_path):
     result = prepared(REAL_MIRROR, tmp_path / "out", num_workers=2)
 
     assert [split.count for split in result.manifest.splits.values()] == [700, 150]
-    assert result.report.num_set_aside == 0
+    assert result.report.num_skipped == 0
     assert_equals_reference(tmp_path / "out", REAL_MIRROR)
 
 

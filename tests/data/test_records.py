@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from clothseg.data.annotations import AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
-from clothseg.data.photo_tasks import PhotoNames, gather_tasks
-from clothseg.data.records import unknown_names
+from clothseg.data.links import PhotoNames
+from clothseg.data.records import check_records, unknown_names
 from clothseg.errors import DataError
 from clothseg.labels import GROUPS, ClassList, ClothingClass
 
@@ -28,26 +28,26 @@ CATEGORIES = (CategoryRecord(5, "dress", "wholebody"), CategoryRecord(6, "crown"
 
 
 def gather(tmp_path, images, annotations, *, categories=CATEGORIES, classes=GROUPS, strict=True):
-    file = AnnotationFile(tmp_path, list(images), list(annotations), list(categories), [], None, ())
-    return gather_tasks(file, classes, PhotoNames(PHOTOS, tmp_path), strict_categories=strict)
+    file = AnnotationFile(tmp_path, list(images), list(annotations), list(categories), [])
+    return check_records(file, classes, PhotoNames(PHOTOS, tmp_path), strict_categories=strict)
 
 
 def test_records_without_a_defect_become_tasks_in_the_order_of_the_file(tmp_path):
-    tasks = gather(
+    records = gather(
         tmp_path,
         [image(id="x", file_name="street/c.jpg"), image()],
         [annotation(), annotation(id=12, image_id="x", area=None), annotation(id=13, area=0), annotation(id=None)],
     )
 
-    assert tasks.problems == []
-    first, second = tasks
-    assert (len(tasks), first.file_name, first.height, first.width) == (2, "street/c.jpg", 10, 20)
+    assert records.problems == []
+    first, second = records.tasks
+    assert (len(records.tasks), first.file_name, first.height, first.width) == (2, "street/c.jpg", 10, 20)
     assert [(one.annotation_id, one.class_id, one.area) for one in second.instances] == [
         (11, 12, 32),
         (13, 12, None),
         (None, 12, 32),
     ]
-    assert first.instances[0].segmentation == bytes(OUTLINE)
+    assert first.instances[0].segmentation == OUTLINE
 
 
 WRONG_IMAGES = [
@@ -90,34 +90,34 @@ def test_a_wrong_image_is_skipped_with_its_annotations(tmp_path):
     for values, reason in WRONG_IMAGES:
         record = image(**({"id": 2, "file_name": "b.jpg"} | values))
 
-        tasks = gather(tmp_path, [image(), record], [annotation(), annotation(id=12, image_id=2)])
+        records = gather(tmp_path, [image(), record], [annotation(), annotation(id=12, image_id=2)])
 
         # Nothing says which of two photos of one stem the mask is of.
         costs_both = reason == "shared stem" and values["file_name"] != "twin.jpg"
-        by_reason = Counter(problem.reason for problem in tasks.problems)
+        by_reason = Counter(problem.reason for problem in records.problems)
         by_reason.pop("missing image", None)  # the annotation of an image whose id is none
-        named = [problem for problem in tasks.problems if problem.reason == reason][-1:]
+        named = [problem for problem in records.problems if problem.reason == reason][-1:]
         if (
             by_reason != {reason: 1 + costs_both}
-            or [len(task.instances) for task in tasks] != [1] * (not costs_both)
+            or [len(task.instances) for task in records.tasks] != [1] * (not costs_both)
             or [(problem.image_id, problem.annotation_id) for problem in named] != [(record.id, None)]
         ):
-            wrong.append((values, tasks.problems))
+            wrong.append((values, records.problems))
     assert not wrong, wrong
 
 
 def test_an_image_id_that_occurs_twice_costs_every_image_that_has_it(tmp_path):
-    tasks = gather(
+    records = gather(
         tmp_path,
         [image(), image(file_name="b.jpg"), image(id=2, file_name="street/c.jpg")],
         [annotation(), annotation(id=12, image_id=2)],
     )
 
-    assert [(one.reason, one.image_id, one.file_name) for one in tasks.problems] == [
+    assert [(one.reason, one.image_id, one.file_name) for one in records.problems] == [
         ("duplicate image id", 1, "a.jpg"),
         ("duplicate image id", 1, "b.jpg"),
     ]
-    assert [task.file_name for task in tasks] == ["street/c.jpg"]
+    assert [task.file_name for task in records.tasks] == ["street/c.jpg"]
 
 
 WRONG_ANNOTATIONS = [
@@ -145,15 +145,15 @@ def test_a_wrong_annotation_is_skipped_alone(tmp_path):
     for values, reason in WRONG_ANNOTATIONS:
         record = annotation(**({"id": 12} | values))
 
-        tasks = gather(tmp_path, [image()], [annotation(), record, annotation(id=13)])
+        records = gather(tmp_path, [image()], [annotation(), record, annotation(id=13)])
 
-        (task,) = tasks
+        (task,) = records.tasks
         if (
-            [(one.reason, one.annotation_id) for one in tasks.problems] != [(reason, record.id)]
+            [(one.reason, one.annotation_id) for one in records.problems] != [(reason, record.id)]
             or [one.annotation_id for one in task.instances] != [11, 13]
-            or task.num_set_aside != (reason != "missing image")
+            or task.num_skipped != (reason != "missing image")
         ):
-            wrong.append((values, tasks.problems))
+            wrong.append((values, records.problems))
     assert not wrong, wrong
 
 
@@ -169,7 +169,7 @@ def test_a_wrong_annotation_is_skipped_alone(tmp_path):
     ],
 )
 def test_a_wrong_category_is_skipped(tmp_path, wrong):
-    tasks = gather(
+    records = gather(
         tmp_path,
         [image()],
         [annotation(), annotation(id=12, category_id=8)],
@@ -181,21 +181,23 @@ def test_a_wrong_category_is_skipped(tmp_path, wrong):
         ],
     )
 
-    reasons = [one.reason for one in tasks.problems]
+    reasons = [one.reason for one in records.problems]
     if wrong.id == 5:  # two names for one id: nothing says which is right
         assert reasons == ["category record", "unknown category", "category without class"]
     else:
         assert reasons == ["category record", "category without class"]  # category 8 has no super-category
-        assert [one.annotation_id for one in next(iter(tasks)).instances] == [11]
+        assert [one.annotation_id for one in records.tasks[0].instances] == [11]
 
 
 def test_ones_own_classes_leave_categories_out_on_purpose(tmp_path):
     classes = ClassList((ClothingClass("background", (0, 0, 0)), ClothingClass("crowns", (9, 9, 9), (), ("crown",))))
 
-    tasks = gather(tmp_path, [image()], [annotation(), annotation(id=12, category_id=6)], classes=classes, strict=False)
+    records = gather(
+        tmp_path, [image()], [annotation(), annotation(id=12, category_id=6)], classes=classes, strict=False
+    )
 
-    assert (tasks.problems, tasks.left_out) == ([], {"dress": 1})
-    assert [(one.annotation_id, one.class_id) for one in next(iter(tasks)).instances] == [(12, 1)]
+    assert (records.problems, records.left_out) == ([], {"dress": 1})
+    assert [(one.annotation_id, one.class_id) for one in records.tasks[0].instances] == [(12, 1)]
 
 
 def test_no_category_in_any_class_is_an_error_that_names_both_sides(tmp_path):
@@ -208,9 +210,9 @@ def test_no_category_in_any_class_is_an_error_that_names_both_sides(tmp_path):
 def test_shifted_ids_are_sorted_by_name(tmp_path):
     shifted = [CategoryRecord(6, "dress", "wholebody"), CategoryRecord(5, "tie", "neck")]
 
-    tasks = gather(tmp_path, [image()], [annotation(), annotation(id=12, category_id=6)], categories=shifted)
+    records = gather(tmp_path, [image()], [annotation(), annotation(id=12, category_id=6)], categories=shifted)
 
-    assert [GROUPS.names[one.class_id] for one in next(iter(tasks)).instances] == ["neck", "wholebody"]
+    assert [GROUPS.names[one.class_id] for one in records.tasks[0].instances] == ["neck", "wholebody"]
 
 
 def linked(tmp_path, ids, links, field):
@@ -255,7 +257,7 @@ def test_names_that_the_file_does_not_have_are_told_with_the_nearest(tmp_path):
     classes = ClassList(
         (ClothingClass("background", (0, 0, 0)), ClothingClass("x", (9, 9, 9), ("whole body",), ("dres", "crown")))
     )
-    file = AnnotationFile(tmp_path, [], [], list(CATEGORIES), [], None, ())
+    file = AnnotationFile(tmp_path, [], [], list(CATEGORIES), [])
 
     assert unknown_names(file, classes) == [
         "category 'dres' (nearest: dress)",

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clothseg.data.masks import paint
-from clothseg.data.problems import RecordError
+from clothseg.data.painting import paint
+from clothseg.data.report import RecordError
 from clothseg.data.segmentations import read_outlines
 from tests.data.reference_masks import annotation_to_mask, paint_reference
 from tests.data.small_mirror import random_segmentation

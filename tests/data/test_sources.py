@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data.annotation_shares import choose_share
+from clothseg.data.annotations import choose_share
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.prepare_command import Prepare
+from clothseg.data.prepare import Prepare
 from clothseg.data.report import Report
 from clothseg.data.verify import verify
 from clothseg.encoding import encode_png
@@ -111,7 +111,7 @@ def test_coco_annotations_with_photos_in_sub_folders(own, tmp_path, capsys):
         assert (read_mask(mask) == expected[name]).all()
     assert verify(folder).defects == ()
     said = " ".join(capsys.readouterr().err.split())
-    assert "left out, as no class takes them: 'tree'" in said
+    assert "left out, since they are in no class: 'tree'" in said
     assert "The class list asks for category 'cap' (nearest:" in said
 
 
@@ -139,7 +139,7 @@ def test_coco_annotations_with_a_validation_set_of_their_own(own, tmp_path):
     assert [split.count for split in Manifest.read(folder).splits.values()] == [10, 10]
     duplicates = verify(folder).defects
     assert len(duplicates) == 10
-    assert "must not be validated with" in str(duplicates[0])
+    assert "both in training and in validation" in str(duplicates[0])
 
 
 def test_index_masks(own, tmp_path):

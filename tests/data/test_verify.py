@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data.manifest import DATASET_FOLDER, pairs
-from clothseg.data.verify import verify
-from clothseg.data.verify_command import Verify
+from clothseg.data.manifest import DATASET_FOLDER
+from clothseg.data.verify import Verify, verify
 from clothseg.encoding import encode_png
 from clothseg.errors import MissingInputError
 from clothseg.pictures import read_mask, read_picture
@@ -38,7 +37,6 @@ def test_a_right_data_set_has_no_defect_and_its_counts_are_the_manifests(folder,
         check = result.splits[name]
         assert tuple(check.pixels_per_class.tolist()) == split.pixels_per_class
         assert tuple(check.photos_per_class.tolist()) == split.photos_per_class
-        assert check.sizes == {read_mask(mask).shape for _, mask in pairs(folder, split)}
     assert [check.num_unlabelled for check in result.splits.values()] == [0, 1]
     assert Verify(data_path=folder.parent, num_workers=1).run() == 0
     said = capsys.readouterr()
@@ -112,7 +110,7 @@ DEFECTS = {
     "colour": "train 'train002': mask: ",
     "repainted": "train: pixels per class differ from the manifest's",
     "duplicate": "train 'train003': the same photo as 'train002'",
-    "leak": "val 'val000': the same photo as 'train002' of train: what is trained on must not",
+    "leak": "val 'val000': the same photo as 'train002' of train: a photo must not be both in training and in validation",
 }
 
 

@@ -1,24 +1,28 @@
-"""A COCO annotation file of any size, opened without decoding its outlines; broken records are set aside."""
+"""COCO annotation files of any size: opened without decoding their outlines, and split in two."""
 
 from __future__ import annotations
 
 import codecs
-import contextlib
+import hashlib
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
-from clothseg.data.problems import Problem
+from clothseg.data.links import Links, is_id
+from clothseg.data.report import Problem
 from clothseg.errors import DataError, check_input, one_line
+from clothseg.pictures import whole_file
 
 IMAGE_RECORD = "image record"
 ANNOTATION_RECORD = "annotation record"
 CATEGORY_RECORD = "category record"
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 # Fields are Any, so that one wrong type costs one record and not the file; `gc=False` since JSON makes no circles.
@@ -51,63 +55,47 @@ class CategoryRecord(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """What an annotation file holds."""
+    """The records of an annotation file."""
 
     path: Path
     images: list[ImageRecord]
     annotations: list[AnnotationRecord]
     categories: list[CategoryRecord]
     problems: list[Problem]
-    """Rows that are no records at all, and so are in none of the lists."""
-    description: str | None
-    """`info.description`, or None where the file does not say."""
-    licences: tuple[str, ...]
-    """The names under `licenses`."""
-
-
-class _Content(msgspec.Struct):
-    images: list[ImageRecord]
-    annotations: list[AnnotationRecord]
-    categories: list[CategoryRecord]
-    info: msgspec.Raw = msgspec.Raw(b"")
-    licenses: msgspec.Raw = msgspec.Raw(b"")
+    """Rows that are no records and so are in none of the lists."""
 
 
 class Rows(msgspec.Struct):
-    """An annotation file as rows of JSON, nothing in them decoded."""
+    """An annotation file as rows of JSON that are not decoded."""
 
     images: list[msgspec.Raw]
     annotations: list[msgspec.Raw]
     categories: list[msgspec.Raw]
-    info: msgspec.Raw = msgspec.Raw(b"")
-    licenses: msgspec.Raw = msgspec.Raw(b"")
+    info: msgspec.Raw = msgspec.Raw(b"{}")
+    licenses: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-class _OnlyId(msgspec.Struct):
-    id: Any = None
+_Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 def open_annotations(path: Path) -> AnnotationFile:
     """Open an annotation file.
 
-    The file is mapped, not read: outlines stay in it, as raw JSON, until they are asked for, so the file must not be
-    changed in place meanwhile.
+    The file is mapped, not read: outlines stay in it as raw JSON until they are needed, so the file must not be changed
+    in place meanwhile.
 
     Raises:
         MissingInputError: there is no such file.
         DataError: it is no JSON object with the lists images, annotations and categories.
     """
+    rows = open_rows(path)
     problems: list[Problem] = []
-    with _named_failures(path):
-        decoded = _decode(_mapped(path), problems)
     return AnnotationFile(
         path,
-        decoded.images,
-        decoded.annotations,
-        decoded.categories,
+        _records(rows.images, ImageRecord, IMAGE_RECORD, problems),
+        _records(rows.annotations, AnnotationRecord, ANNOTATION_RECORD, problems),
+        _records(rows.categories, CategoryRecord, CATEGORY_RECORD, problems),
         problems,
-        _description(decoded.info),
-        _licences(decoded.licenses),
     )
 
 
@@ -118,7 +106,7 @@ def open_rows(path: Path) -> Rows:
         MissingInputError: there is no such file.
         DataError: it is no JSON object with the lists images, annotations and categories.
     """
-    with _named_failures(path):
+    try:
         content = _mapped(path)
         try:
             return msgspec.json.decode(content, type=Rows)
@@ -129,21 +117,15 @@ def open_rows(path: Path) -> Rows:
             if without is None:
                 raise
             return msgspec.json.decode(without, type=Rows)
-
-
-@contextlib.contextmanager
-def _named_failures(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise DataError(
-            f"{path} is not a COCO annotation file: {one_line(error)}. It takes a JSON object with the lists images, "
-            "annotations and categories"
+            f"{path} is not a COCO annotation file: {one_line(error)}. A COCO annotation file is a JSON object with "
+            "the lists images, annotations and categories"
         ) from error
 
 
 def check_annotation_file(path: Path) -> None:
-    """Refuse a path that is no file to read.
+    """Refuse a path that is no readable file.
 
     Raises:
         MissingInputError, DataError: as `check_input`.
@@ -151,70 +133,35 @@ def check_annotation_file(path: Path) -> None:
     check_input(path, "Annotation file", "Pass the path of a COCO instance JSON")
 
 
+def describe_annotations(path: Path) -> tuple[str | None, str | None]:
+    """Return the description and the names of the licences that an annotation file states, each None if it does not.
+
+    Raises:
+        MissingInputError, DataError: as `open_rows`.
+    """
+    rows = open_rows(path)
+    info, licences = _decoded(rows.info, dict[str, Any], {}), _decoded(rows.licenses, list[dict[str, Any]], [])
+    description = info.get("description")
+    names = (licence.get("name") for licence in licences)
+    unique = dict.fromkeys(name for name in names if isinstance(name, str) and name)
+    return (description.strip() or None) if isinstance(description, str) else None, "; ".join(unique) or None
+
+
 def _mapped(path: Path) -> memoryview:
     check_annotation_file(path)
     with path.open("rb") as stream:
         if not path.stat().st_size:
-            raise DataError(f"Annotation file is empty (0 bytes): {path}. Fetch or export it again")
+            raise DataError(f"Annotation file is empty (0 bytes): {path}. Download or export it again")
         content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     if bytes(content[:2]) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as Windows PowerShell writes text
         return memoryview(str(content, "utf-16").encode())
     return content[3:] if bytes(content[:3]) == codecs.BOM_UTF8 else content
 
 
-def _decode(content: memoryview | bytes, problems: list[Problem]) -> _Content:
-    try:
-        return msgspec.json.decode(content, type=_Content)
-    except (msgspec.ValidationError, UnicodeDecodeError):
-        return _decode_one_by_one(content, problems)
-    except msgspec.DecodeError:
-        without = _without_bare_words(content)
-        if without is None:
-            raise
-        return _decode(without, problems)
-
-
-def _decode_one_by_one(content: memoryview | bytes, problems: list[Problem]) -> _Content:
-    raw = msgspec.json.decode(content, type=Rows)
-    return _Content(
-        _records(raw.images, ImageRecord, IMAGE_RECORD, problems),
-        _records(raw.annotations, AnnotationRecord, ANNOTATION_RECORD, problems),
-        _records(raw.categories, CategoryRecord, CATEGORY_RECORD, problems),
-        raw.info,
-        raw.licenses,
-    )
-
-
-_Record = TypeVar("_Record", bound=msgspec.Struct)
-
-
-def _records(rows: list[msgspec.Raw], kind: type[_Record], reason: str, problems: list[Problem]) -> list[_Record]:
-    decoder = msgspec.json.Decoder(kind)
-    records = []
-    for number, row in enumerate(rows):
-        try:
-            records.append(decoder.decode(row))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            detail = f"row {number} cannot be read: {one_line(error)}"
-            known = _id_of(row)
-            if reason == ANNOTATION_RECORD:
-                problems.append(Problem(reason, detail, annotation_id=known))
-            else:
-                problems.append(Problem(reason, detail, image_id=known if reason == IMAGE_RECORD else None))
-    return records
-
-
-def _id_of(row: msgspec.Raw) -> Any:
-    try:
-        return msgspec.json.decode(row, type=_OnlyId).id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
 _BARE_WORD = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)', re.DOTALL)
 
 
-def _without_bare_words(content: memoryview | bytes) -> bytes | None:
+def _without_bare_words(content: memoryview) -> bytes | None:
     """Return JSON with the NaN and Infinity that Python's json writes as null, or None where there are none."""
     found = False
 
@@ -229,18 +176,79 @@ def _without_bare_words(content: memoryview | bytes) -> bytes | None:
     return result if found else None
 
 
-def _description(info: msgspec.Raw) -> str | None:
-    try:
-        description = msgspec.json.decode(info, type=dict[str, Any]).get("description")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return description.strip() or None if isinstance(description, str) else None
+def _records(rows: list[msgspec.Raw], kind: type[_Record], reason: str, problems: list[Problem]) -> list[_Record]:
+    decoder = msgspec.json.Decoder(kind)
+    records = []
+    for number, row in enumerate(rows):
+        try:
+            records.append(decoder.decode(row))
+        except _UNREADABLE as error:
+            detail = f"row {number} cannot be read: {one_line(error)}"
+            known = {IMAGE_RECORD: "image_id", ANNOTATION_RECORD: "annotation_id"}.get(reason)
+            key = _decoded(row, _OnlyId, _OnlyId()).id
+            problems.append(Problem(reason, detail, **({known: key} if known else {})))
+    return records
 
 
-def _licences(licenses: msgspec.Raw) -> tuple[str, ...]:
+class _OnlyId(msgspec.Struct):
+    id: Any = None
+
+
+def _decoded(row: msgspec.Raw, kind: type[Any], default: Any) -> Any:
     try:
-        rows = msgspec.json.decode(licenses, type=list[dict[str, Any]])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ()
-    names = (row.get("name") for row in rows)
-    return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and name))
+        return msgspec.json.decode(row, type=kind)
+    except _UNREADABLE:
+        return default
+
+
+def choose_share(names: Collection[str], share: float) -> set[str]:
+    """Return about `share` of `names`, at least one: always the same for the same names in any order.
+
+    Raises:
+        DataError: there are fewer than two names.
+    """
+    if len(names) < 2:
+        raise DataError(f"A data set needs 2 photos or more, one of them to validate with; this one has {len(names)}")
+    shuffled = sorted(set(names), key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
+    return set(shuffled[: min(max(1, round(len(shuffled) * share)), len(shuffled) - 1)])
+
+
+def split_annotations(source: Path, train: Path, val: Path, *, val_share: float) -> None:
+    """Write the rows of a COCO annotation file into two files, each row unchanged; broken rows go to `train`.
+
+    Photos are chosen by file name, so that two records of one photo stay together.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it is no annotation file, has fewer than two photos, or its links are off by one number.
+        MachineError: the disk is full or cannot be written.
+    """
+    rows = open_rows(source)
+    images = [_decoded(row, ImageRecord, ImageRecord()) for row in rows.images]
+    chosen = choose_share({image.file_name for image in images if isinstance(image.file_name, str)}, val_share)
+    in_val = [isinstance(image.file_name, str) and image.file_name in chosen for image in images]
+    val_ids = {image.id for image, is_val in zip(images, in_val, strict=True) if is_val and is_id(image.id)}
+    links = Links((image.id, image.file_name) for image in images)
+    annotations = (_decoded(row, AnnotationRecord, AnnotationRecord()) for row in rows.annotations)
+    image_ids = [links.id_of(annotation.image_id) for annotation in annotations]
+    links.check_offset(image_ids, "image_id", source)
+    of_val = [is_id(image_id) and image_id in val_ids for image_id in image_ids]
+    for path, is_val in ((train, False), (val, True)):
+        with whole_file(path, sync=True) as temporary, temporary.open("wb") as stream:
+            stream.write(b'{"info": ' + bytes(rows.info) + b', "licenses": ' + bytes(rows.licenses))
+            _write_rows(stream, b"categories", rows.categories)
+            _write_rows(stream, b"images", _where(rows.images, in_val, is_val))
+            _write_rows(stream, b"annotations", _where(rows.annotations, of_val, is_val))
+            stream.write(b"}\n")
+
+
+def _where(rows: Sequence[msgspec.Raw], marks: Sequence[bool], wanted: bool) -> Iterator[msgspec.Raw]:
+    return (row for row, mark in zip(rows, marks, strict=True) if mark == wanted)
+
+
+def _write_rows(stream: IO[bytes], name: bytes, rows: Iterable[msgspec.Raw]) -> None:
+    stream.write(b',\n"' + name + b'": [')
+    for number, row in enumerate(rows):
+        stream.write(b",\n" if number else b"\n")
+        stream.write(row)
+    stream.write(b"]")

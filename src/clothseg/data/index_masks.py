@@ -1,28 +1,32 @@
-"""Masks that are there already, one class id per pixel: checked against their photos and written in one form."""
+"""Custom index masks as a source of a dataset: checked against their photos and written as plain grey PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from clothseg.data.annotations import choose_share
+from clothseg.data.fashionpedia import SPLITS, TRAIN, VAL, OfficialSplit
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
-from clothseg.data.painting import Tally
-from clothseg.data.photo_headers import read_photo_size
-from clothseg.data.problems import Problem, RecordError
-from clothseg.data.processes import work_in_groups
-from clothseg.data.report import SplitReport
+from clothseg.data.painting import count_in_groups, make_folders, read_photo_size
+from clothseg.data.report import MaskCounts, Problem, RecordError, SplitReport
+from clothseg.data.sources import folders_fingerprint, link_photos
 from clothseg.encoding import encode_png
-from clothseg.errors import InputError, one_line
+from clothseg.errors import DataError, InputError, one_line
+from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask
 from clothseg.progress import Steps
+from clothseg.types import Int64Array
 
 MASK_SUFFIXES = (".png", ".bmp", ".gif")
 """Endings of index masks, in lower case: formats without loss."""
-PAIRS_WORTH_A_PROCESS = 100
+_MASKS_END_IN = f"Masks end in {', '.join(MASK_SUFFIXES)}: save others as PNG"
+
+MASKS_WORTH_A_PROCESS = 100
 """Fewer masks are checked in less time than a process takes to start."""
 
 
@@ -34,73 +38,130 @@ class _Pair:
     name: str
 
 
-def check_masks(
-    source: Path,
-    stems: Sequence[str],
-    photos: Path,
-    masks: Path,
-    *,
-    photo_source: Path,
-    num_classes: int,
-    num_workers: int,
-    steps: Steps,
-) -> tuple[SplitReport, Tally]:
-    """Write the index masks in `source` into `masks` as grey PNG; those that do not fit their photo are set aside.
+@dataclass(frozen=True)
+class IndexMasks:
+    """Index masks, whose pixel values are class ids, with a folder of photos of the same names."""
 
-    Args:
-        source: folder of index masks, grey or with a palette.
-        stems: which of them, by their names without suffix.
-        photos: folder of the photos.
-        masks: an empty folder.
-        photo_source: folder that the photos came from; its files are named in place of a missing one.
-        num_classes: every value of a mask is below it.
-        num_workers: processes to do it with.
-        steps: shows the progress.
-    """
-    files, photo_names = names_by_stem(source, MASK_SUFFIXES), names_by_stem(photos, PHOTO_SUFFIXES)
-    nearly = lookalikes(names_by_stem(photo_source, PHOTO_SUFFIXES))
-    problems: list[Problem] = []
-    pairs: list[_Pair] = []
-    for stem in stems:
-        try:
-            name = _only(files[stem], "masks", stem, nearly)
-            photo = _only(photo_names.get(stem, []), "photos", stem, nearly)
-            pairs.append(_Pair(photos / photo, source / name, masks / f"{stem}.png", name))
-        except RecordError as error:
-            problems.append(Problem(error.reason, error.detail, file_name=files[stem][0]))
-    for parent in {PurePosixPath(stem).parent for stem in stems}:
-        (masks / parent).mkdir(parents=True, exist_ok=True)
-    tally = Tally.nothing(num_classes)
-    done = 0
-    num_workers = min(num_workers, len(pairs) // PAIRS_WORTH_A_PROCESS)
-    with steps(f"Checking masks of {source.name}") as advance:
-        for count, part in work_in_groups(partial(_check_group, num_classes), pairs, num_workers=num_workers):
-            tally.add(part)
-            done += count
-            advance(done, len(pairs))
-    report = SplitReport(len(stems), 0, tally.num_masks, (*problems, *tally.problems))
-    return report, tally
+    masks: Path
+    photos: Path
+    val_masks: Path | None
+    """Without it, `val_share` of the masks are used for validation."""
+    val_photos: Path
+    val_share: float
+    kind: str = "masks"
+
+    @property
+    def address(self) -> str:
+        """The mask folder."""
+        return str(self.masks)
+
+    def fingerprint(self) -> str:
+        """Return a hash over the names, sizes and times of all masks and photos."""
+        folders = dict.fromkeys([self.masks, self.photos, self.val_masks or self.masks, self.val_photos])
+        return f"{folders_fingerprint(list(folders))} {self.val_share if self.val_masks is None else None}"
+
+    def collect(self, folder: Path, steps: Steps) -> None:
+        """Link the photos that have a mask."""
+        for split in SPLITS:
+            _, photos = self._folders(split)
+            photo_names = names_by_stem(photos, PHOTO_SUFFIXES)
+            names = [name for stem in self._stems(split) for name in photo_names.get(stem, [])]
+            link_photos(names, photos, folder / split.photos, steps)
+
+    def write_masks(
+        self, folder: Path, split: OfficialSplit, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
+    ) -> tuple[SplitReport, MaskCounts]:
+        """Check the masks of a split and write those without a defect as plain grey PNG; the others are skipped."""
+        stems = self._stems(split)
+        pairs, problems = self._pair(stems, folder / split.photos, masks, split)
+        make_folders(masks, stems)
+        with steps(f"Checking masks of {split.name}") as advance:
+            counts = count_in_groups(
+                partial(_check_group, len(classes)),
+                pairs,
+                num_classes=len(classes),
+                num_workers=min(num_workers, len(pairs) // MASKS_WORTH_A_PROCESS),
+                advance=advance,
+            )
+        notes: tuple[str, ...] = ()
+        unread = self._unread(split) if split == TRAIN or self.val_masks is not None else []
+        if unread:
+            names = ", ".join(unread[:5]) + (", …" if len(unread) > 5 else "")
+            notes = (f"Not read from the mask folder: {len(unread)} files ({names}). {_MASKS_END_IN}",)
+        report = SplitReport(len(stems), 0, counts.num_masks, (*problems, *counts.problems), notes=notes)
+        return report, counts
+
+    def describe(self, folder: Path) -> tuple[str, str | None]:
+        """Return the name of the mask folder."""
+        return self.masks.resolve().name, None
+
+    def _folders(self, split: OfficialSplit) -> tuple[Path, Path]:
+        """Return the folders of the masks and photos of a split."""
+        if split == TRAIN:
+            return self.masks, self.photos
+        return self.val_masks or self.masks, self.val_photos
+
+    def _stems(self, split: OfficialSplit) -> list[str]:
+        stems = sorted(names_by_stem(self._folders(split)[0], MASK_SUFFIXES))
+        if self.val_masks is not None:
+            return stems
+        if not stems:
+            found = ", ".join(self._unread(split)[:5]) or "no picture"
+            raise DataError(f"No mask in {self.masks}; it has {found}. {_MASKS_END_IN}")
+        chosen = choose_share(stems, self.val_share)
+        return [stem for stem in stems if (stem in chosen) == (split == VAL)]
+
+    def _unread(self, split: OfficialSplit) -> list[str]:
+        """Return the pictures in a mask folder whose ending is not a mask's, and which have no mask of their name."""
+        masks, photos = self._folders(split)
+        if masks.resolve() == photos.resolve():
+            return []
+        read = names_by_stem(masks, MASK_SUFFIXES)
+        others = names_by_stem(masks, PHOTO_SUFFIXES - {*MASK_SUFFIXES})
+        return sorted(name for stem, names in others.items() if stem not in read for name in names)
+
+    def _pair(
+        self, stems: Sequence[str], photos: Path, target: Path, split: OfficialSplit
+    ) -> tuple[list[_Pair], list[Problem]]:
+        """Return each mask with its photo, and the masks that have no photo or several."""
+        masks, photo_source = self._folders(split)
+        mask_names, photo_names = names_by_stem(masks, MASK_SUFFIXES), names_by_stem(photos, PHOTO_SUFFIXES)
+        similar = lookalikes(names_by_stem(photo_source, PHOTO_SUFFIXES))
+        pairs, problems = [], []
+        for stem in stems:
+            try:
+                name = _only(mask_names[stem], "masks", stem, similar)
+                photo = _only(photo_names.get(stem, []), "photos", stem, similar)
+                pairs.append(_Pair(photos / photo, masks / name, target / f"{stem}.png", name))
+            except RecordError as error:
+                problems.append(Problem(error.reason, error.detail, file_name=mask_names[stem][0]))
+        return pairs, problems
 
 
-def _only(names: Sequence[str], kind: str, stem: str, nearly: Mapping[str, str]) -> str:
+def _only(names: Sequence[str], kind: str, stem: str, similar: Mapping[str, str]) -> str:
     if not names:
-        raise RecordError("missing photo", f"no photo is called {stem!r}{instead_of(stem, nearly)}")
+        raise RecordError("missing photo", f"no photo is called {stem!r}{instead_of(stem, similar)}")
     if len(names) > 1:
         raise RecordError("shared stem", f"several {kind} are called {stem!r}: {', '.join(names)}")
     return names[0]
 
 
-def _check_group(num_classes: int, pairs: Sequence[_Pair]) -> Tally:
-    tally = Tally.nothing(num_classes)
+def _check_group(num_classes: int, pairs: Sequence[_Pair]) -> MaskCounts:
+    counts = MaskCounts.zero(num_classes)
     for pair in pairs:
         try:
-            tally.count(_write_checked(pair, num_classes))
+            counts.add_mask(_write_checked(pair, num_classes))
         except RecordError as error:
-            tally.problems.append(Problem(error.reason, error.detail, file_name=pair.name))
-    return tally
+            counts.problems.append(Problem(error.reason, error.detail, file_name=pair.name))
+    return counts
 
 
-def _write_checked(pair: _Pair, num_classes: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _write_checked(pair: _Pair, num_classes: int) -> Int64Array:
+    """Write a mask and return its (num_classes,) pixels per class.
+
+    Raises:
+        RecordError: the mask or its photo cannot be used.
+    """
     try:
         size = read_photo_size(pair.photo)
     except InputError as error:

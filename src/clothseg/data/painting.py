@@ -1,127 +1,223 @@
-"""Masks painted from photo tasks by all cores, each photo checked before; counts and problems come back."""
+"""Masks painted from an annotation file by all cores, each photo and outline checked before.
+
+A photo of 550 x 830 has 450,000 pixels, but its clothes have about 1,500 edges along its columns. `paint` works on the
+edges alone: which region is on top between two of them, how many pixels that is, and where the PNG's rows differ.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import numpy as np
+from PIL import Image
 
-from clothseg.data.manifest import stem_of
-from clothseg.data.masks import paint
-from clothseg.data.photo_headers import read_photo_size
-from clothseg.data.photo_tasks import Instance, PhotoTask
-from clothseg.data.problems import Problem, RecordError
+from clothseg.data.annotations import ANNOTATION_RECORD, AnnotationFile, open_annotations
+from clothseg.data.links import PhotoNames
+from clothseg.data.manifest import names_by_stem, stem_of
 from clothseg.data.processes import work_in_groups
+from clothseg.data.records import Instance, PhotoTask, check_records, unknown_names
+from clothseg.data.report import MaskCounts, Problem, RecordError, SplitReport
 from clothseg.data.segmentations import TOO_FEW_POINTS, read_outlines
-from clothseg.errors import InputError, MachineError, one_line
+from clothseg.encoding import png_from_rows
+from clothseg.errors import InputError, MachineError, check_input, one_line
+from clothseg.labels import BACKGROUND_ID, CATEGORIES, GROUPS, ClassList
+from clothseg.pictures import MAX_PIXELS, PHOTO_SUFFIXES, read_picture
+from clothseg.progress import Advance, Steps
 from clothseg.rle import Edges
-from clothseg.types import Int64Array
+from clothseg.types import Int64Array, UInt8Array
 
-LIE_FACTOR = 10
-LIE_PIXELS = 100
-"""A stated area is a lie if it is this many times off, and by more pixels than this."""
+PHOTOS_WORTH_A_PROCESS = 300
+"""Fewer photos are painted in less time than a process takes to start."""
 
+AREA_FACTOR = 10
+AREA_PIXELS = 100
+"""A stated area is wrong if it is off by more than this factor and by more than this many pixels."""
 
-@dataclass(frozen=True)
-class Canvas:
-    """Where photos are read and masks written, and how many classes there are."""
+_ORIENTATION = 0x0112
+_TURNED_SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that swap height and width. Source: CIPA DC-008, Exif 2.32, tag Orientation."""
 
-    photos: Path
-    masks: Path
-    num_classes: int
-
-
-@dataclass
-class Tally:
-    """What came of painting some photos."""
-
-    num_masks: int
-    pixels_per_class: Int64Array
-    """(num_classes,) over all masks."""
-    photos_per_class: Int64Array
-    """(num_classes,) masks in which the class occurs."""
-    problems: list[Problem] = field(default_factory=list)
-    num_annotations: int = 0
-    """Annotations that were painted."""
-    short_polygons: list[Any] = field(default_factory=list)
-    """Ids of annotations that were painted without a polygon of theirs, which has fewer than three points."""
-
-    @classmethod
-    def nothing(cls, num_classes: int) -> Tally:
-        """Return the tally of no photos."""
-        return cls(0, np.zeros(num_classes, dtype=np.int64), np.zeros(num_classes, dtype=np.int64))
-
-    def count(self, pixels: Int64Array) -> None:
-        """Add one mask, given its pixels per class."""
-        self.num_masks += 1
-        self.pixels_per_class += pixels
-        self.photos_per_class += pixels > 0
-
-    def add(self, other: Tally) -> None:
-        """Add what came of other photos."""
-        self.num_masks += other.num_masks
-        self.pixels_per_class += other.pixels_per_class
-        self.photos_per_class += other.photos_per_class
-        self.problems += other.problems
-        self.num_annotations += other.num_annotations
-        self.short_polygons += other.short_polygons
+Item = TypeVar("Item")
 
 
-def paint_photos(
-    tasks: Iterable[PhotoTask], canvas: Canvas, *, num_workers: int, progress: Callable[[int], None] | None = None
-) -> Tally:
-    """Paint the mask of each photo into `canvas.masks`, whose sub-folders must be there.
-
-    The result does not depend on `num_workers`. No more than a few groups of photos are under way at a time.
-
-    Args:
-        tasks: the photos.
-        canvas: where they are and where the masks go.
-        num_workers: processes; with less than 2 this process paints.
-        progress: called with the number of photos done so far.
+def count_in_groups(
+    work: Callable[[Sequence[Item]], MaskCounts],
+    items: Sequence[Item],
+    *,
+    num_classes: int,
+    num_workers: int,
+    advance: Advance,
+) -> MaskCounts:
+    """Return the sum of the counts that `work` returns for each group of items; it does not depend on `num_workers`.
 
     Raises:
+        MachineError: a process died, or `work` raised it.
+    """
+    counts = MaskCounts.zero(num_classes)
+    done = 0
+    for size, part in work_in_groups(work, items, num_workers=num_workers):
+        counts.add(part)
+        done += size
+        advance(done, len(items))
+    return counts
+
+
+def make_folders(masks: Path, names: Iterable[str]) -> None:
+    """Make the folders below `masks` that files with these relative names need."""
+    for parent in {PurePosixPath(name).parent for name in names}:
+        (masks / parent).mkdir(parents=True, exist_ok=True)
+
+
+def paint_annotations(
+    annotations: Path,
+    photos: Path,
+    masks: Path,
+    *,
+    split: str,
+    classes: ClassList,
+    num_workers: int,
+    steps: Steps,
+    photo_source: Path | None = None,
+) -> tuple[SplitReport, MaskCounts]:
+    """Paint the mask of every photo that a COCO annotation file describes.
+
+    Args:
+        annotations: the COCO instance JSON.
+        photos: the folder of the photos.
+        masks: an empty folder for the masks.
+        split: the name of the split, for the progress.
+        classes: into which the categories are sorted. A custom list may leave categories out; with the two built-in
+            lists, an annotation whose category is in no class is a defect of the file.
+        num_workers: processes that paint.
+        steps: shows the progress.
+        photo_source: folder that the photos came from, if it was another.
+
+    Raises:
+        DataError: the annotation file as a whole cannot be used.
         MachineError: a mask cannot be written, or a process died.
     """
-    tally = Tally.nothing(canvas.num_classes)
-    done = 0
-    for count, part in work_in_groups(partial(paint_group, canvas), tasks, num_workers=num_workers):
-        tally.add(part)
-        done += count
-        if progress:
-            progress(done)
-    return tally
+    file = open_annotations(annotations)
+    is_custom = classes not in (GROUPS, CATEGORIES)
+    names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photo_source or photos)
+    records = check_records(file, classes, names, strict_categories=not is_custom)
+    make_folders(masks, [task.file_name for task in records.tasks])
+    with steps(f"Painting masks of {split}") as advance:
+        counts = count_in_groups(
+            partial(paint_group, photos, masks, len(classes)),
+            records.tasks,
+            num_classes=len(classes),
+            num_workers=min(num_workers, len(records.tasks) // PHOTOS_WORTH_A_PROCESS),
+            advance=advance,
+        )
+    report = SplitReport(
+        num_photos=len(file.images),
+        num_annotations=len(file.annotations) + sum(one.reason == ANNOTATION_RECORD for one in file.problems),
+        num_masks=counts.num_masks,
+        problems=(*records.problems, *counts.problems),
+        left_out=dict(records.left_out.most_common()),
+        notes=_notes(file, classes if is_custom else None, counts.short_polygons),
+    )
+    return report, counts
 
 
-def paint_group(canvas: Canvas, group: Sequence[PhotoTask]) -> Tally:
-    """Paint some photos in this process; see `paint_photos`."""
-    tally = Tally.nothing(canvas.num_classes)
+def _notes(file: AnnotationFile, custom_classes: ClassList | None, short_polygons: list[Any]) -> tuple[str, ...]:
+    unknown = unknown_names(file, custom_classes) if custom_classes else []
+    notes = [f"The class list asks for {name}, which the file does not have" for name in unknown]
+    if short_polygons:
+        ids = ", ".join(map(repr, short_polygons[:10])) + (", …" if len(short_polygons) > 10 else "")
+        notes.append(
+            f"Polygons of fewer than 3 points are left out of {len(short_polygons)} annotations that have others "
+            f"(ids {ids})"
+        )
+    return tuple(notes)
+
+
+def paint_group(photos: Path, masks: Path, num_classes: int, tasks: Sequence[PhotoTask]) -> MaskCounts:
+    """Paint some photos in this process into `masks`, whose sub-folders must exist.
+
+    Raises:
+        MachineError: a mask cannot be written.
+    """
+    counts = MaskCounts.zero(num_classes)
     usable = []
-    for task in group:
+    for task in tasks:
         try:
-            _check_photo(canvas.photos / task.file_name, task)
+            _check_photo(photos / task.file_name, task)
             usable.append(task)
         except RecordError as error:
-            tally.problems.append(Problem(error.reason, error.detail, task.image_id, file_name=task.file_name))
+            counts.problems.append(Problem(error.reason, error.detail, task.image_id, file_name=task.file_name))
     outlines = read_outlines(
-        [([instance.segmentation for instance in task.instances], task.height, task.width) for task in usable]
+        [([bytes(instance.segmentation) for instance in task.instances], task.height, task.width) for task in usable]
     )
-    for task, own_outlines in zip(usable, outlines, strict=True):
+    for task, photo_outlines in zip(usable, outlines, strict=True):
         try:
-            tally.count(_paint_photo(canvas, task, own_outlines, tally))
+            regions = _regions(task, photo_outlines, counts)
         except RecordError as error:
-            tally.problems.append(Problem(error.reason, error.detail, task.image_id, file_name=task.file_name))
-    return tally
+            counts.problems.append(Problem(error.reason, error.detail, task.image_id, file_name=task.file_name))
+            continue
+        mask = paint(regions, task.height, task.width)
+        path = masks / f"{stem_of(task.file_name)}.png"
+        try:
+            path.write_bytes(mask.to_png())
+        except OSError as error:
+            raise MachineError(f"Cannot write {path}: {error.strerror or one_line(error)}. Free some space") from error
+        counts.add_mask(mask.pixels_per_class(num_classes))
+    return counts
 
 
-def _paint_photo(
-    canvas: Canvas, task: PhotoTask, outlines: Sequence[list[Edges] | RecordError], tally: Tally
-) -> Int64Array:
-    """Write one mask and return its pixels per class; `tally` gets what there is to say of its annotations.
+def _check_photo(path: Path, task: PhotoTask) -> None:
+    try:
+        height, width = read_photo_size(path)
+    except InputError as error:
+        raise RecordError("broken photo", one_line(error)) from error
+    if (height, width) != (task.height, task.width):
+        raise RecordError(
+            "photo size",
+            f"the EXIF-oriented photo is {width} x {height}, its record says {task.width} x {task.height}",
+        )
+
+
+def read_photo_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of the EXIF-oriented photo at `path`.
+
+    A JPEG with an end marker counts as whole, and only its header is read; any other file is decoded. `clothseg verify`
+    decodes every photo.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: the system refuses it, or it is no regular file.
+        PictureError: it is no photo, too large, broken or cut off.
+    """
+    check_input(path, "Photo", "Check the path")
+    size = _whole_jpeg_size(path)
+    if size is None or size[0] * size[1] > MAX_PIXELS:
+        height, width = read_picture(path).pixels.shape[:2]
+        return height, width
+    return size
+
+
+def _whole_jpeg_size(path: Path) -> tuple[int, int] | None:
+    """Return (height, width) of a JPEG with an end marker, EXIF orientation applied, or None for anything else."""
+    try:
+        with path.open("rb") as stream, Image.open(stream, formats=("JPEG",)) as image:
+            width, height = image.size
+            is_sideways = image.getexif().get(_ORIENTATION) in _TURNED_SIDEWAYS
+            stream.seek(-2, os.SEEK_END)
+            is_whole = stream.read() == b"\xff\xd9"
+    except Exception:  # noqa: BLE001 - `read_picture` names what is wrong
+        return None
+    return ((width, height) if is_sideways else (height, width)) if is_whole else None
+
+
+def _regions(
+    task: PhotoTask, outlines: Sequence[list[Edges] | RecordError], counts: MaskCounts
+) -> list[tuple[int, Edges]]:
+    """Return (class id, edges) of each region of a photo in the order of painting; `counts` gets problems and counts.
 
     Raises:
         RecordError: none of its annotations can be used.
@@ -133,47 +229,112 @@ def _paint_photo(
                 raise outline
             usable.append((_area(instance, outline, task), instance.class_id, outline))
             if any(edges is TOO_FEW_POINTS for edges in outline):
-                tally.short_polygons.append(instance.annotation_id)
+                counts.short_polygons.append(instance.annotation_id)
         except RecordError as error:
-            tally.problems.append(
+            counts.problems.append(
                 Problem(error.reason, error.detail, task.image_id, instance.annotation_id, task.file_name)
             )
-    if not usable and (task.instances or task.num_set_aside):
-        raise RecordError("no annotation left", "all its annotations are set aside")
-    tally.num_annotations += len(usable)
+    if not usable and (task.instances or task.num_skipped):
+        raise RecordError("no annotation left", "all its annotations are skipped")
+    counts.num_annotations += len(usable)
     usable.sort(key=lambda one: -one[0])  # stable: equal areas stay in the order of the file
-    regions = [(class_id, edges) for _, class_id, outline in usable for edges in outline]
-    mask = paint(regions, task.height, task.width)
-    path = canvas.masks / f"{stem_of(task.file_name)}.png"
-    try:
-        path.write_bytes(mask.to_png())
-    except OSError as error:
-        raise MachineError(f"Cannot write {path}: {error.strerror or one_line(error)}. Free some space") from error
-    return mask.pixels_per_class(canvas.num_classes)
-
-
-def _check_photo(path: Path, task: PhotoTask) -> None:
-    try:
-        height, width = read_photo_size(path)
-    except InputError as error:
-        raise RecordError("broken photo", one_line(error)) from error
-    if (height, width) != (task.height, task.width):
-        raise RecordError(
-            "photo size",
-            f"the photo is {width} x {height} as a person sees it, its record says {task.width} x {task.height}",
-        )
+    return [(class_id, edges) for _, class_id, outline in usable for edges in outline]
 
 
 def _area(instance: Instance, outline: Sequence[Edges], task: PhotoTask) -> float:
-    """Return the area that decides the order of painting: the stated one, or where none is stated the pixels covered.
+    """Return the area that decides the order of painting: the stated area, or if none is stated the covered pixels.
 
     Raises:
-        RecordError: the stated area is so far off that either it or the outline belongs to something else.
+        RecordError: the stated area is so far off that either the area or the outline belongs to another object.
     """
     if instance.area is None:
         return float(paint([(1, edges) for edges in outline], task.height, task.width).pixels_per_class(2)[1])
     covered = int(sum(edges[1::2].sum() - edges[::2].sum() for edges in outline))
     low, high = sorted((instance.area, covered))
-    if high - low > LIE_PIXELS and high > LIE_FACTOR * low:
+    if high - low > AREA_PIXELS and high > AREA_FACTOR * low:
         raise RecordError("area", f"its area is given as {instance.area:g}, its outline covers {covered} pixels")
     return instance.area
+
+
+@dataclass(frozen=True)
+class PaintedMask:
+    """The class of each pixel of a photo, as runs of one class down the columns."""
+
+    height: int
+    width: int
+    starts: Int64Array
+    """(n,) first pixel of each run, rising; those before are background. Pixel (y, x) is number x * height + y."""
+    class_ids: UInt8Array
+    """(n,) the class of each run."""
+
+    def pixels_per_class(self, num_classes: int) -> Int64Array:
+        """Return (num_classes,) how many pixels each class has."""
+        counts = np.bincount(self.class_ids, weights=self._ends() - self.starts, minlength=num_classes)
+        counts[BACKGROUND_ID] += self.starts[0] if len(self.starts) else self.height * self.width
+        return counts.astype(np.int64)
+
+    def to_array(self) -> UInt8Array:
+        """Return (height, width) uint8, class ids."""
+        return np.add.accumulate(self._row_differences()[:, 1:], axis=0, dtype=np.uint8)
+
+    def to_png(self) -> bytes:
+        """Return the mask as an 8-bit grey PNG whose values are class ids."""
+        return png_from_rows(self._row_differences())
+
+    def _ends(self) -> Int64Array:
+        return np.append(self.starts[1:], self.height * self.width)
+
+    def _row_differences(self) -> UInt8Array:
+        """Return (height, 1 + width) uint8: PNG's filter 2, each pixel minus the pixel above, behind its number.
+
+        The pixel above is the pixel before in the order of the runs, so only their first pixels differ from 0, and the
+        top row, which has nothing above.
+        """
+        rows = np.zeros((self.height, self.width + 1), dtype=np.uint8)
+        rows[:, 0] = 2
+        if not len(self.starts):
+            return rows
+        columns = self.starts // self.height
+        lines = self.starts - columns * self.height
+        differences = self.class_ids.copy()
+        differences[1:] -= self.class_ids[:-1]
+        np.copyto(differences, self.class_ids, where=lines == 0)
+        rows.ravel()[lines * (self.width + 1) + columns + 1] = differences
+        last_columns = (self._ends() - 1) // self.height
+        for run in np.flatnonzero((last_columns > columns) & (self.class_ids != BACKGROUND_ID)).tolist():
+            rows[0, columns[run] + 2 : last_columns[run] + 2] = self.class_ids[run]
+        return rows
+
+
+def paint(regions: Sequence[tuple[int, Edges]], height: int, width: int) -> PaintedMask:
+    """Paint regions one over the other; a later region covers the earlier ones.
+
+    Args:
+        regions: (class id, edges) of each, in the order of painting. The edges lie within height * width.
+        height: of the photo in pixels.
+        width: of the photo in pixels.
+    """
+    regions = [(class_id, edges) for class_id, edges in regions if len(edges)]
+    if not regions:
+        return PaintedMask(height, width, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint8))
+    unsorted = np.concatenate([edges for _, edges in regions])
+    order = unsorted.argsort()
+    edges = unsorted[order]
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(len(order))
+    class_ids = np.zeros(len(edges), dtype=np.uint8)  # of the run that begins at each edge
+    begin = 0
+    for class_id, region_edges in regions:
+        _cover(class_ids, ranks[begin : begin + len(region_edges)], class_id)
+        begin += len(region_edges)
+    # Of several edges at one pixel the last one counts: the runs between them are empty.
+    kept = np.append(edges[1:] != edges[:-1], edges[-1] < height * width)
+    return PaintedMask(height, width, edges[kept], class_ids[kept])
+
+
+def _cover(class_ids: UInt8Array, ranks: Int64Array, class_id: int) -> None:
+    """Set the class of the runs inside a region; `ranks` are the positions of its edges among all sorted edges."""
+    first, last = ranks[0], ranks[-1]
+    toggles = np.zeros(last - first, dtype=bool)
+    toggles[ranks[:-1] - first] = True
+    np.copyto(class_ids[first:last], class_id, where=np.logical_xor.accumulate(toggles))

@@ -1,132 +1,152 @@
-"""Each record of an annotation file checked on its own: ids, names, sizes, categories and areas of any type."""
+"""The records of an annotation file, checked one by one and gathered by photo: what to paint and what is skipped."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from clothseg.data.annotations import (
-    CATEGORY_RECORD,
-    AnnotationFile,
-    AnnotationRecord,
-    CategoryRecord,
-    ImageRecord,
-)
-from clothseg.data.manifest import comparable_name, stem_of
-from clothseg.data.problems import Problem, RecordError
+import msgspec
+
+from clothseg.data.annotations import CATEGORY_RECORD, AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
+from clothseg.data.links import Links, PhotoNames, is_id, plain_file_name
+from clothseg.data.report import Problem, RecordError
 from clothseg.errors import DataError, nearest
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import MAX_PIXELS
 
 
-def is_id(value: Any) -> bool:
-    """Return whether a value can name a record: a number or text."""
-    return isinstance(value, int | str | float) and not isinstance(value, bool)
+# Named tuples, not dataclasses: they go to another process and back in a tenth of the time.
+class Instance(NamedTuple):
+    """One annotation of a photo."""
+
+    annotation_id: Any
+    class_id: int
+    area: float | None
+    """Pixels of its region, as the file states; None where it does not."""
+    segmentation: msgspec.Raw
+    """Its outline as raw JSON, not checked yet."""
 
 
-class Links:
-    """Finds the record that another one means: by its id, as number or text, or by its name.
+class PhotoTask(NamedTuple):
+    """A photo whose mask is to be painted."""
 
-    Exporters write `"image_id": "7"` beside `"id": 7`, or a photo's file name in place of its id. An id that several
-    records fit, or none, links to nothing.
+    image_id: Any
+    file_name: str
+    """Relative to the photo folder, with slashes."""
+    height: int
+    width: int
+    instances: tuple[Instance, ...]
+    """In the order of the file."""
+    num_skipped: int
+    """Annotations of this photo that are skipped already."""
+
+
+@dataclass(frozen=True)
+class CheckedRecords:
+    """The checked records of one annotation file."""
+
+    tasks: list[PhotoTask]
+    """In the order of the file."""
+    problems: list[Problem]
+    left_out: Counter[str]
+    """Annotations by category that the class list leaves out on purpose."""
+
+
+class _Category(NamedTuple):
+    class_id: int | None
+    name: str
+    supercategory: str
+
+
+def check_records(
+    file: AnnotationFile, classes: ClassList, photos: PhotoNames, *, strict_categories: bool
+) -> CheckedRecords:
+    """Check every record of an annotation file, outlines excepted, and gather the annotations by photo.
+
+    - Where several images have one id, all of them are skipped: nothing says to which the annotations belong. Of
+      annotations with one id the first is used: the id is only a name.
+    - Two photos with one stem, such as a.jpg and a.png, are both skipped: they would share a mask.
+    - Categories are sorted into classes by name, never by id.
+    - Ids are linked as `Links` does, and photos found as `PhotoNames` does.
 
     Args:
-        records: (id, name) of each record that may be meant.
+        file: the annotation file. Ids and file names in its records are replaced by those that they mean.
+        classes: into which the categories are sorted.
+        photos: the files of the photo folder.
+        strict_categories: skip annotations whose category is in no class, each with its reason; otherwise they are left
+            out and counted.
 
-    >>> links = Links([(7, "street/a.jpg"), (8, "b.jpg")])
-    >>> links.id_of("7"), links.id_of("a.jpg"), links.id_of("c.jpg")
-    (7, 7, 'c.jpg')
+    Raises:
+        DataError: no category is in any class, or the links are off by one number.
     """
-
-    def __init__(self, records: Iterable[tuple[Any, Any]]) -> None:
-        self._records = [(key, name) for key, name in records if is_id(key)]
-        self._ids = {key for key, _ in self._records}
-
-    def id_of(self, value: Any) -> Any:
-        """Return the id of the one record that `value` means, or else `value` as it is."""
-        if not is_id(value) or value in self._ids:
-            return value
-        text = _comparable_id(value)
-        fitting = self._ids_by_text.get(text) or (self._ids_by_name.get(text) if isinstance(value, str) else None)
-        return next(iter(fitting)) if fitting and len(fitting) == 1 else value
-
-    @cached_property
-    def _ids_by_text(self) -> dict[str, set[Any]]:
-        found: dict[str, set[Any]] = {}
-        for key, _ in self._records:
-            found.setdefault(_comparable_id(key), set()).add(key)
-        return found
-
-    @cached_property
-    def _ids_by_name(self) -> dict[str, set[Any]]:
-        found: dict[str, set[Any]] = {}
-        for key, name in self._records:
-            for form in _name_forms(name) if isinstance(name, str) else ():
-                found.setdefault(form, set()).add(key)
-        return found
-
-    def check_offset(self, values: Iterable[Any], field: str, path: Path) -> None:
-        """Refuse a file whose links are all off by one number, so that most of them lead to another record.
-
-        Where some links have no record and every link plus one number has one, as with `image_id` from 0 beside `id`
-        from 1, nothing says which of the two was meant. A link without a record that lies between others is none.
-
-        Args:
-            values: the links, as `id_of` returns them.
-            field: what the file calls them.
-            path: the file, for the error.
-
-        Raises:
-            DataError: the links are off.
-        """
-        linked = {value for value in values if is_id(value)}
-        ids, numbers, dangling = map(_whole_numbers, (self._ids, linked, linked - self._ids))
-        if not dangling or not ids:
-            return
-        lowest = max(min(ids) - min(numbers), -2 * len(dangling))  # farther off, it would be chance
-        highest = min(max(ids) - max(numbers), 2 * len(dangling))
-        for offset in range(lowest, highest + 1):
-            if all(number + offset in ids for number in numbers):
-                advice = f"Add {offset} to" if offset > 0 else f"Subtract {-offset} from"
-                shown = ", ".join(map(str, sorted(dangling)[:5])) + (", …" if len(dangling) > 5 else "")
-                raise DataError(
-                    f"{path}: the annotations have {field} {min(numbers)} to {max(numbers)}, but the ids are "
-                    f"{min(ids)} to {max(ids)}. If each is off by {abs(offset)}, most annotations would be linked "
-                    f"wrongly. {advice} each {field}; or, if only those with {field} {shown} are wrong, remove them"
-                )
+    problems = list(file.problems)
+    categories = _sort_categories(file, classes, problems)
+    _link(file)
+    images, bad_ids = _usable_images(file.images, photos, problems)
+    instances: dict[Any, list[Instance]] = {image.id: [] for image in images}
+    num_skipped: Counter[Any] = Counter()
+    left_out: Counter[str] = Counter()
+    seen: set[Any] = set()
+    for record in file.annotations:
+        try:
+            _check_annotation(record, instances, bad_ids, seen)
+            category = _category_of(record, categories, strict=strict_categories)
+            area = _area_of(record)
+        except RecordError as error:
+            image_id = record.image_id if is_id(record.image_id) else None
+            num_skipped[image_id] += 1
+            problems.append(Problem(error.reason, error.detail, image_id, record.id))
+            continue
+        if record.image_id in bad_ids:  # skipped with its photo
+            continue
+        if category.class_id is None:
+            left_out[category.name] += 1
+        else:
+            instance = Instance(record.id, category.class_id, area, record.segmentation)
+            instances[record.image_id].append(instance)
+    tasks = [
+        PhotoTask(one.id, one.file_name, one.height, one.width, tuple(instances[one.id]), num_skipped[one.id])
+        for one in images
+    ]
+    return CheckedRecords(tasks, problems, left_out)
 
 
-def _whole_numbers(ids: Iterable[Any]) -> set[int]:
-    """Return the ids that are whole numbers, or text that says one."""
-    texts = (_comparable_id(value) for value in ids)
-    return {int(text) for text in texts if text.isascii() and text.removeprefix("-").isdecimal()}
+def _link(file: AnnotationFile) -> None:
+    """Replace ids in annotations by the ids of the records that they mean."""
+    images = Links((image.id, image.file_name) for image in file.images)
+    categories = Links((category.id, category.name) for category in file.categories)
+    for record in file.annotations:
+        record.image_id = images.id_of(record.image_id)
+        record.category_id = categories.id_of(record.category_id)
+    images.check_offset((record.image_id for record in file.annotations), "image_id", file.path)
+    categories.check_offset((record.category_id for record in file.annotations), "category_id", file.path)
 
 
-def _comparable_id(value: int | str | float) -> str:
-    """Return an id as text that is the same for 7, 7.0, "7" and "0007"."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value).strip()
-    return text.lstrip("0") or "0" if text.isascii() and text.isdecimal() else comparable_name(text)
+def _usable_images(
+    images: Iterable[ImageRecord], photos: PhotoNames, problems: list[Problem]
+) -> tuple[list[ImageRecord], set[Any]]:
+    """Return the images that can be painted, with the names of their files, and the ids of the other images."""
+    images = list(images)
+    num_by_id = Counter(image.id for image in images if is_id(image.id))
+    num_by_stem = Counter(stem for image in images if (stem := photos.stem_or_none(image.file_name)) is not None)
+    usable, bad_ids = [], set()
+    for image in images:
+        try:
+            _check_image(image, num_by_id)
+            image.file_name = _find_photo(image.file_name, num_by_stem, photos)
+            usable.append(image)
+        except RecordError as error:
+            if is_id(image.id):
+                bad_ids.add(image.id)
+            name = image.file_name if isinstance(image.file_name, str) else None
+            problems.append(Problem(error.reason, error.detail, image.id, file_name=name))
+    return usable, bad_ids
 
 
-def _name_forms(name: str) -> set[str]:
-    """Return a name as it is and without folders, each with and without its suffix; a bare number is no name."""
-    whole = comparable_name(name.strip())
-    forms = {whole, stem_of(whole)} if PurePosixPath(whole).name else set()
-    forms |= {form.rsplit("/", 1)[-1] for form in forms}
-    return {form for form in forms if not form.isdecimal()}
-
-
-def check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
+def _check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
     """Check the id and the size of an image; sides such as 64.0 become whole numbers.
-
-    Args:
-        image: the record.
-        num_by_id: how many images have each id.
 
     Raises:
         RecordError: it cannot be used.
@@ -135,45 +155,45 @@ def check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
         raise RecordError("image id", f"its id is {image.id!r}, no number or text")
     if num_by_id[image.id] > 1:
         raise RecordError("duplicate image id", f"{num_by_id[image.id]} images have the id {image.id!r}")
+    size = f"width {image.width!r}, height {image.height!r}"
     if image.height is None or image.width is None:
-        raise RecordError("image size", f"width {image.width!r}, height {image.height!r}: one is missing")
-    image.height, image.width = whole_number(image.height), whole_number(image.width)
+        raise RecordError("image size", f"{size}: one is missing")
+    image.height, image.width = _whole_number(image.height), _whole_number(image.width)
     if not all(type(side) is int and side > 0 for side in (image.height, image.width)):
-        raise RecordError("image size", f"width {image.width!r}, height {image.height!r}: no whole numbers above 0")
+        raise RecordError("image size", f"{size}: no whole numbers above 0")
     if image.height * image.width > MAX_PIXELS:
         raise RecordError("image size", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
 
 
-def plain_file_name(file_name: Any) -> str:
-    r"""Return a photo's file name, relative and with slashes, if it stays inside the photo folder.
+def _whole_number(value: Any) -> Any:
+    """Return 64 for 64.0, which programs write that have only one type of number, and any other value unchanged."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
-    Exporters on Windows write backslashes between folders.
+
+def _find_photo(file_name: Any, num_by_stem: Counter[str], photos: PhotoNames) -> str:
+    """Return the file of a photo.
 
     Raises:
-        RecordError: it does not, or it is no text.
-
-    >>> plain_file_name("./street/a.jpg"), plain_file_name("street\\a.jpg")
-    ('street/a.jpg', 'street/a.jpg')
+        RecordError: there is none, or it would share its mask with another.
     """
-    if not isinstance(file_name, str) or not file_name.strip():
-        raise RecordError("file name", f"its file_name is {file_name!r}, no text")
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    windows = PureWindowsPath(file_name)
-    if path.is_absolute() or windows.drive or windows.root or ".." in path.parts:
-        raise RecordError("file name", f"its file_name {file_name!r} leads out of the photo folder")
-    if not path.name or "\0" in file_name or any(part.startswith(".") for part in path.parts):
-        raise RecordError("file name", f"its file_name {file_name!r} is hidden or no file's name")
-    return path.as_posix()
+    stem = photos.stem(file_name)
+    if num_by_stem[stem] > 1 or len(photos.of_stem(stem)) > 1:
+        raise RecordError("shared stem", f"several photos are called {stem!r} and would share one mask")
+    fitting = photos.fitting(file_name)
+    if not fitting:
+        name = plain_file_name(file_name)
+        raise RecordError("missing photo", f"{name!r} is not in the photo folder{photos.instead(stem)}")
+    return fitting[0]
 
 
-def check_annotation(record: AnnotationRecord, known: set[Any], bad_ids: set[Any], seen: set[Any]) -> None:
+def _check_annotation(record: AnnotationRecord, known: Mapping[Any, Any], bad_ids: set[Any], seen: set[Any]) -> None:
     """Check the ids of an annotation.
 
     Args:
         record: the annotation.
         known: ids of the images that can be used.
-        bad_ids: ids of the images that are set aside.
-        seen: ids of the annotations before; gets this one's.
+        bad_ids: ids of the skipped images.
+        seen: ids of the annotations before; this one's is added.
 
     Raises:
         RecordError: it cannot be used.
@@ -189,32 +209,23 @@ def check_annotation(record: AnnotationRecord, known: set[Any], bad_ids: set[Any
     seen.add(record.id)
 
 
-def class_of(
-    record: AnnotationRecord, class_ids: Mapping[Any, tuple[int | None, str, str]], *, strict_categories: bool
-) -> tuple[int | None, str]:
-    """Return the class id of an annotation, or None, and its category.
+def _category_of(record: AnnotationRecord, categories: Mapping[Any, _Category], *, strict: bool) -> _Category:
+    """Return the category of an annotation.
 
     Raises:
-        RecordError: there is no such category, or, if `strict_categories`, no class takes it.
+        RecordError: there is no such category, or, if `strict`, it is in no class.
     """
-    if not is_id(record.category_id) or record.category_id not in class_ids:
+    if not is_id(record.category_id) or record.category_id not in categories:
         raise RecordError("unknown category", f"its category_id is {record.category_id!r}, and no category has it")
-    class_id, category, supercategory = class_ids[record.category_id]
-    if class_id is None and strict_categories:
-        raise RecordError(
-            "category without class",
-            f"no class takes the category {category!r} or the super-category {supercategory!r}",
-        )
-    return class_id, category
+    category = categories[record.category_id]
+    if category.class_id is None and strict:
+        detail = f"no class has the category {category.name!r} or the super-category {category.supercategory!r}"
+        raise RecordError("category without class", detail)
+    return category
 
 
-def whole_number(value: Any) -> Any:
-    """Return 64 for 64.0, as programs write that know one kind of number only, and anything else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def area_of(record: AnnotationRecord) -> float | None:
-    """Return the area that the file states; None, and 0 as some exporters write, leave it to the outline.
+def _area_of(record: AnnotationRecord) -> float | None:
+    """Return the stated area; None, and 0 as some exporters write, mean that the pixels of the outline are counted.
 
     Raises:
         RecordError: it is no number of pixels.
@@ -226,35 +237,33 @@ def area_of(record: AnnotationRecord) -> float | None:
     return record.area or None
 
 
-def class_of_categories(
-    file: AnnotationFile, classes: ClassList, problems: list[Problem]
-) -> dict[Any, tuple[int | None, str, str]]:
-    """Return (class id or None, category, super-category) by category id.
+def _sort_categories(file: AnnotationFile, classes: ClassList, problems: list[Problem]) -> dict[Any, _Category]:
+    """Return the usable categories by id.
 
     Raises:
-        DataError: no category falls into any class.
+        DataError: no category is in any class.
     """
     names: dict[Any, tuple[str, str]] = {}
-    doubtful: set[Any] = set()
+    ambiguous: set[Any] = set()
     for record in file.categories:
         problem = _category_problem(record, names)
         if problem:
             problems.append(Problem(CATEGORY_RECORD, f"{problem}: id {record.id!r}, name {record.name!r}"))
             if is_id(record.id):
-                doubtful.add(record.id)
+                ambiguous.add(record.id)
         else:
             names[record.id] = (record.name, record.supercategory or "")
-    by_id: dict[Any, tuple[int | None, str, str]] = {
-        key: (classes.id_for_category(*pair), *pair) for key, pair in names.items() if key not in doubtful
+    categories = {
+        key: _Category(classes.id_for_category(*pair), *pair) for key, pair in names.items() if key not in ambiguous
     }
-    if not any(class_id is not None for class_id, _, _ in by_id.values()):
+    if all(category.class_id is None for category in categories.values()):
         asked = [name for one in classes.classes for name in (*one.categories, *one.supercategories)]
         found = sorted({name for name, _ in names.values()})
         raise DataError(
-            f"No category of {file.path} falls into a class. It has {', '.join(map(repr, found[:8])) or 'none'}; the "
-            f"classes take {', '.join(map(repr, asked[:8])) or 'none'}. Pass --classes with a YAML file that sorts them"
+            f"No category of {file.path} is in a class. The file has {', '.join(map(repr, found[:8])) or 'none'}; the "
+            f"classes have {', '.join(map(repr, asked[:8])) or 'none'}. Pass --classes with a YAML file that sorts them"
         )
-    return by_id
+    return categories
 
 
 def _category_problem(record: CategoryRecord, names: Mapping[Any, tuple[str, str]]) -> str | None:
@@ -262,25 +271,19 @@ def _category_problem(record: CategoryRecord, names: Mapping[Any, tuple[str, str
         return "the id is no number or text"
     if not isinstance(record.name, str) or not isinstance(record.supercategory or "", str):
         return "the name or super-category is no text"
-    if names.get(record.id, (record.name, record.supercategory or "")) != (record.name, record.supercategory or ""):
-        return "the id has two names"
-    return None
+    pair = (record.name, record.supercategory or "")
+    return "the id has two names" if names.get(record.id, pair) != pair else None
 
 
 def unknown_names(file: AnnotationFile, classes: ClassList) -> list[str]:
-    """Return what a class list asks for and an annotation file does not have, each with the nearest that it has."""
-    names = {record.name for record in file.categories if isinstance(record.name, str)}
+    """Return the names of a class list that an annotation file does not have, each with the nearest that it has."""
+    categories = {record.name for record in file.categories if isinstance(record.name, str)}
     groups = {record.supercategory for record in file.categories if isinstance(record.supercategory, str)}
-    found = []
-    for class_id, one in enumerate(classes.classes):
-        if class_id == BACKGROUND_ID:
-            continue
-        found += [
-            f"category {name!r} (nearest: {nearest(name, names, 2)})" for name in one.categories if name not in names
-        ]
-        found += [
-            f"super-category {name!r} (nearest: {nearest(name, groups, 2)})"
-            for name in one.supercategories
-            if name not in groups
-        ]
-    return found
+    unknown = []
+    for one in classes.classes[BACKGROUND_ID + 1 :]:
+        for kind, names, known in (
+            ("category", one.categories, categories),
+            ("super-category", one.supercategories, groups),
+        ):
+            unknown += [f"{kind} {name!r} (nearest: {nearest(name, known, 2)})" for name in names if name not in known]
+    return unknown

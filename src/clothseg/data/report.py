@@ -1,40 +1,113 @@
-"""What became of a preparation, in `preparation_report.json`: what was set aside and why, and what went in."""
+"""The report of a preparation, `preparation_report.json`: what went in, and which records were skipped and why."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clothseg.data.problems import Problem
+import numpy as np
+
 from clothseg.pictures import write_whole
+from clothseg.types import Int64Array
 
 REPORT_NAME = "preparation_report.json"
 VERSION = 1
 
+SAMPLE = "sample"
+"""Kind and address of the drawn sample."""
+
+
+class RecordError(Exception):
+    """One record cannot be used; the rest can."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """One of few words, by which the report counts."""
+        self.detail = detail
+        """What is wrong with this record, with its values."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A skipped record."""
+
+    reason: str
+    detail: str
+    image_id: Any = None
+    annotation_id: Any = None
+    file_name: str | None = None
+
+    def __str__(self) -> str:
+        named = {"annotation": self.annotation_id, "image": self.image_id, "file": self.file_name}
+        subject = " of ".join(f"{kind} {value!r}" for kind, value in named.items() if value is not None) or "a record"
+        return f"{subject}: {self.reason} ({self.detail})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the known fields as plain values."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass
+class MaskCounts:
+    """Counts over the masks of some photos, and the records that were skipped."""
+
+    num_masks: int
+    pixels_per_class: Int64Array
+    """(num_classes,) over all masks."""
+    photos_per_class: Int64Array
+    """(num_classes,) masks in which the class occurs."""
+    problems: list[Problem] = field(default_factory=list)
+    num_annotations: int = 0
+    """Annotations that were painted."""
+    short_polygons: list[Any] = field(default_factory=list)
+    """Ids of annotations that were painted without one of their polygons, which has fewer than three points."""
+
+    @classmethod
+    def zero(cls, num_classes: int) -> MaskCounts:
+        """Return the counts over no masks."""
+        return cls(0, np.zeros(num_classes, dtype=np.int64), np.zeros(num_classes, dtype=np.int64))
+
+    def add_mask(self, pixels: Int64Array) -> None:
+        """Add one mask, given its (num_classes,) pixels per class."""
+        self.num_masks += 1
+        self.pixels_per_class += pixels
+        self.photos_per_class += pixels > 0
+
+    def add(self, other: MaskCounts) -> None:
+        """Add the counts of other photos."""
+        self.num_masks += other.num_masks
+        self.pixels_per_class += other.pixels_per_class
+        self.photos_per_class += other.photos_per_class
+        self.problems += other.problems
+        self.num_annotations += other.num_annotations
+        self.short_polygons += other.short_polygons
+
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What became of one split."""
+    """What became of the records of one split."""
 
     num_photos: int
     """Photos that were to be prepared."""
     num_annotations: int
-    """Annotations that were to be painted; 0 where the masks were there already."""
+    """Annotations that were to be painted; 0 where the source has masks."""
     num_masks: int
     problems: tuple[Problem, ...] = ()
-    """The records that were set aside."""
+    """The skipped records."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Annotations by category that the class list has no place for, on purpose."""
+    """Annotations by category that the class list leaves out on purpose."""
     notes: tuple[str, ...] = ()
-    """What is worth a look and cost no record."""
+    """Warnings that cost no record."""
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many records were set aside for each reason, most first."""
+        """How many records were skipped for each reason, most first."""
         return dict(Counter(problem.reason for problem in self.problems).most_common())
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,33 +125,28 @@ class SplitReport:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SplitReport:
         """Build a report from what `to_dict` returned."""
-        return cls(
-            values["photos"],
-            values["annotations"],
-            values["masks"],
-            tuple(Problem(**record) for record in values["records"]),
-            values["left_out"],
-            tuple(values["notes"]),
-        )
+        problems = tuple(Problem(**record) for record in values["records"])
+        counts = (values["photos"], values["annotations"], values["masks"])
+        return cls(*counts, problems, values["left_out"], tuple(values["notes"]))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a preparation, or, while it goes on, what is being prepared."""
+    """What became of a preparation, or, until it is finished, what is being prepared."""
 
     kind: str
-    """Fashionpedia, sample, coco or masks: where the data came from."""
+    """Where the data came from: fashionpedia, sample, coco or masks."""
     source: str
     inputs: str
-    """A hash that changes when any file that goes in has changed."""
+    """A hash that changes when any input file has changed."""
     painting: str
     """A hash that changes when the class list or the way of painting has changed."""
     splits: Mapping[str, SplitReport] = field(default_factory=dict)
     finished: bool = False
 
     @property
-    def num_set_aside(self) -> int:
-        """How many records were set aside in all."""
+    def num_skipped(self) -> int:
+        """How many records were skipped in all."""
         return sum(len(split.problems) for split in self.splits.values())
 
     def is_of(self, other: Report) -> bool:
@@ -98,7 +166,7 @@ class Report:
             "source": self.source,
             "inputs": self.inputs,
             "painting": self.painting,
-            "set_aside": self.num_set_aside,
+            "set_aside": self.num_skipped,
             "splits": {name: split.to_dict() for name, split in self.splits.items()},
         }
         text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
@@ -106,13 +174,18 @@ class Report:
 
     @classmethod
     def read(cls, folder: Path) -> Report | None:
-        """Return the report in `folder`, or None where there is none that this version wrote."""
+        """Return the report in `folder`, or None where there is none of this version."""
         try:
             values = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
             if values["version"] != VERSION:
                 return None
             splits = {name: SplitReport.from_dict(split) for name, split in values["splits"].items()}
-            texts = [str(values[name]) for name in ("kind", "source", "inputs", "painting")]
-            return cls(texts[0], texts[1], texts[2], texts[3], splits, values["finished"] is True)
+            texts = {name: str(values[name]) for name in ("kind", "source", "inputs", "painting")}
+            return cls(**texts, splits=splits, finished=values["finished"] is True)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+
+def hash_of(values: Any) -> str:
+    """Return a hash of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,16 +1,14 @@
-"""Outlines of an annotation file, as raw JSON, become checked run edges; native code sees none that is malformed."""
+"""The outlines of an annotation file: raw JSON becomes checked run edges; native code gets no malformed outline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from clothseg.data.problems import RecordError
+from clothseg.data.report import RecordError
 from clothseg.rle import (
     Edges,
     RunLengthError,
@@ -21,7 +19,7 @@ from clothseg.rle import (
 from clothseg.types import Float64Array
 
 Polygon = Float64Array
-"""(2n,) x and y of n points, by turns, in pixels."""
+"""(2n,) alternating x and y of n points, in pixels."""
 
 FARTHEST = 16
 """How many photo sides away from the photo a point may lie. pycocotools walks every pixel of an outline."""
@@ -32,7 +30,6 @@ MISSING = "segmentation missing"
 POLYGON = "polygon"
 COORDINATE = "coordinate"
 RUN_LENGTHS = "run lengths"
-
 
 TOO_FEW_POINTS: Edges = np.zeros(0, dtype=np.int64)
 """The edges of a polygon of one or two points: none. Compared by identity."""
@@ -47,21 +44,11 @@ _polygons_decoder = msgspec.json.Decoder(list[list[float]])
 _run_lengths_decoder = msgspec.json.Decoder(_RunLengths)
 
 
-@dataclass
-class _Photo:
-    """The outlines of one photo on their way."""
-
-    results: list[list[Edges] | RecordError]
-    polygons: list[Polygon]
-    places: list[tuple[int, int]]
-    """Which of the polygons belong to each annotation: first, and one after the last."""
-
-
 def read_outlines(photos: Sequence[tuple[Sequence[bytes], int, int]]) -> list[list[list[Edges] | RecordError]]:
     """Read all outlines of some photos.
 
-    Polygons are rasterised by pycocotools, and only after every one of them is checked. A polygon of one or two points
-    beside proper ones encloses nothing, and becomes `TOO_FEW_POINTS`.
+    Polygons are rasterised by pycocotools, each after its check. A polygon of one or two points beside larger polygons
+    has no area, and becomes `TOO_FEW_POINTS`.
 
     Args:
         photos: of each photo, the `segmentation` of each annotation as it stands in the file (polygons, or run lengths
@@ -70,52 +57,40 @@ def read_outlines(photos: Sequence[tuple[Sequence[bytes], int, int]]) -> list[li
     Returns:
         For each annotation of each photo the edges of its parts, which may overlap, or why it cannot be used.
     """
-    found = []
-    strings: list[bytes] = []
-    for segmentations, height, width in photos:
-        photo = _read_photo(segmentations, height, width)
-        if photo.polygons:
-            strings += [one["counts"] for one in coco_mask.frPyObjects(photo.polygons, height, width)]
-        found.append(photo)
-    edges = iter(edges_from_trusted(strings))
-    for photo in found:
-        own = list(islice(edges, len(photo.polygons)))
-        for number, (first, last) in enumerate(photo.places):
-            result = photo.results[number]
-            if isinstance(result, list):
-                result += own[first:last]
-    return [photo.results for photo in found]
+    found = [
+        [_read_outline(segmentation, height, width) for segmentation in segmentations]
+        for segmentations, height, width in photos
+    ]
+    outlines = [outline for photo in found for outline in photo if not isinstance(outline, RecordError)]
+    # All strings together, since each call of NumPy costs as much as decoding a thousand numbers.
+    decoded = iter(edges_from_trusted([part for outline in outlines for part in outline if isinstance(part, bytes)]))
+    return [
+        [
+            outline
+            if isinstance(outline, RecordError)
+            else [next(decoded) if isinstance(part, bytes) else part for part in outline]
+            for outline in photo
+        ]
+        for photo in found
+    ]
 
 
-def _read_photo(segmentations: Sequence[bytes], height: int, width: int) -> _Photo:
-    photo = _Photo([], [], [])
-    for segmentation in segmentations:
-        first = len(photo.polygons)
-        try:
-            if segmentation[:1] == b"{":
-                photo.results.append([_read_run_lengths(segmentation, height, width)])
-            else:
-                polygons, num_too_short = _read_polygons(segmentation)
-                photo.polygons += polygons
-                photo.results.append([TOO_FEW_POINTS] * num_too_short)
-        except RecordError as error:
-            photo.results.append(error)
-        photo.places.append((first, len(photo.polygons)))
-    if photo.polygons and not _all_within(photo.polygons, height, width):  # together; now one by one
-        for number, (first, last) in enumerate(photo.places):
-            if first < last and not _all_within(photo.polygons[first:last], height, width):
-                photo.results[number] = RecordError(
-                    COORDINATE, "points too far outside the photo, or too long an outline"
-                )
-                photo.polygons[first:last] = [_NOTHING] * (last - first)
-    return photo
-
-
-_NOTHING: Polygon = np.zeros(6)
+def _read_outline(segmentation: bytes, height: int, width: int) -> list[Edges | bytes] | RecordError:
+    """Return the edges of each part, or a part's compressed run lengths as pycocotools made them."""
+    try:
+        if segmentation[:1] == b"{":
+            return [_read_run_lengths(segmentation, height, width)]
+        polygons, num_too_short = _read_polygons(segmentation)
+        if not _is_within(polygons, height, width):
+            raise RecordError(COORDINATE, "points too far outside the photo, or too long an outline")
+    except RecordError as error:
+        return error
+    strings = [part["counts"] for part in coco_mask.frPyObjects(polygons, height, width)]
+    return [*[TOO_FEW_POINTS] * num_too_short, *strings]
 
 
 def _read_polygons(segmentation: bytes) -> tuple[list[Polygon], int]:
-    """Return the polygons of three points or more, and how many others there are beside them."""
+    """Return the polygons of three points or more, and how many shorter polygons there are beside them."""
     try:
         points = _polygons_decoder.decode(segmentation)
     except msgspec.ValidationError as error:
@@ -133,18 +108,18 @@ def _read_polygons(segmentation: bytes) -> tuple[list[Polygon], int]:
             raise RecordError(POLYGON, f"a polygon has {len(polygon)} coordinates, an odd number")
     enclosing = [polygon for polygon in points if len(polygon) >= 6]
     if not enclosing:
-        raise RecordError(POLYGON, f"a polygon has {len(points[0]) // 2} points; it takes 3 to enclose anything")
+        raise RecordError(POLYGON, f"a polygon has {len(points[0]) // 2} points; a polygon needs 3 or more")
     return [np.array(polygon) for polygon in enclosing], len(points) - len(enclosing)
 
 
-def _all_within(polygons: Sequence[Polygon], height: int, width: int) -> bool:
+def _is_within(polygons: Sequence[Polygon], height: int, width: int) -> bool:
     """Return whether the polygons lie near the photo and their outlines, in all, are no longer than allowed."""
     coordinates = np.concatenate(polygons)
     lowest, highest = coordinates.min(), coordinates.max()
     limit = FARTHEST * max(height, width)
     if lowest < -limit or highest > limit:
         return False
-    # No two points are farther apart than highest - lowest: only where that bound says too much, it is summed up.
+    # No two points are farther apart than highest - lowest: the sum is only needed where that bound is too large.
     if len(coordinates) / 2 * (highest - lowest) <= LONGEST_OUTLINE:
         return True
     return sum(_outline_length(polygon) for polygon in polygons) <= LONGEST_OUTLINE

@@ -1,7 +1,8 @@
-"""Fashionpedia as a source to prepare: from the official addresses, a mirror, or drawn by our own code."""
+"""Sources of a dataset: the Fashionpedia download or a mirror of it, the drawn sample, and custom COCO files."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,32 +10,34 @@ from pathlib import Path
 
 from clothseg import __version__
 from clothseg.data import fashionpedia
-from clothseg.data.annotated_split import paint_annotations
-from clothseg.data.annotations import open_annotations
+from clothseg.data.annotations import (
+    check_annotation_file,
+    describe_annotations,
+    open_annotations,
+    split_annotations,
+)
 from clothseg.data.download import fetch
-from clothseg.data.painting import Tally
-from clothseg.data.report import SplitReport
+from clothseg.data.fashionpedia import OfficialSplit
+from clothseg.data.links import PhotoNames
+from clothseg.data.manifest import names_by_stem
+from clothseg.data.painting import paint_annotations
+from clothseg.data.report import SAMPLE, MaskCounts, SplitReport, hash_of
 from clothseg.data.sample import draw_sample
-from clothseg.data.source import SAMPLE, SplitFolders, copy_file, files_fingerprint
 from clothseg.data.unzip import read_unpacked, unpack
 from clothseg.errors import check_input
 from clothseg.labels import ClassList
+from clothseg.pictures import PHOTO_SUFFIXES, whole_file
 from clothseg.progress import Steps
 from clothseg.settings import OFFICIAL_SOURCE
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """The official download, or any folder or server laid out like it."""
+    """The official download, or any folder or server with the same layout."""
 
     address: str
     """http(s) address or local folder of the root."""
     kind: str = "fashionpedia"
-
-    @property
-    def splits(self) -> Sequence[SplitFolders]:
-        """Train and val."""
-        return [SplitFolders(split.name, split.photos, split.masks) for split in fashionpedia.SPLITS]
 
     @property
     def _is_remote(self) -> bool:
@@ -48,8 +51,8 @@ class Mirror:
         names = [name for split in fashionpedia.SPLITS for name in split.files]
         return files_fingerprint([path for name in names if (path := Path(self.address, name)).exists()])
 
-    def bring(self, folder: Path, steps: Steps) -> None:
-        """Fetch what is not there yet, the small and rare annotation files first, and unpack the photos."""
+    def collect(self, folder: Path, steps: Steps) -> None:
+        """Download missing files, the small annotation files first, and unpack the photos."""
         for split in fashionpedia.SPLITS:
             target = fashionpedia.local_path(folder, split.annotations)
             copy_file(self._fetch(split.annotations, folder, steps), target)
@@ -61,28 +64,27 @@ class Mirror:
             with steps(f"Unpacking {archive.name}", unit="bytes") as advance:
                 unpack(archive, photos, members_under=split.photos, progress=advance)
 
-    def fill_masks(
-        self, folder: Path, split: SplitFolders, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
-    ) -> tuple[SplitReport, Tally]:
+    def write_masks(
+        self, folder: Path, split: OfficialSplit, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
+    ) -> tuple[SplitReport, MaskCounts]:
         """Paint the masks of a split."""
-        annotations = next(one.annotations for one in fashionpedia.SPLITS if one.name == split.name)
         return paint_annotations(
-            fashionpedia.local_path(folder, annotations),
-            folder,
-            split,
+            fashionpedia.local_path(folder, split.annotations),
+            folder / split.photos,
             masks,
+            split=split.name,
             classes=classes,
             num_workers=num_workers,
             steps=steps,
         )
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
-        """Return Fashionpedia's name and licence, or what a mirror's annotation file says."""
+        """Return Fashionpedia's name and licence, or those that a mirror's annotation file states."""
         if self.address.rstrip("/") == OFFICIAL_SOURCE:
             return fashionpedia.NAME, fashionpedia.LICENCE
-        file = open_annotations(fashionpedia.local_path(folder, fashionpedia.TRAIN.annotations))
-        name = (file.description or Path(self.address).name).removesuffix(", train")
-        return name, "; ".join(file.licences) or None
+        path = fashionpedia.local_path(folder, fashionpedia.TRAIN.annotations)
+        description, licence = describe_annotations(path)
+        return (description or Path(self.address).name).removesuffix(", train"), licence
 
     def _fetch(self, name: str, folder: Path, steps: Steps) -> Path:
         target = fashionpedia.local_path(folder, name)
@@ -93,27 +95,22 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A small data set drawn by our own code, in the layout of the official download."""
+class Sample(Mirror):
+    """A small drawn dataset in the layout of the official download."""
 
+    address: str = SAMPLE
+    kind: str = SAMPLE
     train_photos: int = 160
     val_photos: int = 40
     test_photos: int = 8
     seed: int = 0
-    kind: str = SAMPLE
-    address: str = SAMPLE
-
-    @property
-    def splits(self) -> Sequence[SplitFolders]:
-        """Train and val."""
-        return Mirror("").splits
 
     def fingerprint(self) -> str:
-        """Return what decides the drawing."""
+        """Return the numbers that decide the drawing."""
         return f"{__version__}: {self.train_photos}, {self.val_photos}, {self.test_photos} from {self.seed}"
 
-    def bring(self, folder: Path, steps: Steps) -> None:
-        """Draw a mirror beside the final folders, bring what is in it, and throw it away."""
+    def collect(self, folder: Path, steps: Steps) -> None:
+        """Draw a mirror beside the final folders, collect its files, and remove it."""
         mirror = folder / ".sample.part"
         if mirror.exists():
             shutil.rmtree(mirror)
@@ -126,15 +123,132 @@ class Sample:
                 seed=self.seed,
                 progress=advance,
             )
-        Mirror(str(mirror)).bring(folder, steps)
+        Mirror(str(mirror)).collect(folder, steps)
         shutil.rmtree(mirror)
 
-    def fill_masks(
-        self, folder: Path, split: SplitFolders, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
-    ) -> tuple[SplitReport, Tally]:
+
+@dataclass(frozen=True)
+class CocoAnnotations:
+    """A COCO instance JSON with a photo folder, for training and, if there is one, for validation."""
+
+    annotations: Path
+    photos: Path
+    val_annotations: Path | None
+    """Without it, `val_share` of the photos are used for validation."""
+    val_photos: Path
+    val_share: float
+    kind: str = "coco"
+
+    @property
+    def address(self) -> str:
+        """The annotation file."""
+        return str(self.annotations)
+
+    def fingerprint(self) -> str:
+        """Return a hash over the names, sizes and times of the annotation files and all photos."""
+        files = [path for path in (self.annotations, self.val_annotations) if path is not None]
+        for path in files:
+            check_annotation_file(path)
+        share = self.val_share if self.val_annotations is None else None
+        return f"{files_fingerprint(files)} {folders_fingerprint([self.photos, self.val_photos])} {share}"
+
+    def collect(self, folder: Path, steps: Steps) -> None:
+        """Copy or split the annotation files and link the photos that they name."""
+        train, val = (_annotations_path(folder, split) for split in fashionpedia.SPLITS)
+        if self.val_annotations is None:
+            split_annotations(self.annotations, train, val, val_share=self.val_share)
+        else:
+            copy_file(self.annotations, train)
+            copy_file(self.val_annotations, val)
+        for split in fashionpedia.SPLITS:
+            photos = self._photos(split)
+            names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photos)
+            images = open_annotations(_annotations_path(folder, split)).images
+            files = {file for image in images for file in names.fitting(image.file_name)}
+            link_photos(sorted(files), photos, folder / split.photos, steps)
+
+    def write_masks(
+        self, folder: Path, split: OfficialSplit, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
+    ) -> tuple[SplitReport, MaskCounts]:
         """Paint the masks of a split."""
-        return Mirror("").fill_masks(folder, split, masks, classes=classes, num_workers=num_workers, steps=steps)
+        return paint_annotations(
+            _annotations_path(folder, split),
+            folder / split.photos,
+            masks,
+            split=split.name,
+            classes=classes,
+            num_workers=num_workers,
+            steps=steps,
+            photo_source=self._photos(split),
+        )
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
-        """Return what the drawn annotation file says."""
-        return Mirror(SAMPLE).describe(folder)
+        """Return the description and licence that the annotation file states, or its file name."""
+        description, licence = describe_annotations(_annotations_path(folder, fashionpedia.TRAIN))
+        return description or self.annotations.stem, licence
+
+    def _photos(self, split: OfficialSplit) -> Path:
+        return self.photos if split == fashionpedia.TRAIN else self.val_photos
+
+
+def _annotations_path(folder: Path, split: OfficialSplit) -> Path:
+    return folder / f"instances_{split.name}.json"
+
+
+def files_fingerprint(paths: Sequence[Path]) -> str:
+    """Return a hash over the names, sizes and times of files, or the name alone where the system refuses a file."""
+    rows = []
+    for path in paths:
+        try:
+            found = path.stat()
+            rows.append([str(path.resolve()), found.st_size, found.st_mtime_ns])
+        except OSError as error:  # named in the error of whatever needs the file
+            rows.append([str(path), error.errno or 0, 0])
+    return hash_of(rows)
+
+
+def folders_fingerprint(folders: Sequence[Path]) -> str:
+    """Return a hash over the names, sizes and times of all photos and masks in folders.
+
+    Raises:
+        MissingInputError, DataError: as `names_by_stem`.
+    """
+    names = {folder: names_by_stem(folder, PHOTO_SUFFIXES).values() for folder in folders}
+    return files_fingerprint([folder / name for folder in names for same in names[folder] for name in same])
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all; a file copied to itself stays as it is.
+
+    Raises:
+        MachineError: the disk is full or cannot be written.
+    """
+    if source.resolve() == target.resolve():
+        return
+    with whole_file(target, sync=True) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def link_photos(names: Sequence[str], source: Path, target: Path, steps: Steps) -> None:
+    """Link photos into a folder, or copy them where the file system has no links between the two folders."""
+    target.mkdir(parents=True, exist_ok=True)
+    with steps(f"Linking photos of {source.name}") as advance:
+        for number, name in enumerate(names, 1):
+            _link_photo(source / name, target / name)
+            if number % 100 == 0 or number == len(names):
+                advance(number, len(names))
+
+
+def _link_photo(source: Path, target: Path) -> None:
+    # Renaming one link of a file over another has no effect and would leave the temporary name behind.
+    if target.exists() and target.samefile(source):
+        return
+    with whole_file(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), temporary)
+        except OSError:  # another disk, or a file system without links
+            if os.access(source, os.R_OK):
+                shutil.copyfile(source, temporary)
+            else:  # the mask's problem names the photo, and other photos are prepared
+                temporary.symlink_to(source.resolve())

@@ -1,26 +1,58 @@
-"""A prepared data set checked photo by photo: pairs, sizes, values, counts and photos that occur twice."""
+"""The command `clothseg verify`: checks every pair of a prepared dataset and prints the counts of each class."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
 
-from clothseg.data.manifest import Manifest, Split, names_by_stem
+from clothseg.cores import available_cores
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split, names_by_stem
 from clothseg.data.processes import work_in_groups
 from clothseg.errors import InputError, one_line
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask, read_picture
-from clothseg.progress import Steps, hide_step
+from clothseg.progress import Steps, hide_step, show_step
 from clothseg.types import Int64Array
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Check a prepared data set: pairs, sizes, values, counts, and photos that occur twice.
+
+    Args:
+        data_path: Folder of the prepared data set.
+        num_workers: Processes that check; without it, one for each core.
+    """
+
+    data_path: Path = Path("data")
+    num_workers: Annotated[int | None, tyro.conf.arg(name="workers")] = None
+
+    def run(self) -> int:
+        """Check the data set; return 1 if there are defects, each named on stderr."""
+        num_workers = available_cores() if self.num_workers is None else self.num_workers
+        result = verify(self.data_path / DATASET_FOLDER, num_workers=num_workers, steps=show_step)
+        Console(soft_wrap=True).print(class_table(result))
+        errors = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        for defect in result.defects:
+            errors.print(str(defect), markup=False)
+        checked = sum(check.num_pairs for check in result.splits.values())
+        found = f"{len(result.defects):,} defects" if result.defects else "no defect"
+        errors.print(f"Checked {checked:,} photos with their masks: {found}.", markup=False)
+        return 1 if result.defects else 0
+
+
+@dataclass(frozen=True)
 class Defect:
-    """Something in a prepared data set that is not as it should be."""
+    """Something wrong in a prepared dataset."""
 
     split: str
     stem: str
@@ -33,7 +65,7 @@ class Defect:
 
 @dataclass
 class SplitCheck:
-    """What was found in one split."""
+    """The counts over one split."""
 
     num_pairs: int
     num_unlabelled: int
@@ -42,13 +74,11 @@ class SplitCheck:
     """(num_classes,) counted in the masks that can be read."""
     photos_per_class: Int64Array
     """(num_classes,) masks in which the class occurs."""
-    sizes: set[tuple[int, int]] = field(default_factory=set)
-    """(height, width) of the photos."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a data set."""
+    """The result of checking a dataset."""
 
     manifest: Manifest
     splits: dict[str, SplitCheck]
@@ -56,50 +86,49 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What a process saw of one pair."""
+class _PairCheck:
+    """The result of checking one pair, from the process that read it."""
 
     stem: str
-    size: tuple[int, int] | None
     digest: bytes | None
-    """Hash of the photo's pixels, so that one saved twice in two ways is found too."""
+    """Hash of the photo's pixels, so that one photo saved in two formats is found too."""
     pixels: Int64Array | None
     defects: tuple[str, ...]
 
 
 def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> Verification:
-    """Decode every photo and every mask of a prepared data set.
+    """Decode every photo and every mask of a prepared dataset.
 
     Args:
         folder: `DATA_PATH / DATASET_FOLDER`.
-        num_workers: processes to do it with.
+        num_workers: processes that check.
         steps: shows the progress.
 
     Raises:
-        MissingInputError: there is no prepared data set, or a folder of it is missing.
+        MissingInputError: there is no prepared dataset, or a folder of it is missing.
         DataError: its manifest is damaged.
     """
     manifest = Manifest.read(folder)
-    num_classes = len(manifest.classes)
     checks: dict[str, SplitCheck] = {}
     defects: list[Defect] = []
-    first_with: dict[bytes, tuple[str, str]] = {}
+    first_by_digest: dict[bytes, tuple[str, str]] = {}
     for name, split in manifest.splits.items():
-        pairs, unlabelled = _pair(folder, name, split, defects)
-        check = SplitCheck(
-            len(pairs), unlabelled, np.zeros(num_classes, dtype=np.int64), np.zeros(num_classes, dtype=np.int64)
-        )
+        pairs, num_unlabelled = _pair(folder, name, split, defects)
+        pixels, photos = np.zeros((2, len(manifest.classes)), dtype=np.int64)
+        check = SplitCheck(len(pairs), num_unlabelled, pixels, photos)
+        check_group = partial(_check_group, folder / split.photos, folder / split.masks, len(manifest.classes))
         done = 0
         with steps(f"Checking photos of {name}") as advance:
-            look = partial(_look_at_group, folder / split.photos, folder / split.masks, num_classes)
-            for count, group in work_in_groups(look, pairs, num_workers=num_workers):
-                for one in group:
-                    _add(check, one)
-                    defects += [Defect(name, one.stem, what) for what in one.defects]
-                    _note_twin(name, one, first_with, defects)
+            for count, group in work_in_groups(check_group, pairs, num_workers=num_workers):
+                for pair in group:
+                    defects += [Defect(name, pair.stem, what) for what in pair.defects]
+                    if pair.pixels is not None:
+                        check.pixels_per_class += pair.pixels
+                        check.photos_per_class += pair.pixels > 0
+                    defects += _duplicate(name, pair, first_by_digest)
                 done += count
                 advance(done, len(pairs))
-        defects += _against_manifest(name, split, check)
+        defects += _compare_with_manifest(name, split, check)
         checks[name] = check
     return Verification(manifest, checks, tuple(defects))
 
@@ -110,21 +139,22 @@ def _pair(folder: Path, name: str, split: Split, defects: list[Defect]) -> tuple
     masks = names_by_stem(folder / split.masks, (".png",))
     pairs = []
     for stem in sorted(masks):
-        there = photos.get(stem, [])
-        if len(there) == 1:
-            pairs.append((stem, there[0], masks[stem][0]))
-        elif there:
-            defects.append(Defect(name, stem, f"a mask and several photos: {', '.join(there)}"))
+        found = photos.get(stem, [])
+        if len(found) == 1:
+            pairs.append((stem, found[0], masks[stem][0]))
         else:
-            defects.append(Defect(name, stem, "a mask without a photo"))
+            what = f"a mask and several photos: {', '.join(found)}" if found else "a mask without a photo"
+            defects.append(Defect(name, stem, what))
     return pairs, len(photos.keys() - masks.keys())
 
 
-def _look_at_group(photos: Path, masks: Path, num_classes: int, pairs: Sequence[tuple[str, str, str]]) -> list[_Look]:
-    return [_look(stem, photos / photo, masks / mask, num_classes) for stem, photo, mask in pairs]
+def _check_group(
+    photos: Path, masks: Path, num_classes: int, pairs: Sequence[tuple[str, str, str]]
+) -> list[_PairCheck]:
+    return [_check_pair(stem, photos / photo, masks / mask, num_classes) for stem, photo, mask in pairs]
 
 
-def _look(stem: str, photo: Path, mask: Path, num_classes: int) -> _Look:
+def _check_pair(stem: str, photo: Path, mask: Path, num_classes: int) -> _PairCheck:
     defects: list[str] = []
     size = digest = pixels = None
     try:
@@ -144,27 +174,20 @@ def _look(stem: str, photo: Path, mask: Path, num_classes: int) -> _Look:
         pixels = pixels[:num_classes].astype(np.int64)
     except InputError as error:
         defects.append(f"mask: {one_line(error)}")
-    return _Look(stem, size, digest, pixels, tuple(defects))
+    return _PairCheck(stem, digest, pixels, tuple(defects))
 
 
-def _add(check: SplitCheck, look: _Look) -> None:
-    if look.size is not None:
-        check.sizes.add(look.size)
-    if look.pixels is not None:
-        check.pixels_per_class += look.pixels
-        check.photos_per_class += look.pixels > 0
+def _duplicate(name: str, pair: _PairCheck, first_by_digest: dict[bytes, tuple[str, str]]) -> list[Defect]:
+    if pair.digest is None:
+        return []
+    split, stem = first_by_digest.setdefault(pair.digest, (name, pair.stem))
+    if (split, stem) == (name, pair.stem):
+        return []
+    where = "" if split == name else f" of {split}: a photo must not be both in training and in validation"
+    return [Defect(name, pair.stem, f"the same photo as {stem!r}{where}")]
 
 
-def _note_twin(name: str, look: _Look, first_with: dict[bytes, tuple[str, str]], defects: list[Defect]) -> None:
-    if look.digest is None:
-        return
-    split, stem = first_with.setdefault(look.digest, (name, look.stem))
-    if (split, stem) != (name, look.stem):
-        where = "" if split == name else f" of {split}: what is trained on must not be validated with"
-        defects.append(Defect(name, look.stem, f"the same photo as {stem!r}{where}"))
-
-
-def _against_manifest(name: str, split: Split, check: SplitCheck) -> list[Defect]:
+def _compare_with_manifest(name: str, split: Split, check: SplitCheck) -> list[Defect]:
     defects = []
     if check.num_pairs != split.count:
         defects.append(Defect(name, "", f"{check.num_pairs} pairs, the manifest says {split.count}"))
@@ -176,3 +199,22 @@ def _against_manifest(name: str, split: Split, check: SplitCheck) -> list[Defect
         if differing:
             defects.append(Defect(name, "", f"{what} per class differ from the manifest's for class ids {differing}"))
     return defects
+
+
+def class_table(result: Verification) -> Table:
+    """Return a table of the photos and the share of pixels that each class has in each split."""
+    title = f"{result.manifest.name}, licence {result.manifest.licence or 'unknown'}"
+    table = Table(title=title, show_footer=True)
+    table.add_column("id", justify="right")
+    table.add_column("class", footer="all")
+    for name, check in result.splits.items():
+        table.add_column(f"{name} photos", justify="right", footer=f"{check.num_pairs:,}")
+        table.add_column(f"{name} pixels", justify="right", footer=f"{int(check.pixels_per_class.sum()):,}")
+    for class_id, class_name in enumerate(result.manifest.classes.names):
+        row = [str(class_id), class_name]
+        for check in result.splits.values():
+            total = max(1, int(check.pixels_per_class.sum()))
+            photos = int(check.photos_per_class[class_id])
+            row += [f"{photos:,}", f"{check.pixels_per_class[class_id] / total:.3%}"] if photos else ["absent", "-"]
+        table.add_row(*row)
+    return table

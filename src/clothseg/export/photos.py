@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from clothseg.data.fashionpedia import VAL
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
+from clothseg.data.report import SAMPLE
 from clothseg.data.sample import sample_picture
-from clothseg.data.source import SAMPLE, VAL
 from clothseg.errors import SettingError
 from clothseg.labels import ClassList
 from clothseg.pictures import read_mask, read_picture
