@@ -22,7 +22,7 @@ LONGEST = (
     "training/test_packed.py",
     "training/test_lives.py",
     "serving/test_load.py",
-    "serving/page/test_trouble.py",
+    "serving/page/test_errors.py",
     "test_reaper.py",
     "export/test_export_command.py",
     "test_wheel.py",

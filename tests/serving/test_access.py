@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from clothseg.errors import SettingError
+from clothseg.serving.errors import Problem
 from clothseg.serving.keys import Keys
-from clothseg.serving.problem import Problem
 from tests.serving.conftest import assert_problem, linux_only
 from tests.serving.running_server import JPEG, RunningServer
 

@@ -4,7 +4,7 @@ import pytest
 
 from clothseg.labels import GROUPS
 from clothseg.serving.choices import choose_class, choose_output
-from clothseg.serving.problem import Problem
+from clothseg.serving.errors import Problem
 
 OUTPUTS = {
     "": "json",

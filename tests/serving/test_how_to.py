@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from clothseg import cli
-from clothseg.serving.problem import _KINDS
+from clothseg.serving.errors import _KINDS
 from tests.serving.test_segment import opened
 from tests.test_architecture import ROOT
 

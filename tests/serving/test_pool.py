@@ -8,12 +8,12 @@ from fastapi import APIRouter
 
 from clothseg.errors import ModelError
 from clothseg.serving import pool as pool_module
+from clothseg.serving.errors import Problem
 from clothseg.serving.information_routes import InformationRoutes
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Pool
-from clothseg.serving.problem import Problem
 from clothseg.serving.worker_process import ModelChoice, NotBegunError, WorkerLostError
 
 

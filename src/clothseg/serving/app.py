@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 import clothseg
+from clothseg.serving.errors import Problem
 from clothseg.serving.headers import Envelope
 from clothseg.serving.information_routes import InformationRoutes
 from clothseg.serving.keys import Keys
@@ -24,9 +25,8 @@ from clothseg.serving.limits import Limits
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.page_route import add_page
 from clothseg.serving.pool import Pool
-from clothseg.serving.problem import Problem
+from clothseg.serving.routes import SegmentRoute
 from clothseg.serving.schemas import ProblemDetails
-from clothseg.serving.segment_route import SegmentRoute
 
 _KINDS = {401: "key-missing", 404: "not-found", 405: "wrong-method"}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clothseg.errors import nearest
-from clothseg.serving.problem import Problem
+from clothseg.serving.errors import Problem
 from clothseg.serving.wish import Output
 
 _OUTPUT_OF: Mapping[str, Output] = {"application/json": "json", "image/png": "mask", "image/jpeg": "overlay"}

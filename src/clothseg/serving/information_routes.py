@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from clothseg.serving import metrics as metrics_module
+from clothseg.serving.errors import Problem
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Pool
-from clothseg.serving.problem import Problem
+from clothseg.serving.routes import while_connected
 from clothseg.serving.schemas import ModelCard, State, content, problems
-from clothseg.serving.segment_route import while_connected
 
 
 class InformationRoutes:

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 
 from clothseg.errors import SettingError
-from clothseg.serving.problem import Problem
+from clothseg.serving.errors import Problem
 
 KEYS_VARIABLE = "CLOTHSEG_API_KEYS"
 """Environment variable with keys, separated by spaces or commas."""

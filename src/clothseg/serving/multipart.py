@@ -8,7 +8,7 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from clothseg.serving.problem import Problem
+from clothseg.serving.errors import Problem
 
 _MOST_PARTS = 16
 _LONGEST_HEADERS = 8_000  # bytes of all headers of one part

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clothseg.errors import ClothsegError
+from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
-from clothseg.serving.problem import Problem
 from clothseg.serving.worker_process import ModelChoice, NotBegunError, WorkerLostError, WorkerProcess
 
 _logger = logging.getLogger(__name__)

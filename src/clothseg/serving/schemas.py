@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from clothseg.serving.intake import FIELD
-from clothseg.serving.problem import MEDIA_TYPE as PROBLEM_TYPE
+from clothseg.serving.errors import MEDIA_TYPE as PROBLEM_TYPE
+from clothseg.serving.uploads import FIELD
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 Responses = dict[int | str, dict[str, Any]]

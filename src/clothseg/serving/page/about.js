@@ -1,6 +1,6 @@
 /** What the page says of the model: its name, what it was trained on, which classes it finds and which it never will. */
 
-import { element } from "./garments.js";
+import { element } from "./panels.js";
 import { capital } from "./words.js";
 
 /** @param {object} card ModelCard of openapi.json @returns {{known: object[], unknown: object[]}} classes but the background */

@@ -3,12 +3,12 @@
 import { classesOf, fillAbout } from "./about.js";
 import { Api } from "./api.js";
 import { garmentColours, hexOf } from "./colours.js";
-import { GarmentList } from "./garments.js";
+import { GarmentList } from "./panels.js";
 import { listenForPhotos } from "./inputs.js";
-import { make, save } from "./keep.js";
+import { make, save } from "./download.js";
 import { bitmapOf, Photos } from "./photos.js";
 import { Strip } from "./strip.js";
-import { Stage } from "./view.js";
+import { Stage } from "./stage.js";
 import { capital, counted, fileSize, percent, stemOf } from "./words.js";
 import { zipOf } from "./zip.js";
 

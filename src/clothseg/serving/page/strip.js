@@ -1,6 +1,6 @@
 /** The strip of photos: one button to look at each, one to remove it. */
 
-import { element } from "./garments.js";
+import { element } from "./panels.js";
 
 const STATES = { waiting: "waiting", working: "being segmented", done: "segmented", failed: "failed" };
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol, Self
 
 from starlette.requests import ClientDisconnect, Request
 
+from clothseg.serving.errors import Problem
 from clothseg.serving.limits import LOWEST_RATE, Limits
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.multipart import FormReader, boundary_of
-from clothseg.serving.problem import Problem
 
 FIELD = "photo"
 """Name of the multipart field that holds the photo."""

@@ -11,13 +11,13 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from clothseg.serving.choices import choose_class, choose_output
-from clothseg.serving.intake import Lease, Memory, read_photo
+from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Job, Pool
-from clothseg.serving.problem import Problem
 from clothseg.serving.schemas import PHOTO_BODY, SEGMENT_ANSWER, problems
+from clothseg.serving.uploads import Lease, Memory, read_photo
 from clothseg.serving.wish import Output, Wish
 
 T = TypeVar("T")

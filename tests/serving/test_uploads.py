@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
-from clothseg.serving import choices, intake, keys, messages
-from clothseg.serving.intake import Lease, Memory, read_photo, safe_name
+from clothseg.serving import choices, keys, messages, uploads
+from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.multipart import FormReader, boundary_of
-from clothseg.serving.problem import Problem
+from clothseg.serving.uploads import Lease, Memory, read_photo, safe_name
 
 NAMES = st.text(st.characters(exclude_categories=["C"], exclude_characters='"\\/%'), min_size=1, max_size=20)
 
 
 def test_docstring_examples():
-    assert [doctest.testmod(module) for module in (choices, intake, keys)] == [(0, 1)] * 3
+    assert [doctest.testmod(module) for module in (choices, uploads, keys)] == [(0, 1)] * 3
 
 
 def feed(form, body, pieces):
