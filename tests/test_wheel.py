@@ -14,7 +14,7 @@ from PIL import Image
 from clothseg.encoding import encode_png
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.predictor import load
-from clothseg.serving.page_route import PAGE_FOLDER
+from clothseg.serving.app import PAGE_FOLDER
 from tests.conftest import HANG_SECONDS
 from tests.export.small_model import DESCRIPTION, photo_of, write_checkpoint
 from tests.serving.running_server import RunningServer

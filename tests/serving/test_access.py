@@ -6,7 +6,7 @@ import pytest
 
 from clothseg.errors import SettingError
 from clothseg.serving.errors import Problem
-from clothseg.serving.keys import Keys
+from clothseg.serving.limits import Keys
 from tests.serving.conftest import assert_problem, linux_only
 from tests.serving.running_server import JPEG, RunningServer
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from clothseg import cli
-from clothseg.serving.errors import _KINDS
-from tests.serving.test_segment import opened
+from clothseg.serving.errors import KINDS
+from tests.serving.test_routes import opened
 from tests.test_architecture import ROOT
 
 SERVE, DEPLOY = ((ROOT / "docs" / "how-to" / name).read_text(encoding="utf-8") for name in ("serve.md", "deploy.md"))
@@ -51,7 +51,7 @@ def test_the_python_of_the_how_to_runs(server, folder):
 
 
 def test_every_kind_of_problem_is_documented():
-    for kind, (status, _) in _KINDS.items():
+    for kind, (status, _) in KINDS.items():
         if status != 500:
             assert f"`{kind}`" in SERVE
             assert re.search(rf"^\| .*\b{int(status)}\b", SERVE, flags=re.MULTILINE)

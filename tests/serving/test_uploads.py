@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import doctest
-import io
 
 import httpx
 import pytest
@@ -11,19 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
-from clothseg.serving import choices, keys, messages, uploads
+from clothseg.serving import limits, routes, uploads
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
-from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
-from clothseg.serving.multipart import FormReader, boundary_of
-from clothseg.serving.uploads import Lease, Memory, read_photo, safe_name
+from clothseg.serving.uploads import FormReader, UploadBudget, boundary_of, read_photo, safe_name
 
 NAMES = st.text(st.characters(exclude_categories=["C"], exclude_characters='"\\/%'), min_size=1, max_size=20)
 
 
 def test_docstring_examples():
-    assert [doctest.testmod(module) for module in (choices, uploads, keys)] == [(0, 1)] * 3
+    assert [doctest.testmod(module) for module in (routes, uploads, limits)] == [(0, 1)] * 3
 
 
 def feed(form, body, pieces):
@@ -58,18 +55,18 @@ def test_other_bytes_are_no_form(body, pieces):
 
 
 def test_uploads_and_bytes_are_limited_and_released():
-    memory = Memory(Limits(queue=1, max_bytes=100), Metrics())
+    budget = UploadBudget(Limits(queue=1, max_bytes=100), Metrics())
     with contextlib.ExitStack() as held:
-        leases = [held.enter_context(Lease(memory)) for _ in range(4)]
-        with pytest.raises(Problem, match="on their way") as caught, Lease(memory):
+        reserve, other, *_ = [held.enter_context(budget.upload()) for _ in range(4)]
+        with pytest.raises(Problem, match="being uploaded") as caught, budget.upload():
             pass
         assert caught.value.headers["Retry-After"]
-        leases[0].take(150)
+        reserve(150)
         with pytest.raises(Problem, match="large photos"):
-            leases[1].take(51)
-        leases[1].take(50)
-    with Lease(memory) as lease:
-        lease.take(200)
+            other(51)
+        other(50)
+    with budget.upload() as reserve:
+        reserve(200)
 
 
 def read(chunks, content_type="", *, length=None, end="complete", **limits):
@@ -79,7 +76,7 @@ def read(chunks, content_type="", *, length=None, end="complete", **limits):
         length: what the head says of it.
         end: what follows: "complete", "disconnect", or "silence".
     """
-    limits = Limits(**limits)
+    allowed = Limits(**limits)
     headers = {"content-type": content_type, "content-length": "" if length is None else str(length)}
     scope = {"type": "http", "headers": [(key.encode(), value.encode()) for key, value in headers.items() if value]}
     left = list(chunks)
@@ -92,8 +89,8 @@ def read(chunks, content_type="", *, length=None, end="complete", **limits):
         return {"type": "http.disconnect" if end == "disconnect" else "http.request"}
 
     async def in_loop():
-        with Lease(Memory(limits, Metrics())) as lease:
-            return await read_photo(Request(scope, receive), limits, lease)
+        with UploadBudget(allowed, Metrics()).upload() as reserve:
+            return await read_photo(Request(scope, receive), allowed, reserve)
 
     return asyncio.run(in_loop())
 
@@ -139,17 +136,3 @@ def test_a_safe_name_leaves_no_folder(name):
     assert safe not in (".", "..")
     assert len(safe) <= 255
     assert safe_name(safe) == safe
-
-
-@given(
-    header=st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.booleans()),
-    body=st.binary(),
-    lost=st.integers(0, 5),
-)
-def test_messages_are_read_as_they_were_written(header, body, lost):
-    stream = io.BytesIO()
-    messages.write(stream, Message(header, body))
-    whole = stream.getvalue()
-    assert messages.read(io.BytesIO(whole)) == Message(header, body)
-    if lost:
-        assert messages.read(io.BytesIO(whole[:-lost])) is None

@@ -6,13 +6,14 @@ import subprocess
 import sys
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
 from clothseg.serving import messages
-from clothseg.serving.messages import Message
-from clothseg.serving.wish import Wish
+from clothseg.serving.messages import Message, SegmentRequest
 from tests.conftest import HANG_SECONDS
 
 
@@ -28,7 +29,7 @@ def run(model, questions):
 
 
 def question(photo, **options):
-    return Message({"wish": vars(Wish(**{"max_pixels": 10_000} | options))}, photo)
+    return Message({"segment": vars(SegmentRequest(**{"max_pixels": 10_000} | options))}, photo)
 
 
 def test_a_worker_answers_every_message_and_ends_with_its_input(model_path, offline, photo):
@@ -53,7 +54,7 @@ def test_a_worker_answers_every_message_and_ends_with_its_input(model_path, offl
     assert code == 0
     ready = first.header["ready"]
     assert (ready["sha256"], ready["name"], ready["image_size"]) == (offline.model["sha256"], "small.onnx", 64)
-    assert [one.header for one in answers[::2]] == [{"begun": True}] * 9
+    assert [one.header for one in answers[::2]] == [{"started": True}] * 9
     sample, results, mask, overlay, cutout, *problems = answers[1::2]
     assert sample.header == {"media_type": "image/jpeg"}
     assert Image.open(io.BytesIO(sample.body)).format == "JPEG"
@@ -81,3 +82,17 @@ def test_a_worker_without_a_model_says_why(tmp_path):
     code, (answer,) = run(tmp_path / "none.onnx", [])
     assert (code, answer.header["exit_code"]) == (4, 4)
     assert "none.onnx" in answer.header["failed"]
+
+
+@given(
+    header=st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.booleans()),
+    body=st.binary(),
+    lost=st.integers(0, 5),
+)
+def test_messages_are_read_as_they_were_written(header, body, lost):
+    stream = io.BytesIO()
+    messages.write(stream, Message(header, body))
+    whole = stream.getvalue()
+    assert messages.read(io.BytesIO(whole)) == Message(header, body)
+    if lost:
+        assert messages.read(io.BytesIO(whole[:-lost])) is None

@@ -10,7 +10,7 @@ import pytest
 from clothseg.errors import ModelError
 from clothseg.serving import worker_process
 from clothseg.serving.messages import Message
-from clothseg.serving.worker_process import ModelChoice, NotBegunError, WorkerLostError, WorkerProcess
+from clothseg.serving.worker_process import NotStartedError, WorkerLostError, WorkerProcess
 from tests.conftest import HANG_SECONDS
 from tests.serving.conftest import linux_only
 
@@ -23,21 +23,21 @@ def test_a_worker_survives_the_signals_of_its_group_and_knows_no_key(model_path,
     monkeypatch.delenv("OMP_NUM_THREADS")
 
     async def steps():
-        worker = await WorkerProcess.start(ModelChoice(model=str(model_path)), workers=1000)
+        worker = await WorkerProcess.start({"model": str(model_path)}, workers=1000)
         try:
             for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C goes to the worker, too
                 os.kill(worker.pid, number)
-            answer = await worker.ask(SAMPLE, seconds=HANG_SECONDS)
+            answer = await worker.request(SAMPLE, seconds=HANG_SECONDS)
             assert answer.body.startswith(b"\xff\xd8")
             environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
             assert b"a-key-of-the-test" not in environment
             assert b"OMP_NUM_THREADS=1\0" in environment, "its share of the cores"
             os.kill(worker.pid, signal.SIGSTOP)
             with pytest.raises(WorkerLostError, match=r"more than 0\.05 s"):
-                await worker.ask(SAMPLE, seconds=0.05)
+                await worker.request(SAMPLE, seconds=0.05)
             os.kill(worker.pid, signal.SIGKILL)
-            with pytest.raises(NotBegunError, match="ended before it began"):
-                await worker.ask(SAMPLE, seconds=HANG_SECONDS)
+            with pytest.raises(NotStartedError, match="ended before it started"):
+                await worker.request(SAMPLE, seconds=HANG_SECONDS)
         finally:
             await worker.end()
         assert worker.ended.done()
@@ -47,7 +47,7 @@ def test_a_worker_survives_the_signals_of_its_group_and_knows_no_key(model_path,
 
 def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch):
     async def start(model):
-        await WorkerProcess.start(ModelChoice(model=str(model)), workers=1)
+        await WorkerProcess.start({"model": str(model)}, workers=1)
 
     with pytest.raises(ModelError, match=r"none\.onnx"):
         asyncio.run(start(tmp_path / "none.onnx"))

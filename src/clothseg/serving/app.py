@@ -1,53 +1,46 @@
-"""The application: routes, keys, errors and limits put together."""
+"""The FastAPI application: routes, API keys, errors, middleware and the page put together."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import json
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
 import clothseg
-from clothseg.serving.errors import Problem
-from clothseg.serving.headers import Envelope
-from clothseg.serving.information_routes import InformationRoutes
-from clothseg.serving.keys import Keys
-from clothseg.serving.limits import Limits
-from clothseg.serving.metrics import Metrics
-from clothseg.serving.page_route import add_page
+from clothseg.serving.errors import KINDS, MEDIA_TYPE, Problem
+from clothseg.serving.limits import Keys, Limits
+from clothseg.serving.metrics import Metrics, RequestMiddleware
 from clothseg.serving.pool import Pool
-from clothseg.serving.routes import SegmentRoute
+from clothseg.serving.routes import Routes
 from clothseg.serving.schemas import ProblemDetails
 
-_KINDS = {401: "key-missing", 404: "not-found", 405: "wrong-method"}
+PAGE_FOLDER = Path(__file__).parent / "page"
+
+_KIND_BY_STATUS = {401: "key-missing", 404: "not-found", 405: "wrong-method"}
+_NO_PAGE = "clothseg serves its API here; see /openapi.json. The page is not part of this installation.\n"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Access:
-    """Who may ask."""
-
-    keys: Keys
-    cors_origins: Sequence[str] = ()
-    """Origins of other pages whose scripts may use the API; "*" lets in all of them."""
-
-
-def build_app(pool: Pool, *, limits: Limits, access: Access, metrics: Metrics) -> FastAPI:
+def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_origins: Sequence[str] = ()) -> FastAPI:
     """Return the application.
 
     Args:
-        pool: started and ended with the application.
+        pool: started and closed with the application.
         limits: what is refused.
-        access: who may ask.
-        metrics: what is counted, shared with the pool.
+        metrics: shared with the pool.
+        keys: accepted API keys.
+        cors_origins: of other sites whose scripts may use the API; "*" allows all.
     """
 
     @contextlib.asynccontextmanager
@@ -68,60 +61,83 @@ def build_app(pool: Pool, *, limits: Limits, access: Access, metrics: Metrics) -
     )
 
     async def check_key(request: Request) -> None:
-        access.keys.check(request.headers)
+        keys.check(request.headers)
 
     schemes: list[Any] = (
-        [HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)] if access.keys else []
+        [HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)] if keys else []
     )
     private = APIRouter(dependencies=[*(Security(scheme) for scheme in schemes), Depends(check_key)])
     public = APIRouter()
-    SegmentRoute(pool, limits, metrics).add_to(private)
-    InformationRoutes(pool, metrics).add_to(public, private)
+    Routes(pool, limits, metrics).add_to(public, private)
     app.include_router(private)
     app.include_router(public)
     add_page(app)
-    _add_errors(app)
-    _add_layers(app, access, metrics)
-    _describe(app)
-    return app
-
-
-def _add_layers(app: FastAPI, access: Access, metrics: Metrics) -> None:
-    if access.cors_origins:
+    _add_error_handlers(app)
+    if cors_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(access.cors_origins),
+            allow_origins=list(cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type"],
             expose_headers=["X-Clothseg-Model", "Server-Timing", "Retry-After"],
         )
-    app.add_middleware(Envelope, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    _describe_errors(app)
+    return app
 
 
-def _add_errors(app: FastAPI) -> None:
-    """Answer every error as a problem."""
+def add_page(app: FastAPI, folder: Path = PAGE_FOLDER) -> None:
+    """Serve the page at / and its files at /page/."""
 
-    async def as_problem(request: Request, error: Exception) -> Response:
+    async def index() -> Response:
+        path = folder / "index.html"
+        return (
+            FileResponse(path, headers={"Cache-Control": "no-cache"}) if path.is_file() else PlainTextResponse(_NO_PAGE)
+        )
+
+    app.add_api_route("/", index, include_in_schema=False)
+    if folder.is_dir():
+        app.mount("/page", _RevalidatedFiles(directory=folder))
+
+
+class _RevalidatedFiles(StaticFiles):
+    """Files that a browser requests again each time, so that it does not mix old and new modules after an upgrade."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with problem details."""
+
+    async def on_problem(request: Request, error: Exception) -> Response:
         if isinstance(error, Problem):
-            return error.response()
+            return _response(error)
         if isinstance(error, RequestValidationError):
-            return Problem("wrong-parameter", _in_words(error)).response()
+            return _response(Problem("wrong-parameter", _in_words(error)))
         assert isinstance(error, HTTPException)
-        kind = _KINDS.get(error.status_code, "broken-request")
+        kind = _KIND_BY_STATUS.get(error.status_code, "broken-request")
         detail = f"{request.method} {request.url.path[:200]} does not exist here; see /openapi.json"
-        return Problem(kind, detail, headers=error.headers).response()
+        return _response(Problem(kind, detail, headers=error.headers))
 
-    async def as_fault(request: Request, error: Exception) -> Response:
-        return Problem("fault", "This is a fault of clothseg; its log has the details. Please report it").response()
+    async def on_fault(request: Request, error: Exception) -> Response:
+        return _response(Problem("fault", "This is a fault of clothseg; its log has the details. Please report it"))
 
-    async def nobody(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # never sent: the client has gone
+    async def on_disconnect(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # never sent
 
-    app.add_exception_handler(Problem, as_problem)
-    app.add_exception_handler(RequestValidationError, as_problem)
-    app.add_exception_handler(HTTPException, as_problem)
-    app.add_exception_handler(ClientDisconnect, nobody)
-    app.add_exception_handler(Exception, as_fault)
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_problem)
+    app.add_exception_handler(HTTPException, on_problem)
+    app.add_exception_handler(ClientDisconnect, on_disconnect)
+    app.add_exception_handler(Exception, on_fault)
+
+
+def _response(problem: Problem) -> Response:
+    status = int(KINDS[problem.kind][0])
+    return Response(json.dumps(problem.to_dict()), status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
 def _in_words(error: RequestValidationError) -> str:
@@ -130,8 +146,8 @@ def _in_words(error: RequestValidationError) -> str:
     )
 
 
-def _describe(app: FastAPI) -> None:
-    """Let the OpenAPI know what an error looks like; FastAPI itself knows only of the models it returns."""
+def _describe_errors(app: FastAPI) -> None:
+    """Add the schema of an error to the OpenAPI; FastAPI itself adds only the models that operations return."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -1,18 +1,14 @@
-"""Errors as RFC 9457 problems: what went wrong, in JSON, with the status that says whose turn it is."""
+"""HTTP errors as RFC 9457 problem details: a kind for programs, a sentence for people, and a status code."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from starlette.responses import Response
-
 MEDIA_TYPE = "application/problem+json"
 
-# Kind → (status, title). A kind is for programs, a title for people, and neither ever changes.
-_KINDS: Mapping[str, tuple[HTTPStatus, str]] = {
+KINDS: Mapping[str, tuple[HTTPStatus, str]] = {
     "unreadable-photo": (HTTPStatus.BAD_REQUEST, "The photo cannot be read"),
     "broken-request": (HTTPStatus.BAD_REQUEST, "The request cannot be read"),
     "key-missing": (HTTPStatus.UNAUTHORIZED, "An API key is needed"),
@@ -31,16 +27,17 @@ _KINDS: Mapping[str, tuple[HTTPStatus, str]] = {
     "fault": (HTTPStatus.INTERNAL_SERVER_ERROR, "The server has a fault"),
     "not-done": (HTTPStatus.SERVICE_UNAVAILABLE, "The photo could not be worked on"),
 }
+"""Kind → (status, title). Kinds and titles are part of the API: they never change."""
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
-    """An answer that is not what was asked for.
+    """A request that is answered with an error.
 
     Args:
-        kind: one of the kinds above.
+        kind: a key of `KINDS`.
         detail: what happened, the value, and what to do.
-        retry_after: seconds after which it is worth asking again.
-        headers: more headers of the answer.
+        retry_after: seconds after which the client may try again.
+        headers: more headers of the response.
     """
 
     def __init__(
@@ -49,22 +46,16 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
-        self.headers = dict(headers or {})
+        self.headers = {"Cache-Control": "no-store"} | dict(headers or {})
         if retry_after is not None:
             self.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
 
-    @property
-    def status(self) -> int:
-        """The HTTP status of this kind."""
-        return int(_KINDS[self.kind][0])
-
-    def response(self) -> Response:
-        """Return the problem as an answer."""
-        content = {
+    def to_dict(self) -> dict[str, str | int]:
+        """Return the problem as the API's JSON has it."""
+        status, title = KINDS[self.kind]
+        return {
             "type": f"urn:clothseg:problem:{self.kind}",
-            "title": _KINDS[self.kind][1],
-            "status": self.status,
+            "title": title,
+            "status": int(status),
             "detail": self.detail,
         }
-        headers = {"Cache-Control": "no-store"} | self.headers
-        return Response(json.dumps(content), self.status, headers=headers, media_type=MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""Messages between the server and a worker: a JSON header and raw bytes; nothing in them can run as code."""
+"""Messages between the server and a worker: a JSON header and a body of raw bytes; nothing in them can run as code."""
 
 from __future__ import annotations
 
@@ -7,30 +7,50 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
+
+Output = Literal["json", "mask", "overlay", "cutout"]
+"""Forms of a response: results, index PNG, photo with colours and legend (JPEG), one class alone (RGBA PNG)."""
 
 # A message is the lengths of header and body in bytes, both big-endian, then header and body.
 _LENGTHS = struct.Struct(">II")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SegmentRequest:
+    """What is to be made of a photo."""
+
+    output: Output = "json"
+    label: str = ""
+    """Name of the class to cut out."""
+    tight: bool = False
+    """Crop the cut-out to the garment."""
+    include_mask: bool = False
+    """Put the mask into the JSON, too."""
+    file: str = ""
+    """Name of the photo in the results."""
+    max_pixels: int
+    """Larger photos are refused from their header."""
+
+
 @dataclass(frozen=True)
 class Message:
-    """What goes through a pipe, either way."""
+    """A request to a worker, or its reply."""
 
     header: Mapping[str, Any]
     """Plain values."""
     body: bytes = field(default=b"", repr=False)
     """A photo, or what was made of it."""
 
-
-def _head(message: Message) -> bytes:
-    header = json.dumps(message.header).encode()
-    return _LENGTHS.pack(len(header), len(message.body)) + header
+    def head(self) -> bytes:
+        """Return what is sent before the body."""
+        header = json.dumps(self.header).encode()
+        return _LENGTHS.pack(len(header), len(self.body)) + header
 
 
 def write(stream: BinaryIO, message: Message) -> None:
-    """Write a message and wait until it is gone."""
-    stream.write(_head(message))
+    """Write a message and flush the stream."""
+    stream.write(message.head())
     stream.write(message.body)
     stream.flush()
 
@@ -48,18 +68,18 @@ def read(stream: BinaryIO) -> Message | None:
 
 
 async def send(stream: asyncio.StreamWriter, message: Message) -> None:
-    """Write a message without holding up the event loop.
+    """Write a message without blocking the event loop.
 
     Raises:
         ConnectionError: the other side has closed the pipe.
     """
-    stream.write(_head(message))
+    stream.write(message.head())
     stream.write(message.body)
     await stream.drain()
 
 
 async def receive(stream: asyncio.StreamReader) -> Message:
-    """Read a message without holding up the event loop.
+    """Read a message without blocking the event loop.
 
     Raises:
         asyncio.IncompleteReadError: the other side has closed the pipe.

@@ -1,4 +1,4 @@
-"""The worker processes and the bounded queue before them: every photo taken gets exactly one answer."""
+"""The worker processes and the bounded queue before them: each accepted photo gets exactly one reply."""
 
 from __future__ import annotations
 
@@ -16,148 +16,159 @@ from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message
 from clothseg.serving.metrics import Metrics
-from clothseg.serving.worker_process import ModelChoice, NotBegunError, WorkerLostError, WorkerProcess
+from clothseg.serving.worker_process import NotStartedError, WorkerLostError, WorkerProcess
 
 _logger = logging.getLogger(__name__)
-_LONGEST_PAUSE = 10.0  # seconds between two attempts to start a worker that does not start
-_ATTEMPTS = 3  # to start the very first worker, where it ends without a named error
+_MAX_PAUSE = 10.0  # seconds between two attempts to start a worker
+_MAX_FIRST_STARTS = 3  # attempts to start the very first worker, where it ends without a named error
 _STARTING_RETRY = 2.0
 
 
 @dataclass(eq=False)
 class Job:
-    """A photo that was taken, and the answer that is owed for it."""
+    """An accepted photo and its reply to come."""
 
-    question: Message
-    answer: asyncio.Future[Message]
-    taken: float = field(default_factory=time.perf_counter)
-    begun: float = math.nan
+    message: Message
+    reply: asyncio.Future[Message]
+    submitted: float = field(default_factory=time.perf_counter)
+    started: float = math.nan
     """When a worker got it."""
+
+    def fail(self, problem: Exception) -> None:
+        """Reply with an error, unless there is a reply or nobody waits for one."""
+        if not self.reply.done():
+            self.reply.set_exception(problem)
 
 
 class Pool:
-    """Keeps worker processes running and hands them the photos that wait, first come, first served.
+    """Keeps worker processes running and gives them the photos in the queue, first in, first out.
 
     Args:
-        choice: the model that the workers load.
-        workers: how many there are.
+        load_options: arguments of `prediction.predictor.load` for the workers, by name.
+        workers: number of workers.
         limits: how many photos may wait, and how long each may take.
-        metrics: told of what happens.
-        give_up: called if the very first worker cannot start; `failure` then says why.
-        when_ready: called with the model's origin and its runtime once the first worker has it.
+        metrics: where queue and workers are reported.
+        on_failure: called if the very first worker cannot start; the reason is in `failure`.
+        on_ready: called with the model's origin and its runtime once the first worker has loaded it.
     """
 
     def __init__(
         self,
-        choice: ModelChoice,
+        load_options: Mapping[str, str | None],
         *,
         workers: int,
         limits: Limits,
         metrics: Metrics,
-        give_up: Callable[[], None],
-        when_ready: Callable[[str, str], None],
+        on_failure: Callable[[], None],
+        on_ready: Callable[[str, str], None],
     ) -> None:
-        self._choice = choice
+        self._load_options = load_options
         self._num_workers = workers
         self._limits = limits
         self._metrics = metrics
-        self._give_up = give_up
-        self._when_ready = when_ready
-        self._waiting: deque[Job] = deque()
-        self._arrived = asyncio.Event()
-        self._attendants: list[asyncio.Task[None]] = []
-        self._mean_seconds = 1.0  # that a photo takes; a guess until some were done
+        self._on_failure = on_failure
+        self._on_ready = on_ready
+        self._queue: deque[Job] = deque()
+        self._has_jobs = asyncio.Event()
+        self._supervisors: list[asyncio.Task[None]] = []
+        self._mean_seconds = 1.0  # per photo; a guess until some were done
         self._last_start_failed = False
         self.ready: set[WorkerProcess] = set()
-        """The workers that live and have their model."""
-        self.introduction: Mapping[str, Any] | None = None
-        """What the worker started last says of its model; None before the first is ready."""
+        """The workers that run and have loaded their model."""
+        self.model_info: Mapping[str, Any] | None = None
+        """Description of the model by the worker started last; None before the first is ready."""
         self.failure: ClothsegError | None = None
         """Why the first worker cannot start."""
 
     def start(self) -> None:
-        """Begin to start workers."""
-        self._attendants = [asyncio.create_task(self._attend()) for _ in range(self._num_workers)]
+        """Start the workers in the background."""
+        self._supervisors = [asyncio.create_task(self._supervise()) for _ in range(self._num_workers)]
 
     async def close(self) -> None:
-        """End all workers; what still waits is answered with a problem."""
-        for attendant in self._attendants:
-            attendant.cancel()
-        await asyncio.gather(*self._attendants, return_exceptions=True)
-        while self._waiting:
-            _fail(self._waiting.popleft(), "The server is shutting down. Ask again", retry_after=self._limits.deadline)
+        """End all workers, and reply with an error to the photos in the queue."""
+        for supervisor in self._supervisors:
+            supervisor.cancel()
+        await asyncio.gather(*self._supervisors, return_exceptions=True)
+        while self._queue:
+            self._queue.popleft().fail(self._shutting_down())
 
-    def check_room(self) -> None:
-        """Say at once whether a photo could be taken, before it is read.
+    def check_capacity(self) -> None:
+        """Refuse a photo before it is read.
 
         Raises:
             Problem: no worker has been ready yet or none can be started, or the queue is full.
         """
-        if self.introduction is None or (self._last_start_failed and not self.ready):
+        if self.model_info is None or (self._last_start_failed and not self.ready):
             raise Problem("starting", "No worker is ready. Ask again soon", retry_after=_STARTING_RETRY)
-        if len(self._waiting) >= self._limits.queue:
+        if len(self._queue) >= self._limits.queue:
             raise Problem(
-                "busy", f"{len(self._waiting)} photos wait already. Ask again later", retry_after=self._wait_seconds()
+                "busy", f"{len(self._queue)} photos wait already. Ask again later", retry_after=self._wait_seconds()
             )
 
-    async def work(self, question: Message) -> tuple[Message, Job]:
-        """Put a photo into the queue and return its answer; when cancelled, it leaves the queue again.
+    async def submit(self, message: Message) -> tuple[Message, Job]:
+        """Put a photo into the queue and return the reply; if this is cancelled, the photo leaves the queue.
 
         Raises:
-            Problem: it cannot be taken, or was not done within the deadline.
+            Problem: the photo is refused, or not done within the deadline.
         """
-        self.check_room()
-        job = Job(question, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
-        self._arrived.set()
-        self._tell_depth()
+        self.check_capacity()
+        job = Job(message, asyncio.get_running_loop().create_future())
+        self._queue.append(job)
+        self._has_jobs.set()
+        self._report_depth()
         try:
             async with asyncio.timeout(self._limits.deadline):
-                return await job.answer, job
+                return await job.reply, job
         except TimeoutError:
             raise Problem(
                 "busy",
-                f"No worker was done with this photo within {self._limits.deadline:g} s. Ask again later",
+                f"The photo was not done within {self._limits.deadline:g} s. Ask again later",
                 retry_after=self._wait_seconds(),
             ) from None
         finally:
-            job.answer.cancel()
-            if math.isnan(job.begun) and job in self._waiting:
-                self._waiting.remove(job)
-            self._tell_depth()
+            job.reply.cancel()
+            if math.isnan(job.started) and job in self._queue:
+                self._queue.remove(job)
+            self._report_depth()
 
     def _wait_seconds(self) -> float:
-        """Return how long the queue takes to become empty, about; at most the deadline."""
-        return min(self._limits.deadline, (len(self._waiting) + 1) * self._mean_seconds / self._num_workers)
+        """Return about how long the queue takes to become empty, at most the deadline."""
+        return min(self._limits.deadline, (len(self._queue) + 1) * self._mean_seconds / self._num_workers)
 
-    def _tell_depth(self) -> None:
-        self._metrics.queue_depth.set(len(self._waiting))
+    def _report_depth(self) -> None:
+        self._metrics.queue_depth.set(len(self._queue))
 
-    async def _attend(self) -> None:
-        """Keep one worker running for as long as the server does."""
+    def _shutting_down(self) -> Problem:
+        return Problem("not-done", "The server is shutting down. Ask again", retry_after=self._limits.deadline)
+
+    async def _supervise(self) -> None:
+        """Keep one worker running until the pool is closed."""
         failures = 0
         while self.failure is None:
             try:
                 failures = await self._run_worker(failures)
             except Exception:
-                # The server goes on with one worker less if this task ends, and nobody is told.
+                # If this task ended, the server would silently have one worker less.
                 failures += 1
                 _logger.exception("A fault of clothseg; another worker process is started. Please report it")
             if failures:
-                await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2**failures))
+                await asyncio.sleep(min(_MAX_PAUSE, 0.25 * 2 ** min(failures, 10)))
 
     async def _run_worker(self, failures: int) -> int:
-        """Start a worker and hand it photos until it is lost; return how many starts have failed in a row."""
+        """Start a worker and give it photos until it is lost; return the number of failed starts in a row."""
         try:
-            worker = await WorkerProcess.start(self._choice, workers=self._num_workers)
+            worker = await WorkerProcess.start(self._load_options, workers=self._num_workers)
         except (ClothsegError, OSError) as error:
-            self._start_failed(error, failures + 1)
+            self._handle_failed_start(error, failures + 1)
             return failures + 1
         self._last_start_failed = False
         try:
-            self._introduce(worker.introduction)
+            is_first, self.model_info = self.model_info is None, worker.model_info
+            if is_first:
+                self._on_ready(worker.model_info["origin"], worker.model_info["runtime"])
             self._set_ready(worker, is_ready=True)
-            await self._serve(worker)
+            while True:
+                await self._run_job(worker)
         except WorkerLostError:
             self._metrics.worker_restarts.inc()
         finally:
@@ -165,75 +176,66 @@ class Pool:
             await worker.end()
         return 0
 
-    def _introduce(self, introduction: Mapping[str, Any]) -> None:
-        is_first = self.introduction is None
-        self.introduction = introduction
-        if is_first:
-            self._when_ready(introduction["origin"], introduction["runtime"])
-
-    def _start_failed(self, error: ClothsegError | OSError, failures: int) -> None:
+    def _handle_failed_start(self, error: ClothsegError | OSError, failures: int) -> None:
         self._last_start_failed = True
-        is_final = not isinstance(error, WorkerLostError) or failures >= _ATTEMPTS
-        if self.introduction is None and isinstance(error, ClothsegError) and is_final:
+        is_final = not isinstance(error, WorkerLostError) or failures >= _MAX_FIRST_STARTS
+        if self.model_info is None and isinstance(error, ClothsegError) and is_final:
             self.failure = error
-            self._give_up()
+            self._on_failure()
 
     def _set_ready(self, worker: WorkerProcess, *, is_ready: bool) -> None:
         (self.ready.add if is_ready else self.ready.discard)(worker)
         self._metrics.workers_ready.set(len(self.ready))
 
-    async def _serve(self, worker: WorkerProcess) -> None:
-        """Hand photos to a worker until it is lost."""
-        while True:
-            job = await self._next_for(worker)
-            job.begun = time.perf_counter()
-            self._tell_depth()
-            try:
-                with self._metrics.in_flight.track_inprogress():
-                    answer = await worker.ask(job.question, seconds=self._limits.deadline)
-            except NotBegunError:
-                self._put_back(job)
-                raise
-            except WorkerLostError as error:
-                _fail(job, f"{error}. If it happens again with this photo, send another", retry_after=1)
-                raise
-            except asyncio.CancelledError:
-                _fail(job, "The server is shutting down. Ask again", retry_after=self._limits.deadline)
-                raise
-            except Exception as error:
-                if not job.answer.done():
-                    job.answer.set_exception(error)
-                raise
-            self._mean_seconds += 0.1 * (time.perf_counter() - job.begun - self._mean_seconds)
-            if not job.answer.done():
-                job.answer.set_result(answer)
+    async def _run_job(self, worker: WorkerProcess) -> None:
+        """Wait for a photo, give it to a worker, and pass on the reply.
 
-    def _put_back(self, job: Job) -> None:
-        """Let the next worker have a photo that this one never saw; its deadline stays what it was."""
-        job.begun = math.nan
-        if not job.answer.done():
-            self._waiting.appendleft(job)
-            self._arrived.set()
-            self._tell_depth()
+        Raises:
+            WorkerLostError: the worker is lost.
+        """
+        job = await self._next_job(worker)
+        job.started = time.perf_counter()
+        self._report_depth()
+        try:
+            with self._metrics.in_flight.track_inprogress():
+                reply = await worker.request(job.message, seconds=self._limits.deadline)
+        except NotStartedError:
+            self._requeue(job)
+            raise
+        except WorkerLostError as error:
+            job.fail(Problem("not-done", f"{error}. If this photo fails again, send another", retry_after=1))
+            raise
+        except asyncio.CancelledError:
+            job.fail(self._shutting_down())
+            raise
+        except Exception as error:
+            job.fail(error)
+            raise
+        self._mean_seconds += 0.1 * (time.perf_counter() - job.started - self._mean_seconds)
+        if not job.reply.done():
+            job.reply.set_result(reply)
 
-    async def _next_for(self, worker: WorkerProcess) -> Job:
+    def _requeue(self, job: Job) -> None:
+        """Put a photo that its worker did not start back to the front of the queue; its deadline does not change."""
+        job.started = math.nan
+        if not job.reply.done():
+            self._queue.appendleft(job)
+            self._has_jobs.set()
+            self._report_depth()
+
+    async def _next_job(self, worker: WorkerProcess) -> Job:
         """Wait for a photo.
 
         Raises:
-            WorkerLostError: the worker has ended meanwhile, so that no photo has to find it out.
+            WorkerLostError: the worker has ended meanwhile; no photo is lost with it.
         """
         while not worker.ended.done():
-            if self._waiting:
-                return self._waiting.popleft()
-            self._arrived.clear()
-            arrival = asyncio.create_task(self._arrived.wait())
+            if self._queue:
+                return self._queue.popleft()
+            self._has_jobs.clear()
+            arrival = asyncio.create_task(self._has_jobs.wait())
             try:
                 await asyncio.wait({arrival, worker.ended}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 arrival.cancel()
-        raise WorkerLostError("A worker process ended while it had nothing to do")
-
-
-def _fail(job: Job, detail: str, *, retry_after: float) -> None:
-    if not job.answer.done():
-        job.answer.set_exception(Problem("not-done", detail, retry_after=retry_after))
+        raise WorkerLostError("A worker process ended while it was idle")

@@ -1,57 +1,86 @@
-"""POST /v1/segment: a photo in, what was asked for of it out."""
+"""The HTTP operations: segment a photo; describe the model; give a sample photo, the health and the metrics."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from clothseg.serving.choices import choose_class, choose_output
+from clothseg.errors import nearest
+from clothseg.serving import metrics as metrics_module
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
-from clothseg.serving.messages import Message
+from clothseg.serving.messages import Message, Output, SegmentRequest
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Job, Pool
-from clothseg.serving.schemas import PHOTO_BODY, SEGMENT_ANSWER, problems
-from clothseg.serving.uploads import Lease, Memory, read_photo
-from clothseg.serving.wish import Output, Wish
+from clothseg.serving.schemas import PHOTO_BODY, SEGMENT_RESPONSE, ModelCard, State, content, problems
+from clothseg.serving.uploads import UploadBudget, read_photo
 
 T = TypeVar("T")
 
-_ERRORS = (400, 401, 403, 404, 406, 408, 413, 415, 422, 503)
+_OUTPUT_BY_MEDIA_TYPE: Mapping[str, Output] = {"application/json": "json", "image/png": "mask", "image/jpeg": "overlay"}
 
 
-class SegmentRoute:
-    """Answers requests for segmentations.
+class Routes:
+    """Answers the requests of the API.
 
     Args:
-        pool: does the work.
+        pool: segments photos and knows the model.
         limits: what is refused.
-        metrics: told of each photo.
+        metrics: where photos and stages are counted.
     """
 
     def __init__(self, pool: Pool, limits: Limits, metrics: Metrics) -> None:
         self._pool = pool
         self._limits = limits
         self._metrics = metrics
-        self._memory = Memory(limits, metrics)
+        self._budget = UploadBudget(limits, metrics)
+        self._sample: bytes | None = None
 
-    def add_to(self, router: APIRouter) -> None:
-        """Put the operation under its path."""
-        router.add_api_route(
+    def add_to(self, public: APIRouter, private: APIRouter) -> None:
+        """Add the operations: `public` needs no API key, `private` needs one if the server has keys."""
+        key_errors = problems(401, 403)
+        private.add_api_route(
             "/v1/segment",
             self.segment,
             methods=["POST"],
             summary="Segment a photo",
             operation_id="segment",
             response_class=Response,
-            responses={200: dict(SEGMENT_ANSWER), **problems(*_ERRORS)},
+            responses={200: dict(SEGMENT_RESPONSE), **problems(400, 401, 403, 404, 406, 408, 413, 415, 422, 503)},
             openapi_extra=dict(PHOTO_BODY),
         )
+        private.add_api_route(
+            "/v1/model",
+            self.model,
+            response_model=ModelCard,
+            responses={**key_errors, **problems(503)},
+            operation_id="model",
+        )
+        private.add_api_route(
+            "/v1/sample",
+            self.sample,
+            response_class=Response,
+            responses={**content("image/jpeg"), **key_errors, **problems(503)},
+            operation_id="sample",
+        )
+        private.add_api_route(
+            "/metrics",
+            self.metrics,
+            response_class=Response,
+            responses={**content("text/plain"), **key_errors},
+            operation_id="metrics",
+        )
+        public.add_api_route("/healthz", self.health, response_model=State, operation_id="health")
+        public.add_api_route(
+            "/readyz", self.readiness, response_model=State, responses=problems(503), operation_id="readiness"
+        )
+
+    # The docstrings of the operations, and the descriptions of their parameters, are part of the OpenAPI.
 
     async def segment(
         self,
@@ -68,68 +97,171 @@ class SegmentRoute:
         The photo is the body itself, or the field `photo` of a form. It is held in memory only, and forgotten with
         the answer.
         """
-        form = choose_output(output, request.headers.get("accept", ""))
-        self._pool.check_room()
-        assert self._pool.introduction is not None
-        name = choose_class(label, self._pool.introduction["classes"]) if form == "cutout" else ""
-        if include and form != "json":
-            raise Problem("wrong-parameter", f"include={include} goes with JSON only, not with output={form}")
-        with Lease(self._memory) as lease:
-            upload = await read_photo(request, self._limits, lease)
-            wish = Wish(
-                output=form,
+        chosen = choose_output(output, request.headers.get("accept", ""))
+        self._pool.check_capacity()
+        assert self._pool.model_info is not None
+        name = choose_class(label, self._pool.model_info["classes"]) if chosen == "cutout" else ""
+        if include and chosen != "json":
+            raise Problem("wrong-parameter", f"include={include} goes with JSON only, not with output={chosen}")
+        with self._budget.upload() as reserve:
+            upload = await read_photo(request, self._limits, reserve)
+            wanted = SegmentRequest(
+                output=chosen,
                 label=name,
                 tight=tight,
                 include_mask=include == "mask",
                 file=upload.file,
                 max_pixels=self._limits.max_pixels,
             )
-            question = Message({"wish": vars(wish)}, upload.content)
+            message = Message({"segment": vars(wanted)}, upload.content)
             del upload
-            answer, job = await while_connected(request, lambda: self._pool.work(question))
-        if "problem" in answer.header:
-            raise Problem(answer.header["problem"], answer.header["detail"])
-        return self._response(form, answer, job)
+            reply, job = await while_connected(request, self._pool.submit(message))
+        if "problem" in reply.header:
+            raise Problem(reply.header["problem"], reply.header["detail"])
+        return self._response(chosen, reply, job)
 
-    def _response(self, form: Output, answer: Message, job: Job) -> Response:
-        seconds = {"queue": job.begun - job.taken, **answer.header["seconds"]}
-        self._metrics.photos.labels(form).inc()
+    def _response(self, output: Output, reply: Message, job: Job) -> Response:
+        seconds = {"queue": job.started - job.submitted, **reply.header["seconds"]}
+        self._metrics.photos.labels(output).inc()
         for stage, value in seconds.items():
             self._metrics.stage_seconds.labels(stage).observe(value)
         headers = {
             "Vary": "Accept",
             "Cache-Control": "no-store",
-            "X-Clothseg-Model": answer.header["model"][:12],
+            "X-Clothseg-Model": reply.header["model"][:12],
             "Server-Timing": ", ".join(f"{stage};dur={1000 * value:.1f}" for stage, value in seconds.items()),
         }
-        return Response(answer.body, media_type=answer.header["media_type"], headers=headers)
+        return Response(reply.body, media_type=reply.header["media_type"], headers=headers)
+
+    async def model(self) -> JSONResponse:
+        """Describe the model: classes, network, licence, training data, scores."""
+        if self._pool.model_info is None:
+            raise Problem("starting", "No worker has loaded the model yet. Ask again soon", retry_after=2)
+        return JSONResponse(model_card(self._pool.model_info))
+
+    async def sample(self, request: Request) -> Response:
+        """Return a photo drawn by clothseg's own code, to try things with."""
+        if self._sample is None:
+            reply, _ = await while_connected(request, self._pool.submit(Message({"sample": True})))
+            self._sample = reply.body
+        return Response(self._sample, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
+
+    async def metrics(self) -> Response:
+        """Return what was counted, for Prometheus."""
+        return Response(self._metrics.text(), headers={"Content-Type": metrics_module.MEDIA_TYPE})
+
+    async def health(self) -> JSONResponse:
+        """Say that the server lives."""
+        return JSONResponse({"status": "alive"})
+
+    async def readiness(self) -> JSONResponse:
+        """Say that a worker is ready, or answer 503."""
+        if not self._pool.ready:
+            raise Problem("starting", "No worker is ready. Ask again soon", retry_after=2)
+        return JSONResponse({"status": "ready", "workers": len(self._pool.ready)})
 
 
-async def while_connected(request: Request, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Return what `work` returns, but cancel it as soon as the client has gone; its body must be read already.
+def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the API's description of a model, from a worker's."""
+    same = ("name", "sha256", "version", "runtime", "architecture", "encoder_name", "decoder_width", "image_size")
+    return {
+        **{key: model_info[key] for key in (*same, "licence", "training_data", "scores")},
+        "classes": [
+            {"id": number, "name": one["name"], "color": one["color"]}
+            for number, one in enumerate(model_info["classes"])
+        ],
+        "known_classes": model_info["training_data"].get("known_classes"),
+    }
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` returns, but cancel it when the client disconnects; the request's body must be read already.
 
     Raises:
-        ClientDisconnect: the client has gone; nobody is left to be answered.
+        ClientDisconnect: the client has disconnected.
     """
-    async with _task(work()) as working, _task(_gone(request)) as gone:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+    tasks = working, disconnected = asyncio.create_task(work), asyncio.create_task(_disconnect(request))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise ClientDisconnect
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(working, disconnected, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def _disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-@contextlib.asynccontextmanager
-async def _task(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run a coroutine as a task that ends with the block."""
-    task = asyncio.create_task(coroutine)
+def choose_output(parameter: Output | None, accept: str) -> Output:
+    """Return the form of the response.
+
+    Args:
+        parameter: value of the parameter `output`; it overrides the header.
+        accept: the Accept header; empty means anything.
+
+    Raises:
+        Problem: the header allows none of the forms.
+
+    >>> choose_output(None, "image/png;q=0.5, image/jpeg"), choose_output(None, "*/*"), choose_output("cutout", "")
+    ('overlay', 'json', 'cutout')
+    """
+    if parameter is not None:
+        return parameter
+    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
+    qualities = {media_type: _quality(media_type, ranges) for media_type in _OUTPUT_BY_MEDIA_TYPE}
+    best = max(qualities, key=lambda media_type: qualities[media_type])
+    if qualities[best] <= 0:
+        raise Problem(
+            "not-acceptable",
+            f"The Accept header is {accept[:100]!r}. Allowed: {', '.join(qualities)}, or the parameter output",
+        )
+    return _OUTPUT_BY_MEDIA_TYPE[best]
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    media_type, *parameters = (one.strip().lower() for one in part.split(";"))
+    quality = next((one.partition("=")[2] for one in parameters if one.startswith("q=")), "1")
     try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Problem):
-            await task
+        value = float(quality)
+    except ValueError:
+        return media_type, 0.0
+    return media_type, value if 0 <= value <= 1 else 0.0
+
+
+def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """Return the quality value of a media type, 0 to 1; the most specific range counts.
+
+    Source: RFC 9110, section 12.5.1.
+    """
+    if not ranges:
+        return 1.0
+    for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        for name, quality in ranges:
+            if name == wanted:
+                return quality
+    return 0.0
+
+
+def choose_class(label: str | None, classes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the name of the class to cut out.
+
+    Args:
+        label: its name or its id.
+        classes: the model's, in the order of their ids.
+
+    Raises:
+        Problem: no class is given, or the model does not have it.
+    """
+    names = [str(one["name"]) for one in classes]
+    if not label:
+        raise Problem("wrong-parameter", f"A cut-out needs the parameter label. Allowed: {', '.join(names[1:])}")
+    if label in names:
+        return label
+    if label.isdecimal() and label.isascii() and len(label) < 4 and int(label) < len(names):
+        return names[int(label)]
+    raise Problem("wrong-parameter", f"The model has no class {label[:100]!r}. Nearest: {nearest(label, names)}")

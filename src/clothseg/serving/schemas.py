@@ -117,7 +117,7 @@ PHOTO_BODY: Mapping[str, Any] = {
     }
 }
 
-SEGMENT_ANSWER: Mapping[str, Any] = {
+SEGMENT_RESPONSE: Mapping[str, Any] = {
     "model": Results,
     "description": "By `output` or Accept: results, index PNG of class ids, overlay, or RGBA cut-out.",
     "content": {"application/json": {}, "image/png": _BINARY, "image/jpeg": _BINARY},

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from clothseg.errors import SettingError, require
 from clothseg.prediction.predictor import ModelOptions
-from clothseg.serving.limits import Limits
+from clothseg.serving.limits import Keys, Limits
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,24 @@ class Serve:
         """
         for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
             require(module, "serve")
-        from clothseg.serving.app import Access
-        from clothseg.serving.keys import Keys
-        from clothseg.serving.server import Plan, address_of, listen, run
-        from clothseg.serving.worker_process import ModelChoice
+        from clothseg.serving.server import ServerOptions, address_of, listen, run
 
         if self.workers < 1:
             raise SettingError(f"--workers is {self.workers}. Allowed: whole numbers from 1 up")
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        choice = ModelChoice(
-            model=None if self.checkpoint_path is None else str(self.checkpoint_path),
+        load_options = {
+            "model": None if self.checkpoint_path is None else str(self.checkpoint_path),
             **vars(self.model_options),
-            checkpoints_path=str(self.checkpoints_path),
+            "checkpoints_path": str(self.checkpoints_path),
+        }
+        options = ServerOptions(
+            load_options=load_options,
+            workers=self.workers,
+            limits=self.limits,
+            keys=Keys.collect(self.api_key, os.environ),
+            cors_origins=self.cors_origin,
         )
-        access = Access(keys=Keys.collect(self.api_key, os.environ), cors_origins=self.cors_origin)
-        plan = Plan(choice=choice, workers=self.workers, limits=self.limits, access=access)
         listener = listen(self.host, self.port)
         print(address_of(listener), flush=True)
-        run(plan, listener, when_ready=lambda origin, runtime: console.print(f"Model: {origin} ({runtime}). Ready"))
+        run(options, listener, on_ready=lambda origin, runtime: console.print(f"Model: {origin} ({runtime}). Ready"))
         return 0

@@ -1,27 +1,30 @@
-"""How a photo gets in: a raw body or a multipart field, in memory only, within limits of bytes and time."""
+"""Uploads: a photo as the request's body or as a field of a form, in memory only, within limits of bytes and time."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from clothseg.serving.errors import Problem
-from clothseg.serving.limits import LOWEST_RATE, Limits
+from clothseg.serving.limits import MIN_BYTES_PER_SECOND, Limits
 from clothseg.serving.metrics import Metrics
-from clothseg.serving.multipart import FormReader, boundary_of
 
 FIELD = "photo"
-"""Name of the multipart field that holds the photo."""
+"""Name of the form field that holds the photo."""
 
-_FORM_SURPLUS = 64_000  # bytes of a multipart body beside the photo
-_LONGEST_NAME = 255
+_MAX_FORM_OVERHEAD = 64_000  # bytes of a form beside the photo
+_MAX_NAME_LENGTH = 255
+_MAX_PARTS = 16
+_MAX_PART_HEADERS = 8_000  # bytes of all headers of one part
 
 
 @dataclass(frozen=True)
@@ -33,97 +36,91 @@ class Upload:
     """Name of the file without folders; empty where none was sent."""
 
 
-class Memory:
-    """Counts uploads and the bytes of photos that are held, so that many together cannot take it all.
+class UploadBudget:
+    """Limits how many uploads and how many bytes of photos are in memory at the same time.
 
     Args:
-        limits: how many uploads and bytes there may be at once.
-        metrics: told how many bytes there are.
+        limits: of both.
+        metrics: where the bytes are reported.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits = limits
         self._metrics = metrics
-        self._held = 0
+        self._num_bytes = 0
         self._num_uploads = 0
 
-    def open(self) -> None:
-        """Count an upload in.
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[Callable[[int], None]]:
+        """Count an upload for as long as the block runs, and give the function that counts its bytes.
 
         Raises:
-            Problem: there are too many.
+            Problem: there are too many uploads, or from the function: too many bytes.
         """
         if self._num_uploads >= self._limits.max_uploads:
-            raise Problem(
-                "busy", f"{self._num_uploads} photos are on their way already. Ask again later", retry_after=2
-            )
+            raise Problem("busy", f"{self._num_uploads} photos are being uploaded. Ask again later", retry_after=2)
+        own_bytes = 0
+
+        def reserve(count: int) -> None:
+            nonlocal own_bytes
+            if self._num_bytes + count > self._limits.max_held_bytes:
+                raise Problem("busy", "Too many large photos are being worked on. Ask again later", retry_after=2)
+            own_bytes += count
+            self._add_bytes(count)
+
         self._num_uploads += 1
+        try:
+            yield reserve
+        finally:
+            self._num_uploads -= 1
+            self._add_bytes(-own_bytes)
 
-    def close(self) -> None:
-        """Count an upload out."""
-        self._num_uploads -= 1
-
-    def take(self, count: int) -> None:
-        """Count bytes in.
-
-        Raises:
-            Problem: there is no room for them.
-        """
-        if self._held + count > self._limits.max_held_bytes:
-            raise Problem("busy", "Too many large photos are being worked on. Ask again later", retry_after=2)
-        self._held += count
-        self._metrics.held_bytes.set(self._held)
-
-    def give_back(self, count: int) -> None:
-        """Count bytes out."""
-        self._held -= count
-        self._metrics.held_bytes.set(self._held)
+    def _add_bytes(self, count: int) -> None:
+        self._num_bytes += count
+        self._metrics.held_bytes.set(self._num_bytes)
 
 
-class Lease:
-    """What one request holds; given back when it ends, however it ends."""
-
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        self._memory.open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._memory.give_back(self._count)
-        self._memory.close()
-
-    def take(self, count: int) -> None:
-        """Hold more bytes, or raise what `Memory.take` raises."""
-        self._memory.take(count)
-        self._count += count
-
-
-class _Reader(Protocol):
-    """Takes a body apart as it comes in."""
-
-    def feed(self, chunk: bytes) -> None: ...
-
-    def finish(self) -> Upload: ...
-
-
-async def read_photo(request: Request, limits: Limits, lease: Lease) -> Upload:
+async def read_photo(request: Request, limits: Limits, reserve: Callable[[int], None]) -> Upload:
     """Read the body of a request.
 
     Args:
         request: nothing of its body has been read.
-        limits: how large it may be, and how slow.
-        lease: counts its bytes.
+        limits: how large and how slow it may be.
+        reserve: called with the length of each part of the body; see `UploadBudget.upload`.
 
     Raises:
-        Problem: it is too large, too slow, not a photo's content type, or not what its headers say.
-        ClientDisconnect: the client has gone.
+        Problem: the body is too large, too slow, not a photo's content type, or not what its headers say.
+        ClientDisconnect: the client has disconnected.
     """
     content_type = request.headers.get("content-type", "")
+    is_form = _check_headers(content_type, request.headers)
+    max_length = limits.max_bytes + (_MAX_FORM_OVERHEAD if is_form else 0)
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > max_length:
+        raise _too_many_bytes(limits)
+    form = FormReader(boundary_of(content_type), FIELD) if is_form else None
+    body = bytearray() if form is None else form.content
+    received = 0
+    async for chunk in _chunks(request, limits):
+        received += len(chunk)
+        if received > max_length:
+            raise _too_many_bytes(limits)
+        reserve(len(chunk))
+        if form is None:
+            body += chunk
+            continue
+        form.feed(chunk)
+        if len(body) > limits.max_bytes:
+            raise _too_many_bytes(limits)
+    if form is not None:
+        form.finish()
+    if not body:
+        raise Problem("unreadable-photo", "The photo is empty (0 bytes). Send a photo")
+    return Upload(bytes(body), "" if form is None else safe_name(form.file))
+
+
+def _check_headers(content_type: str, headers: Mapping[str, str]) -> bool:
+    """Refuse a body that is neither a photo nor a form, and tell whether it is a form."""
     media_type = content_type.partition(";")[0].strip().lower()
     is_form = media_type == "multipart/form-data"
     if not is_form and not (media_type.startswith("image/") or media_type in ("", "application/octet-stream")):
@@ -132,45 +129,21 @@ async def read_photo(request: Request, limits: Limits, lease: Lease) -> Upload:
             f"The content type is {media_type[:100]!r}. Send the photo itself with its own type, such as image/jpeg, "
             f"or as the field {FIELD!r} of multipart/form-data",
         )
-    _check_encoding(request.headers)
-    most = limits.max_bytes + (_FORM_SURPLUS if is_form else 0)
-    _check_length(request.headers, most, limits)
-    reader: _Reader = _FormUpload(content_type, limits) if is_form else _RawUpload(limits)
-    received = 0
-    async for chunk in _chunks(request, limits):
-        received += len(chunk)
-        if received > most:
-            raise _too_many_bytes(limits)
-        lease.take(len(chunk))
-        reader.feed(chunk)
-    upload = reader.finish()
-    if not upload.content:
-        raise Problem("unreadable-photo", "The photo is empty (0 bytes). Send a photo")
-    return upload
-
-
-def _check_encoding(headers: Mapping[str, str]) -> None:
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):  # photos are compressed already; unpacking them would invite bombs
+    if encoding not in ("", "identity"):  # photos are compressed already; a compressed body could be a ZIP bomb
         raise Problem("unsupported-type", f"The content encoding is {encoding[:50]!r}. Send the photo as it is")
-
-
-def _check_length(headers: Mapping[str, str], most: int, limits: Limits) -> None:
-    """Refuse a body from its head where the head tells its length."""
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
-        raise _too_many_bytes(limits)
+    return is_form
 
 
 def _too_many_bytes(limits: Limits) -> Problem:
-    return Problem("too-many-bytes", f"At most {limits.max_bytes:,} bytes are taken. Send a smaller photo")
+    return Problem("too-many-bytes", f"At most {limits.max_bytes:,} bytes are accepted. Send a smaller photo")
 
 
 async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """Yield the body as it comes in, and give up on a client that only drips."""
+    """Yield the body as it arrives, and refuse it when it is slower than the limits allow."""
     start, received = time.monotonic(), 0
     while True:
-        left = start + limits.upload_grace + received / LOWEST_RATE - time.monotonic()
+        left = start + limits.upload_grace + received / MIN_BYTES_PER_SECOND - time.monotonic()
         try:
             async with asyncio.timeout(max(0.0, left)):
                 message: Any = await request.receive()
@@ -189,45 +162,119 @@ async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
             return
 
 
-class _RawUpload:
-    """A body that is the photo."""
+def boundary_of(content_type: str) -> bytes:
+    """Return the boundary in the content type of a form.
 
-    def __init__(self, limits: Limits) -> None:
-        self._content = bytearray()
+    Raises:
+        Problem: there is none.
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    if not boundary:
+        raise Problem("broken-request", "The content type multipart/form-data names no boundary; HTTP clients add it")
+    return boundary
+
+
+class FormReader:
+    """Reads one field of a multipart/form-data body as it arrives, and ignores the others.
+
+    Starlette's own form parser writes photos to temporary files, decodes a photo that was sent without a file name as
+    text, and does not notice a body that breaks off.
+
+    Args:
+        boundary: of the parts.
+        field: name of the field to read.
+    """
+
+    def __init__(self, boundary: bytes, field: str) -> None:
+        self.content = bytearray()
+        """The field's content so far."""
+        self.file = ""
+        """The file name that was sent with it."""
+        self._field = field.encode()
+        self._num_fields = 0
+        self._num_parts = 0
+        self._is_complete = False
+        self._is_field = False
+        self._headers: list[tuple[bytearray, bytearray]] = []
+        callbacks: dict[str, Callable[..., Any]] = {
+            "on_part_begin": self._begin_part,
+            "on_header_begin": lambda: self._headers.append((bytearray(), bytearray())),
+            "on_header_field": lambda data, start, end: self._add_to_header(0, data[start:end]),
+            "on_header_value": lambda data, start, end: self._add_to_header(1, data[start:end]),
+            "on_headers_finished": self._read_headers,
+            "on_part_data": self._add_content,
+            "on_end": self._end,
+        }
+        with _form_errors():
+            self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
 
     def feed(self, chunk: bytes) -> None:
-        self._content += chunk
+        """Read the next part of the body.
 
-    def finish(self) -> Upload:
-        return Upload(bytes(self._content))
+        Raises:
+            Problem: it is no multipart body, or has too many fields.
+        """
+        with _form_errors():
+            self._parser.write(chunk)
+
+    def finish(self) -> None:
+        """Check that the body is complete.
+
+        Raises:
+            Problem: it breaks off, or does not have the field exactly once.
+        """
+        if not self._is_complete:
+            raise Problem("broken-request", "The multipart body breaks off before its last boundary. Send it again")
+        if self._num_fields != 1:
+            raise Problem(
+                "wrong-parameter",
+                f"The form has {self._num_fields} fields called {self._field.decode()!r}. Send one photo in one field",
+            )
+
+    def _begin_part(self) -> None:
+        self._num_parts += 1
+        if self._num_parts > _MAX_PARTS:
+            raise Problem("wrong-parameter", f"The form has more than {_MAX_PARTS} fields. Send the photo only")
+        self._headers, self._is_field = [], False
+
+    def _add_to_header(self, place: int, data: bytes) -> None:
+        self._headers[-1][place].extend(data)
+        if sum(len(name) + len(value) for name, value in self._headers) > _MAX_PART_HEADERS:
+            raise Problem("broken-request", f"A field of the form has more than {_MAX_PART_HEADERS} bytes of headers")
+
+    def _read_headers(self) -> None:
+        headers = {bytes(name).lower(): bytes(value) for name, value in self._headers}
+        _, options = parse_options_header(headers.get(b"content-disposition", b""))
+        self._is_field = options.get(b"name") == self._field
+        if self._is_field:
+            self._num_fields += 1
+            self.file = options.get(b"filename", b"").decode("utf-8", "replace")
+
+    def _add_content(self, data: bytes, start: int, end: int) -> None:
+        if self._is_field:
+            self.content += data[start:end]
+
+    def _end(self) -> None:
+        self._is_complete = True
 
 
-class _FormUpload:
-    """A multipart body with the photo in one of its fields."""
-
-    def __init__(self, content_type: str, limits: Limits) -> None:
-        self._form = FormReader(boundary_of(content_type), FIELD)
-        self._limits = limits
-
-    def feed(self, chunk: bytes) -> None:
-        self._form.feed(chunk)
-        if len(self._form.content) > self._limits.max_bytes:
-            raise _too_many_bytes(self._limits)
-
-    def finish(self) -> Upload:
-        self._form.finish()
-        return Upload(bytes(self._form.content), safe_name(self._form.file))
+@contextlib.contextmanager
+def _form_errors() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        raise Problem(
+            "broken-request", f"This is no multipart/form-data body ({error}). HTTP clients make one from a form"
+        ) from error
 
 
 def safe_name(name: str) -> str:
-    r"""Return a file name without folders and without what is no visible character.
-
-    It is only ever shown, never opened.
+    r"""Return a file name without folders and invisible characters; it is only displayed, never opened.
 
     >>> safe_name("../../etc/passwd"), safe_name("C:\\photos\\a b.jpg"), safe_name(".."), safe_name("a\n.jpg")
     ('passwd', 'a b.jpg', '', 'a.jpg')
     """
     last = name.replace("\\", "/").rpartition("/")[2]
     visible = "".join(one for one in last if not unicodedata.category(one).startswith("C"))
-    name = visible.strip()[:_LONGEST_NAME].strip()
+    name = visible.strip()[:_MAX_NAME_LENGTH].strip()
     return "" if name in (".", "..") else name

@@ -1,79 +1,139 @@
-"""The process that decodes, predicts and encodes; run as `python -m clothseg.serving.worker`, it ends with its server.
+"""The worker process: reads messages, decodes photos, segments them and encodes the reply; ends with its server.
 
-Whatever a photo does to a decoder, it does to this process and not to the server, which starts another one.
+A photo that crashes a decoder ends this process and not the server, which starts another one.
+Run as `python -m clothseg.serving.worker`.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import itertools
 import json
 import os
 import signal
 import sys
 import time
 import warnings
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
-from clothseg.encoding import encode_jpeg
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
 from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
+from clothseg.pictures import read_picture
 from clothseg.prediction.predictor import Predictor, load
+from clothseg.prediction.segmentation import Segmentation
 from clothseg.serving import messages
-from clothseg.serving.messages import Message
-from clothseg.serving.rendering import NotShownError, render, segment
-from clothseg.serving.wish import Wish
+from clothseg.serving.messages import Message, SegmentRequest
 
-_KIND_OF = ((NotShownError, "not-in-photo"), (LargePictureError, "too-many-pixels"), (InputError, "unreadable-photo"))
+# Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
+_MAX_JPEG_SIDE = 64_000
+
+
+class NotShownError(InputError):
+    """A cut-out of a class that the photo does not show."""
+
+
+_PROBLEM_BY_ERROR = (
+    (NotShownError, "not-in-photo"),
+    (LargePictureError, "too-many-pixels"),
+    (InputError, "unreadable-photo"),
+)
 
 
 def main() -> int:
     """Load the model that the first argument describes, then answer messages until standard input ends."""
-    # Whatever a library prints must not get between the messages: it goes to stderr from here on.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # Whatever a library prints must not get between the messages: standard output is stderr from here on.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    # Ctrl-C and SIGTERM often go to all processes of a group; the server ends this one when its answers are out.
+    # Ctrl-C and SIGTERM often go to all processes of a group; the server ends this one when its replies are sent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    warnings.filterwarnings("ignore", module="PIL")  # a photo that is too large is refused by name instead
+    warnings.filterwarnings("ignore", module="PIL")  # a photo that is too large is refused with a message instead
     keep_freed_memory(FOR_PHOTOS)
     try:
         predictor = load(**json.loads(sys.argv[1]))
     except ClothsegError as error:
-        messages.write(answers, Message({"failed": one_line(error), "exit_code": error.exit_code}))
+        messages.write(replies, Message({"failed": one_line(error), "exit_code": error.exit_code}))
         return error.exit_code
-    messages.write(answers, Message({"ready": introduction(predictor)}))
-    with contextlib.suppress(BrokenPipeError):  # the server is gone
-        _serve(predictor, sys.stdin.buffer, answers)
+    messages.write(replies, Message({"ready": model_info(predictor)}))
+    with contextlib.suppress(BrokenPipeError):  # the server has ended
+        _serve(predictor, sys.stdin.buffer, replies)
     return 0
 
 
-def introduction(predictor: Predictor) -> dict[str, Any]:
-    """Return what a worker says of its model: identity, description, what runs it."""
+def model_info(predictor: Predictor) -> dict[str, Any]:
+    """Return the description of the model, its identity, and what runs it."""
     description = predictor.description.to_dict()
     return {**description, **predictor.model, "origin": predictor.origin, "runtime": predictor.runtime_name}
 
 
-def _serve(predictor: Predictor, questions: BinaryIO, answers: BinaryIO) -> None:
-    while (question := messages.read(questions)) is not None:
-        messages.write(answers, Message({"begun": True}))
+def _serve(predictor: Predictor, requests: BinaryIO, replies: BinaryIO) -> None:
+    while (message := messages.read(requests)) is not None:
+        messages.write(replies, Message({"started": True}))
         try:
-            answer = _answer(predictor, question)
+            reply = _reply(predictor, message)
         except ClothsegError as error:
-            kind = next((kind for of, kind in _KIND_OF if isinstance(error, of)), "not-done")
-            answer = Message({"problem": kind, "detail": one_line(error)})
-        messages.write(answers, answer)
+            kind = next((kind for of, kind in _PROBLEM_BY_ERROR if isinstance(error, of)), "not-done")
+            reply = Message({"problem": kind, "detail": one_line(error)})
+        messages.write(replies, reply)
 
 
-def _answer(predictor: Predictor, question: Message) -> Message:
-    if question.header.get("sample"):
+def _reply(predictor: Predictor, message: Message) -> Message:
+    if message.header.get("sample"):
         return Message({"media_type": "image/jpeg"}, encode_jpeg(sample_picture(seed=1)))
-    wish = Wish(**question.header["wish"])
-    segmentation, seconds = segment(predictor, question.body, wish)
-    since = time.perf_counter()
-    media_type, body = render(segmentation, wish)
-    seconds["encode"] = time.perf_counter() - since
+    request = SegmentRequest(**message.header["segment"])
+    times = [time.perf_counter()]
+    picture = read_picture(message.body, max_pixels=request.max_pixels)
+    times.append(time.perf_counter())
+    segmentation = replace(predictor.predict(picture.pixels), file=request.file, notes=picture.notes)
+    times.append(time.perf_counter())
+    media_type, body = render(segmentation, request)
+    times.append(time.perf_counter())
+    decode, predict, encode = (end - start for start, end in itertools.pairwise(times))
+    seconds = {"decode": decode, "predict": predict, "encode": encode}
     return Message({"media_type": media_type, "model": predictor.model["sha256"], "seconds": seconds}, body)
+
+
+def render(segmentation: Segmentation, request: SegmentRequest) -> tuple[str, bytes]:
+    """Return the media type and the content of the requested output.
+
+    Raises:
+        NotShownError: a cut-out of a class that the photo does not show.
+        InputError: an overlay longer than a JPEG can be.
+    """
+    if request.output == "json":
+        return "application/json", _json(segmentation, include_mask=request.include_mask)
+    if request.output == "mask":
+        return "image/png", _mask(segmentation)
+    if request.output == "overlay":
+        return "image/jpeg", _overlay(segmentation)
+    if request.label not in (shown := [label.name for label in segmentation.labels]):
+        raise NotShownError(f"No {request.label} to cut out. The photo shows: {', '.join(shown) or 'nothing'}")
+    return "image/png", encode_png(segmentation.cutout(request.label, tight=request.tight))
+
+
+def _mask(segmentation: Segmentation) -> bytes:
+    return encode_png(segmentation.mask, palette=segmentation.classes.palette)
+
+
+def _overlay(segmentation: Segmentation) -> bytes:
+    if max(segmentation.size) > _MAX_JPEG_SIDE:
+        height, width = segmentation.size
+        raise InputError(
+            f"The photo is {width} x {height} pixels, and a JPEG at most {_MAX_JPEG_SIDE:,} on a side. Ask for "
+            "the mask, or make the photo smaller"
+        )
+    return encode_jpeg(segmentation.overlay(legend=True))
+
+
+def _json(segmentation: Segmentation, *, include_mask: bool) -> bytes:
+    values = segmentation.to_coco()
+    if include_mask:
+        values["mask"] = f"data:image/png;base64,{base64.b64encode(_mask(segmentation)).decode()}"
+    return f"{json.dumps(values)}\n".encode()
 
 
 if __name__ == "__main__":

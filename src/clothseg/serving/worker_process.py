@@ -1,4 +1,4 @@
-"""One worker process as the server sees it: started, asked, and ended, without holding up the event loop."""
+"""A worker process as the server sees it: started, used and ended without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -9,76 +9,69 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from clothseg.cores import available_cores
 from clothseg.errors import ClothsegError, InputError, MachineError, ModelError, SettingError
 from clothseg.serving import messages
-from clothseg.serving.keys import KEYS_VARIABLE
+from clothseg.serving.limits import KEYS_VARIABLE
 from clothseg.serving.messages import Message
 
 START_SECONDS = 120.0
 """How long a worker may take to load its model; a large checkpoint on a cold disk takes a while."""
 
-_BUFFERED = 2**20  # bytes of an answer that are read ahead; the default of 64 kB takes many more turns of the loop
-_ERRORS: Mapping[int, type[ClothsegError]] = {2: SettingError, 3: InputError, 4: ModelError, 5: MachineError}
+_BUFFER_BYTES = 2**20  # of a reply that are read ahead; with the default of 64 kB the event loop wakes more often
+_ERROR_BY_EXIT_CODE: Mapping[int, type[ClothsegError]] = {
+    2: SettingError,
+    3: InputError,
+    4: ModelError,
+    5: MachineError,
+}
 
 
 class WorkerLostError(MachineError):
     """A worker process that ended, or had to be ended."""
 
 
-class NotBegunError(WorkerLostError):
-    """A worker process that ended before it had the whole question, which another worker can answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelChoice:
-    """Which model a worker loads and what runs it, as `prediction.predictor.load` takes it."""
-
-    model: str | None = None
-    runtime: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    checkpoints_path: str = "checkpoints"
+class NotStartedError(WorkerLostError):
+    """A worker process that ended before it started on the message, which another worker can have."""
 
 
 class WorkerProcess:
-    """A process that is ready to be asked, one question at a time.
+    """A process that has loaded its model and takes one message at a time.
 
     Args:
-        process: it runs `clothseg.serving.worker`.
-        introduction: what it says of its model.
+        process: runs `clothseg.serving.worker`.
+        model_info: its description of the model.
     """
 
-    def __init__(self, process: Process, introduction: Mapping[str, Any]) -> None:
+    def __init__(self, process: Process, model_info: Mapping[str, Any]) -> None:
         self._process = process
-        self.introduction = introduction
+        self.model_info = model_info
         self.ended = asyncio.ensure_future(process.wait())
-        """Done when the process is gone."""
+        """Done when the process has ended."""
 
     @classmethod
-    async def start(cls, choice: ModelChoice, *, workers: int) -> WorkerProcess:
+    async def start(cls, load_options: Mapping[str, str | None], *, workers: int) -> WorkerProcess:
         """Start a process and wait until its model is loaded.
 
         Args:
-            choice: what it loads.
-            workers: how many there are; they share the cores.
+            load_options: arguments of `prediction.predictor.load`, by name.
+            workers: number of workers that share the cores.
 
         Raises:
             ClothsegError: what `load` raises.
-            WorkerLostError: the process ended without a word, or took too long.
+            WorkerLostError: the process ended without a message, or took too long.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",  # a file of the present folder must not stand in for a module
+            "-P",  # a file of the current folder must not replace a module
             "-m",
             "clothseg.serving.worker",
-            json.dumps(vars(choice)),
+            json.dumps(load_options),
             stdin=PIPE,
             stdout=PIPE,
-            limit=_BUFFERED,
+            limit=_BUFFER_BYTES,
             env=_environment(workers),
         )
         try:
@@ -86,7 +79,7 @@ class WorkerProcess:
             async with asyncio.timeout(START_SECONDS):
                 first = (await messages.receive(process.stdout)).header
             if "ready" not in first:
-                raise _ERRORS.get(first["exit_code"], MachineError)(first["failed"])
+                raise _ERROR_BY_EXIT_CODE.get(first["exit_code"], MachineError)(first["failed"])
             return cls(process, first["ready"])
         except TimeoutError as error:
             await _kill(process)
@@ -100,34 +93,34 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Number of the process."""
+        """Id of the process."""
         return self._process.pid
 
-    async def ask(self, question: Message, *, seconds: float) -> Message:
-        """Send a question and return the answer.
+    async def request(self, message: Message, *, seconds: float) -> Message:
+        """Send a message and return the reply; after an error the process cannot be used any more.
 
         Raises:
-            NotBegunError: the process ended before it had the question.
-            WorkerLostError: the process died of it, or took longer than `seconds`; either way it is of no more use.
+            NotStartedError: the process ended before it started on the message.
+            WorkerLostError: the process ended while it worked on the message, or took longer than `seconds`.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        has_begun = False
+        has_started = False
         try:
             async with asyncio.timeout(seconds):
-                await messages.send(self._process.stdin, question)
-                await messages.receive(self._process.stdout)  # that it has begun
-                has_begun = True
+                await messages.send(self._process.stdin, message)
+                await messages.receive(self._process.stdout)  # says that it has started
+                has_started = True
                 return await messages.receive(self._process.stdout)
         except TimeoutError as error:
             raise WorkerLostError(f"The worker took more than {seconds:g} s for this photo and was ended") from error
         except (ConnectionError, asyncio.IncompleteReadError) as error:
-            if not has_begun:
-                raise NotBegunError("The worker process ended before it began with this photo") from error
+            if not has_started:
+                raise NotStartedError("The worker process ended before it started on this photo") from error
             raise WorkerLostError("The worker process ended while it worked on this photo") from error
 
     async def end(self) -> None:
-        """End the process, whatever it is doing, and wait until it is gone."""
+        """Kill the process and wait until it has ended."""
         await _kill(self._process)
         await self.ended
 
@@ -139,10 +132,10 @@ async def _kill(process: Process) -> None:
 
 
 def _environment(workers: int) -> dict[str, str]:
-    """Return the environment of a worker: its share of the cores, and nothing it need not know."""
+    """Return the environment of a worker: its share of the cores, and no API keys."""
     environment = {name: value for name, value in os.environ.items() if name != KEYS_VARIABLE}
     if workers > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // workers)))
-    # Without this, glibc keeps freed photos in an arena for each thread: memory grows for long after the start.
+    # Without this, glibc keeps freed memory in an arena for each thread, and the process grows for a long time.
     environment.setdefault("MALLOC_ARENA_MAX", "2")
     return environment

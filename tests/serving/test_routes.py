@@ -12,6 +12,8 @@ from pycocotools import mask as coco
 
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
+from clothseg.serving.errors import Problem
+from clothseg.serving.routes import choose_class, choose_output
 from tests.export.small_model import photo_of
 from tests.prediction.test_faults import BROKEN, GOOD
 from tests.serving.conftest import assert_problem
@@ -194,3 +196,35 @@ def test_too_many_bytes_are_refused(server):
 def test_too_many_pixels_are_refused_from_the_header(client):
     content = encode_png(np.zeros((1001, 1000, 3), np.uint8))
     assert_problem(client.post("/v1/segment", content=content, headers=JPEG), 413, "too-many-pixels")
+
+
+OUTPUTS = {
+    "": "json",
+    "*/*": "json",
+    "application/json": "json",
+    "text/html, application/xhtml+xml, */*;q=0.8": "json",
+    "image/*": "mask",
+    "image/jpeg, image/*;q=0.5": "overlay",
+    "IMAGE/PNG": "mask",
+    "image/png;q=0.2, application/json;q=0.1": "mask",
+    "image/png;q=0, */*;q=0.1": "json",
+    "application/json;q=0, */*": "mask",
+    " , image/jpeg ,": "overlay",
+}
+
+
+def test_the_most_wanted_form_is_chosen():
+    assert {accept: choose_output(None, accept) for accept in OUTPUTS} == OUTPUTS
+
+
+def test_a_header_that_allows_no_form_is_refused():
+    for accept in ("text/html", "image/webp", "application/json;q=0", "*/*;q=nan", "*/*;q=x", ";"):
+        with pytest.raises(Problem, match="Allowed"):
+            choose_output(None, accept)
+
+
+def test_a_class_is_chosen_by_name_or_id():
+    classes = GROUPS.to_dicts()
+    assert choose_class("legs and feet", classes) == choose_class("4", classes) == "legs and feet"
+    with pytest.raises(Problem, match="upperbody"):
+        choose_class("uperbody", classes)

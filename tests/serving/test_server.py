@@ -6,8 +6,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from clothseg.serving.limits import LOWEST_RATE
-from clothseg.serving.protocol import _READING_SECONDS, ImpatientProtocol
+from clothseg.serving.limits import MIN_BYTES_PER_SECOND
+from clothseg.serving.server import READ_CHECK_SECONDS, TimeLimitedProtocol
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -28,7 +28,7 @@ class Connection(asyncio.Transport):
         self.received = b""
         self.may_answer = asyncio.Event()
         config = uvicorn.Config(self._app, interface="asgi3", log_config=None, timeout_keep_alive=1000)
-        self.protocol = ImpatientProtocol(
+        self.protocol = TimeLimitedProtocol(
             head_seconds=head_seconds, config=config, server_state=ServerState(), app_state={}
         )
         self.protocol.connection_made(self)
@@ -100,8 +100,8 @@ def test_an_answer_must_be_read_at_the_lowest_rate(share):
             connection.unread = 10_000_000
             connection.protocol.pause_writing()
             for _ in range(3):
-                connection.unread -= int(share * LOWEST_RATE * _READING_SECONDS)
-                await connection.pass_seconds(_READING_SECONDS)
+                connection.unread -= int(share * MIN_BYTES_PER_SECOND * READ_CHECK_SECONDS)
+                await connection.pass_seconds(READ_CHECK_SECONDS)
             assert connection.is_aborted == (share < 1)
             connection.protocol.resume_writing()
             connection.may_answer.set()
