@@ -23,7 +23,7 @@ def expected(offline):
 
 
 @pytest.fixture
-def looking(visitor):
+def with_photo(visitor):
     visitor.choose(PHOTO)
     return visitor
 
@@ -38,32 +38,32 @@ def opened(content):
     return image
 
 
-def test_the_mask(looking, expected):
-    name, content = looking.download("[data-keep=mask]")
+def test_the_mask(with_photo, expected):
+    name, content = with_photo.download("[data-download=mask]")
     assert name == f"{STEM}_mask.png"
     assert opened(content).mode == "P"
     np.testing.assert_array_equal(np.array(opened(content)), expected.mask)
 
 
-def test_the_results(looking, expected):
-    name, content = looking.download("[data-keep=json]")
+def test_the_results(with_photo, expected):
+    name, content = with_photo.download("[data-download=json]")
     assert name == f"{STEM}_results.json"
     assert json.loads(content) == json.loads(json.dumps(expected.to_coco())) | {"file": PHOTO["name"]}
 
 
 @pytest.mark.parametrize("tight", [False, True])
-def test_the_cut_out_of_one_garment(looking, expected, tight):
+def test_the_cut_out_of_one_garment(with_photo, expected, tight):
     label = expected.labels[-1]
     if tight:
-        looking.tab.get_by_label("Crop cut-outs").check()
-    name, content = looking.download(f"#garments li[data-id='{label.class_id}'] .icon")
+        with_photo.tab.get_by_label("Crop cut-outs").check()
+    name, content = with_photo.download(f"#garments li[data-id='{label.class_id}'] .icon")
     assert name == f"{STEM}_{label.name.replace(' ', '-')}.png"
     assert opened(content).mode == "RGBA"
     np.testing.assert_array_equal(np.array(opened(content)), expected.cutout(label.name, tight=tight))
 
 
-def test_all_cut_outs_in_one_archive(looking, expected):
-    name, content = looking.download("[data-keep=cutouts]")
+def test_all_cut_outs_in_one_archive(with_photo, expected):
+    name, content = with_photo.download("[data-download=cutouts]")
     assert name == f"{STEM}_cutouts.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
@@ -73,13 +73,13 @@ def test_all_cut_outs_in_one_archive(looking, expected):
             np.testing.assert_array_equal(np.array(cutout), expected.cutout(label.name))
 
 
-def test_the_overlay_is_what_is_seen(looking, expected):
+def test_the_overlay_is_what_is_seen(with_photo, expected):
     hidden = expected.labels[0]
-    looking.tab.locator(f"#garments li[data-id='{hidden.class_id}'] [role=switch]").click()
-    looking.tab.get_by_label("Colour strength").press("Home")
+    with_photo.tab.locator(f"#garments li[data-id='{hidden.class_id}'] [role=switch]").click()
+    with_photo.tab.get_by_label("Colour strength").press("Home")
     for _ in range(8):
-        looking.tab.get_by_label("Colour strength").press("ArrowRight")
-    name, content = looking.download("[data-keep=overlay]")
+        with_photo.tab.get_by_label("Colour strength").press("ArrowRight")
+    name, content = with_photo.download("[data-download=overlay]")
     assert name == f"{STEM}_overlay.jpg"
     around = np.pad(expected.mask, 1, mode="edge")
     neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
@@ -118,5 +118,5 @@ def test_a_photo_that_the_browser_cannot_show(visitor, offline):
     label = segmentation.labels[0]
     _, content = visitor.download(f"#garments li[data-id='{label.class_id}'] .icon")
     np.testing.assert_array_equal(np.array(opened(content)), segmentation.cutout(label.name))
-    _, content = visitor.download("[data-keep=mask]")
+    _, content = visitor.download("[data-download=mask]")
     np.testing.assert_array_equal(np.array(opened(content)), segmentation.mask)

@@ -55,7 +55,7 @@ def test_a_busy_server_is_asked_again(visit):
     visitor.tab.route("**/v1/segment*", busy, times=1)
     visitor.tab.set_input_files("#chooser", [PHOTO])
     visitor.wait_for("#message", "The server is busy")
-    visitor.wait_for("#message", "asked again in")
+    visitor.wait_for("#message", "sent again in")
     visitor.see("#garments li >> nth=0")
     assert visitor.tab.locator("#message").is_hidden()
 
@@ -75,7 +75,7 @@ def test_an_upload_that_is_broken_off(visit):
     visitor = visit(allow=REFUSED)
     visitor.tab.route("**/v1/segment*", lambda route: route.abort())
     visitor.tab.set_input_files("#chooser", [PHOTO])
-    visitor.wait_for("#message", "broke off the upload")
+    visitor.wait_for("#message", "ended the upload")
 
 
 def test_a_photo_without_garments(visit):

@@ -25,7 +25,7 @@ def expected(offline):
 
 
 @pytest.fixture
-def looking(visitor):
+def with_photo(visitor):
     """Someone who has chosen a photo."""
     visitor.choose(PHOTO)
     return visitor
@@ -80,90 +80,90 @@ def test_the_sample_is_one_click_away(visitor):
     assert visitor.tab.locator("#file-name").inner_text() == "sample.jpg"
 
 
-def test_colours_lie_where_the_mask_says(looking, expected):
+def test_colours_lie_where_the_mask_says(with_photo, expected):
     for class_id in np.unique(expected.mask)[1:]:
         if np.count_nonzero(expected.mask == class_id) > 100:
-            ink = looking.ink(middle_of(expected.mask, class_id))
+            ink = with_photo.ink(middle_of(expected.mask, class_id))
             near(ink[:3], GROUPS.palette[class_id], 3)
             near(ink[3], FULL)
 
 
-def test_a_pointed_at_garment_lights_up_and_others_dim(looking, expected):
+def test_a_pointed_at_garment_lights_up_and_others_dim(with_photo, expected):
     one, other = (segment["class_id"] for segment in largest_first(expected)[:2])
-    looking.point(middle_of(expected.mask, one))
-    tip = looking.see("#tip").inner_text()
+    with_photo.point(middle_of(expected.mask, one))
+    tip = with_photo.see("#tip").inner_text()
     assert GROUPS.names[one] in tip.lower()
     assert "of the photo" in tip
     assert "sure" in tip
-    assert looking.tab.locator("#garments li.lit").get_attribute("data-id") == str(one)
-    near(looking.ink(middle_of(expected.mask, one))[3], FAINT)
-    near(looking.ink(middle_of(expected.mask, other))[3], VEIL)
-    looking.tab.mouse.move(2, 2)
-    playwright.expect(looking.tab.locator("#tip")).to_be_hidden()
-    near(looking.ink(middle_of(expected.mask, other))[3], FULL)
-    looking.tab.locator(f"#garments li[data-id='{other}']").hover()
-    near(looking.ink(middle_of(expected.mask, other))[3], FAINT)
+    assert with_photo.tab.locator("#garments li.lit").get_attribute("data-id") == str(one)
+    near(with_photo.ink(middle_of(expected.mask, one))[3], FAINT)
+    near(with_photo.ink(middle_of(expected.mask, other))[3], VEIL)
+    with_photo.tab.mouse.move(2, 2)
+    playwright.expect(with_photo.tab.locator("#tip")).to_be_hidden()
+    near(with_photo.ink(middle_of(expected.mask, other))[3], FULL)
+    with_photo.tab.locator(f"#garments li[data-id='{other}']").hover()
+    near(with_photo.ink(middle_of(expected.mask, other))[3], FAINT)
 
 
-def test_classes_are_switched_off_and_on(looking, expected):
+def test_classes_are_switched_off_and_on(with_photo, expected):
     one, other = (segment["class_id"] for segment in largest_first(expected)[:2])
     place = middle_of(expected.mask, one)
-    switch = looking.tab.locator(f"#garments li[data-id='{one}']").get_by_role("switch")
+    switch = with_photo.tab.locator(f"#garments li[data-id='{one}']").get_by_role("switch")
     switch.click()
     assert switch.get_attribute("aria-checked") == "false"
-    looking.tab.mouse.move(2, 2)
-    assert looking.ink(place)[3] == 0
-    near(looking.ink(middle_of(expected.mask, other))[3], FULL)
-    looking.point(place)  # what is switched off does not light up
-    playwright.expect(looking.tab.locator("#tip")).to_be_hidden()
-    looking.tab.get_by_role("button", name="Show all").click()
+    with_photo.tab.mouse.move(2, 2)
+    assert with_photo.ink(place)[3] == 0
+    near(with_photo.ink(middle_of(expected.mask, other))[3], FULL)
+    with_photo.point(place)  # what is switched off does not light up
+    playwright.expect(with_photo.tab.locator("#tip")).to_be_hidden()
+    with_photo.tab.get_by_role("button", name="Show all").click()
     assert switch.get_attribute("aria-checked") == "true"
-    near(looking.ink(place)[3], FULL)
-    looking.tab.get_by_role("button", name="Hide all").click()
-    assert looking.ink(middle_of(expected.mask, other))[3] == 0
+    near(with_photo.ink(place)[3], FULL)
+    with_photo.tab.get_by_role("button", name="Hide all").click()
+    assert with_photo.ink(middle_of(expected.mask, other))[3] == 0
 
 
-def test_the_strength_of_the_colours(looking, expected):
+def test_the_strength_of_the_colours(with_photo, expected):
     place = middle_of(expected.mask, largest_first(expected)[0]["class_id"])
-    slider = looking.tab.get_by_label("Colour strength")
+    slider = with_photo.tab.get_by_label("Colour strength")
     slider.press("End")
-    assert looking.ink(place)[3] == 255
+    assert with_photo.ink(place)[3] == 255
     slider.press("ArrowLeft")
-    near(looking.ink(place)[3], 0.95 * 255)
-    assert looking.tab.locator("#opacity-value").inner_text() == "95%"
+    near(with_photo.ink(place)[3], 0.95 * 255)
+    assert with_photo.tab.locator("#opacity-value").inner_text() == "95%"
     slider.press("Home")
-    assert looking.ink(place)[3] == 0
+    assert with_photo.ink(place)[3] == 0
 
 
-def test_the_wipe_parts_photo_and_colours(looking):
-    wipe = looking.tab.get_by_label("Before and after")
-    coloured = looking.stage_picture()
+def test_the_wipe_parts_photo_and_colours(with_photo):
+    wipe = with_photo.tab.get_by_label("Before and after")
+    coloured = with_photo.stage_picture()
     wipe.press("End")
     assert "Photo alone" in wipe.get_attribute("aria-valuetext")
-    plain = looking.stage_picture()
+    plain = with_photo.stage_picture()
     half = plain.shape[1] // 2
     assert np.abs(plain.astype(int) - coloured).mean() > 10
     wipe.press("Home")
-    box = looking.see("#stage").bounding_box()
-    looking.tab.mouse.move(box["x"] + 22, box["y"] + box["height"] / 2)
-    looking.tab.mouse.down()
-    looking.tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
-    looking.tab.mouse.up()
-    looking.tab.mouse.move(2, 2)
+    box = with_photo.see("#stage").bounding_box()
+    with_photo.tab.mouse.move(box["x"] + 22, box["y"] + box["height"] / 2)
+    with_photo.tab.mouse.down()
+    with_photo.tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+    with_photo.tab.mouse.up()
+    with_photo.tab.mouse.move(2, 2)
     assert abs(int(wipe.input_value()) - 50) <= 2
-    parted = looking.stage_picture()
+    parted = with_photo.stage_picture()
     near(parted[:, : half - 12].astype(int), plain[:, : half - 12])
     near(parted[:, half + 12 :].astype(int), coloured[:, half + 12 :])
     wipe.press("ArrowRight")
     assert int(wipe.input_value()) > 48
 
 
-def test_everything_by_keyboard(looking, expected):
-    tab, (one, other) = looking.tab, (segment["class_id"] for segment in largest_first(expected)[:2])
+def test_everything_by_keyboard(with_photo, expected):
+    tab, (one, other) = with_photo.tab, (segment["class_id"] for segment in largest_first(expected)[:2])
     tab.get_by_role("button", name="Hide all").focus()
     tab.keyboard.press("Tab")
     assert tab.locator(f"#garments li[data-id='{one}'] [role=switch]:focus").count() == 1
-    near(looking.ink(middle_of(expected.mask, one))[3], FAINT)
+    near(with_photo.ink(middle_of(expected.mask, one))[3], FAINT)
     tab.keyboard.press("ArrowDown")
     assert tab.locator(f"#garments li[data-id='{other}'].lit [role=switch]:focus").count() == 1
     tab.keyboard.press("Space")
@@ -174,8 +174,8 @@ def test_everything_by_keyboard(looking, expected):
     assert tab.locator("#garments li.lit").count() == 0
 
 
-def test_a_screen_reader_hears_everything(looking, expected):
-    heard = looking.tab.locator("body").aria_snapshot()
+def test_a_screen_reader_hears_everything(with_photo, expected):
+    heard = with_photo.tab.locator("body").aria_snapshot()
     segment = largest_first(expected)[0]
     share = f"{100 * segment['area'] / (60 * 90):.0f}%"
     words = f"{segment['label'].capitalize()} {share} of the photo, {100 * segment['score']:.0f}% sure colours #"
@@ -193,29 +193,29 @@ def test_a_screen_reader_hears_everything(looking, expected):
     assert "- button\n" not in heard
 
 
-def test_several_photos_in_a_strip(looking, expected):
-    tab = looking.tab
-    looking.choose(upload("hat.png", 50, 80), upload("shoe.png", 70, 70))
+def test_several_photos_in_a_strip(with_photo, expected):
+    tab = with_photo.tab
+    with_photo.choose(upload("hat.png", 50, 80), upload("shoe.png", 70, 70))
     tiles = tab.locator("#strip .tile")
     assert [tile.get_attribute("title") for tile in tiles.all()] == ["coat.png", "hat.png", "shoe.png"]
-    looking.wait_for("#file-facts", "80 × 50")
+    with_photo.wait_for("#file-facts", "80 × 50")
     tiles.nth(0).click()
-    looking.wait_for("#file-facts", "60 × 90")
+    with_photo.wait_for("#file-facts", "60 × 90")
     one = largest_first(expected)[0]["class_id"]
     tab.locator(f"#garments li[data-id='{one}'] [role=switch]").click()
     tiles.nth(0).focus()
     tab.keyboard.press("End")
-    looking.wait_for("#file-facts", "70 × 70")
+    with_photo.wait_for("#file-facts", "70 × 70")
     tab.get_by_role("button", name="Remove shoe.png").click()
-    looking.wait_for("#file-facts", "80 × 50")
+    with_photo.wait_for("#file-facts", "80 × 50")
     tab.locator("#strip .tile >> nth=1").press("ArrowLeft")
-    looking.wait_for("#file-facts", "60 × 90")
+    with_photo.wait_for("#file-facts", "60 × 90")
     switch = tab.locator(f"#garments li[data-id='{one}'] [role=switch]")
     playwright.expect(switch).to_have_attribute("aria-checked", "false")
     tab.get_by_role("button", name="Remove coat.png").click()
-    looking.wait_for("#file-facts", "80 × 50")
+    with_photo.wait_for("#file-facts", "80 × 50")
     tab.get_by_role("button", name="Remove hat.png").click()
-    looking.see("#welcome")
+    with_photo.see("#welcome")
 
 
 def test_a_phone(visit, expected):
@@ -264,4 +264,4 @@ def test_the_model_is_told_of(visit):
     playwright.expect(visitor.tab.locator("#about")).to_be_hidden()
     visitor.choose(PHOTO)
     assert "never finds closures, legs and feet" in visitor.see("#never").inner_text()
-    assert "kept nowhere" in visitor.tab.locator("footer").inner_text()
+    assert "stored nowhere" in visitor.tab.locator("footer").inner_text()

@@ -1,12 +1,12 @@
-/** Asks the server, and puts what it refuses into a form that can be shown. */
+/** Requests to the server, and its errors in a form that can be shown. */
 
-/** An answer that is not what was asked for. */
+/** A request that failed. */
 export class Problem extends Error {
   /**
-   * @param {string} kind what programs know it by: the last part of the problem's type, or "unreachable", "cut-off"
+   * @param {string} kind the last part of the problem's type, or "unreachable", "cut-off"
    * @param {string} title what happened, for people
    * @param {string} detail the value, and what to do
-   * @param {number} [retryAfter] seconds after which it is worth asking again
+   * @param {number} [retryAfter] seconds after which the request may be repeated
    */
   constructor(kind, title, detail, retryAfter) {
     super(detail);
@@ -23,22 +23,22 @@ export class Api {
   /** Kept in memory only. */
   key = "";
 
-  /** What the model says of itself: see ModelCard in openapi.json. */
+  /** @returns {Promise<object>} the model's description: see ModelCard in openapi.json */
   async model() {
-    return (await this.#ask("v1/model")).json();
+    return (await this.#fetch("v1/model")).json();
   }
 
   /** @returns {Promise<File>} a photo drawn by clothseg's own code */
   async sample() {
-    const blob = await (await this.#ask("v1/sample")).blob();
+    const blob = await (await this.#fetch("v1/sample")).blob();
     return new File([blob], "sample.jpg", { type: "image/jpeg" });
   }
 
   /**
    * @param {File} file a photo
    * @param {AbortSignal} signal
-   * @returns {Promise<{results: object, mask: Blob, seconds: number}>} the version-1 results, the index PNG, and how
-   *   long the server worked
+   * @returns {Promise<{results: object, mask: Blob, seconds: number}>} the version-1 results, the index PNG, and the
+   *   server's computing time
    */
   async segment(file, signal) {
     const answer = await this.#send(file, { include: "mask" }, signal);
@@ -49,28 +49,28 @@ export class Api {
   }
 
   /**
-   * Let the server draw, for photos that this browser cannot show.
+   * Get a picture that the server draws, for photos that this browser cannot show.
    * @param {File} file
-   * @param {Record<string, string>} wish such as {output: "cutout", label: "head"}
+   * @param {Record<string, string>} parameters such as {output: "cutout", label: "head"}
    * @returns {Promise<Blob>}
    */
-  async draw(file, wish) {
-    return (await this.#send(file, wish)).blob();
+  async draw(file, parameters) {
+    return (await this.#send(file, parameters)).blob();
   }
 
   async #send(file, parameters, signal) {
     const form = new FormData();
     form.append("photo", file, file.name);
     try {
-      return await this.#ask(`v1/segment?${new URLSearchParams(parameters)}`, { method: "POST", body: form, signal });
+      return await this.#fetch(`v1/segment?${new URLSearchParams(parameters)}`, { method: "POST", body: form, signal });
     } catch (error) {
-      if (error.kind !== "unreachable" || !(await this.#lives())) throw error;
+      if (error.kind !== "unreachable" || !(await this.#isAlive())) throw error;
       const size = `${(file.size / 1e6).toFixed(1)} MB`;
-      throw new Problem("cut-off", "The server broke off the upload", `The photo has ${size}, which may be too large. Try a smaller one.`);
+      throw new Problem("cut-off", "The server ended the upload", `The photo has ${size}, which may be too large. Try a smaller one.`);
     }
   }
 
-  async #ask(path, options = {}) {
+  async #fetch(path, options = {}) {
     const headers = { Accept: "application/json, */*;q=0.5" };
     if (this.key) headers.Authorization = `Bearer ${this.key}`;
     let answer;
@@ -84,7 +84,7 @@ export class Api {
     return answer;
   }
 
-  async #lives() {
+  async #isAlive() {
     try {
       return (await fetch(address("healthz"), { cache: "no-store" })).ok;
     } catch {
@@ -96,10 +96,10 @@ export class Api {
 /** @param {Response} answer @returns {Promise<Problem>} */
 async function problemOf(answer) {
   const retryAfter = Number(answer.headers.get("Retry-After")) || undefined;
-  const told = await answer.json().catch(() => ({}));
-  const kind = String(told.type ?? "").split(":").pop() || `status-${answer.status}`;
-  const detail = told.detail ?? "Something between this page and the server answered in its place.";
-  return new Problem(kind, told.title ?? `The server answered ${answer.status}`, /[.?!]$/.test(detail) ? detail : `${detail}.`, retryAfter);
+  const problem = await answer.json().catch(() => ({}));
+  const kind = String(problem.type ?? "").split(":").pop() || `status-${answer.status}`;
+  const detail = problem.detail ?? "Something between this page and the server answered in its place.";
+  return new Problem(kind, problem.title ?? `The server answered ${answer.status}`, /[.?!]$/.test(detail) ? detail : `${detail}.`, retryAfter);
 }
 
 /** @param {string} dataAddress data:image/png;base64,... (fetch may not read those here) @returns {Blob} */

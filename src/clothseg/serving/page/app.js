@@ -1,59 +1,53 @@
-/** The page put together: photos come in, the stage and the list show one of them, the server is asked. */
+/** The page put together: the photos, the stage and the panels beside it, the downloads and the requests to the server. */
 
-import { classesOf, fillAbout } from "./about.js";
 import { Api } from "./api.js";
-import { garmentColours, hexOf } from "./colours.js";
-import { GarmentList } from "./panels.js";
-import { listenForPhotos } from "./inputs.js";
-import { make, save } from "./download.js";
-import { bitmapOf, Photos } from "./photos.js";
-import { Strip } from "./strip.js";
+import { fileOf, save } from "./download.js";
+import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, garmentColours, hexOf, percent, Strip } from "./panels.js";
+import { bitmapOf, listenForPhotos, Photos } from "./photos.js";
 import { Stage } from "./stage.js";
-import { capital, counted, fileSize, percent, stemOf } from "./words.js";
-import { zipOf } from "./zip.js";
 
 const find = (id) => document.getElementById(id);
 const api = new Api();
-/** The photo that is looked at. @type {import("./photos.js").Photo | null} */
+/** The photo on the stage. @type {import("./photos.js").Photo | null} */
 let current = null;
-/** Its pixels, being decoded. @type {Promise<ImageBitmap | null>} */
+/** Its pixels, while they are decoded. @type {Promise<ImageBitmap | null>} */
 let decoded = Promise.resolve(null);
 /** Its pixels; null where the browser cannot show it. @type {ImageBitmap | null} */
 let bitmap = null;
 /** The photo whose garments the list shows. */
 let listed = null;
-let isKeeping = false;
-/** Counts what was asked to be shown, so that a slow photo never replaces a later one. */
-let turn = 0;
+let isDownloading = false;
+/** Number of calls of `show`: a photo that is decoded slowly must not replace a later one. */
+let numShown = 0;
 /** RGB of every class id. @type {number[][]} */
 let colors = [];
 
-const photos = new Photos(api, { change: photoChanged, locked: askForKey });
-const strip = new Strip(find("strip"), { choose: (id) => look(photos.all.find((one) => one.id === id)), remove });
+const photos = new Photos(api, { change: photoChanged, keyNeeded: askForKey });
+const strip = new Strip(find("strip"), { choose: (id) => show(photos.all.find((one) => one.id === id)), remove });
 const stage = new Stage(find("stage"), (id, event) => {
-  light(id);
+  highlight(id);
   placeTip(id, event);
 });
-const list = new GarmentList(find("garments"), { light, toggle, keep: (id) => keep({ cutout: segmentOf(id) }) });
+const list = new GarmentList(find("garments"), { highlight, toggle, download: (id) => download({ cutout: segmentOf(id) }) });
 
 const segmentOf = (id) => current.results.segments.find((one) => one.class_id === id);
 const shareOf = ({ area }) => area / (current.results.width * current.results.height);
-const say = (words) => (find("status").textContent = words);
+const announce = (words) => (find("status").textContent = words);
 
-function take(files) {
+function addPhotos(files) {
   find("notice").hidden = true;
   const [first] = photos.add(files);
-  look(first);
+  show(first);
 }
 
-function complain(words) {
+function showNotice(words) {
   find("notice").textContent = words;
   find("notice").hidden = false;
 }
 
 /** Show a photo on the stage, in whatever state it is. @param {import("./photos.js").Photo} photo */
-async function look(photo) {
-  const mine = ++turn;
+async function show(photo) {
+  const number = ++numShown;
   const isNew = photo !== current;
   current = photo;
   find("welcome").hidden = true;
@@ -62,23 +56,23 @@ async function look(photo) {
   if (isNew) {
     decoded.then((old) => old?.close());
     decoded = bitmapOf(photo.file);
-    stage.forget();
+    stage.reset();
     find("results").hidden = true;
   }
   bitmap = null;
   const pixels = await decoded;
-  if (mine !== turn) return;
-  bitmap = isAlike(pixels, photo.results) ? pixels : null;
+  if (number !== numShown) return;
+  bitmap = hasSameSize(pixels, photo.results) ? pixels : null;
   find("photo").setAttribute("aria-label", `The photo ${photo.name}`);
   find("stage").hidden = !(bitmap || photo.results);
   if (bitmap || photo.results) stage.showPhoto(bitmap, photo.results ?? bitmap);
-  light(null);
+  highlight(null);
   if (photo.results) showResults(photo);
   showPanel();
 }
 
-/** A browser that turns a photo otherwise than the server would lay the classes beside the garments. */
-function isAlike(pixels, results) {
+/** Whether browser and server orient the photo in the same way; otherwise the classes would not fit the garments. */
+function hasSameSize(pixels, results) {
   return pixels && (!results || (pixels.width === results.width && pixels.height === results.height));
 }
 
@@ -96,20 +90,20 @@ function showResults(photo) {
     colours: photo.colours.get(segment.class_id) ?? [],
   }));
   list.show(garments.sort((one, other) => other.share - one.share), photo.hidden);
-  markAll();
+  updateAllButton();
 }
 
-/** The garments' own colours, of the picture on the screen. */
+/** The main colours of each garment, from the picture on the screen. */
 function coloursOf() {
   const { width, height } = stage.photo;
   const canvas = document.createElement("canvas");
   Object.assign(canvas, { width, height });
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
-  pen.drawImage(stage.photo, 0, 0);
-  return garmentColours(pen.getImageData(0, 0, width, height).data, stage.ids);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(stage.photo, 0, 0);
+  return garmentColours(context.getImageData(0, 0, width, height).data, stage.ids);
 }
 
-/** Bring all but the canvases to the current photo's state. */
+/** Show the current photo's state everywhere but on the canvases. */
 function showPanel() {
   strip.show(photos.all, current.id);
   const { results, problem, state, wait, seconds, file, name } = current;
@@ -126,7 +120,7 @@ function showPanel() {
   find("again").hidden = !failed || ["no-photo", "unreadable-photo", "too-many-pixels", "too-many-bytes"].includes(problem.kind);
   if (failed || wait) {
     find("message-title").textContent = problem.title;
-    find("message-words").textContent = wait ? `It is asked again in ${wait} s.` : problem.message;
+    find("message-words").textContent = wait ? `The photo is sent again in ${wait} s.` : problem.message;
   } else if (isEmpty) {
     find("message-title").textContent = "No garments found";
     find("message-words").textContent = "Try a photo in which a person is larger, upright and well lit.";
@@ -134,23 +128,23 @@ function showPanel() {
 }
 
 function hintOf({ state, results, problem }) {
-  if (state === "waiting") return problem ? "Waiting for a key." : "Waiting for its turn.";
+  if (state === "waiting") return problem ? "Waiting for an API key." : "Waiting in the queue.";
   if (state === "working") return "Segmenting…";
   if (state === "failed" || !results.segments.length) return "Choose another photo below, or add one.";
-  if (!bitmap) return "This browser cannot show this kind of photo, so its classes lie on grey. Everything you keep is made from the photo itself.";
+  if (!bitmap) return "This browser cannot show this kind of photo, so its classes are shown on grey. Downloads are made from the photo itself.";
   const pointing = matchMedia("(hover: none)").matches ? "Tap" : "Point at";
-  return `${pointing} a garment to light it up. Drag the round handle to compare with the photo.`;
+  return `${pointing} a garment to highlight it. Drag the round handle to compare with the photo.`;
 }
 
 function photoChanged(photo) {
-  if (photo.state === "done") say(spoken(photo));
-  else if (photo.state === "failed") say(`${photo.name}: ${photo.problem.title}. ${photo.problem.message}`);
-  else if (photo.state === "working" && !photo.wait && !photo.thumbnail) say(`${photo.name} is being segmented.`);
-  if (photo === current && photo.state === "done" && !photo.seen) look(photo);
+  if (photo.state === "done") announce(announcementOf(photo));
+  else if (photo.state === "failed") announce(`${photo.name}: ${photo.problem.title}. ${photo.problem.message}`);
+  else if (photo.state === "working" && !photo.wait && !photo.thumbnail) announce(`${photo.name} is being segmented.`);
+  if (photo === current && photo.state === "done" && !photo.seen) show(photo);
   else if (current) showPanel();
 }
 
-function spoken({ name, results }) {
+function announcementOf({ name, results }) {
   const { segments, width, height } = results;
   if (!segments.length) return `${name}: no garments found.`;
   const parts = segments.map(({ label, area }) => `${label} ${percent(area / (width * height))}`);
@@ -162,7 +156,7 @@ function remove(id) {
   photos.remove(id);
   const next = photos.all[Math.min(place, photos.all.length - 1)];
   if (!next) {
-    turn++;
+    numShown++;
     decoded.then((old) => old?.close());
     decoded = Promise.resolve(null);
     current = bitmap = null;
@@ -171,17 +165,17 @@ function remove(id) {
     document.querySelector(".welcome [data-choose]").focus();
     return;
   }
-  if (current.id === id) look(next);
+  if (current.id === id) show(next);
   else showPanel();
   strip.focus(next.id);
 }
 
-/** @param {number | null} id class to light up */
-function light(id) {
+/** @param {number | null} id class to highlight */
+function highlight(id) {
   find("tip").hidden = true;
-  list.light(id);
-  if (stage.lit === id) return;
-  stage.lit = id;
+  list.highlight(id);
+  if (stage.highlighted === id) return;
+  stage.highlighted = id;
   stage.update();
 }
 
@@ -209,41 +203,35 @@ function toggle(id) {
 
 function classesSwitched() {
   list.mark(current.hidden);
-  markAll();
+  updateAllButton();
   stage.update();
 }
 
-function markAll() {
+function updateAllButton() {
   find("all").textContent = current.hidden.size ? "Show all" : "Hide all";
 }
 
-async function keep(what) {
-  if (isKeeping) return;
-  isKeeping = true;
-  const buttons = find("results").querySelectorAll("[data-keep], .garment .icon");
+async function download(what) {
+  if (isDownloading) return;
+  isDownloading = true;
+  const buttons = find("results").querySelectorAll("[data-download], .garment .icon");
   const photo = current;
-  find("keep-trouble").hidden = true;
+  find("download-error").hidden = true;
   for (const button of buttons) button.setAttribute("aria-disabled", "true");
-  // A picture of its own: another photo may be looked at meanwhile.
+  // Decoded again: the user may choose another photo meanwhile.
   const pixels = bitmap && (await bitmapOf(photo.file));
   try {
-    const how = { api, bitmap: pixels, tight: find("tight").checked, opacity: stage.opacity, colors };
-    const made = what === "cutouts" ? await allCutouts(photo, how) : await make(photo, how, what);
-    save(made.blob, made.name);
-    say(`${made.name} is downloaded.`);
+    const options = { api, bitmap: pixels, tight: find("tight").checked, opacity: stage.opacity, colors };
+    const file = await fileOf(photo, options, what);
+    save(file.blob, file.name);
+    announce(`${file.name} is downloaded.`);
   } catch (error) {
-    find("keep-trouble").textContent = error.title ? `${error.title}. ${error.message}` : "This browser has no room to draw a photo of this size. The mask and the results can still be kept.";
-    find("keep-trouble").hidden = false;
+    find("download-error").textContent = error.title ? `${error.title}. ${error.message}` : "This browser cannot draw a photo of this size. The mask and the results can still be downloaded.";
+    find("download-error").hidden = false;
   }
   pixels?.close();
-  isKeeping = false;
+  isDownloading = false;
   for (const button of buttons) button.removeAttribute("aria-disabled");
-}
-
-async function allCutouts(photo, how) {
-  const files = [];
-  for (const cutout of photo.results.segments) files.push(await make(photo, how, { cutout }));
-  return { blob: await zipOf(files), name: `${stemOf(photo.file.name)}_cutouts.zip` };
 }
 
 function askForKey(problem) {
@@ -252,14 +240,14 @@ function askForKey(problem) {
   find("key").focus();
 }
 
-/** Learn the classes and their colours; everything else waits for them. */
-async function meet() {
+/** Load the description of the model; photos are sent when the classes and their colours are known. */
+async function loadModel() {
   try {
     const card = await api.model();
     colors = card.classes.map((one) => one.color);
     fillAbout(find("about"), card);
     const never = classesOf(card).unknown.map((one) => one.name);
-    find("never").textContent = `This model never finds ${never.join(", ")}: it was not shown any.`;
+    find("never").textContent = `This model never finds ${never.join(", ")}: its training data did not show any.`;
     find("never").hidden = !never.length;
     find("about-name").textContent = `Model: ${card.name.replace(/\.(onnx|ckpt)$/, "")}`;
     find("about-dot").classList.add("alive");
@@ -267,20 +255,20 @@ async function meet() {
     photos.unlock();
   } catch (error) {
     if (["key-missing", "key-wrong"].includes(error.kind)) return askForKey(error);
-    complain(`${error.title}. ${error.message}`);
-    setTimeout(meet, 1000 * Math.max(2, error.retryAfter ?? 0));
+    showNotice(`${error.title}. ${error.message}`);
+    setTimeout(loadModel, 1000 * Math.max(2, error.retryAfter ?? 0));
   }
 }
 
-listenForPhotos(take, complain);
+listenForPhotos(addPhotos, showNotice);
 find("host").textContent = location.host || "this server";
 find("sample").addEventListener("click", async () => {
   find("sample").disabled = true;
   try {
-    take([await api.sample()]);
+    addPhotos([await api.sample()]);
   } catch (error) {
     if (["key-missing", "key-wrong"].includes(error.kind)) askForKey(error);
-    else complain(`${error.title}. ${error.message}`);
+    else showNotice(`${error.title}. ${error.message}`);
   }
   find("sample").disabled = false;
 });
@@ -295,20 +283,20 @@ find("all").addEventListener("click", () => {
   for (const id of ids) current.hidden.add(id);
   classesSwitched();
 });
-find("again").addEventListener("click", () => photos.again(current));
+find("again").addEventListener("click", () => photos.retry(current));
 find("downloads").addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-keep]");
-  if (button) keep(button.dataset.keep);
+  const button = target.closest("[data-download]");
+  if (button) download(button.dataset.download);
 });
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   api.key = find("key").value.trim();
   find("key").value = "";
   find("key-form").hidden = true;
-  meet();
+  loadModel();
 });
 find("about-open").addEventListener("click", () => find("about").showModal());
 find("about-close").addEventListener("click", () => find("about").close());
 find("about").addEventListener("click", ({ target }) => target === find("about") && find("about").close());
-addEventListener("keydown", (event) => event.key === "Escape" && light(null));
-meet();
+addEventListener("keydown", (event) => event.key === "Escape" && highlight(null));
+loadModel();

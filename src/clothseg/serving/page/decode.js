@@ -1,13 +1,13 @@
 /**
- * From the results' run lengths to class ids.
+ * From the results' run lengths to class ids, and from class ids to colours.
  *
- * Ids are never read back from a drawn PNG: two classes may share a colour, and some browsers add noise to what a canvas
- * tells.
+ * Ids are never read back from a drawn PNG: two classes may share a colour, and some browsers add noise to the pixels of
+ * a canvas.
  */
 
 /**
  * @param {string} counts COCO's compressed run-length code
- * @returns {number[]} lengths of runs in turn outside and inside, down the columns
+ * @returns {number[]} lengths of the runs, alternately outside and inside, down the columns
  * Source: rleFrString of pycocotools' maskApi.c.
  */
 export function decodeCounts(counts) {
@@ -46,9 +46,9 @@ export function classIds({ width, height, segments }) {
   };
   for (const { class_id: id, rle } of segments) {
     let at = 0;
-    decodeCounts(rle.counts).forEach((length, turn) => {
+    decodeCounts(rle.counts).forEach((length, number) => {
       const end = at + length;
-      if (turn % 2) paintRun(at, end, id);
+      if (number % 2) paintRun(at, end, id);
       at = end;
     });
   }
@@ -57,7 +57,7 @@ export function classIds({ width, height, segments }) {
 
 /**
  * @param {Uint8Array} ids width x height
- * @returns {Uint8Array} newWidth x newHeight: of each pixel the id at its centre
+ * @returns {Uint8Array} newWidth x newHeight: the id at the centre of each pixel
  */
 export function resizeIds(ids, width, height, newWidth, newHeight) {
   const columns = Uint32Array.from({ length: newWidth }, (_, x) => Math.floor(((x + 0.5) * width) / newWidth));
@@ -94,4 +94,16 @@ export function outlined(ids, width, height) {
     }
   }
   return codes;
+}
+
+/**
+ * @param {Uint16Array} codes as from `outlined`
+ * @param {Uint8ClampedArray} rgba four values for each code
+ * @param {ImageData} image of the same size; it is drawn into and returned
+ */
+export function layerOf(codes, rgba, image) {
+  const colors = new Uint32Array(rgba.buffer);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let at = 0; at < codes.length; at++) pixels[at] = colors[codes[at]];
+  return image;
 }

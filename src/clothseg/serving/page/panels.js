@@ -1,6 +1,25 @@
-/** The list of garments: a switch and a cut-out for each, for mouse, keyboard and screen reader alike. */
+/** What stands beside the photo: the list of garments, the strip of photos, the model's description; and their texts. */
 
-import { capital, percent } from "./words.js";
+/** @param {number} part 0 to 1 @returns {string} such as "23%", "4.1%" or "under 0.1%" */
+export function percent(part) {
+  if (part > 0 && part < 0.001) return "under 0.1%";
+  return `${(100 * part).toFixed(part < 0.0995 && part > 0 ? 1 : 0)}%`;
+}
+
+/** @param {string} name @returns {string} with a capital */
+export const capital = (name) => name.charAt(0).toUpperCase() + name.slice(1);
+
+/** @param {number} number @param {string} noun @returns {string} such as "1 garment", "3 garments" */
+export const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
+/** @param {number} bytes @returns {string} */
+export const fileSize = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+
+/** @param {string} file @returns {string} without its ending, fit for a file's name */
+export const stemOf = (file) => file.replace(/\.[^.]*$/, "").replace(/[\\/:*?"<>|]/g, "_") || "photo";
+
+/** @param {number[]} rgb @returns {string} such as #1f2a44 */
+export const hexOf = (rgb) => `#${rgb.map((value) => Math.round(value).toString(16).padStart(2, "0")).join("")}`;
 
 /**
  * @typedef {object} Garment
@@ -20,12 +39,13 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** The list of garments: a switch and a cut-out for each, for mouse, keyboard and screen reader. */
 export class GarmentList {
   #rows = new Map();
 
   /**
    * @param {HTMLElement} root a list
-   * @param {{light: (id: number | null) => void, toggle: (id: number) => void, keep: (id: number) => void}} on
+   * @param {{highlight: (id: number | null) => void, toggle: (id: number) => void, download: (id: number) => void}} on
    */
   constructor(root, on) {
     this.root = root;
@@ -39,7 +59,7 @@ export class GarmentList {
     this.#rows = new Map(garments.map((garment) => [garment.id, this.#row(garment, largest)]));
     this.root.replaceChildren(...[...this.#rows.values()].map(({ row }) => row));
     this.mark(hidden);
-    this.#makeStop([...this.#rows.values()][0]?.toggle);
+    this.#makeTabStop([...this.#rows.values()][0]?.toggle);
   }
 
   /** @param {Set<number>} hidden ids that are switched off */
@@ -47,9 +67,9 @@ export class GarmentList {
     for (const [id, { toggle }] of this.#rows) toggle.setAttribute("aria-checked", String(!hidden.has(id)));
   }
 
-  /** @param {number | null} lit */
-  light(lit) {
-    for (const [id, { row }] of this.#rows) row.classList.toggle("lit", id === lit);
+  /** @param {number | null} highlighted */
+  highlight(highlighted) {
+    for (const [id, { row }] of this.#rows) row.classList.toggle("lit", id === highlighted);
   }
 
   #row({ id, name, color, share, score, colours }, largest) {
@@ -69,34 +89,39 @@ export class GarmentList {
       facts,
       bar,
     );
-    const keep = element("button", { type: "button", class: "icon", "aria-label": `Download the cut-out of ${name}`, title: "Download the cut-out" }, arrow());
-    const row = element("li", { class: "garment", "data-id": String(id) }, toggle, keep);
+    const download = element("button", { type: "button", class: "icon", "aria-label": `Download the cut-out of ${name}`, title: "Download the cut-out" }, downloadIcon());
+    const row = element("li", { class: "garment", "data-id": String(id) }, toggle, download);
     toggle.addEventListener("click", () => this.on.toggle(id));
-    keep.addEventListener("click", () => this.on.keep(id));
-    row.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && this.on.light(id));
-    row.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.on.light(null));
+    download.addEventListener("click", () => this.on.download(id));
+    row.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && this.on.highlight(id));
+    row.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.on.highlight(null));
     row.addEventListener("focusin", () => {
-      this.#makeStop(toggle);
-      if (row.querySelector(":focus-visible")) this.on.light(id);
+      this.#makeTabStop(toggle);
+      if (row.querySelector(":focus-visible")) this.on.highlight(id);
     });
-    row.addEventListener("focusout", () => this.on.light(null));
+    row.addEventListener("focusout", () => this.on.highlight(null));
     return { row, toggle };
   }
 
-  /** Let the list be one stop of the Tab key; arrows move inside. */
-  #makeStop(stop) {
+  /** Make one row the list's only stop of the Tab key; arrow keys move inside the list. */
+  #makeTabStop(stop) {
     for (const { toggle } of this.#rows.values()) toggle.tabIndex = toggle === stop ? 0 : -1;
   }
 
   #move(event) {
     const toggles = [...this.#rows.values()].map(({ toggle }) => toggle);
-    const place = toggles.indexOf(event.target);
-    const last = toggles.length - 1;
-    const next = { ArrowDown: Math.min(last, place + 1), ArrowUp: Math.max(0, place - 1), Home: 0, End: last }[event.key];
-    if (place < 0 || next === undefined) return;
-    event.preventDefault();
-    toggles[next].focus();
+    targetOf(event, toggles, "ArrowUp", "ArrowDown")?.focus();
   }
+}
+
+/** @returns {Element | undefined} the button of a list to which a key moves the focus */
+function targetOf(event, buttons, previousKey, nextKey) {
+  const place = buttons.indexOf(event.target);
+  const last = buttons.length - 1;
+  const target = { [nextKey]: Math.min(last, place + 1), [previousKey]: Math.max(0, place - 1), Home: 0, End: last }[event.key];
+  if (place < 0 || target === undefined) return undefined;
+  event.preventDefault();
+  return buttons[target];
 }
 
 function paletteOf(colours) {
@@ -109,7 +134,7 @@ function paletteOf(colours) {
   return palette;
 }
 
-function arrow() {
+function downloadIcon() {
   const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   for (const [name, value] of Object.entries({ viewBox: "0 0 24 24", width: "18", height: "18", "aria-hidden": "true" })) drawing.setAttribute(name, value);
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -117,3 +142,136 @@ function arrow() {
   drawing.append(path);
   return drawing;
 }
+
+/** The states of a photo, as a screen reader says them. */
+const STATES = { waiting: "waiting", working: "being segmented", done: "segmented", failed: "failed" };
+
+/** The strip of photos: a button to show each, and one to remove it. */
+export class Strip {
+  /**
+   * @param {HTMLElement} root a list
+   * @param {{choose: (id: number) => void, remove: (id: number) => void}} on
+   */
+  constructor(root, on) {
+    this.root = root;
+    this.on = on;
+    root.addEventListener("keydown", (event) => this.#move(event));
+  }
+
+  /** @param {{id: number, name: string, state: string, thumbnail: string}[]} photos @param {number} current id */
+  show(photos, current) {
+    const focused = this.root.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
+    this.root.replaceChildren(...photos.map((photo) => this.#tile(photo, photo.id === current)));
+    if (focused) this.focus(focused);
+  }
+
+  /** @param {string | number} id */
+  focus(id) {
+    this.root.querySelector(`li[data-id="${id}"] .tile`)?.focus();
+  }
+
+  #tile({ id, name, state, thumbnail }, isCurrent) {
+    const picture = thumbnail ? element("img", { src: thumbnail, alt: "" }) : element("span", { class: "blank", "aria-hidden": "true" });
+    const tile = element("button", { type: "button", class: "tile", title: name, "aria-label": `${name}, ${STATES[state]}` }, picture);
+    if (isCurrent) tile.setAttribute("aria-current", "true");
+    const remove = element("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, title: "Remove" }, "×");
+    tile.addEventListener("click", () => this.on.choose(id));
+    remove.addEventListener("click", () => this.on.remove(id));
+    return element("li", { "data-id": String(id), "data-state": state }, tile, remove);
+  }
+
+  #move(event) {
+    const tiles = [...this.root.querySelectorAll(".tile")];
+    const idOf = (tile) => Number(tile.closest("li").dataset.id);
+    if (event.key === "Delete" && tiles.includes(event.target)) this.on.remove(idOf(event.target));
+    const target = targetOf(event, tiles, "ArrowLeft", "ArrowRight");
+    if (!target) return;
+    const id = idOf(target);
+    this.on.choose(id);
+    this.focus(id);
+  }
+}
+
+/** @param {object} card ModelCard of openapi.json @returns {{known: object[], unknown: object[]}} classes but the background */
+export function classesOf(card) {
+  const garments = card.classes.slice(1);
+  const isKnown = ({ name }) => !card.known_classes || card.known_classes.includes(name);
+  return { known: garments.filter(isKnown), unknown: garments.filter((one) => !isKnown(one)) };
+}
+
+/** @param {HTMLDialogElement} dialog @param {object} card */
+export function fillAbout(dialog, card) {
+  const { known, unknown } = classesOf(card);
+  const data = card.training_data ?? {};
+  const facts = {
+    Model: card.name,
+    Network: `${card.architecture} with ${card.encoder_name}, ${card.image_size} pixels`,
+    "Runs on": card.runtime,
+    "Trained on": data.name,
+    "Mean IoU": Number.isFinite(card.scores?.val_iou) ? `${card.scores.val_iou.toFixed(3)} on ${card.scores.scored_on ?? "its validation photos"}` : "",
+    Licence: card.licence,
+    "SHA-256": card.sha256.slice(0, 12),
+  };
+  const rows = Object.entries(facts).filter(([, value]) => value);
+  dialog.querySelector("#about-facts").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]));
+  dialog.querySelector("#known").replaceChildren(...known.map(entry));
+  dialog.querySelector("#unknown").replaceChildren(...unknown.map(entry));
+  dialog.querySelector("#unknown-part").hidden = !unknown.length;
+}
+
+function entry({ name, color }) {
+  const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
+  swatch.style.setProperty("--color", `rgb(${color})`);
+  return element("li", {}, swatch, capital(name));
+}
+
+/** Smallest part of a garment that a colour must fill to be named. */
+const SMALLEST_PART = 0.08;
+/** Colours nearer than this, as distance in RGB, count as one. */
+const NEAR = 56;
+
+/**
+ * @param {Uint8ClampedArray} pixels RGBA
+ * @param {Uint8Array} ids class of each pixel
+ * @param {number} [most] colours per garment
+ * @returns {Map<number, {hex: string, part: number}[]>} by class id, the largest part first
+ */
+export function garmentColours(pixels, ids, most = 4) {
+  const boxesById = new Map();
+  for (let at = 0; at < ids.length; at++) {
+    if (!ids[at]) continue;
+    const [red, green, blue] = [pixels[4 * at], pixels[4 * at + 1], pixels[4 * at + 2]];
+    if (!boxesById.has(ids[at])) boxesById.set(ids[at], new Map());
+    const boxes = boxesById.get(ids[at]);
+    const name = ((red >> 5) << 6) | ((green >> 5) << 3) | (blue >> 5);
+    const box = boxes.get(name) ?? { count: 0, sum: [0, 0, 0] };
+    boxes.set(name, box);
+    box.count++;
+    box.sum[0] += red;
+    box.sum[1] += green;
+    box.sum[2] += blue;
+  }
+  return new Map([...boxesById].map(([id, boxes]) => [id, mainColours([...boxes.values()], most)]));
+}
+
+/** Join boxes that lie near a larger one, and keep the largest. */
+function mainColours(boxes, most) {
+  const total = boxes.reduce((sum, box) => sum + box.count, 0);
+  const kept = [];
+  for (const box of boxes.sort((one, other) => other.count - one.count)) {
+    const near = kept.find((one) => distance(mean(one), mean(box)) < NEAR);
+    if (!near) kept.push({ count: box.count, sum: [...box.sum] });
+    else {
+      near.count += box.count;
+      near.sum = near.sum.map((value, channel) => value + box.sum[channel]);
+    }
+  }
+  return kept
+    .map((box) => ({ hex: hexOf(mean(box)), part: box.count / total }))
+    .sort((one, other) => other.part - one.part)
+    .filter(({ part }, place) => place === 0 || part >= SMALLEST_PART)
+    .slice(0, most);
+}
+
+const mean = ({ count, sum }) => sum.map((value) => value / count);
+const distance = (one, other) => Math.hypot(...one.map((value, channel) => value - other[channel]));

@@ -1,12 +1,12 @@
-/** The photos of this tab: sent to the server one after the other, and kept nowhere but in memory. */
+/** The photos of this tab: how they are added, and the queue that sends them to the server; in memory only. */
 
 import { Problem } from "./api.js";
 
 const THUMBNAIL_SIDE = 160;
-/** How often a busy server is asked again by itself. */
-const MOST_TRIES = 6;
-const SHORTEST_WAIT = 2;
-const PATIENT_KINDS = ["busy", "starting", "not-done"];
+/** Requests per photo while the server is busy. */
+const MAX_TRIES = 6;
+const MIN_WAIT = 2;
+const RETRIED_KINDS = ["busy", "starting", "not-done"];
 
 /**
  * @typedef {object} Photo
@@ -18,9 +18,9 @@ const PATIENT_KINDS = ["busy", "starting", "not-done"];
  * @property {Set<number>} hidden classes that are switched off
  * @property {object} [results] version 1
  * @property {Blob} [mask] index PNG
- * @property {number} [seconds] that the server worked
- * @property {Problem} [problem] why it failed, or why it waits
- * @property {number} [wait] seconds until the server is asked again
+ * @property {number} [seconds] of the server's computing time
+ * @property {Problem} [problem] why it failed or waits
+ * @property {number} [wait] seconds until the next request
  */
 
 /** @param {Blob} file @returns {Promise<ImageBitmap | null>} upright; null where the browser cannot show it */
@@ -38,12 +38,12 @@ export class Photos {
   #api;
   #on;
   #nextId = 1;
-  #working = null;
+  #sending = null;
   #locked = true; // until the model is known, and the key where one is needed
 
   /**
    * @param {Api} api
-   * @param {{change: (photo: Photo) => void, locked: (problem: Problem) => void}} on `locked`: a key is needed
+   * @param {{change: (photo: Photo) => void, keyNeeded: (problem: Problem) => void}} on
    */
   constructor(api, on) {
     this.#api = api;
@@ -57,8 +57,8 @@ export class Photos {
       return { id: this.#nextId++, file, name, state: "waiting", thumbnail: "", hidden: new Set() };
     });
     this.all.push(...added);
-    for (const photo of added) this.#draw(photo);
-    this.#work();
+    for (const photo of added) this.#addThumbnail(photo);
+    this.#sendNext();
     return added;
   }
 
@@ -67,23 +67,23 @@ export class Photos {
     const photo = this.all.find((one) => one.id === id);
     this.all = this.all.filter((one) => one.id !== id);
     URL.revokeObjectURL(photo?.thumbnail);
-    if (this.#working?.photo === photo) this.#working.stop.abort();
+    if (this.#sending?.photo === photo) this.#sending.stop.abort();
   }
 
-  /** Send a photo that failed once more. @param {Photo} photo */
-  again(photo) {
+  /** Send a failed photo again. @param {Photo} photo */
+  retry(photo) {
     Object.assign(photo, { state: "waiting", problem: undefined });
     this.#on.change(photo);
-    this.#work();
+    this.#sendNext();
   }
 
-  /** Go on with a new key. */
+  /** Start to send photos, or resume with a new key. */
   unlock() {
     this.#locked = false;
-    this.#work();
+    this.#sendNext();
   }
 
-  async #draw(photo) {
+  async #addThumbnail(photo) {
     const bitmap = await bitmapOf(photo.file);
     if (!bitmap) return;
     const scale = Math.min(1, THUMBNAIL_SIDE / Math.min(bitmap.width, bitmap.height));
@@ -98,21 +98,21 @@ export class Photos {
     this.#on.change(photo);
   }
 
-  async #work() {
+  async #sendNext() {
     const photo = this.all.find((one) => one.state === "waiting");
-    if (!photo || this.#working || this.#locked) return;
-    this.#working = { photo, stop: new AbortController() };
+    if (!photo || this.#sending || this.#locked) return;
+    this.#sending = { photo, stop: new AbortController() };
     photo.state = "working";
     this.#on.change(photo);
     try {
-      Object.assign(photo, await this.#segment(photo, this.#working.stop.signal), { state: "done", problem: undefined });
+      Object.assign(photo, await this.#segment(photo, this.#sending.stop.signal), { state: "done", problem: undefined });
     } catch (error) {
       this.#fail(photo, error);
     }
     photo.wait = undefined;
-    this.#working = null;
+    this.#sending = null;
     if (this.all.includes(photo)) this.#on.change(photo);
-    this.#work();
+    this.#sendNext();
   }
 
   #fail(photo, error) {
@@ -121,7 +121,7 @@ export class Photos {
     if (!["key-missing", "key-wrong"].includes(error.kind)) return;
     photo.state = "waiting";
     this.#locked = true;
-    this.#on.locked(error);
+    this.#on.keyNeeded(error);
   }
 
   async #segment(photo, signal) {
@@ -132,9 +132,9 @@ export class Photos {
       try {
         return await this.#api.segment(photo.file, signal);
       } catch (error) {
-        if (!PATIENT_KINDS.includes(error.kind) || tries >= MOST_TRIES) throw error;
+        if (!RETRIED_KINDS.includes(error.kind) || tries >= MAX_TRIES) throw error;
         photo.problem = error;
-        await this.#waitFor(photo, Math.max(SHORTEST_WAIT, error.retryAfter ?? 0), signal);
+        await this.#waitFor(photo, Math.max(MIN_WAIT, error.retryAfter ?? 0), signal);
       }
     }
   }
@@ -147,4 +147,49 @@ export class Photos {
     photo.wait = undefined;
     this.#on.change(photo);
   }
+}
+
+/**
+ * Listen for photos that are chosen, taken with a camera, dropped or pasted.
+ * @param {(files: File[]) => void} take
+ * @param {(words: string) => void} refuse called with what to do where no file came
+ */
+export function listenForPhotos(take, refuse) {
+  for (const [selector, id] of [["[data-choose]", "chooser"], ["[data-photograph]", "camera"]]) {
+    const input = document.getElementById(id);
+    for (const button of document.querySelectorAll(selector)) button.addEventListener("click", () => input.click());
+    input.addEventListener("change", () => {
+      const files = [...input.files];
+      input.value = ""; // so that the same photo can be chosen again
+      if (files.length) take(files);
+    });
+  }
+  listenForDrops(take, refuse);
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) take(files);
+    else if (!event.target.closest?.("input")) refuse("There is no picture on the clipboard. Copy the picture itself, then paste again.");
+  });
+}
+
+function listenForDrops(take, refuse) {
+  const curtain = document.getElementById("curtain");
+  let depth = 0; // every element under the pointer sends dragenter and dragleave
+  const changeDepth = (change) => {
+    depth = Math.max(0, depth + change);
+    curtain.hidden = depth === 0;
+  };
+  addEventListener("dragenter", (event) => {
+    event.preventDefault();
+    changeDepth(1);
+  });
+  addEventListener("dragleave", () => changeDepth(-1));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    changeDepth(-depth);
+    const files = [...event.dataTransfer.files];
+    if (files.length) take(files);
+    else refuse("That was no file. Drop a photo from a folder, or choose one.");
+  });
 }
