@@ -1,9 +1,9 @@
 import pytest
 
 from clothseg.cluster import stored_journal
-from clothseg.cluster.places import Store
 from clothseg.cluster.search import Photo
 from clothseg.cluster.stored_journal import StoredJournal
+from clothseg.cluster.targets import Store
 from clothseg.prediction.journal import Entry
 
 PHOTOS = [Photo(f"s3://in/{number}.jpg", f"{number}.jpg", str(number), ("", number, 0)) for number in range(5)]

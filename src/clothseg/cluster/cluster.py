@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from clothseg.cluster.replica import Loaded, Plan, describe, unpacked
+from clothseg.cluster.worker import Loaded, Plan, describe, unpacked
 from clothseg.errors import MachineError, SettingError, one_line, require
 
 WAIT_BEFORE_TELLING = 20.0

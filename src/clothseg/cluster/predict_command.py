@@ -38,8 +38,8 @@ class Predict(predict_command.Predict):
                     "--workers and --cluster are for a Ray cluster. Pass --engine ray, or leave them out"
                 )
             return super()._found(given, listed)
-        from clothseg.cluster.places import place_of
         from clothseg.cluster.search import find
+        from clothseg.cluster.targets import place_of
 
         place_of(self.output)  # a wrong one is named before anything is listed
         return find(given, listed, output=self.output)
@@ -51,9 +51,9 @@ class Predict(predict_command.Predict):
                 yield run
             return
         from clothseg.cluster.cluster import first_loaded, joined, slots_of
-        from clothseg.cluster.cluster_run import ClusterRun, journal_of
-        from clothseg.cluster.places import place_of
-        from clothseg.cluster.replica import Plan
+        from clothseg.cluster.run import ClusterRun, journal_of
+        from clothseg.cluster.targets import place_of
+        from clothseg.cluster.worker import Plan
 
         place = place_of(self.output)
         place.check()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clothseg.cluster.cluster import Slots
-from clothseg.cluster.replica import Loaded, Plan, Replica
+from clothseg.cluster.worker import Loaded, Plan, Replica
 
 TASKS_AT_WORKER = 2
 """Chunks that a worker has at a time: the next one is there when one is done. The others wait, as back-pressure."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from clothseg.cluster.addresses import (
+from clothseg.cluster.remote import (
     READABLE,
     check_scheme,
     file_system,

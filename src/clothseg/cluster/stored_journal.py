@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from clothseg.cluster.places import Store
+from clothseg.cluster.targets import Store
 from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal, Photo
 
 PARTS = ".clothseg/"

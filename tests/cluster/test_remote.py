@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clothseg.cluster.addresses import file_system
+from clothseg.cluster.remote import file_system
 from clothseg.cluster.search import find
 from clothseg.encoding import encode_jpeg, marked
 from clothseg.errors import InputError, MissingInputError, SettingError

@@ -10,8 +10,8 @@ import pytest
 
 from clothseg import cli
 from clothseg.cluster.cluster import joined
-from clothseg.cluster.places import Folder
-from clothseg.cluster.replica import Plan, Replica, describe, unpacked
+from clothseg.cluster.targets import Folder
+from clothseg.cluster.worker import Plan, Replica, describe, unpacked
 from clothseg.errors import ClothsegError, MachineError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.prediction.journal import JOURNAL_NAME

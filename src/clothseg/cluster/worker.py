@@ -16,8 +16,8 @@ import numpy as np
 
 import clothseg
 from clothseg import errors
-from clothseg.cluster import addresses
-from clothseg.cluster.places import Folder, Store
+from clothseg.cluster import remote
+from clothseg.cluster.targets import Folder, Store
 from clothseg.errors import ClothsegError, InputError, MachineError, one_line
 from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.labels import ClassList
@@ -142,7 +142,7 @@ class Replica:
 
     def _segmented(self, photo: Mapping[str, Any]) -> dict[str, Any]:
         source, outputs = photo["source"], self._plan.outputs
-        content = addresses.read(source, photo["size"]) if is_address(source) else Path(source)
+        content = remote.read(source, photo["size"]) if is_address(source) else Path(source)
         outcome = self._predictor.outcome(content, name=source if isinstance(content, bytes) else "")
         segmentation = replace(outcome.unwrap(), file=photo["file"])
         files = {}

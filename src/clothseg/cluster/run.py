@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from clothseg.cluster.cluster import Slots
-from clothseg.cluster.places import Folder
-from clothseg.cluster.replica import Loaded, Plan, unpacked
 from clothseg.cluster.rounds import Round
 from clothseg.cluster.search import Photo
 from clothseg.cluster.stored_journal import StoredJournal
+from clothseg.cluster.targets import Folder
+from clothseg.cluster.worker import Loaded, Plan, unpacked
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from clothseg.cluster.addresses import STORES, check_scheme, file_system, listed, scheme_of, without_scheme, writing
+from clothseg.cluster.remote import STORES, check_scheme, file_system, listed, scheme_of, without_scheme, writing
 from clothseg.errors import MachineError, MissingInputError
 from clothseg.pictures import write_whole
 from clothseg.prediction.folder import check_output

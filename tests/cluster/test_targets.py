@@ -1,7 +1,7 @@
 import pytest
 
-from clothseg.cluster import addresses
-from clothseg.cluster.places import Folder, Store, place_of
+from clothseg.cluster import remote
+from clothseg.cluster.targets import Folder, Store, place_of
 from clothseg.errors import MachineError, MissingExtraError, MissingInputError, PictureError, SettingError
 from clothseg.prediction.journal import JOURNAL_NAME
 from tests.cluster.two_nodes import BUCKET
@@ -46,11 +46,11 @@ def test_a_bucket_that_is_not_there_is_named_at_once(store):
 
 def test_a_photo_that_cannot_be_fetched_says_why(store):
     with pytest.raises(MissingInputError, match=rf"Photo not found: {store.root}/gone\.jpg"):
-        addresses.read(f"{store.root}/gone.jpg")
+        remote.read(f"{store.root}/gone.jpg")
     with pytest.raises(PictureError, match=r"Photo cannot be fetched: http://127\.0\.0\.1:9/a\.jpg \(.*--resume"):
-        addresses.read("http://127.0.0.1:9/a.jpg")
+        remote.read("http://127.0.0.1:9/a.jpg")
     with pytest.raises(PictureError, match="Photo is too large"):
-        addresses.read(f"{store.root}/large.jpg", addresses.MOST_BYTES + 1)
+        remote.read(f"{store.root}/large.jpg", remote.MOST_BYTES + 1)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
@@ -60,4 +60,4 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr("fsspec.filesystem", fail)
     for scheme, package in (("s3", "s3fs"), ("s3a", "s3fs"), ("gs", "gcsfs"), ("https", "aiohttp")):
         with pytest.raises(MissingExtraError, match=f"pip install {package}"):
-            addresses.file_system.__wrapped__(scheme)
+            remote.file_system.__wrapped__(scheme)
