@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from tyro.conf import Fixed, Suppress
 
@@ -28,6 +28,21 @@ LOSSES = ("dice-ce", "dice-focal")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 """Lightning's strategies in which each process holds the whole model, as averaged weights and checkpoints need it."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What runs a model: options of the commands that load one, named as `prediction.predictor.load` has them.
+
+    They stand here because the server offers them too, and its process imports neither numpy nor a decoder.
+    """
+
+    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
+    """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
+    device: str = "auto"
+    """Where it runs: auto, cpu, cuda or mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,10 @@ from clothseg.evaluation.scored_data import ScoredData, open_data
 from clothseg.evaluation.scoring import score
 from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
-from clothseg.prediction.predictor import ModelOptions
+from clothseg.prediction.predictor import load
 from clothseg.prediction.test_time_augmentation import Passes
 from clothseg.progress import tracked
+from clothseg.settings import ModelOptions
 
 Item = TypeVar("Item")
 
@@ -91,7 +92,9 @@ class Compare:
         if path.is_dir():
             predictions = open_masks(path, data.classes, class_map)
         else:
-            predictions = open_model(lambda: self.model_options.load(path, passes=self.passes), data.classes, class_map)
+            predictions = open_model(
+                lambda: load(path, passes=self.passes, **vars(self.model_options)), data.classes, class_map
+            )
         console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
 
         def watch(results: Iterator[Item]) -> Iterator[Item]:

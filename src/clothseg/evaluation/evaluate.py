@@ -20,9 +20,10 @@ from clothseg.evaluation.scored_data import ScoredData, open_data
 from clothseg.evaluation.scoring import score
 from clothseg.evaluation.sources import open_masks, open_model
 from clothseg.prediction.folder import check_output
-from clothseg.prediction.predictor import ModelOptions
+from clothseg.prediction.predictor import load
 from clothseg.prediction.test_time_augmentation import Passes
 from clothseg.progress import tracked
+from clothseg.settings import ModelOptions
 
 Item = TypeVar("Item")
 
@@ -101,7 +102,7 @@ class Evaluate:
             console.print(f"Masks: {self.predictions}")
             return open_masks(self.predictions, data.classes, self.class_map)
         opened = open_model(
-            lambda: self.model_options.load(model, passes=self.passes, checkpoints_path=self.checkpoints_path),
+            lambda: load(model, passes=self.passes, checkpoints_path=self.checkpoints_path, **vars(self.model_options)),
             data.classes,
             self.class_map,
         )

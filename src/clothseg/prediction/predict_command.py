@@ -17,11 +17,12 @@ from clothseg.errors import InputError, SettingError, one_line
 from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.prediction.folder import FolderRun, PhotoReport, check_output
 from clothseg.prediction.outputs import Outputs
-from clothseg.prediction.predictor import ModelOptions
+from clothseg.prediction.predictor import load
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import find_photos, is_address, read_list
 from clothseg.prediction.test_time_augmentation import Passes
 from clothseg.progress import tracked
+from clothseg.settings import ModelOptions
 
 
 class Report(Protocol):
@@ -121,8 +122,11 @@ class Predict:
         output = Path(self.output)
         check_output(output)
         keep_freed_memory(FOR_PHOTOS)  # here and not in `load`: a library leaves its host's memory alone
-        predictor = self.model_options.load(
-            self.checkpoint_path, passes=self.passes, checkpoints_path=self.checkpoints_path
+        predictor = load(
+            self.checkpoint_path,
+            passes=self.passes,
+            checkpoints_path=self.checkpoints_path,
+            **vars(self.model_options),
         )
         console.print(f"Model: {predictor.origin} ({predictor.runtime_name})")
         keeps_journal = len(photos) > 1 or self.resume or bool(self.outputs.formats)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from clothseg.errors import InputError, MissingModelError, ModelError
 from clothseg.model.best import find_best
@@ -207,28 +207,6 @@ def load(
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
     origin += unseen(opened.description)
     return Predictor(opened, model=identity, origin=origin, passes=passes)
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """What runs a model: the options that the commands with a model share."""
-
-    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
-    """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""
-    device: str = "auto"
-    """Where it runs: auto, cpu, cuda or mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
-
-    def load(
-        self,
-        model: str | Path | None = None,
-        *,
-        passes: Passes | None = None,
-        checkpoints_path: str | Path = "checkpoints",
-    ) -> Predictor:
-        """Load a model with these options; see `load`."""
-        return load(model, passes=passes, checkpoints_path=checkpoints_path, **vars(self))
 
 
 def unseen(description: ModelDescription) -> str:

@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 
 from clothseg.errors import SettingError, require
-from clothseg.prediction.predictor import ModelOptions
 from clothseg.serving.limits import Keys, Limits
+from clothseg.settings import ModelOptions
 
 
 @dataclass(frozen=True)
