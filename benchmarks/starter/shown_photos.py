@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 from sources import PHOTO_CREDITS
 
 from clothseg.data.sample import draw_photo
-from clothseg.data.sample.photo import DrawnPhoto
+from clothseg.data.sample.mirror import DrawnPhoto
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
 from clothseg.encoding import encode_jpeg
 from clothseg.labels import BACKGROUND_ID, FASHIONPEDIA_CATEGORIES, GROUPS

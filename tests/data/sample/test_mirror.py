@@ -12,8 +12,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from clothseg.data.sample import draw_photo, draw_sample, sample_picture
-from clothseg.data.sample.outlines import visible
-from clothseg.data.sample.shapes import ellipse, ribbon, smooth, tube
+from clothseg.data.sample.canvas import band, ellipse, smooth
 from clothseg.errors import SettingError
 from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
 
@@ -70,16 +69,6 @@ def instances(folder, photos):
 @pytest.fixture(scope="module")
 def large_folder(tmp_path_factory):
     return draw_counts(tmp_path_factory.mktemp("many"), MANY_COUNTS)
-
-
-@pytest.fixture(scope="module")
-def many_photos(large_folder):
-    return read_photos(large_folder)
-
-
-@pytest.fixture(scope="module")
-def many_instances(large_folder, many_photos):
-    return read_instances(large_folder, many_photos)
 
 
 def annotations(folder, split):
@@ -191,7 +180,7 @@ def test_annotations_cover_what_was_painted():
             masks.setdefault(row["category"], []).append(coco_mask.decode(runs) > 0)
         for number, category in enumerate(canvas.instances):
             layers = [layer for layer, owners in enumerate(canvas.owners) if number in owners]
-            fine = visible(canvas, layers, (0, 0, canvas.width, canvas.height))
+            fine = canvas.visible(layers, (0, 0), (canvas.width, canvas.height))
             painted = cv2.resize(fine, size[::-1], interpolation=cv2.INTER_AREA) >= 128
             if painted.sum() >= 150:
                 shared = [(mask & painted).sum() / (mask | painted).sum() for mask in masks[category]]
@@ -247,23 +236,19 @@ def test_outlines_lie_on_the_edges_of_the_stored_photo(instances):
 
 
 @pytest.mark.slow
-def test_colour_does_not_give_a_class_away(many_instances):
+def test_colour_does_not_give_a_class_away_and_no_two_photos_are_alike(large_folder):
+    photos = read_photos(large_folder)
     colors = {}
-    for row, group, mask, photo in many_instances:
+    for row, group, mask, photo in read_instances(large_folder, photos):
         if row["area"] >= 20:
             colors.setdefault(group, []).append(photo[mask > 0].mean(axis=0))
     assert len(colors) == GROUPS.num_classes - 1
     for group, found in colors.items():
         assert np.linalg.norm(np.std(found, axis=0)) > 35, group
-
-
-@pytest.mark.slow
-def test_no_two_photos_are_alike(many_photos):
-    photos = many_photos.values()
-    small = np.array([cv2.resize(photo, (16, 16), interpolation=cv2.INTER_AREA) for photo in photos], float)
+    small = np.array([cv2.resize(photo, (16, 16), interpolation=cv2.INTER_AREA) for photo in photos.values()], float)
     apart = np.abs(small[:, None] - small[None]).mean(axis=(2, 3, 4)) + 255 * np.eye(len(small))
     assert apart.min() > 8
-    assert len({photo.shape for photo in photos}) > len(photos) / 2
+    assert len({photo.shape for photo in photos.values()}) > len(photos) / 2
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -322,6 +307,6 @@ def test_areas_of_the_basic_shapes():
     def area(shape):
         return cv2.contourArea(shape.astype(np.float32))
 
-    assert area(ellipse(np.zeros(2), (4, 2), angle=0.7, count=200)) == pytest.approx(np.pi * 8, rel=0.01)
-    assert area(ribbon([(0, 0), (10, 0)], 1.5)) == pytest.approx(30)
-    assert area(tube([(0, 0), (10, 0)], (2, 2))) == pytest.approx(40 + 4 * np.pi, rel=0.02)
+    assert area(ellipse((0, 0), 4, 2, 0.7)) == pytest.approx(np.pi * 8, rel=0.02)
+    assert area(band([(0, 0), (10, 0)], 1.5)) == pytest.approx(30)
+    assert area(band([(0, 0), (10, 0)], 2, round_ends=True)) == pytest.approx(40 + 4 * np.pi, rel=0.02)

@@ -1,179 +1,241 @@
-"""The canvas of a sample photo: paints lit layers of cloth and remembers which layer lies on top of each pixel."""
+"""The canvas of a sample photo: paints outlines in layers, and traces what stays visible of each instance."""
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pycocotools import mask as coco
 
-from clothseg.data.sample.fabric import Fabric, texture_matrix
-from clothseg.data.sample.shapes import Path2d, Points
-from clothseg.types import BoolArray, Float32Array, UInt8Array
+from clothseg.types import Float32Array, Float64Array, UInt8Array
+
+Points: TypeAlias = Float64Array
+"""(N, 2) float64: x to the right, y down."""
+Color: TypeAlias = Float32Array
+"""(3,) float32 RGB, 0 to 255."""
 
 SUPERSAMPLING = 2
 """Outlines are filled on a raster this many times finer than the photo; edges are blended from it."""
 MAX_LAYERS = 255
+SMALLEST_PART = 5.0
+"""Visible parts below this many photo pixels are left out, as a person outlining a photo would."""
+SMALLEST_HOLE = 40.0
+"""Holes from this many photo pixels up are kept: such an instance becomes RLE, as in Fashionpedia."""
 _SHIFT = 4  # fractional bits of OpenCV's polygon coordinates
+_TOLERANCE = 0.3  # how far a simplified outline may leave the traced one, in fine pixels
+_PATTERNS = (0, 0, 0, 1, 2, 3, 4, 8)  # sums of: 1 rows, 2 columns, 4 dots, 8 diagonals; 0 is plain
+
+
+def smooth(points: npt.ArrayLike, *, closed: bool = True, steps: int = 5) -> Points:
+    """Return a curve through `points` with `steps` points from one to the next.
+
+    Source: the uniform Catmull-Rom spline (Catmull and Rom, 1974).
+    """
+    knots = np.asarray(points, dtype=np.float64)
+    ends = (knots[-1:], knots[:2]) if closed else (knots[:1], knots[-1:])
+    padded = np.concatenate((ends[0], knots, ends[1]))
+    around = np.stack((padded[:-3], padded[1:-2], padded[2:-1], padded[3:]), axis=1)
+    spline = np.array([[0.0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
+    weights = 0.5 * (np.arange(steps)[:, None] / steps) ** np.arange(4) @ spline
+    curve = np.asarray((weights @ around).reshape(-1, 2), dtype=np.float64)
+    return curve if closed else np.concatenate((curve, knots[-1:]))
+
+
+def band(path: npt.ArrayLike, *widths: float, round_ends: bool = False) -> Points:
+    """Return the outline of a band along a smooth line through `path`; `widths` are half widths, spread along it."""
+    line = smooth(path, closed=False)
+    half = np.interp(np.linspace(0, len(widths) - 1, len(line)), range(len(widths)), widths)[:, None]
+    along = np.gradient(line, axis=0)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    across = along[:, ::-1] * (-1, 1)
+    left, right = line + across * half, line - across * half
+    if not round_ends:
+        return np.concatenate((left, right[::-1]))
+    turn = np.linspace(0, np.pi, 9)[1:-1, None]
+    end = line[-1] + half[-1] * (np.cos(turn) * across[-1] + np.sin(turn) * along[-1])
+    start = line[0] - half[0] * (np.cos(turn) * across[0] + np.sin(turn) * along[0])
+    return np.concatenate((left, end, right[::-1], start))
+
+
+def ellipse(center: npt.ArrayLike, x: float, y: float, angle: float = 0.0) -> Points:
+    """Return an ellipse of radii `x` and `y`, turned by `angle` radians."""
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    return np.asarray(center) + rotate(np.stack((x * np.cos(turn), y * np.sin(turn)), axis=1), angle)
+
+
+def box(center: npt.ArrayLike, x: float, y: float, angle: float = 0.0) -> Points:
+    """Return a rectangle of half sides `x` and `y`, turned by `angle` radians."""
+    return np.asarray(center) + rotate(np.array([(-x, -y), (x, -y), (x, y), (-x, y)]), angle)
+
+
+def rotate(points: Points, angle: float) -> Points:
+    """Return `points` turned by `angle` radians about the origin, clockwise as seen in a picture."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]), dtype=np.float64)
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One shape to paint."""
+class Cloth:
+    """What a layer is made of: one colour, or a pattern of two."""
 
-    shapes: Sequence[Path2d]
-    """Outlines in photo pixels, painted as one; where they overlap, they join."""
-    fabric: Fabric
-    owners: tuple[int, ...] = ()
-    """Instances that the painted pixels belong to; none for skin, hair and buttons."""
-    angle: float = 0.0
-    """Turn of the body part, in radians: the pattern turns with it."""
-    bulge: float = 8.0
-    """How far in from its edges the layer looks rounded, in photo pixels."""
-    shadow: float = 0.3
-    """Strength of the shadow it throws on the layers below."""
-    creases: Sequence[Points] = field(default=())
-    """Lines in photo pixels that are drawn dark: seams, pleats, folds."""
+    color: Color
+    second: Color
+    pattern: int = 0
+    """Sum of the patterns that `second` is drawn in, 0 for none."""
+
+    @classmethod
+    def plain(cls, color: Any) -> Cloth:
+        """Return a cloth of one colour."""
+        return cls(np.asarray(color, np.float32), np.asarray(color, np.float32))
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Cloth:
+        """Return a cloth in colours and a pattern that any class may have: colour must not give a class away."""
+        return cls(random_color(rng), random_color(rng), _PATTERNS[rng.integers(len(_PATTERNS))])
+
+
+def random_color(rng: np.random.Generator) -> Color:
+    """Return any colour that clothes have, from black to white and of any hue."""
+    saturation = rng.uniform(0.2, 0.9) if rng.random() < 0.65 else rng.uniform(0, 0.15)
+    hue, value = rng.random(), rng.uniform(0.1, 0.95)
+    return np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32) * 255
 
 
 class Canvas:
-    """A photo in the making.
+    """A photo in the making: which layer lies on top of each pixel, and whom each layer belongs to.
 
     Args:
-        photo: (H, W, 3) float32 RGB, 0 to 255: the background; it is painted over.
-        light: (x, y) of the direction the light comes from, length about 1.
-        rng: source of the noise in cloth.
+        height: rows of the photo.
+        width: columns of the photo.
     """
 
-    def __init__(self, photo: Float32Array, light: tuple[float, float], rng: np.random.Generator) -> None:
-        self.photo = photo
-        self.light = light
-        self.height, self.width = photo.shape[:2]
-        self.top: UInt8Array = np.zeros((self.height * SUPERSAMPLING, self.width * SUPERSAMPLING), dtype=np.uint8)
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.top: UInt8Array = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), dtype=np.uint8)
         """Number of the topmost layer at each point of the fine raster; 0 is the background."""
         self.owners: list[tuple[int, ...]] = [()]
-        self.boxes: list[tuple[int, int, int, int]] = [(0, 0, self.width, self.height)]
+        """Instances that each layer belongs to; none for skin and hair."""
         self.instances: list[str] = []
-        self._noise: Float32Array = rng.standard_normal((96, 96), dtype=np.float32)
-        folds = cv2.GaussianBlur(rng.standard_normal((64, 64), dtype=np.float32), (0, 0), 2.5)
-        self._folds: Float32Array = np.asarray(folds / np.std(folds), dtype=np.float32)
+        """Fashionpedia category of each instance."""
+        self._cloths = [Cloth.plain((0, 0, 0))]
+        self._boxes = [np.zeros((2, 2), dtype=np.int64)]
 
-    def instance(self, category: str) -> int:
-        """Begin an instance of a Fashionpedia category and return its number."""
+    def instance(self, category: str, *owners: int) -> tuple[int, ...]:
+        """Begin an instance of a Fashionpedia category that lies on the instances `owners`; return all of them."""
         self.instances.append(category)
-        return len(self.instances) - 1
+        return (*owners, len(self.instances) - 1)
 
-    def paint(self, layer: Layer) -> None:
-        """Paint a layer over everything so far; outside the photo nothing happens."""
-        box = self._box(layer)
-        if box is None or len(self.owners) > MAX_LAYERS:
+    def paint(self, shapes: Sequence[npt.ArrayLike], cloth: Cloth, owners: tuple[int, ...] = ()) -> None:
+        """Paint outlines in photo pixels as one layer over everything so far; outside the photo nothing happens."""
+        if len(self.owners) > MAX_LAYERS:
             return
-        x0, y0, x1, y1 = box
-        fine = self.top[
-            y0 * SUPERSAMPLING : y1 * SUPERSAMPLING,
-            x0 * SUPERSAMPLING : x1 * SUPERSAMPLING,
-        ]
-        size = (x1 - x0, y1 - y0)
-        covered = _coverage(fine > 0, size)
-        number = len(self.owners)
-        self.owners.append(layer.owners)
-        self.boxes.append(box)
-        for shape in layer.shapes:
-            cv2.fillPoly(self.top, [_fixed(shape, SUPERSAMPLING)], number, shift=_SHIFT)
-        alpha = _coverage(fine == number, size)
-        patch = self.photo[y0:y1, x0:x1]
-        if layer.shadow:
-            self._shade_below(patch, alpha, covered, layer)
-        patch[:] = cv2.blendLinear(self._lit(layer, alpha, box), patch, alpha, 1 - alpha)
+        points = np.concatenate([np.asarray(shape) for shape in shapes])
+        box = np.array([np.floor(points.min(axis=0)) - 2, np.ceil(points.max(axis=0)) + 2])
+        self._boxes.append(np.clip(box, 0, (self.width, self.height)).astype(np.int64))
+        for shape in shapes:
+            # OpenCV's coordinates are fixed-point numbers, with a pixel's centre at a whole number.
+            scaled = np.clip(np.asarray(shape) * SUPERSAMPLING - 0.5, -1e4, 3e4) * (1 << _SHIFT)
+            cv2.fillPoly(self.top, [np.rint(scaled).astype(np.int32)], len(self.owners), shift=_SHIFT)
+        self.owners.append(owners)
+        self._cloths.append(cloth)
 
-    def _box(self, layer: Layer) -> tuple[int, int, int, int] | None:
-        points = np.concatenate([np.asarray(shape) for shape in layer.shapes])
-        margin = 2 + (0.7 * layer.bulge if layer.shadow else 0)
-        x0, y0 = np.maximum(np.floor(points.min(axis=0) - margin), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(points.max(axis=0) + margin), (self.width, self.height)).astype(int)
-        return (int(x0), int(y0), int(x1), int(y1)) if x1 - x0 > 1 and y1 - y0 > 1 else None
+    def render(self, background: Float32Array, scale: float, rng: np.random.Generator) -> Float32Array:
+        """Return the photo, (H, W, 3) float32 RGB, 0 to 255.
 
-    def _shade_below(self, patch: Float32Array, alpha: Float32Array, covered: Float32Array, layer: Layer) -> None:
-        """Darken what was painted before, on the side away from the light; never the background, which is far away."""
-        if not covered.any():
-            return
-        size = alpha.shape[::-1]
-        half = (max(1, size[0] // 2), max(1, size[1] // 2))
-        reach = max(1.0, 0.25 * layer.bulge)
-        move = np.array([[1, 0, -self.light[0] * reach * 0.7], [0, 1, -self.light[1] * reach * 0.7]])
-        blurred = _soft(_resized(alpha, half), reach)
-        thrown = np.asarray(cv2.warpAffine(blurred, move, half, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
-        patch[:] = lit(patch, 1 - _resized(thrown, size) * covered * np.float32(layer.shadow))
+        Args:
+            background: photo without the layers, as the result.
+            scale: height of a person in photo pixels, by which patterns are drawn larger or smaller.
+            rng: source of the patterns' sizes and angles.
+        """
+        masks = np.zeros(256, dtype=np.uint8)
+        masks[: len(self._cloths)] = [cloth.pattern for cloth in self._cloths]
+        patterns = _patterns(self.top.shape[:2], scale * SUPERSAMPLING, rng)
+        is_second = cv2.bitwise_and(cv2.LUT(self.top, masks), patterns) > 0
+        colors = np.zeros((512, 3), dtype=np.uint8)
+        for number, cloth in enumerate(self._cloths):
+            colors[number], colors[256 + number] = cloth.color, cloth.second
+        fine = colors[self.top + np.where(is_second, np.uint16(256), np.uint16(0))]
+        size = (self.width, self.height)
+        painted = cv2.resize(fine, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        covered = cv2.resize(np.minimum(self.top, 1) * np.float32(1), size, interpolation=cv2.INTER_AREA)
+        edges = cv2.morphologyEx(self.top, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+        near = cv2.resize(edges.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        near = cv2.blur(cv2.blur(near, (5, 5)), (5, 5))
+        share = (covered * (1 - np.minimum(near * 0.9, 0.5)))[..., None]
+        return np.asarray(background * (1 - covered[..., None]) + painted * share, dtype=np.float32)
 
-    def _lit(self, layer: Layer, alpha: Float32Array, box: tuple[int, int, int, int]) -> Float32Array:
-        """Return the layer's colour under the light: (h, w, 3) float32."""
-        fabric = layer.fabric
-        points = np.asarray(layer.shapes[0])
-        origin = (float(points[0, 0]), float(points[0, 1]))
-        size = alpha.shape[::-1]
-        half = (max(1, size[0] // 2), max(1, size[1] // 2))
-        soft = _soft(_resized(alpha, half), max(1.0, layer.bulge / 2))
-        slope_x, slope_y = cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)
-        lift = (slope_x * -self.light[0] + slope_y * -self.light[1]) * np.float32(-0.11 * max(1.0, layer.bulge / 2))
-        shade = 0.64 + 0.3 * soft + np.clip(lift, -0.3, 0.22)
-        if fabric.folds:
-            stretch = (max(1.0, layer.bulge * 0.35), max(2.0, layer.bulge * 1.3))
-            matrix = texture_matrix(
-                (box[0] // 2, box[1] // 2, 0, 0), (origin[0] / 2, origin[1] / 2), layer.angle, stretch
-            )
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            folds = cv2.warpAffine(self._folds, matrix, half, flags=flags, borderMode=cv2.BORDER_WRAP)
-            shade += folds * np.float32(fabric.folds)
-        if layer.creases:
-            shade *= self._crease(layer, box, half)
-        shade = _resized(shade, size)
-        if fabric.grain:
-            shade += self._grain(box) * np.float32(fabric.grain)
-        color = lit(fabric.render(box, origin, layer.angle), shade)
-        if fabric.gloss:
-            shine = _resized(np.maximum(lift, 0) ** 2, size)
-            color += (shine * np.float32(fabric.gloss * 1500))[..., None]
-        return color
+    def annotate(self) -> list[dict[str, Any]]:
+        """Return what is visible of each instance: COCO `segmentation`, `area`, `bbox`, `iscrowd`, and its `category`.
 
-    def _crease(self, layer: Layer, box: tuple[int, int, int, int], half: tuple[int, int]) -> Float32Array:
-        drawn = np.zeros(half[::-1], dtype=np.uint8)
-        for crease in layer.creases:
-            line = _fixed(np.asarray(crease) - box[:2], 0.5)
-            cv2.polylines(drawn, [line], False, 100, max(1, round(layer.bulge / 20)), cv2.LINE_AA, _SHIFT)
-        return np.asarray(1 - cv2.blur(drawn, (3, 3)) / np.float32(255), dtype=np.float32)
+        Hidden instances are left out. An instance with holes is compressed RLE with `iscrowd` 1, others are polygons.
+        """
+        found = []
+        for number, category in enumerate(self.instances):
+            segmentation = self._trace([layer for layer, owners in enumerate(self.owners) if number in owners])
+            if not segmentation:
+                continue
+            is_crowd = isinstance(segmentation, dict)
+            runs = segmentation if is_crowd else coco.merge(coco.frPyObjects(segmentation, self.height, self.width))
+            row = {"category": category, "segmentation": segmentation, "area": int(coco.area(runs))}
+            if row["area"]:
+                found.append(row | {"bbox": [float(side) for side in coco.toBbox(runs)], "iscrowd": int(is_crowd)})
+        return found
 
-    def _grain(self, box: tuple[int, int, int, int]) -> Float32Array:
-        x0, y0, x1, y1 = box
-        rows, columns = np.arange(y0, y1) % 96, np.arange(x0, x1) % 96
-        return self._noise[rows[:, None], columns[None, :]]
+    def visible(self, layers: Sequence[int], start: Sequence[int], stop: Sequence[int]) -> UInt8Array:
+        """Return where one of `layers` is on top, between two (x, y) of the photo: 255 or 0, on the fine raster."""
+        table = np.zeros(256, dtype=np.uint8)
+        table[list(layers)] = 255
+        (x0, y0), (x1, y1) = np.multiply(start, SUPERSAMPLING), np.multiply(stop, SUPERSAMPLING)
+        return np.asarray(cv2.LUT(self.top[y0:y1, x0:x1], table), dtype=np.uint8)
 
+    def _trace(self, layers: list[int]) -> list[list[float]] | dict[str, Any] | None:
+        boxes = np.array([self._boxes[layer] for layer in layers or [0]])
+        start, stop = boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
+        if (stop <= start).any():
+            return None
+        mask = self.visible(layers, start, stop)
+        contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        parts = []
+        for contour, (_, _, _, parent) in zip(contours, tree[0] if contours else (), strict=True):
+            size = cv2.contourArea(contour) / SUPERSAMPLING**2
+            if parent >= 0 and size >= SMALLEST_HOLE:
+                return self._compressed(mask, start, stop)
+            if parent < 0 and size >= SMALLEST_PART:
+                outline = (_outside(contour) + 0.5) / SUPERSAMPLING + start
+                parts.append(np.clip(outline, 0, (self.width, self.height)).round(2).ravel().tolist())
+        return parts
 
-def lit(image: Float32Array, factor: Float32Array) -> Float32Array:
-    """Return (h, w, 3) `image` times (h, w) `factor`; OpenCV is several times faster here than broadcasting."""
-    return np.asarray(cv2.multiply(image, cv2.cvtColor(factor, cv2.COLOR_GRAY2RGB)), dtype=np.float32)
+    def _compressed(self, mask: UInt8Array, start: npt.NDArray[Any], stop: npt.NDArray[Any]) -> dict[str, Any]:
+        whole = np.zeros((self.height, self.width), dtype=np.uint8, order="F")
+        coarse = cv2.resize(mask, [int(side) for side in stop - start], interpolation=cv2.INTER_AREA)
+        whole[start[1] : stop[1], start[0] : stop[0]] = coarse >= 128
+        return {"size": [self.height, self.width], "counts": coco.encode(whole)["counts"].decode("ascii")}
 
 
-def _coverage(fine: BoolArray, size: tuple[int, int]) -> Float32Array:
-    """Return which share of each photo pixel is True on the fine raster; `size` is (width, height)."""
-    drawn = cv2.resize(fine.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(drawn * np.float32(1 / 255), dtype=np.float32)
+def _outside(contour: npt.NDArray[Any]) -> Points:
+    """Return a traced contour, (N, 1, 2) int32 centres of border pixels, as an outline around the pixels."""
+    points = contour[:, 0].astype(np.float64)
+    if len(points) > 12:
+        points = np.mean([np.roll(points, shift, axis=0) for shift in (-2, -1, 0, 1, 2)], axis=0)
+    along = np.roll(points, -1, axis=0) - np.roll(points, 1, axis=0)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    # OpenCV walks an outer contour anticlockwise as seen in the picture, so its outside lies to the right of the walk.
+    outside = points + 0.5 * along[:, ::-1] * (-1, 1)
+    kept = cv2.approxPolyDP(outside.astype(np.float32)[:, None], _TOLERANCE, True)[:, 0]
+    return np.asarray(kept if len(kept) >= 3 else outside, dtype=np.float64)
 
 
-def _resized(plane: Float32Array, size: tuple[int, int]) -> Float32Array:
-    """Return (h, w) `plane` at `size`, (width, height)."""
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-
-
-def _fixed(shape: Path2d, scale: float) -> npt.NDArray[np.int32]:
-    """Return points as OpenCV's fixed-point numbers, a pixel's centre at a whole number, on a raster `scale` finer."""
-    scaled = np.asarray(shape, dtype=np.float64) * scale - 0.5
-    return np.asarray(np.rint(np.clip(scaled, -1e4, 3e4) * (1 << _SHIFT)), dtype=np.int32)
-
-
-def _soft(alpha: Float32Array, reach: float) -> Float32Array:
-    side = 2 * int(reach / 2 + 0.5) + 1
-    kernel = (max(3, side), max(3, side))
-    blurred = cv2.blur(alpha, kernel, borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(cv2.blur(blurred, kernel, borderType=cv2.BORDER_CONSTANT), dtype=np.float32)
+def _patterns(shape: Sequence[int], scale: float, rng: np.random.Generator) -> UInt8Array:
+    """Return which patterns are drawn at each point: (h, w) uint8, the sum of their numbers in `_PATTERNS`."""
+    height, width = shape
+    angle, wave = rng.uniform(-0.3, 0.3), 2 * np.pi / (scale * rng.uniform(0.02, 0.06))
+    rows, columns = np.arange(height, dtype=np.float32)[:, None] * wave, np.arange(width, dtype=np.float32) * wave
+    along = np.sin(rows * np.cos(angle) - columns * np.sin(angle), dtype=np.float32)
+    across = np.sin(rows * np.sin(angle) + columns * np.cos(angle), dtype=np.float32)
+    diagonal = np.sin((rows + columns) * 0.7, dtype=np.float32)
+    return np.asarray((along > 0.2) + 2 * (across > 0.3) + 4 * (along * across > 0.45) + 8 * (diagonal > 0), np.uint8)

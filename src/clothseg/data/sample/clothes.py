@@ -1,258 +1,287 @@
-"""What covers a sample figure's trunk and limbs: tops, trousers, skirts, dresses, coats, and their sleeves."""
+"""What sample figures wear on trunk and limbs, and what is sewn onto it: parts, closures and decorations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from clothseg.data.sample.body import SIDES, Body
-from clothseg.data.sample.fabric import Fabric, cloth
-from clothseg.data.sample.figure import Figure, leg_shapes
-from clothseg.data.sample.shapes import Points, smooth, xy
+from clothseg.data.sample.canvas import Cloth, Points, band, box, ellipse, rotate, smooth
+from clothseg.data.sample.figure import HIPS, SIDES, WAIST, Figure
 
-# Levels of the body: 0 the base of the neck, 1 the hips.
-WAIST, HIPS = 0.64, 1.0
+Instance = Sequence[npt.ArrayLike]
+"""The outlines of one instance, in units of a figure's body."""
+
+
+CUTS: dict[str, dict[str, tuple[float, float]]] = {
+    "shirt, blouse": {"hem": (0.85, 1.1), "sleeve": (0.5, 2.2)},
+    "top, t-shirt, sweatshirt": {"hem": (0.6, 1.08), "sleeve": (-0.4, 1.9)},
+    "sweater": {"hem": (0.8, 1.12), "sleeve": (1.3, 2.2), "ease": (0.012, 0.022)},
+    "cardigan": {"hem": (0.9, 1.4), "sleeve": (1.4, 2.0), "ease": (0.012, 0.024), "opening": (0.03, 0.07)},
+    "jacket": {"hem": (0.75, 1.12), "sleeve": (1.8, 2.0), "ease": (0.014, 0.026), "opening": (0.015, 0.06)},
+    "vest": {"hem": (0.75, 1.08), "ease": (0.01, 0.02), "opening": (0.015, 0.05)},
+    "pants": {"legs": (1.6, 1.97), "ease": (0.003, 0.02), "flare": (-0.004, 0.03), "top": (0.66, 0.7)},
+    "shorts": {"legs": (0.4, 0.95), "ease": (0.008, 0.024), "top": (0.66, 0.7)},
+    "skirt": {"hem": (1.4, 2.3), "flare": (0.0, 0.12), "top": (0.6, 0.7)},
+    "coat": {"hem": (1.4, 2.2), "sleeve": (1.9, 2.0), "ease": (0.018, 0.03), "opening": (0.01, 0.08)},
+    "dress": {"hem": (1.45, 2.35), "sleeve": (-0.9, 2.0), "flare": (0.0, 0.12)},
+    "jumpsuit": {"sleeve": (-0.5, 2.0), "legs": (0.6, 2.4), "flare": (0.0, 0.03)},
+    "cape": {"hem": (0.75, 1.3), "ease": (0.03, 0.05), "flare": (0.05, 0.1)},
+}
+"""Bounds of each measure of a garment, by category. These are upperbody, lowerbody and wholebody."""
 
 
 @dataclass(frozen=True)
 class Garment:
-    """A garment in the wardrobe; its instance is begun, its layers are painted when it is put on."""
+    """A garment of a figure: its instance is begun, and its layers are painted when it is put on."""
 
+    figure: Figure
     category: str
-    fabric: Fabric
+    cloth: Cloth
     owners: tuple[int, ...]
-    hem: float
-    """Level where its trunk or skirt ends."""
+    top: float = 0.0
+    """Level where it begins."""
+    hem: float = HIPS
+    """Level where the trunk or the skirt ends."""
     sleeve: float = 0.0
-    """Where the sleeves end along the arm: 0 none, 1 the elbow, 2 the wrist."""
-    ease: float = 0.005
-    """How far it stands off the body."""
-    neck: tuple[float, float] = (0.045, 0.1)
-    """Half the width of its neckline, and the level it reaches down to."""
+    """Where sleeves end along the arm: 1 the elbow, 2 the wrist; there are none below 0.3."""
     legs: float = 0.0
-    """Where its legs end: 0 none, 1 the knee, 2 the ankle."""
+    """Where legs end: 0 none, 1 the knee, 2 the ankle."""
+    ease: float = 0.01
+    """How far it stands off the body."""
     flare: float = 0.0
     """How much wider the hem is than the body."""
     opening: float = 0.0
-    """Half the width of the gap in front at the hem; 0 is closed."""
+    """Half the width of the gap in front; 0 is closed."""
+    neck: float = 0.1
+    """Level that the neckline reaches down to."""
+
+    @classmethod
+    def make(cls, figure: Figure, category: str) -> Garment:
+        """Return a garment of `category` with a random cloth and cut."""
+        rng = figure.rng
+        cut = {name: float(rng.uniform(*bounds)) for name, bounds in CUTS[category].items()}
+        neck = float(rng.uniform(0.07, 0.18))
+        return cls(figure, category, Cloth.random(rng), figure.canvas.instance(category), neck=neck, **cut)
+
+    def put_on(self) -> None:
+        """Paint all of it but the sleeves."""
+        figure = self.figure
+        shapes = [self._panel(side) for side in SIDES] if self.opening else [self._trunk()]
+        if self.legs:
+            flares = (0, 0, self.flare / 4, self.flare) if self.legs > 1.2 else (0, self.flare, self.flare, self.flare)
+            widths = np.array((0.053, 0.047, 0.036, 0.027)) * figure.build + self.ease + flares
+            shapes += [shape for limb in figure.legs for shape in limb.part(0, min(self.legs, 1.97), *widths)]
+        figure.paint(shapes, self.cloth, self.owners)
+
+    def put_on_sleeve(self, side: int) -> None:
+        """Paint one sleeve: it belongs to the garment and is an instance itself."""
+        if self.has_sleeves:
+            figure = self.figure
+            widths = np.array((0.029, 0.027, 0.021)) * figure.build + 0.35 * self.ease
+            owners = figure.canvas.instance("sleeve", *self.owners)
+            figure.paint(figure.arms[max(side, 0)].part(0, min(self.sleeve, 1.95), *widths), self.cloth, owners)
+
+    def sew_on(self, name: str) -> None:
+        """Paint a part, a closure or a decoration, as `PARTS` names them."""
+        cloth = self.cloth if name == "lapel" or self.figure.rng.random() < 0.2 else Cloth.random(self.figure.rng)
+        for shapes in PARTS[name](self):
+            self.figure.paint(shapes, cloth, self.figure.canvas.instance(name, *self.owners))
+
+    def edge(self, level: float, side: int) -> tuple[float, float]:
+        """Return the outer edge at `level`, as `Figure.torso` takes it."""
+        share = max(level - HIPS, 0) / max(self.hem - HIPS, 0.1)
+        if self.category == "cape":
+            share = level / self.hem
+        return side * (self.figure.half_width(level, side) + self.ease + self.flare * share), level
+
+    def around(self, level: float, share: float = 1.0, *, count: int = 9) -> Points:
+        """Return a line around the body at `level`, from left to right, over `share` of its width."""
+        left, right = (self.edge(level, side)[0] * share for side in SIDES)
+        return self.figure.torso([(x, level + 0.03 * (1 - (x / right) ** 2)) for x in np.linspace(left, right, count)])
+
+    def neckline(self) -> Points:
+        """Return the edge of the neckline, from left to right."""
+        return self.figure.torso([(0.05 * x, self.neck * (1 - x * x) - 0.01) for x in (-1, -0.7, 0, 0.7, 1)])
+
+    @property
+    def has_sleeves(self) -> bool:
+        """Whether it has sleeves."""
+        return self.sleeve > 0.3
+
+    @property
+    def has_trunk(self) -> bool:
+        """Whether it covers the chest."""
+        return not self.top
+
+    def _side(self, side: int) -> list[tuple[float, float]]:
+        shoulder = self.figure.half_width(0.05, side) - (0.0 if self.has_sleeves else 0.02)
+        first = [(side * shoulder, 0.055)] if self.has_trunk else []
+        levels = [level for level in (0.2, 0.34, WAIST, 0.88, HIPS, 1.3, 1.7) if self.top <= level < self.hem - 0.08]
+        return [*first, *(self.edge(level, side) for level in (*levels, self.hem))]
+
+    def _trunk(self) -> Points:
+        collar = self.figure.torso([(0, self.top)]) if self.top else self.neckline()
+        low = [(0.0, 1.26 if self.legs else self.hem + 0.03)]
+        sides = self.figure.torso([*self._side(1), *low, *self._side(-1)[::-1]])
+        return smooth(np.concatenate((collar, sides)))
+
+    def _panel(self, side: int) -> Points:
+        """Return one half of a garment that is open in front."""
+        inner = [(side * self.opening * share, level) for share, level in ((1, self.hem + 0.02), (0.7, 0.3 * self.hem))]
+        return smooth(self.figure.torso([(side * 0.04, -0.02), *self._side(side), *inner, (side * 0.03, 0.04)]))
 
 
-def make_garment(figure: Figure, category: str) -> Garment:
-    """Return a garment of `category` with a random cloth and cut."""
-    rng = figure.rng
-    patterns: tuple[str, ...] = ()
-    if category in ("sweater", "cardigan"):
-        patterns = ("knit", "knit", "stripes", "tweed")
-    elif category in ("pants", "shorts") and rng.random() < 0.5:
-        patterns = ("denim",)
-    elif category in ("coat", "jacket", "vest") and rng.random() < 0.4:
-        patterns = ("herringbone", "tweed", "denim", "tartan")
-    fabric = cloth(rng, figure.height, patterns=patterns)
-    cut = _CUTS[category]
-    ranges = {name: bounds for name, bounds in cut.items() if name not in ("sleeve", "legs")}
-    pick = {name: float(rng.uniform(bounds[0], bounds[1])) for name, bounds in ranges.items()}
-    neck = (pick.pop("neck_width", 0.045), pick.pop("neck_depth", 0.1))
-    ends = {name: float(rng.choice(cut[name])) for name in ("sleeve", "legs") if name in cut}
-    opening = pick.pop("opening", 0.0)
-    opening = opening if rng.random() < 0.65 else 0.0
-    return Garment(category, fabric, figure.wear(category), neck=neck, opening=opening, **pick, **ends)
+def _spot(garment: Garment) -> Points:
+    """Return a place for something small: on the chest, or on a thigh."""
+    rng = garment.figure.rng
+    side, level = rng.choice(SIDES), rng.uniform(0.25, 0.4) if garment.has_trunk else rng.uniform(0.95, 1.15)
+    return garment.figure.torso([(side * max(0.045, garment.opening + 0.02), level)]).ravel()
 
 
-_CUTS: dict[str, dict[str, tuple[float, ...]]] = {
-    "shirt, blouse": {
-        "hem": (0.85, 1.1),
-        "sleeve": (0.55, 1.9, 1.9),
-        "ease": (0.006, 0.014),
-        "neck_depth": (0.08, 0.14),
-    },
-    "top, t-shirt, sweatshirt": {
-        "hem": (0.6, 1.08),
-        "sleeve": (0.0, 0.45, 0.6, 1.85),
-        "ease": (0.003, 0.016),
-        "neck_width": (0.042, 0.062),
-        "neck_depth": (0.08, 0.2),
-    },
-    "sweater": {"hem": (0.8, 1.12), "sleeve": (1.3, 1.9, 1.95), "ease": (0.01, 0.022), "neck_depth": (0.06, 0.11)},
-    "cardigan": {"hem": (0.9, 1.4), "sleeve": (1.4, 1.95), "ease": (0.012, 0.024), "opening": (0.03, 0.07)},
-    "jacket": {"hem": (0.75, 1.12), "sleeve": (1.85, 1.95), "ease": (0.014, 0.026), "opening": (0.02, 0.06)},
-    "vest": {"hem": (0.75, 1.08), "ease": (0.01, 0.02), "opening": (0.015, 0.05)},
-    "coat": {
-        "hem": (1.4, 2.2),
-        "sleeve": (1.9, 1.98),
-        "ease": (0.018, 0.03),
-        "flare": (0.0, 0.035),
-        "opening": (0.02, 0.08),
-    },
-    "pants": {"hem": (1.0, 1.0), "ease": (0.003, 0.02), "legs": (1.7, 1.95, 1.97), "flare": (-0.004, 0.03)},
-    "shorts": {"hem": (1.0, 1.0), "ease": (0.008, 0.024), "legs": (0.45, 0.65, 0.95), "flare": (0.0, 0.015)},
-    "skirt": {"hem": (1.4, 2.3), "ease": (0.005, 0.01), "flare": (0.0, 0.12)},
-    "dress": {
-        "hem": (1.45, 2.35),
-        "sleeve": (0.0, 0.0, 0.45, 1.85),
-        "ease": (0.004, 0.012),
-        "flare": (0.0, 0.12),
-        "neck_width": (0.045, 0.066),
-        "neck_depth": (0.1, 0.24),
-    },
-    "jumpsuit": {
-        "hem": (1.0, 1.0),
-        "sleeve": (0.0, 0.5, 1.85),
-        "ease": (0.006, 0.016),
-        "legs": (0.6, 1.9, 1.95),
-        "flare": (0.0, 0.03),
-        "neck_depth": (0.1, 0.2),
-    },
-    "cape": {"hem": (0.75, 1.3), "flare": (0.05, 0.1)},
-}
+def _hem(garment: Garment) -> Points:
+    """Return the lower edge from left to right; that of trousers is their waist."""
+    return smooth(garment.around(0.8 if garment.legs else garment.hem - 0.02, 0.95), closed=False)
 
 
-def put_on(figure: Figure, garment: Garment) -> None:
-    """Paint all of a garment but its sleeves."""
-    body, rng = figure.body, figure.rng
-    creases: list[Points] = []
-    if garment.category == "cape":
-        shapes = [_cape(body, garment)]
-        creases = [np.array([body.torso(x * 0.5, 0.1), body.torso(x * 1.7, garment.hem)]) for x in (-0.08, 0.0, 0.08)]
-    elif garment.category in ("pants", "shorts"):
-        shapes, creases = _trousers(body, garment)
-    elif garment.category == "skirt":
-        shapes, creases = [_skirt(body, garment, rng)], _pleats(body, garment, rng)
-    elif garment.opening:
-        shapes = [_panel(body, garment, side) for side in SIDES]
-    else:
-        shapes = [_bodice(body, garment)]
-        if garment.category == "dress":
-            shapes.append(_skirt(body, garment, rng))
-            creases = _pleats(body, garment, rng)
-        elif garment.category == "jumpsuit":
-            legs, creases = _trousers(body, garment)
-            shapes += legs
-        elif garment.hem > HIPS + 0.15:
-            shapes.append(_skirt(body, garment, rng))
-    if garment.category in ("shirt, blouse", "cardigan", "jacket", "vest", "coat") and not garment.opening:
-        creases = [*creases, np.array([body.torso(0, level) for level in (garment.neck[1], 0.5, garment.hem)])]
-    figure.paint(shapes, garment.fabric, garment.owners, bulge=0.045, shadow=0.4, creases=creases)
+def _waved(line: Points, *depths: float) -> Points:
+    """Return a band that hangs down from `line`, with `depths` repeated along its lower edge."""
+    lower = line + np.stack((np.zeros(len(line)), np.resize(depths, len(line))), axis=1)
+    return np.concatenate((line, lower[::-1]))
 
 
-def put_on_sleeve(figure: Figure, garment: Garment, side: int) -> None:
-    """Paint one sleeve: it belongs to its garment and is a sleeve of its own."""
-    if not garment.sleeve:
-        return
-    limb, thick = figure.body.arms[max(side, 0)], figure.body.build
-    wide = 0.008 if garment.flare > 0.05 else 0.0
-    widths = np.array((0.026, 0.024, 0.018 + wide)) * thick + 0.35 * garment.ease + 0.003
-    along = limb.middle - limb.root
-    angle = float(np.arctan2(-along[0], along[1]))
-    owners = figure.wear("sleeve", *garment.owners)
-    figure.paint(
-        limb.sleeve(0, garment.sleeve, (0, 1, 2), list(widths)),
-        garment.fabric,
-        owners,
-        angle=angle,
-        bulge=0.026,
-        shadow=0.45,
-    )
+def _dots(line: Points, radius: float) -> list[Points]:
+    return [ellipse(point, radius, radius) for point in line]
 
 
-def put_on_tights(figure: Figure, fabric: Fabric) -> None:
-    """Paint tights from the hips to the toes; both legs are one instance."""
-    owners = figure.wear("tights, stockings")
-    legs = [shape for limb in figure.body.legs for shape in leg_shapes(figure.body, limb, 0.0, 2.0, 0.001)]
-    figure.paint([_seat(figure.body, 0.003), *legs], fabric, owners, bulge=0.035, shadow=0.2)
+def _hood(garment: Garment) -> list[Instance]:
+    half = [(0.0, -1.4), (1.1, -1.1), (1.5, -0.2), (1.6, 0.8), (0.9, 1.7)]
+    return [[smooth(garment.figure.on_face(half + [(-x, y) for x, y in half[:0:-1]]))]]
 
 
-def neck_line(body: Body, garment: Garment) -> Points:
-    """Return the edge of a garment's neckline, from left to right."""
-    width, depth = garment.neck
-    shares = ((-1.0, 0.0), (-0.8, 0.55), (0.0, 1.0), (0.8, 0.55), (1.0, 0.0))
-    return np.array([body.torso(width * x, depth * y - 0.01) for x, y in shares])
+def _mirrored(garment: Garment, outline: Sequence[tuple[float, float]]) -> list[Points]:
+    """Return an outline, given as `Figure.torso` takes it, on both sides of the body."""
+    return [garment.figure.torso([(side * x, level) for x, level in outline]) for side in SIDES]
 
 
-def half_width(body: Body, garment: Garment, level: float, side: int) -> float:
-    """Return how far a skirt or a coat reaches to `side` at `level`."""
-    if level <= HIPS:
-        return body.half_width(level) + garment.ease
-    share = (level - HIPS) / max(garment.hem - HIPS, 0.1)
-    narrow = max(body.half_width(HIPS) - 0.012, body.reach(level, side)) + garment.ease
-    return narrow + garment.flare * share
+def _collar(garment: Garment) -> list[Instance]:
+    tip, low = garment.figure.rng.uniform(0.05, 0.07), garment.figure.rng.uniform(0.14, 0.2)
+    return [_mirrored(garment, [(0.042, -0.06), (0.058, 0.03), (tip, low), (0.004, 0.085), (0.028, 0.02)])]
 
 
-def _side(body: Body, garment: Garment, side: int, levels: tuple[float, ...]) -> list[Points]:
-    return [body.torso(side * half_width(body, garment, level, side), level) for level in levels]
+def _lapels(garment: Garment) -> list[Instance]:
+    wide, edge = garment.figure.rng.uniform(0.06, 0.078), garment.opening * 0.75
+    outline = [(0.035, -0.04), (0.056, 0.02), (wide, 0.22), (wide * 0.8, 0.28), (edge, 0.6), (0.014 + edge / 2, 0.1)]
+    return [[shape] for shape in _mirrored(garment, outline)]
 
 
-def _bodice(body: Body, garment: Garment) -> Points:
-    hem = min(garment.hem, 1.1)
-    levels = tuple(level for level in (0.2, 0.34, WAIST, 0.86) if level < hem - 0.05)
-    right = [_shoulder(body, garment, 1), *_side(body, garment, 1, (*levels, hem))]
-    left = [_shoulder(body, garment, -1), *_side(body, garment, -1, (*levels, hem))]
-    line = [body.torso(0, hem + 0.03)]
-    return smooth([*neck_line(body, garment), *right, *line, *left[::-1]], steps=5)
+def _epaulettes(garment: Garment) -> list[Instance]:
+    lines = _mirrored(garment, [(0.05, 0.03), (garment.figure.half_width(0.05, 1), 0.065)])
+    return [[band(line, 0.014)] for line in lines]
 
 
-def _shoulder(body: Body, garment: Garment, side: int) -> Points:
-    bare = 0.02 if not garment.sleeve and garment.category != "vest" else 0.0
-    return body.torso(side * (body.half_width(0.05) + 0.5 * garment.ease - bare), 0.055)
+def _pockets(garment: Garment) -> list[Instance]:
+    rng, figure = garment.figure.rng, garment.figure
+    x, level = (0.055, rng.choice([0.3, 0.8])) if garment.has_trunk else (0.052, 0.98)
+    wide, tall, tilt = rng.uniform(0.02, 0.03), rng.uniform(0.02, 0.03), rng.uniform(-0.25, 0.25)
+    return [[box(figure.torso([(side * x, level)]), wide, tall, side * tilt)] for side in SIDES]
 
 
-def _panel(body: Body, garment: Garment, side: int) -> Points:
-    """Return one half of a garment that is open in front."""
-    below = tuple(level for level in (0.2, 0.34, WAIST, 0.86, HIPS, 1.4, 1.8) if level < garment.hem - 0.1)
-    outer = [body.torso(side * 0.04, -0.02), _shoulder(body, garment, side)]
-    outer += _side(body, garment, side, (*below, garment.hem))
-    inner = [
-        body.torso(side * garment.opening * share, level)
-        for share, level in ((1.0, garment.hem + 0.02), (0.9, 0.6 * garment.hem), (0.7, 0.3 * garment.hem))
+def _neckline(garment: Garment) -> list[Instance]:
+    return [[band(garment.neckline(), garment.figure.rng.uniform(0.007, 0.011))]]
+
+
+def _zipper(garment: Garment) -> list[Instance]:
+    start, stop = (garment.neck + 0.05, min(garment.hem, 1.1) - 0.03) if garment.has_trunk else (0.72, 0.95)
+    line = garment.figure.torso([(garment.opening * (0.6 + 0.4 * y), y) for y in np.linspace(start, stop, 4)])
+    return [[band(line, 0.007), box(line[0] + (0, 0.014), 0.009, 0.014)]]
+
+
+def _applique(garment: Garment) -> list[Instance]:
+    turn, radius = np.linspace(0, 2 * np.pi, 10, endpoint=False), garment.figure.rng.uniform(0.03, 0.045)
+    star = np.stack((np.sin(turn), -np.cos(turn)), axis=1) * np.resize((1.0, 0.45), (10, 1))
+    return [[_spot(garment) + star * radius]]
+
+
+def _beads(garment: Garment) -> list[Instance]:
+    line = smooth(garment.neckline(), closed=False) if garment.has_trunk else _hem(garment)
+    return [[dot for down in (0.016, 0.032) for dot in _dots(np.add(line[2:-2], (0, down)), 0.007)]]
+
+
+def _bow(garment: Garment) -> list[Instance]:
+    center = garment.figure.torso([(0, garment.neck + 0.06 if garment.has_trunk else WAIST + 0.1)])
+    size = garment.figure.rng.uniform(0.035, 0.055)
+    wing, tail = np.array([(0, 0), (1.1, -0.6), (1.1, 0.5)]), np.array([(0, 0), (0.75, 1.4), (0.3, 1.4)])
+    half = (smooth(wing), tail)
+    return [
+        [
+            ellipse(center, size * 0.25, size * 0.3),
+            *(center + shape * (x, size) for shape in half for x in (-size, size)),
+        ]
     ]
-    return smooth([*outer, *inner, body.torso(side * 0.03, 0.04)], steps=5)
 
 
-def _skirt(body: Body, garment: Garment, rng: np.random.Generator) -> Points:
-    levels = tuple(level for level in (0.86, HIPS, 1.3, 1.7) if level < garment.hem - 0.1)
-    waist = rng.uniform(0.58, 0.72) if garment.category == "skirt" else WAIST
-    right = _side(body, garment, 1, (waist, *levels, garment.hem))
-    left = _side(body, garment, -1, (waist, *levels, garment.hem))
-    count, sag = int(rng.integers(3, 8)), 0.02 + 0.1 * garment.flare
-    wave = 0.15 * garment.flare * rng.uniform(0.3, 1.0)
-    hem = []
-    for number, share in enumerate(np.linspace(0, 1, 2 * count + 1)[1:-1]):
-        point = right[-1] + (left[-1] - right[-1]) * share
-        hem.append(point + xy(0, sag * np.sin(np.pi * share) + wave * (-1) ** number))
-    return smooth([*right, *hem, *left[::-1]], steps=5)
+def _flowers(garment: Garment) -> list[Instance]:
+    rng, spot = garment.figure.rng, _spot(garment)
+    centers = [spot, spot + rng.uniform(-0.05, 0.05, 2)]
+    petals = [rotate(ellipse((0.6, 0), 0.5, 0.3), turn) * 0.024 for turn in range(6)]
+    return [[center + petal for center in centers for petal in petals]]
 
 
-def _pleats(body: Body, garment: Garment, rng: np.random.Generator) -> list[Points]:
-    if garment.flare < 0.03:
-        return []
-    shares = np.linspace(-0.85, 0.85, int(rng.integers(3, 9)))
-    width, reach = body.half_width(WAIST), half_width(body, garment, garment.hem, 1)
-    return [np.array([body.torso(x * width, 0.7), body.torso(x * reach, garment.hem)]) for x in shares]
+def _fringe(garment: Garment) -> list[Instance]:
+    return [[_waved(_hem(garment), garment.figure.rng.uniform(0.04, 0.07), 0.012)]]
 
 
-def _seat(body: Body, ease: float) -> Points:
-    levels = (0.7, 0.88, HIPS, 1.12)
-    right = [body.torso(body.half_width(level) + ease, level) for level in levels]
-    left = [body.torso(-body.half_width(level) - ease, level) for level in levels]
-    return smooth([*right, body.torso(0, 1.26), *left[::-1]], steps=5)
+def _ribbon(garment: Garment) -> list[Instance]:
+    line, fall = garment.around(WAIST if garment.has_trunk else 0.8), garment.figure.rng.uniform(0.1, 0.18)
+    ends = [band([line[6], line[6] + (x, fall)], 0.01) for x in (-0.02, 0.035)]
+    return [[band(line, 0.01), *ends]]
 
 
-def _trousers(body: Body, garment: Garment) -> tuple[list[Points], list[Points]]:
-    shapes = [_seat(body, garment.ease)]
-    for limb in body.legs:
-        widths = np.array((0.053, 0.047, 0.036, 0.027)) * body.build + garment.ease
-        widths += garment.flare * np.array((0.0, 0.25, 1.0, 1.0) if garment.legs < 1.2 else (0.0, 0.0, 0.25, 1.0))
-        shapes += limb.sleeve(0.0, garment.legs, (0, 0.5, 1, 2), list(widths))
-    left, right = body.legs
-    inseam = np.array(
-        [body.torso(0, 1.14), *((left.at(share) + right.at(share)) / 2 for share in (0.4, 0.8, 1.3, 1.9))]
-    )
-    return shapes, [np.array([body.torso(0, 0.75), body.torso(0.004, 1.05)]), inseam]
+def _rivets(garment: Garment) -> list[Instance]:
+    top = 0.14 if garment.has_trunk else 0.9
+    spots = [
+        (side * (0.045 + 0.018 * column), top + 0.06 * row) for side in SIDES for column in range(3) for row in (0, 1)
+    ]
+    return [_dots(garment.figure.torso(spots), 0.0065)]
 
 
-def _cape(body: Body, garment: Garment) -> Points:
-    edge = [(0.04, -0.02), (0.1, 0.05), (0.135, 0.3), (0.15 + garment.flare, garment.hem)]
-    right = [body.torso(x, level) for x, level in edge]
-    left = [body.torso(-x, level) for x, level in edge]
-    hem = [body.torso(x * (0.15 + garment.flare), garment.hem + 0.12 * (1 - x * x)) for x in (0.5, 0.0, -0.5)]
-    return smooth([body.torso(0, 0.04), *right, *hem, *left[::-1]], steps=5)
+def _ruffle(garment: Garment) -> list[Instance]:
+    deep = garment.figure.rng.uniform(0.025, 0.04)
+    return [[_waved(_hem(garment), deep, deep * 1.3, deep * 1.4, deep * 1.3, deep, deep * 0.7, deep * 0.6, deep * 0.7)]]
+
+
+def _sequins(garment: Garment) -> list[Instance]:
+    top, low = (0.18, garment.figure.rng.uniform(0.4, 0.58)) if garment.has_trunk else (0.75, 1.05)
+    rows = [garment.around(level, 0.6, count=8) for level in np.arange(top, low, 0.05)]
+    return [[shape for row in rows for shape in _dots(row, 0.009)]]
+
+
+def _tassels(garment: Garment) -> list[Instance]:
+    line, long = _hem(garment), garment.figure.rng.uniform(0.05, 0.08)
+    bell = np.array([(-0.004, -0.02), (0.004, -0.02), (0.016, long), (-0.016, long)])
+    return [[line[index] + bell for index in (len(line) // 4, 3 * len(line) // 4)]]
+
+
+PARTS: dict[str, Callable[[Garment], list[Instance]]] = {
+    "hood": _hood,
+    "collar": _collar,
+    "lapel": _lapels,
+    "epaulette": _epaulettes,
+    "pocket": _pockets,
+    "neckline": _neckline,
+    "zipper": _zipper,
+    "applique": _applique,
+    "bead": _beads,
+    "bow": _bow,
+    "flower": _flowers,
+    "fringe": _fringe,
+    "ribbon": _ribbon,
+    "rivet": _rivets,
+    "ruffle": _ruffle,
+    "sequin": _sequins,
+    "tassel": _tassels,
+}
+"""The instances of each part, closure and decoration; sleeves and buckles are painted with what they are on."""

@@ -1,4 +1,4 @@
-"""One person on a canvas: where it stands, and its skin, face and hair."""
+"""One sample person on a canvas: proportions, pose, skin and hair."""
 
 from __future__ import annotations
 
@@ -6,205 +6,204 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from clothseg.data.sample.body import SIDES, Body, Limb
-from clothseg.data.sample.canvas import Canvas, Layer
-from clothseg.data.sample.colors import Color, hair_color, skin_color
-from clothseg.data.sample.fabric import Fabric
-from clothseg.data.sample.shapes import Path2d, Points, ellipse, rotate, smooth, tube, xy
+from clothseg.data.sample.canvas import Canvas, Cloth, Color, Points, band, ellipse, rotate, smooth
 
-HAIRSTYLES = ("short", "bob", "long", "bun", "curly", "bald")
+SIDES = (-1, 1)
+"""The left and the right of the picture."""
+WAIST, HIPS = 0.64, 1.0
+"""Levels of the body: 0 is the base of the neck, more than 1 are the legs."""
+TORSO_LENGTH = 0.31
+_LEVELS = (0.0, 0.05, 0.18, 0.32, 0.62, 0.88, 1.0, 1.2)
+_HALF_WIDTHS = (0.04, 0.1, 0.098, 0.086, 0.068, 0.088, 0.092, 0.085)
+_SKIN = ((240, 204, 178), (224, 172, 136), (198, 140, 100), (161, 107, 72), (118, 76, 50), (84, 54, 38))
+_HAIR = ((28, 24, 24), (54, 36, 26), (92, 60, 38), (150, 105, 60), (214, 178, 112), (150, 66, 34), (170, 166, 162))
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a figure stands in the photo."""
+class Limb:
+    """An arm or a leg: three joints from the trunk outwards, and where the hand or foot ends."""
 
-    hips: Points
-    """Photo position of the point between the hips."""
-    height: float
-    """Photo pixels of the whole figure."""
-    angle: float = 0.0
-    """Turn of the whole figure, in radians."""
+    root: Points
+    middle: Points
+    end: Points
+    tip: Points
 
-    def to_photo(self, points: Path2d) -> Points:
-        """Return points of the body, in units of its height, as photo pixels."""
-        return self.hips + self.height * rotate(np.asarray(points, dtype=np.float64), self.angle)
+    def at(self, share: float) -> Points:
+        """Return the point at `share`: 0 the root, 1 the middle joint, 2 the end."""
+        first, second = (self.root, self.middle) if share <= 1 else (self.middle, self.end)
+        return np.asarray(first + (second - first) * (share if share <= 1 else share - 1))
+
+    def part(self, start: float, stop: float, *widths: float) -> list[Points]:
+        """Return the outlines from `start` to `stop`, one above and one below the middle joint.
+
+        Args:
+            start: as the share of `at`.
+            stop: as `start`.
+            widths: half widths, spread evenly from the root to the end of the limb.
+        """
+        shapes = []
+        for first, last in ((start, min(stop, 1.0)), (max(start, 1.0), stop)):
+            if last - first > 0.01:
+                shares = np.linspace(first, last, 4)
+                half = np.interp(shares, np.linspace(0, 2, len(widths)), widths)
+                is_joint = last == 1.0 < stop or first == 1.0
+                path = [self.at(float(share)) for share in shares]
+                shapes.append(band(path, *half, round_ends=is_joint or first < 0.5))
+        return shapes
 
 
-@dataclass
+@dataclass(frozen=True)
 class Figure:
-    """A body in its place on a canvas, ready to be dressed."""
+    """A person in a place on a canvas; origin between the hips, x to the right, y down, in units of its height."""
 
     canvas: Canvas
-    body: Body
-    place: Place
     rng: np.random.Generator
+    hips: Points
+    """Photo position of the origin."""
+    height: float
+    """Photo pixels of the whole person."""
+    lean: float
+    """Angle of the whole person, in radians."""
+    build: float
+    """Thickness, about 1."""
+    neck: Points
+    head: Points
+    """Centre of the head."""
+    head_radii: Points
+    head_angle: float
+    arms: tuple[Limb, ...]
+    legs: tuple[Limb, ...]
     skin: Color
     hair: Color
-    hairstyle: str
+    hair_length: float
+    """How far hair hangs down, in radii of the head: negative is none."""
 
     @classmethod
-    def random(cls, canvas: Canvas, body: Body, place: Place, rng: np.random.Generator) -> Figure:
-        """Return a figure with random skin and hair."""
-        hairstyle = str(rng.choice(HAIRSTYLES, p=[0.25, 0.2, 0.27, 0.12, 0.11, 0.05]))
-        return cls(canvas, body, place, rng, skin_color(rng), hair_color(rng), hairstyle)
-
-    @property
-    def height(self) -> float:
-        """Photo pixels of the whole figure."""
-        return self.place.height
-
-    def paint(
-        self,
-        shapes: Sequence[Path2d],
-        fabric: Fabric,
-        owners: tuple[int, ...] = (),
-        *,
-        angle: float = 0.0,
-        bulge: float = 0.03,
-        shadow: float = 0.3,
-        creases: Sequence[Path2d] = (),
-    ) -> None:
-        """Paint shapes given in units of the body; `bulge` is in those units too. See `Layer`."""
-        self.canvas.paint(
-            Layer(
-                [self.place.to_photo(shape) for shape in shapes],
-                fabric,
-                owners,
-                angle + self.place.angle,
-                bulge * self.height,
-                shadow,
-                [self.place.to_photo(crease) for crease in creases],
-            )
+    def random(cls, canvas: Canvas, hips: Points, height: float, rng: np.random.Generator) -> Figure:
+        """Return a figure of random build, colours and pose: arms hanging, akimbo, spread, bent or raised."""
+        build, size = rng.uniform(0.85, 1.2), rng.uniform(0.92, 1.12)
+        neck = rotate(np.array([0.0, -TORSO_LENGTH]), rng.normal(0, 0.05))
+        head_angle = rng.normal(0, 0.1)
+        shoulders = neck + np.array([[-0.074], [0.074]]) * (build, 0) + (0, 0.037)
+        spread = rng.uniform(0, 0.08) if rng.random() < 0.6 else rng.uniform(0.08, 0.3)
+        skin, hair = (np.array(tones[rng.integers(len(tones))]) * rng.uniform(0.92, 1.04) for tones in (_SKIN, _HAIR))
+        return cls(
+            canvas,
+            rng,
+            hips,
+            height,
+            float(rng.normal(0, 0.03)),
+            build,
+            neck,
+            neck + rotate(np.array([0.0, -0.112 * size]), head_angle),
+            np.array((0.048 * rng.uniform(0.92, 1.06), 0.066)) * size,
+            head_angle,
+            tuple(_arm(rng, root, side) for side, root in zip(SIDES, shoulders, strict=True)),
+            tuple(_leg(rng, np.array([side * 0.048, 0.01]), side, spread) for side in SIDES),
+            skin.astype(np.float32),
+            hair.astype(np.float32),
+            float(rng.choice([-1.0, -0.1, 0.6, rng.uniform(1.1, 1.7), rng.uniform(2.4, 4.0)])),
         )
 
-    def wear(self, category: str, *owners: int) -> tuple[int, ...]:
-        """Begin an instance of `category` lying on the instances `owners`, and return the owners of its layers."""
-        return (*owners, self.canvas.instance(category))
+    def paint(self, shapes: Sequence[npt.ArrayLike], cloth: Cloth, owners: tuple[int, ...] = ()) -> None:
+        """Paint shapes in units of the body; see `Canvas.paint`."""
+        turned = [rotate(np.asarray(shape, dtype=np.float64), self.lean) for shape in shapes]
+        self.canvas.paint([self.hips + self.height * shape for shape in turned], cloth, owners)
 
-    def on_face(self, points: Path2d) -> Points:
-        """Return points given in head radii from the head's centre as points of the body."""
-        scaled = np.asarray(points, dtype=np.float64) * self.body.head_radii
-        return self.body.head + rotate(scaled, self.body.head_angle)
+    def torso(self, points: npt.ArrayLike) -> Points:
+        """Return points given as (distance to the spine, level), with levels as `WAIST`, as points of the body."""
+        x, level = np.asarray(points, dtype=np.float64).T
+        spine = self.neck * np.maximum(1 - level, 0)[:, None]
+        return np.asarray(spine + np.stack((x, np.maximum(level - 1, 0) * TORSO_LENGTH), axis=1))
 
-    def paint_legs(self) -> None:
-        """Paint bare legs and feet."""
-        fabric = self._skin_fabric()
-        for limb in self.body.legs:
-            self.paint(leg_shapes(self.body, limb, 0.0, 2.0), fabric, bulge=0.035, shadow=0.2)
-            self.paint([foot_shape(limb, 0.016)], fabric, bulge=0.015, shadow=0.0)
+    def on_face(self, points: npt.ArrayLike) -> Points:
+        """Return points given in radii of the head from its centre as points of the body."""
+        return self.head + rotate(np.asarray(points, dtype=np.float64) * self.head_radii, self.head_angle)
 
-    def paint_trunk(self) -> None:
-        """Paint the bare trunk and neck."""
-        body, fabric = self.body, self._skin_fabric()
-        levels = (0.03, 0.12, 0.3, 0.62, 0.88, 1.12)
-        right = [body.torso(body.half_width(level) * 0.93, level) for level in levels]
-        left = [body.torso(-body.half_width(level) * 0.93, level) for level in levels]
-        self.paint([smooth([*right, *left[::-1]])], fabric, bulge=0.05, shadow=0.0)
-        throat = tube([body.torso(0, 0.12), body.neck, body.head], (0.05, 0.03, 0.028))
-        self.paint([throat], fabric, bulge=0.03, shadow=0.1)
+    def half_width(self, level: float, side: int) -> float:
+        """Return how far the trunk, or below it the legs, reach to `side` of the spine at `level`."""
+        trunk = float(np.interp(level, _LEVELS, _HALF_WIDTHS)) * (0.5 + 0.5 * self.build)
+        if level <= HIPS:
+            return trunk
+        limb = self.legs[max(side, 0)]
+        points = np.array([limb.root, limb.middle, limb.end])
+        reach = float(side * np.interp((level - 1) * TORSO_LENGTH, points[:, 1], points[:, 0]))
+        return max(trunk - 0.012, reach + 0.042 * self.build)
+
+    def leg(self, side: int, start: float, stop: float, ease: float = 0.0) -> list[Points]:
+        """Return the outlines of a leg, `ease` wider than the skin; `start` and `stop` are as those of `Limb.part`."""
+        widths = np.array((0.052, 0.044, 0.032, 0.033, 0.019)) * self.build + ease
+        return self.legs[max(side, 0)].part(start, stop, *widths)
+
+    def foot(self, side: int, half_width: float) -> Points:
+        """Return the outline of a foot."""
+        limb = self.legs[max(side, 0)]
+        heel = limb.end + (limb.end - limb.tip) * 0.15
+        return band([np.add(heel, (0, 0.01)), (heel + limb.tip) / 2, limb.tip], half_width, round_ends=True)
+
+    def hand(self, side: int, ease: float = 0.0) -> Points:
+        """Return the outline of a hand, `ease` wider than the skin."""
+        limb = self.arms[max(side, 0)]
+        return band([limb.at(1.95), limb.at(2), limb.tip], 0.0145 + ease, 0.0175 + ease, 0.011 + ease, round_ends=True)
+
+    def paint_skin(self) -> None:
+        """Paint the bare legs, trunk and neck."""
+        skin = Cloth.plain(self.skin)
+        for side in SIDES:
+            self.paint([*self.leg(side, 0, 2), self.foot(side, 0.016)], skin)
+        levels = (0.05, 0.2, 0.32, 0.62, 0.88, 1.12)
+        half = [(self.half_width(min(level, 1.0), 1) * 0.93, level) for level in levels]
+        self.paint([smooth(self.torso(half + [(-x, level) for x, level in half[::-1]]))], skin)
+        self.paint([band([*self.torso([(0, 0.12), (0, 0)]), self.head], 0.05, 0.03, 0.028)], skin)
 
     def paint_arm(self, side: int) -> None:
         """Paint a bare arm and its hand."""
-        limb, fabric = self.body.arms[max(side, 0)], self._skin_fabric()
-        widths = np.array((0.027, 0.021, 0.021, 0.0135)) * self.body.build
-        self.paint(limb.sleeve(0, 2, (0, 1, 1.3, 2), list(widths)), fabric, bulge=0.025, shadow=0.3)
-        self.paint(hand_shapes(limb, side), fabric, bulge=0.012, shadow=0.15)
+        widths = np.array((0.027, 0.024, 0.021, 0.019, 0.0135)) * self.build
+        self.paint([*self.arms[max(side, 0)].part(0, 2, *widths), self.hand(side)], Cloth.plain(self.skin))
 
-    def paint_hair_behind(self) -> None:
-        """Paint the hair that hangs behind the head and the shoulders."""
-        length = {"long": self.rng.uniform(2.4, 4.2), "bob": self.rng.uniform(1.1, 1.7)}.get(self.hairstyle)
-        if length is None:
-            return
-        wide = self.rng.uniform(1.2, 1.5)
-        outline = [(0, -1.25), (1.1, -0.8), (wide, 0.3), (wide * 0.95, length * 0.8), (0.6, length)]
-        outline += [(0, length * 0.93)] + [(-x, y) for x, y in reversed(outline[1:])]
-        strands = [self.on_face([(x, 0.0), (x * 1.1, length * 0.9)]) for x in (-1.1, -0.8, 0.8, 1.1)]
-        self.paint([smooth(self.on_face(outline))], self._hair_fabric(), bulge=0.04, creases=strands)
+    def paint_hair(self) -> None:
+        """Paint the hair that hangs behind the head."""
+        if self.hair_length > 1:
+            half = [(0, -1.25), (1.1, -0.8), (1.35, 0.3), (1.2, self.hair_length * 0.8), (0.6, self.hair_length)]
+            self.paint([smooth(self.on_face(half + [(-x, y) for x, y in half[:0:-1]]))], Cloth.plain(self.hair))
 
     def paint_head(self) -> None:
-        """Paint the head: ears, face and the hair in front."""
-        fabric = self._skin_fabric()
-        for side in SIDES:
-            ear = self.on_face([(side * 0.98, 0.05)])[0]
-            self.paint([ellipse(ear, (0.009, 0.015))], fabric, bulge=0.01, shadow=0.0)
-        jaw = self.rng.uniform(0.62, 0.8)
-        half = [(0.0, -1.0), (0.7, -0.78), (0.97, -0.15), (0.9, 0.35), (jaw * 0.8, 0.78), (0.22, 1.0)]
-        self.paint([smooth(self.on_face(half + [(-x, y) for x, y in half[:0:-1]]))], fabric, bulge=0.03, shadow=0.35)
-        self._paint_features()
-        self._paint_hair_in_front()
-
-    def _paint_features(self) -> None:
-        dark = Fabric(np.array([40, 28, 26], np.float32), folds=0, grain=0)
-        white = Fabric(np.array([240, 238, 234], np.float32), folds=0, grain=0)
-        lips = Fabric(np.clip(self.skin * (0.82, 0.55, 0.55), 0, 255).astype(np.float32), folds=0, grain=0)
-        nose = Fabric(self.skin * np.float32(0.86), folds=0, grain=0)
-        look = self.rng.uniform(-0.05, 0.05)
-        if self.height * self.body.head_radii[0] > 7:
-            eyes = [ellipse(np.array([side * 0.4, 0.02]), (0.19, 0.085)) for side in SIDES]
-            self._paint_flat([self.on_face(eye) for eye in eyes], white)
-        pupils = [ellipse(np.array([side * 0.4 + look, 0.02]), (0.09, 0.075)) for side in SIDES]
-        self._paint_flat([self.on_face(pupil) for pupil in pupils], dark)
-        lift = self.rng.uniform(-0.06, 0.06)
-        brows = [
-            tube([(side * 0.2, -0.16), (side * 0.42, -0.23 + lift), (side * 0.62, -0.15)], (0.04, 0.045, 0.02))
-            for side in SIDES
-        ]
-        brow_fabric = Fabric(self.hair * np.float32(0.7), folds=0, grain=0)
-        self._paint_flat([self.on_face(brow) for brow in brows], brow_fabric)
-        self._paint_flat([self.on_face(tube([(0.02, 0.1), (0.07, 0.32), (-0.04, 0.36)], (0.03, 0.05, 0.03)))], nose)
-        smile = self.rng.uniform(-0.02, 0.1)
-        mouth = [(-0.3, 0.6 - smile / 2), (0, 0.56 + smile), (0.3, 0.6 - smile / 2), (0.0, 0.68 + smile)]
-        self._paint_flat([self.on_face(smooth(mouth))], lips)
-
-    def _paint_flat(self, shapes: Sequence[Path2d], fabric: Fabric) -> None:
-        self.paint(shapes, fabric, bulge=0.0, shadow=0.0)
-
-    def _paint_hair_in_front(self) -> None:
-        if self.hairstyle == "bald":
-            return
-        fabric, part = self._hair_fabric(), self.rng.uniform(-0.5, 0.5)
-        low = {"short": -0.1, "curly": 0.3, "bun": -0.15}.get(self.hairstyle, 0.6)
-        line = self.rng.uniform(-0.6, -0.3)
-        outer = [(-1.06, low), (-1.12, -0.5), (-0.7, -1.08), (0, -1.24), (0.7, -1.08), (1.12, -0.5), (1.06, low)]
-        inner = [(0.9, -0.1), (0.72, line), (part, line - 0.12), (-0.72, line), (-0.9, -0.1)]
-        shapes = [smooth(self.on_face(outer + inner))]
-        if self.hairstyle == "bun":
-            shapes.append(self.on_face(ellipse(np.array([0.0, -1.4]), (0.48, 0.4))))
-        if self.hairstyle == "curly":
-            turns = np.linspace(-np.pi, 0, 9)
-            shapes += [
-                self.on_face(ellipse(np.array([1.1 * np.cos(turn), -0.3 + 0.95 * np.sin(turn)]), (0.38, 0.3)))
-                for turn in turns
-            ]
-        strands = [self.on_face([(part, -1.1), (x, line + 0.05)]) for x in (-0.6, -0.25, 0.25, 0.6)]
-        self.paint(shapes, fabric, bulge=0.025, shadow=0.25, creases=strands)
-
-    def _skin_fabric(self) -> Fabric:
-        return Fabric(self.skin, gloss=0.08, grain=0.012, folds=0.02)
-
-    def _hair_fabric(self) -> Fabric:
-        return Fabric(self.hair, gloss=0.25, grain=0.08, folds=0.16)
+        """Paint the head: face and the hair in front."""
+        self.paint([self.on_face(ellipse((0, 0), 0.98, 1))], Cloth.plain(self.skin))
+        eyes = [self.on_face(ellipse((side * 0.4, 0.02), 0.15, 0.09)) for side in SIDES]
+        self.paint(eyes, Cloth.plain((40, 28, 26)))
+        self.paint([self.on_face(ellipse((0, 0.6), 0.3, 0.09))], Cloth.plain(self.skin * (0.8, 0.55, 0.55)))
+        if self.hair_length > -1:
+            low, part = min(self.hair_length, 0.6), self.rng.uniform(-0.5, 0.5)
+            outer = [(-1.06, low), (-1.12, -0.5), (-0.7, -1.08), (0, -1.24), (0.7, -1.08), (1.12, -0.5), (1.06, low)]
+            inner = [(0.9, -0.1), (0.72, -0.45), (part, -0.57), (-0.72, -0.45), (-0.9, -0.1)]
+            self.paint([smooth(self.on_face(outer + inner))], Cloth.plain(self.hair))
 
 
-def leg_shapes(body: Body, limb: Limb, start: float, stop: float, ease: float = 0.0) -> list[Points]:
-    """Return the outlines of a leg from `start` to `stop`, `ease` wider than the skin on each side."""
-    widths = np.array((0.052, 0.044, 0.032, 0.034, 0.019)) * body.build + ease
-    return limb.sleeve(start, stop, (0, 0.5, 1, 1.35, 2), list(widths))
+def _arm(rng: np.random.Generator, shoulder: Points, side: int) -> Limb:
+    """Return an arm in one of five poses: its angles count from straight down, outwards positive."""
+    poses = (
+        ((0.05, 0.3), (-0.15, 0.35)),
+        ((0.6, 0.85), (-0.9, -0.6)),
+        ((0.5, 1.4), (0.6, 1.7)),
+        ((0.15, 0.4), (-1.9, -0.7)),
+        ((1.2, 2.2), (2.4, 3.2)),
+    )
+    upper, lower = (rng.uniform(*bounds) for bounds in poses[rng.choice(5, p=[0.42, 0.17, 0.15, 0.15, 0.11])])
+    elbow = shoulder + 0.165 * _direction(side * upper)
+    wrist = elbow + 0.14 * _direction(side * lower)
+    return Limb(shoulder, elbow, wrist, wrist + 0.058 * _direction(side * lower))
 
 
-def foot_shape(limb: Limb, half_width: float) -> Points:
-    """Return the outline of a bare foot, seen from the front and a little from the side."""
-    heel = limb.end + (limb.end - limb.tip) * 0.15 + xy(0, 0.01)
-    instep, toes = (heel + limb.tip) / 2 + xy(0, 0.006), limb.tip + xy(0, 0.006)
-    return tube([heel, instep, toes], (half_width, half_width, half_width * 0.9))
+def _leg(rng: np.random.Generator, hip: Points, side: int, spread: float) -> Limb:
+    bent = rng.uniform(0.1, 0.5) if rng.random() < 0.2 else 0.0
+    knee = hip + 0.235 * _direction(side * (spread + 0.6 * bent)) * (1, 1 - 0.25 * bent)
+    ankle = knee + 0.22 * _direction(side * (spread - 0.7 * bent)) * (1, 1 - 0.2 * bent)
+    return Limb(hip, knee, ankle, ankle + 0.07 * _direction(side * rng.uniform(0.25, 1.1)) * (1, 0.55))
 
 
-def hand_shapes(limb: Limb, side: int) -> list[Points]:
-    """Return palm, fingers and thumb, fingers held together."""
-    along = limb.tip - limb.end
-    across = np.array([-along[1], along[0]]) * -side
-    palm = tube([limb.end - along * 0.15, limb.end + along * 0.35, limb.tip], (0.0145, 0.0175, 0.011))
-    thumb = tube([limb.end + along * 0.1, limb.end + along * 0.45 + across * 0.35], (0.008, 0.006))
-    return [palm, thumb]
+def _direction(angle: float) -> Points:
+    """Return the unit vector at `angle` radians from straight down, positive to the right."""
+    return np.array([np.sin(angle), np.cos(angle)])

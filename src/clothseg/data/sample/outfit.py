@@ -1,18 +1,15 @@
-"""Chooses what a sample figure wears and puts it on in the right order, what lies underneath first."""
+"""Chooses what a sample figure wears, and puts it on in the right order, what lies underneath first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from clothseg.data.sample import accessories, trimmings
-from clothseg.data.sample.body import SIDES
-from clothseg.data.sample.clothes import WAIST, Garment, make_garment, put_on, put_on_sleeve, put_on_tights
-from clothseg.data.sample.decorations import add_decoration
-from clothseg.data.sample.fabric import cloth, leather
-from clothseg.data.sample.figure import Figure
+from clothseg.data.sample.canvas import Cloth, band, box, ellipse, smooth
+from clothseg.data.sample.clothes import Garment, Instance
+from clothseg.data.sample.figure import SIDES, WAIST, Figure
 from clothseg.labels import FASHIONPEDIA_CATEGORIES
 
 TOPS = ("shirt, blouse", "top, t-shirt, sweatshirt", "sweater")
@@ -20,56 +17,43 @@ BOTTOMS = ("pants", "shorts", "skirt")
 ONE_PIECES = ("dress", "jumpsuit")
 OUTERS = ("cardigan", "jacket", "vest", "coat", "cape")
 CATEGORIES = tuple(name for names in FASHIONPEDIA_CATEGORIES.values() for name in names)
+HEADBAND = "headband, head covering, hair accessory"
 
-# How often a figure wears each, where nothing forbids it.
-_CHANCES = {
-    "glasses": 0.35,
-    "hat": 0.35,
-    "headband, head covering, hair accessory": 0.2,
-    "tie": 0.5,
-    "glove": 0.3,
-    "watch": 0.5,
-    "belt": 0.65,
-    "leg warmer": 0.15,
-    "tights, stockings": 0.35,
-    "sock": 0.4,
-    "shoe": 0.93,
-    "bag, wallet": 0.5,
-    "scarf": 0.22,
-    "umbrella": 0.18,
-    "hood": 0.3,
-    "collar": 0.5,
-    "lapel": 0.5,
-    "epaulette": 0.2,
-    "pocket": 0.5,
-    "neckline": 0.7,
-    "buckle": 0.75,
-    "zipper": 0.5,
+_CHANCES = dict.fromkeys(("glasses", "hat", HEADBAND, "tie", "glove", "sock", "tights, stockings"), 0.35)
+_CHANCES |= dict.fromkeys(("watch", "bag, wallet", "collar", "lapel", "pocket", "zipper"), 0.5)
+_CHANCES |= dict.fromkeys(("leg warmer", "scarf", "umbrella", "hood", "epaulette"), 0.2)
+_CHANCES |= {"shoe": 0.93, "belt": 0.6, "neckline": 0.7, "buckle": 0.75}
+"""How often a figure wears each accessory, part and closure, where nothing forbids it."""
+_FORBIDS = {
+    "hat": (HEADBAND,),
+    "scarf": ("tie", "hood"),
+    "tie": ("scarf",),
+    "collar": ("scarf", "hood"),
+    "neckline": ("scarf", "collar", "tie"),
+    "lapel": ("scarf", "collar"),
+    HEADBAND: ("hat",),
+    "sock": ("tights, stockings", "leg warmer"),
+    "tights, stockings": ("leg warmer",),
+    "watch": ("glove",),
 }
+"""What may not be worn with a featured category, a hat or a scarf, because one would cover the other."""
 
 
 @dataclass
 class Outfit:
-    """What a figure wears: its garments by place, and the names of the rest."""
+    """What a figure wears."""
 
-    top: Garment | None = None
-    bottom: Garment | None = None
-    one_piece: Garment | None = None
-    outer: Garment | None = None
-    extras: set[str] = field(default_factory=set)
-    decorations: list[str] = field(default_factory=list)
-
-    @property
-    def inner(self) -> Garment:
-        """The garment on the trunk beneath the outer one."""
-        found = self.one_piece or self.top
-        assert found is not None
-        return found
+    inner: list[Garment]
+    """A one-piece, or a bottom and a top; the last covers the chest."""
+    outer: Garment | None
+    extras: set[str]
+    """Names of accessories, parts and closures."""
+    decorations: list[str]
 
     @property
     def garments(self) -> list[Garment]:
         """All garments, the innermost first."""
-        return [one for one in (self.bottom, self.top, self.one_piece, self.outer) if one is not None]
+        return [*self.inner, *([self.outer] if self.outer else [])]
 
 
 def choose(figure: Figure, featured: str) -> Outfit:
@@ -77,188 +61,211 @@ def choose(figure: Figure, featured: str) -> Outfit:
     rng = figure.rng
 
     def pick(options: Sequence[str]) -> Garment:
-        return make_garment(figure, featured if featured in options else str(rng.choice(list(options))))
+        return Garment.make(figure, featured if featured in options else str(rng.choice(options)))
 
-    outfit = Outfit()
-    wants_two = featured in (*TOPS, *BOTTOMS, "leg warmer", "sock", "tie", "collar", "belt")
-    if featured in ONE_PIECES or (not wants_two and rng.random() < 0.33):
-        outfit.one_piece = pick(ONE_PIECES)
+    shows_legs = featured in ("leg warmer", "sock", "tights, stockings")
+    if featured in ONE_PIECES or (featured not in (*TOPS, *BOTTOMS) and not shows_legs and rng.random() < 0.33):
+        inner = [pick(ONE_PIECES)]
     else:
-        outfit.bottom, outfit.top = pick(BOTTOMS), pick(TOPS)
-    needs_outer = featured in (*OUTERS, "lapel", "epaulette", "hood")
-    if needs_outer or rng.random() < 0.38:
-        outfit.outer = pick(OUTERS if featured in OUTERS else ("coat", "jacket") if needs_outer else OUTERS)
-    for name, chance in _CHANCES.items():
-        if name == featured or rng.random() < chance:
-            outfit.extras.add(name)
-    decorations = tuple(FASHIONPEDIA_CATEGORIES["decorations"])
-    count = int(rng.choice([0, 1, 2], p=[0.35, 0.5, 0.15]))
-    outfit.decorations = [str(name) for name in rng.choice(decorations, count, replace=False)]
-    if featured in decorations and featured not in outfit.decorations:
-        outfit.decorations = [featured, *outfit.decorations[:1]]
-    return _sensible(outfit, featured, rng)
-
-
-def _sensible(outfit: Outfit, featured: str, rng: np.random.Generator) -> Outfit:
-    """Take off what does not go together, but never what is featured."""
-    extras = outfit.extras
-    legs = max((one.legs for one in outfit.garments), default=0.0)
-    if legs > 1.5:
-        extras -= {"tights, stockings", "leg warmer"} - {featured}
-        if outfit.bottom and featured in ("leg warmer", "sock", "tights, stockings"):
-            outfit.bottom = replace(outfit.bottom, legs=0.6, flare=0.0)
-    if "tights, stockings" in extras:
-        extras -= {"sock"} - {featured}
-    if "scarf" in extras:
-        extras -= {"tie", "hood"} - {featured}
-    if "hat" in extras:
-        extras -= {"headband, head covering, hair accessory"} - {featured}
-    if outfit.top is None or outfit.top.category != "shirt, blouse":
-        extras -= {"tie"} - {featured, "tie" if rng.random() < 0.5 else ""}
-    if featured == "buckle":
-        extras.add("belt")
-    if "umbrella" in extras and featured != "glove" and rng.random() < 0.5:
-        extras.discard("glove")
-    return outfit
+        inner = [pick(("shorts",) if shows_legs else BOTTOMS), pick(TOPS)]
+    needs_outer = featured in (*OUTERS, "lapel")
+    outer = pick(OUTERS if featured in OUTERS else OUTERS[1:4]) if needs_outer or rng.random() < 0.35 else None
+    extras = {name for name, chance in _CHANCES.items() if rng.random() < chance} | {featured}
+    extras |= {"belt"} if featured == "buckle" else set()
+    decorations = [str(name) for name in rng.choice(FASHIONPEDIA_CATEGORIES["decorations"], 2, replace=False)]
+    decorations = decorations[: int(rng.choice(3, p=[0.35, 0.5, 0.15]))]
+    if featured in FASHIONPEDIA_CATEGORIES["decorations"] and featured not in decorations:
+        decorations = [featured, *decorations[:1]]
+    for name in (featured, "hat", "scarf"):
+        if name in extras:
+            extras -= set(_FORBIDS.get(name, ())) - {featured}
+    return Outfit(inner, outer, extras, decorations)
 
 
 def dress(figure: Figure, outfit: Outfit) -> None:
     """Paint a figure in its outfit, from behind to the front."""
-    rng, extras = figure.rng, outfit.extras
-    umbrella = figure.wear("umbrella"), cloth(rng, figure.height * 1.5)
+    rng, extras, outer, chest = figure.rng, outfit.extras, outfit.outer, outfit.inner[-1]
+    umbrella, umbrella_cloth = figure.canvas.instance("umbrella"), Cloth.random(rng)
+    shaft, canopy = _umbrella(figure)
     if "umbrella" in extras:
-        accessories.hold_umbrella(figure, *umbrella, front=False)
-    figure.paint_hair_behind()
+        figure.paint(canopy, umbrella_cloth, umbrella)
+    figure.paint_hair()
     if "hood" in extras:
-        host = (
-            outfit.outer
-            if outfit.outer and outfit.outer.category in ("coat", "jacket", "cape", "vest")
-            else outfit.inner
-        )
-        trimmings.add_hood(figure, host, up=bool(rng.random() < 0.35 and "hat" not in extras))
-    _dress_legs(figure, outfit)
-    figure.paint_trunk()
-    _dress_trunk(figure, outfit)
-    arms_below = outfit.outer is not None and outfit.outer.category == "cape"
-    if arms_below:
-        _dress_arms(figure, outfit)
-    if outfit.outer:
-        _put_on_outer(figure, outfit, outfit.outer)
-    _dress_neck(figure, outfit)
-    _dress_head(figure, outfit)
-    in_hand = rng.random() < 0.6
-    if "bag, wallet" in extras and not in_hand:
-        _trim_bag(figure, *accessories.put_on_shoulder_bag(figure))
-    if not arms_below:
-        _dress_arms(figure, outfit)
-    if "epaulette" in extras:
-        trimmings.add_epaulettes(figure, outfit.outer or outfit.inner)
-    held = accessories.umbrella_hand(figure)[0] if "umbrella" in extras else int(rng.choice(SIDES))
-    if "umbrella" in extras:
-        accessories.hold_umbrella(figure, *umbrella, front=True)
-    if "bag, wallet" in extras and in_hand:
-        _trim_bag(figure, *accessories.carry_bag(figure, -held))
-
-
-def _dress_legs(figure: Figure, outfit: Outfit) -> None:
-    rng, extras = figure.rng, outfit.extras
-    figure.paint_legs()
-    if "tights, stockings" in extras:
-        put_on_tights(figure, cloth(rng, figure.height * 0.5))
-    if "sock" in extras:
-        accessories.put_on_socks(figure, rng.choice([rng.uniform(0.12, 0.3), rng.uniform(0.5, 0.95)]))
-    legs = max((one.legs for one in outfit.garments), default=0.0)
-    long = legs > 1.5 or max(one.hem for one in outfit.garments) > 2.1
-    if "shoe" in extras:
-        boots = rng.uniform(0.25, 0.8) if not long and "sock" not in extras and rng.random() < 0.4 else 0.0
-        for limb, owners in zip(figure.body.legs, accessories.put_on_shoes(figure, boots), strict=True):
-            if rng.random() < 0.12:
-                trimmings.add_buckle(figure, limb.end + (limb.tip - limb.end) * 0.35, owners, 0.01)
-    if "leg warmer" in extras:
-        accessories.put_on_leg_warmers(figure)
-
-
-def _dress_trunk(figure: Figure, outfit: Outfit) -> None:
-    rng, extras, inner = figure.rng, outfit.extras, outfit.inner
-    tucked = rng.random() < 0.5
-    order = [outfit.top, outfit.bottom] if tucked else [outfit.bottom, outfit.top]
-    for garment in [one for one in order if one] + ([outfit.one_piece] if outfit.one_piece else []):
-        put_on(figure, garment)
-        if "pocket" in extras and rng.random() < 0.7:
-            trimmings.add_pockets(figure, garment)
-        if "zipper" in extras and garment.category in ("skirt", "dress", "jumpsuit", "sweater") and rng.random() < 0.4:
-            trimmings.add_zipper(figure, garment)
-    if inner.category == "shirt, blouse" and rng.random() < 0.8:
-        trimmings.add_buttons(figure, inner)
-    _decorate(figure, outfit)
-    if "belt" in extras:
-        level = WAIST + rng.uniform(0.0, 0.06) if outfit.one_piece else WAIST + rng.uniform(0.06, 0.16)
-        owners = accessories.put_on_belt(figure, level, max(one.ease for one in outfit.garments))
-        if "buckle" in extras:
-            trimmings.add_buckle(
-                figure, figure.body.torso(rng.normal(0, 0.006), level + 0.02), owners, rng.uniform(0.013, 0.02)
-            )
-
-
-def _decorate(figure: Figure, outfit: Outfit) -> None:
-    covered = outfit.outer is not None
+        (outer or chest).sew_on("hood")
+    figure.paint_skin()
+    for name in ("tights, stockings", "sock", "shoe", "leg warmer"):
+        _wear(figure, outfit, name)
+    is_tucked = rng.random() < 0.5
+    for garment in outfit.inner[::-1] if is_tucked else outfit.inner:
+        garment.put_on()
+        _sew_on(garment, extras, "pocket", "zipper")
     for name in outfit.decorations:
-        hosts = [outfit.bottom] if covered and outfit.bottom else [outfit.top, outfit.bottom, outfit.one_piece]
-        worn = [one for one in hosts if one]
-        add_decoration(figure, name, worn[int(figure.rng.integers(len(worn)))])
-
-
-def _put_on_outer(figure: Figure, outfit: Outfit, outer: Garment) -> None:
-    extras, rng = outfit.extras, figure.rng
-    put_on(figure, outer)
-    if "pocket" in extras and outer.category != "cape":
-        trimmings.add_pockets(figure, outer)
-    if "zipper" in extras and outer.category in ("jacket", "coat", "vest"):
-        trimmings.add_zipper(figure, outer)
-    elif rng.random() < 0.5:
-        trimmings.add_buttons(figure, outer)
-    if "lapel" in extras and outer.category in ("jacket", "coat", "vest"):
-        trimmings.add_lapels(figure, outer)
-
-
-def _dress_neck(figure: Figure, outfit: Outfit) -> None:
-    extras, inner = outfit.extras, outfit.inner
-    if "tie" in extras:
-        accessories.put_on_tie(figure)
-    if "collar" in extras and ("lapel" not in extras or outfit.outer is None):
-        shirt_like = inner.category == "shirt, blouse" or outfit.outer is None
-        trimmings.add_collar(figure, inner if shirt_like else outfit.outer or inner)
-    elif "neckline" in extras and "tie" not in extras:
-        trimmings.add_neckline(figure, inner)
-    if "scarf" in extras:
-        accessories.put_on_scarf(figure)
-
-
-def _dress_head(figure: Figure, outfit: Outfit) -> None:
+        (outfit.inner[0] if outer else outfit.inner[rng.integers(len(outfit.inner))]).sew_on(name)
+    _wear(figure, outfit, "belt")
+    has_cape = outer is not None and outer.category == "cape"
+    if has_cape:
+        _dress_arms(figure, outfit)
+    if outer:
+        outer.put_on()
+        _sew_on(outer, extras, "pocket", "zipper", "lapel")
+    _wear(figure, outfit, "tie")
+    _sew_on(chest, extras, "collar" if "collar" in extras else "neckline")
+    _wear(figure, outfit, "scarf")
     figure.paint_head()
-    if "glasses" in outfit.extras:
-        accessories.put_on_glasses(figure)
-    if "hat" in outfit.extras:
-        accessories.put_on_hat(figure)
-    elif "headband, head covering, hair accessory" in outfit.extras:
-        accessories.put_on_headband(figure)
+    for name in ("glasses", HEADBAND, "hat"):
+        _wear(figure, outfit, name)
+    if not has_cape:
+        _dress_arms(figure, outfit)
+    _sew_on(outer or chest, extras, "epaulette")
+    if "umbrella" in extras:
+        figure.paint(shaft, umbrella_cloth, umbrella)
+    _wear(figure, outfit, "bag, wallet")
+
+
+def _sew_on(garment: Garment, extras: set[str], *names: str) -> None:
+    for name in names:
+        if name in extras and not (name == "lapel" and garment.category in ("cape", "cardigan")):
+            garment.sew_on(name)
+
+
+def _wear(figure: Figure, outfit: Outfit, name: str) -> None:
+    """Paint the instances of an accessory, where the outfit has it, in one cloth; belts and bags may have a buckle."""
+    if name not in outfit.extras:
+        return
+    cloth = Cloth.random(figure.rng)
+    for shapes in ACCESSORIES[name](figure):
+        owners = figure.canvas.instance(name)
+        figure.paint(shapes, cloth, owners)
+        if name in ("belt", "bag, wallet") and "buckle" in outfit.extras:
+            _add_buckle(figure, np.asarray(shapes[-1]).mean(axis=0), owners)
+
+
+def _add_buckle(figure: Figure, center: np.ndarray, owners: tuple[int, ...]) -> None:
+    buckle, size = figure.canvas.instance("buckle", *owners), figure.rng.uniform(0.016, 0.024)
+    metal = ((226, 190, 90), (215, 215, 220), (150, 120, 60))
+    figure.paint([box(center, size, size * 0.9)], Cloth.plain(metal[figure.rng.integers(3)]), buckle)
+    figure.paint([box(center, size * 0.55, size * 0.5)], Cloth.plain((46, 38, 34)), buckle)
 
 
 def _dress_arms(figure: Figure, outfit: Outfit) -> None:
-    rng, extras = figure.rng, outfit.extras
-    glove = leather(rng) if rng.random() < 0.5 else cloth(rng, figure.height)
-    watch = int(rng.choice(SIDES))
+    glove, strap = Cloth.random(figure.rng), Cloth.random(figure.rng)
+    watched = figure.rng.choice(SIDES)
     for side in SIDES:
+        limb = figure.arms[max(side, 0)]
         figure.paint_arm(side)
-        put_on_sleeve(figure, outfit.inner, side)
-        if outfit.outer:
-            put_on_sleeve(figure, outfit.outer, side)
-        if "glove" in extras:
-            accessories.put_on_glove(figure, side, glove)
-        elif "watch" in extras and side == watch:
-            accessories.put_on_watch(figure, side)
+        for garment in outfit.garments:
+            garment.put_on_sleeve(side)
+        if "glove" in outfit.extras:
+            shapes = [figure.hand(side, 0.003), *limb.part(1.7, 2.0, 0.021)]
+            figure.paint(shapes, glove, figure.canvas.instance("glove"))
+        elif "watch" in outfit.extras and side == watched:
+            shapes = [*limb.part(1.84, 1.94, 0.018), ellipse(limb.at(1.89), 0.016, 0.016)]
+            figure.paint(shapes, strap, figure.canvas.instance("watch"))
 
 
-def _trim_bag(figure: Figure, owners: tuple[int, ...], front: np.ndarray) -> None:
-    if figure.rng.random() < 0.35:
-        trimmings.add_buckle(figure, front, owners, 0.012)
+def _tights(figure: Figure) -> list[Instance]:
+    return [[shape for side in SIDES for shape in (*figure.leg(side, 0, 2, 0.001), figure.foot(side, 0.017))]]
+
+
+def _socks(figure: Figure) -> list[Instance]:
+    start = 2 - figure.rng.uniform(0.2, 0.95)
+    return [[*figure.leg(side, start, 2, 0.002), figure.foot(side, 0.018)] for side in SIDES]
+
+
+def _leg_warmers(figure: Figure) -> list[Instance]:
+    start, ease = figure.rng.uniform(1.1, 1.4), figure.rng.uniform(0.01, 0.018)
+    return [figure.leg(side, start, 1.9, ease) for side in SIDES]
+
+
+def _shoes(figure: Figure) -> list[Instance]:
+    thick, boot = figure.rng.uniform(0.02, 0.026), figure.rng.choice([0.0, 0.0, figure.rng.uniform(0.25, 0.8)])
+    return [[figure.foot(side, thick), *figure.leg(side, 2 - boot, 2, 0.006)] for side in SIDES]
+
+
+def _belt(figure: Figure) -> list[Instance]:
+    level, half = WAIST + figure.rng.uniform(0.02, 0.14), figure.rng.uniform(0.01, 0.017)
+    reach = figure.half_width(level, 1) + 0.018
+    line = figure.torso([(x * reach, level + 0.03 * (1 - x * x)) for x in (-1, -0.5, 0, 0.5, 1)])
+    return [[band(line, half)]]
+
+
+def _tie(figure: Figure) -> list[Instance]:
+    if figure.rng.random() < 0.25:
+        wing = [(-0.045, 0.0), (0.0, 0.05), (0.045, 0.0), (0.045, 0.12), (0.0, 0.07), (-0.045, 0.12)]
+        return [[figure.torso(wing)]]
+    end, wide = figure.rng.uniform(0.5, 0.85), figure.rng.uniform(0.016, 0.024)
+    half = [(0.014, 0.02), (0.009, 0.1), (wide, end - 0.06), (0.0, end)]
+    return [[figure.torso(half + [(-x, level) for x, level in half[2::-1]])]]
+
+
+def _scarf(figure: Figure) -> list[Instance]:
+    rng = figure.rng
+    side, length, wide = rng.choice(SIDES), rng.uniform(0.45, 1.0), rng.uniform(0.022, 0.032)
+    wrap = figure.torso([(x * 0.062, 0.02 + 0.09 * (1 - x * x)) for x in (-1, -0.6, 0, 0.6, 1)])
+    end = figure.torso([(side * 0.03, 0.02), (side * 0.045, 0.3 * length), (side * 0.04, length)])
+    return [[band(wrap, 0.022, 0.03, 0.022, round_ends=True), band(end, wide)]]
+
+
+def _hat(figure: Figure) -> list[Instance]:
+    rng = figure.rng
+    high, wide = rng.uniform(1.4, 1.9), rng.uniform(0.95, 1.3)
+    half = [(0.0, -high), (wide * 0.75, -high * 0.95), (wide, -0.9), (1.15, -0.4), (0.0, -0.45)]
+    crown = smooth(half + [(-x, y) for x, y in half[3:0:-1]])
+    brim = ellipse((rng.uniform(-0.3, 0.3), -0.5), rng.uniform(1.2, 2.3), rng.uniform(0.15, 0.35))
+    return [[figure.on_face(crown), figure.on_face(brim)]]
+
+
+def _headband(figure: Figure) -> list[Instance]:
+    top = figure.rng.uniform(-1.1, -0.7)
+    line = figure.on_face([(-1.08, -0.3), (-0.75, top * 0.85), (0.0, top), (0.75, top * 0.85), (1.08, -0.3)])
+    return [[band(line, figure.rng.uniform(0.009, 0.015))]]
+
+
+def _glasses(figure: Figure) -> list[Instance]:
+    wide, tall = figure.rng.uniform(0.36, 0.46), figure.rng.uniform(0.26, 0.38)
+    lens = box if figure.rng.random() < 0.5 else ellipse
+    shapes = [lens((side * 0.46, 0.05), wide, tall) for side in SIDES]
+    return [[figure.on_face(shape) for shape in (*shapes, box((0, -0.02), 1.02, 0.06))]]
+
+
+def _bag(figure: Figure) -> list[Instance]:
+    """Return a bag that hangs from a shoulder, or from a hand."""
+    rng, side = figure.rng, int(figure.rng.choice(SIDES))
+    wide, tall, half = rng.uniform(0.05, 0.085), rng.uniform(0.05, 0.12), rng.uniform(0.005, 0.01)
+    if rng.random() < 0.5:
+        limb, drop = figure.arms[max(side, 0)], rng.uniform(0.05, 0.1)
+        hand = (limb.end + limb.tip) / 2
+        top = np.add(hand, (0, drop))
+        straps = [band([np.add(top, (x * wide * 0.8, 0)), hand], half) for x in SIDES]
+    else:
+        start, top = figure.torso([(-side * 0.06, 0.03), (side * rng.uniform(0.09, 0.14), rng.uniform(0.8, 1.15))])
+        straps = [band([start, top], half)]
+    slant = wide + rng.uniform(-0.012, 0.018)
+    outline = [(-wide, 0), (wide, 0), (slant, tall * 0.6), (slant, tall), (-slant, tall), (-slant, tall * 0.6)]
+    return [[*straps, top + smooth(outline)]]
+
+
+def _umbrella(figure: Figure) -> tuple[Instance, Instance]:
+    """Return the shaft of an umbrella in the higher hand, and its canopy above the head."""
+    hand = min((limb.tip for limb in figure.arms), key=lambda tip: float(tip[1]))
+    peak = figure.head + ((hand - figure.head) * 0.6 * (1, 0) - (0, figure.rng.uniform(0.16, 0.24)))
+    radius = figure.rng.uniform(0.24, 0.32)
+    dome = [(np.cos(turn), -0.6 * np.sin(turn)) for turn in np.linspace(0, np.pi, 13)]
+    hem = [(x, -0.09 * (number % 2)) for number, x in enumerate(np.linspace(-1, 1, 13))]
+    return [band([hand, peak], 0.005)], [peak + np.array([*dome, *hem[1:-1]]) * radius + (0, 0.6 * radius)]
+
+
+ACCESSORIES: dict[str, Callable[[Figure], list[Instance]]] = {
+    "tights, stockings": _tights,
+    "sock": _socks,
+    "shoe": _shoes,
+    "leg warmer": _leg_warmers,
+    "belt": _belt,
+    "tie": _tie,
+    "scarf": _scarf,
+    "glasses": _glasses,
+    HEADBAND: _headband,
+    "hat": _hat,
+    "bag, wallet": _bag,
+}
+"""The instances of each accessory; gloves, watches and umbrellas are painted with the arms."""
