@@ -28,7 +28,7 @@ SMALLEST_HOLE = 40.0
 """Holes from this many photo pixels up are kept: such an instance becomes RLE, as in Fashionpedia."""
 _SHIFT = 4  # fractional bits of OpenCV's polygon coordinates
 _TOLERANCE = 0.3  # how far a simplified outline may leave the traced one, in fine pixels
-_PATTERNS = (0, 0, 0, 1, 2, 3, 4, 8)  # sums of: 1 rows, 2 columns, 4 dots, 8 diagonals; 0 is plain
+_PATTERNS = (0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 8)  # sums of: 1 rows, 2 columns, 4 dots, 8 diagonals; 0 is plain
 
 
 def smooth(points: npt.ArrayLike, *, closed: bool = True, steps: int = 5) -> Points:

@@ -132,14 +132,14 @@ def _take(canvas: Canvas, people: int, framing: str, featured: str, rng: np.rand
 def _backdrop(canvas: Canvas, ground: float, rng: np.random.Generator) -> Float32Array:
     """Return a wall and a floor that begins at row `ground`, with a few things, sharp or not: (H, W, 3) float32 RGB."""
     height, width = canvas.height, canvas.width
-    wall, floor = random_color(rng) * 0.6 + 90, random_color(rng) * 0.7 + 40
+    wall, floor, shift = random_color(rng) * 0.4 + 110, random_color(rng) * 0.4 + 60, rng.uniform(40, 140)
     scene = np.tile(np.linspace(wall, wall * rng.uniform(0.7, 1.1), height)[:, None], (1, width, 1)).astype(np.float32)
     scene[int(np.clip(ground, 0, height)) :] = floor
-    for _ in range(rng.integers(12)):
+    for _ in range(rng.integers(9)):
         center, size = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0.02, 0.2, 2) * height
         shape = (ellipse if rng.random() < 0.5 else box)(center, *size)
-        cv2.fillPoly(scene, [shape.astype(np.int32)], [float(part) for part in random_color(rng)])
-    blur = rng.choice([1.0, rng.uniform(2, 8)])
+        cv2.fillPoly(scene, [shape.astype(np.int32)], [float(part) * 0.4 + shift for part in random_color(rng)])
+    blur = rng.uniform(1, 8)
     return np.asarray(cv2.GaussianBlur(scene, (0, 0), float(blur)), dtype=np.float32)
 
 

@@ -64,7 +64,7 @@ def choose(figure: Figure, featured: str) -> Outfit:
         return Garment.make(figure, featured if featured in options else str(rng.choice(options)))
 
     shows_legs = featured in ("leg warmer", "sock", "tights, stockings")
-    if featured in ONE_PIECES or (featured not in (*TOPS, *BOTTOMS) and not shows_legs and rng.random() < 0.33):
+    if featured in ONE_PIECES or (featured not in (*TOPS, *BOTTOMS) and not shows_legs and rng.random() < 0.45):
         inner = [pick(ONE_PIECES)]
     else:
         inner = [pick(("shorts",) if shows_legs else BOTTOMS), pick(TOPS)]
@@ -178,7 +178,7 @@ def _leg_warmers(figure: Figure) -> list[Instance]:
 
 
 def _shoes(figure: Figure) -> list[Instance]:
-    thick, boot = figure.rng.uniform(0.02, 0.026), figure.rng.choice([0.0, 0.0, figure.rng.uniform(0.25, 0.8)])
+    thick, boot = figure.rng.uniform(0.023, 0.03), figure.rng.choice([0.0, 0.0, figure.rng.uniform(0.25, 0.8)])
     return [[figure.foot(side, thick), *figure.leg(side, 2 - boot, 2, 0.006)] for side in SIDES]
 
 
