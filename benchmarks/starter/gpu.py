@@ -40,7 +40,7 @@ from clothseg import __version__
 SIZE = 640
 SEEN = {"fit": "train", "tune": "val"}
 SURE, CONTRADICTS = 0.6, 0.9
-"""As in pseudo_labels.py."""
+"""Least probability of a label; and probability of a class that the tags exclude from which on there is no label."""
 
 
 def pack(arguments: argparse.Namespace) -> None:
@@ -287,8 +287,6 @@ def documented(arguments: Any, *, device: str, seen: int, seconds: float, ended:
         "settings": {"seed": arguments.seed, "precision": "bf16-mixed"},
         "steps": seen // arguments.batch_size,
         "photos_seen": seen,
-        "curves": {},
-        "validated_on": "",
         "recipe": [
             "**Loss:** half Dice and half cross-entropy of the classes, 0.3 times the cross-entropy of the categories, "
             "and 0.2 times the binary cross-entropy of which categories are worn in the input. In the cross-entropies "

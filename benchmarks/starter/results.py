@@ -1,25 +1,25 @@
-"""What was measured of the starter model: the small files in results/, read and checked against one another."""
+"""What was measured of the starter model: the files of `results/`, kept and read."""
 
 from __future__ import annotations
 
+import argparse
 import json
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from clothseg.evaluation.compare import Comparison, compare
-from clothseg.evaluation.metrics import Estimate
 from clothseg.evaluation.records import Side
-from clothseg.prediction.model_file import ModelFile
+from clothseg.pictures import write_whole
+from clothseg.types import Int64Array
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results")
-HOW = "benchmarks/starter/README.md says how it is made"
+_OUTSIDE = re.compile(r"(^|[\s=])(/|~|\.\.)")
+"""A path that leads out of the project."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,8 @@ class Evaluation:
         return [one for one in self.values["classes"] if not one["absent"]]
 
     @property
-    def absent(self) -> list[str]:
-        """Names of the classes that no photo shows."""
-        return [one["name"] for one in self.values["classes"] if one["absent"]]
-
-    @property
-    def matrix(self) -> npt.NDArray[np.int64]:
-        """(C, C): row = true class, column = predicted class, in pixels."""
+    def matrix(self) -> Int64Array:
+        """(C, C) int64: row = true class, column = predicted class, in pixels."""
         return np.array(self.values["confusion_matrix"], dtype=np.int64)
 
     @property
@@ -63,81 +58,68 @@ class Evaluation:
         return f"`{values['command']}`, {values['machine']}, clothseg {values['clothseg']}, {values['date']}"
 
 
-@dataclass(frozen=True)
-class Results:
-    """All that the documents are made of."""
-
-    model: ModelFile
-    model_path: Path
-    """As the documents name it, from the project's root."""
-    evaluation: Evaluation
-    plain: Evaluation | None
-    """The plain recipe on the same photos; None where it was not measured, as with the next two."""
-    comparison: Comparison | None
-    """The plain recipe and the starter, photo by photo."""
-    ablation: Mapping[str, Any] | None
-    guesses: Mapping[str, Any] | None
-    """How many photos it learnt from whose masks a model guessed, and which; None where it was trained without."""
-    training: Mapping[str, Any]
-    speed: Mapping[str, Any]
-    notes: str
-    """What the makers add by hand, in Markdown."""
-
-
-def read_results(folder: Path, model: Path) -> Results:
-    """Read what was measured of a model.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of the files.
 
     Raises:
-        SystemExit: a file is missing, or something was measured of another model.
+        SystemExit: it is missing.
     """
-    file = ModelFile.read(model)
-    evaluation = read_json(folder / "evaluation.json")
-    speed = read_json(folder / "speed.json")
-    for name, measured in (("evaluation", evaluation["predictions"].get("sha256")), ("speed", speed["sha256"])):
-        if measured != file.sha256:
-            raise SystemExit(
-                f"Error: {folder / name}.json is of a model {measured}, {model} is {file.sha256}. Measure it again"
-            )
-    notes = folder.parent / "notes.md"
-    plain = folder / "plain.json"
-    return Results(
-        model=file,
-        model_path=from_root(model),
-        evaluation=Evaluation(evaluation),
-        plain=Evaluation(read_json(plain)) if plain.is_file() else None,
-        comparison=compare(
-            Side.read(plain), Side.read(folder / "evaluation.json"), leave_out=tuple(evaluation["mean"]["left_out"])
-        )
-        if plain.is_file()
-        else None,
-        ablation=_optional(folder / "ablation.json"),
-        guesses=_optional(folder / "guesses.json"),
-        training=read_json(folder / "training.json"),
-        speed=speed,
-        notes=notes.read_text(encoding="utf-8").strip() if notes.is_file() else "",
-    )
-
-
-def _optional(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one of the files."""
     if not path.is_file():
-        raise SystemExit(f"Error: {path} is missing. {HOW}")
+        raise SystemExit(f"Error: {path} is missing. benchmarks/starter/README.md says how it is made")
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return values
 
 
-def from_root(path: Path) -> Path:
-    """Return a path as one finds it from the project's root; of one outside, the name."""
-    whole = path.resolve()
-    return whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else Path(path.name)
+def refuse_outside(values: Any) -> None:
+    """Refuse texts with a path that leads out of the project: readers cannot follow it.
+
+    Raises:
+        SystemExit: there is such a path.
+    """
+    for text in _texts(values):
+        if _OUTSIDE.search(text):
+            raise SystemExit(
+                f"Error: {text!r} names a place outside the project. Measure again from its root with paths in it, "
+                "or name the data: results.py and split.py have flags for it"
+            )
 
 
-def estimate_of(score: Mapping[str, Any] | None) -> Estimate:
-    """Return a score of the JSON as `clothseg.evaluation` knows it: NaN where it is null."""
-    if score is None:
-        return Estimate(math.nan)
-    return Estimate(*(math.nan if score[key] is None else score[key] for key in ("value", "low", "high")))
+def _texts(values: Any) -> Iterator[str]:
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, Mapping | list):
+        for one in values.values() if isinstance(values, Mapping) else values:
+            yield from _texts(one)
+
+
+def kept_evaluation(path: Path, named: Mapping[str, str | None]) -> bytes:
+    """Return an evaluation.json with its data named as `named` says, and one line for each photo."""
+    Side.read(path)  # refuses what is no evaluation
+    values = read_json(path)
+    values["data"] |= {key: value for key, value in named.items() if value}
+    refuse_outside(values)
+    lists = {name: values.pop(name) for name in ("confusion_matrix", "per_photo")}
+    text = json.dumps(values, indent=1, ensure_ascii=False).removesuffix("\n}")
+    for name, rows in lists.items():
+        lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+        text += f',\n "{name}": [\n{lines}\n ]'
+    return (text + "\n}\n").encode()
+
+
+def main() -> int:
+    """Keep the evaluation of the shipped model in `results/`, for the documents."""
+    parser = argparse.ArgumentParser(description="Keep an evaluation.json in results/, without paths of this machine.")
+    parser.add_argument("path", type=Path, help="evaluation.json of clothseg evaluate, run from the project's root")
+    parser.add_argument("--data-name", help="what the data is called; as measured if not given")
+    parser.add_argument("--data-source", help="where the data is from; as measured if not given")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to keep it in")
+    arguments = parser.parse_args()
+    content = kept_evaluation(arguments.path, {"name": arguments.data_name, "source": arguments.data_source})
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    write_whole(arguments.results / "evaluation.json", content)
+    print(f"{arguments.results / 'evaluation.json'}: {len(content):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

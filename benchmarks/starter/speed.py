@@ -8,6 +8,7 @@ The photos are drawn by our own generator, 720 x 480 pixels. Writes results/spee
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -19,8 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keep import as_json
-from results import RESULTS, ROOT, from_root
+from results import RESULTS, ROOT
 
 import clothseg
 from clothseg.data.sample import sample_picture
@@ -58,18 +58,10 @@ def rows(model: Path, times: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
         path.write_bytes(photo)
-        command = [
-            sys.executable,
-            "infer.py",
-            str(path),
-            "--ckpt",
-            str(model.resolve()),
-            "--output",
-            f"{folder}/output",
-        ]
+        words = ["infer.py", str(path), "--ckpt", str(model.resolve()), "--output", f"{folder}/output"]
 
         def run() -> None:
-            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+            subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)
 
         taken = milliseconds(run, max(3, times // 5))
         found.append({"what": "the whole command infer.py on one photo, from a cold start", "milliseconds": taken})
@@ -81,12 +73,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure how long a model takes on this machine.")
     parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("--times", type=int, default=30, help="runs of which the median counts")
-    parser.add_argument("--note", default="", help="what else ran on the machine meanwhile")
+    parser.add_argument("--note", default="", help="what else ran on the machine at the same time")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     arguments = parser.parse_args()
+    path = arguments.model.resolve()
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
     _, machine, _ = heading("", ("openvino", "numpy", "opencv-python-headless")).splitlines()
     values = {
-        "command": f"uv run python benchmarks/starter/speed.py {from_root(arguments.model)}",
+        "command": f"uv run python benchmarks/starter/speed.py {shown}",
         "machine": machine,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "note": arguments.note,
@@ -97,7 +91,7 @@ def main() -> int:
     }
     arguments.results.mkdir(parents=True, exist_ok=True)
     target = arguments.results / "speed.json"
-    write_whole(target, as_json(values))
+    write_whole(target, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
     for row in values["rows"]:
         print(f"{row['what']}: {row['milliseconds']} ms")
     print(target)

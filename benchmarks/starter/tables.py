@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from results import Evaluation, estimate_of
+from results import Evaluation
 
 from clothseg.evaluation.compare import Comparison, Difference
-from clothseg.evaluation.measures import SCORES, TITLES
-from clothseg.evaluation.report import words
-from clothseg.evaluation.report.markdown import table
-from clothseg.evaluation.report.matrix import row_shares, shown_classes
+from clothseg.types import Float64Array, Int64Array
+
+SCORES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
+ABSENT = "absent"
 
 RECIPES = {
     "plain": "the plain recipe",
@@ -29,22 +30,46 @@ RECIPES = {
     "all and narrow": "all of these, and half the decoder's channels",
     "all": "all of these but half a decoder: ours",
 }
-"""What `ablation.py` calls its recipes, in words."""
+"""The recipes of the ablation, in words."""
 
 _WORST = 10
 _MISSED = 0.1  # a garment is missed if less than this share of its pixels was found
-_INVENTED = 0.002  # share of the photo from which a garment that is not there is told
-_VERDICTS = {"better": "better", "worse": "worse", "unclear": "within chance", "absent": words.ABSENT}
+_INVENTED = 0.002  # a garment that is not there is invented from this share of the photo on
 
 
-def of_words(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose columns are words, all to the left."""
-    return table(head, rows).replace("---:", "---")
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, align: str = "---:") -> str:
+    """Return a Markdown table: the first column to the left, the others as `align` says."""
+    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
 
 
-def shown(score: Mapping[str, Any] | None) -> str:
-    """Return a score of the JSON with its interval, or that it is absent."""
-    return words.estimate(estimate_of(score))
+def estimate(score: Mapping[str, Any] | None) -> str:
+    """Return a score of the JSON with its interval, or that it is absent.
+
+    >>> estimate({"value": 0.5, "low": 0.25, "high": 0.625})
+    '0.500 (0.250–0.625)'
+    """
+    if score is None or score["value"] is None:
+        return ABSENT
+    bounds = "" if score["low"] is None else f" ({score['low']:.3f}–{score['high']:.3f})"
+    return f"{score['value']:.3f}{bounds}"
+
+
+def change(difference: Difference) -> str:
+    """Return a difference with its interval."""
+    one = difference.change
+    return f"{one.value:+.3f}{f' ({one.low:+.3f} to {one.high:+.3f})' if one.has_interval else ''}"
+
+
+def row_shares(matrix: Int64Array) -> Float64Array:
+    """Return the confusion matrix with each row divided by its sum; 0 where the truth does not show the class."""
+    return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), dtype=np.float64)
+
+
+def shown_classes(matrix: Int64Array) -> tuple[list[int], list[int]]:
+    """Return the rows, classes that the truth shows, and the columns, classes that truth or prediction shows."""
+    is_true, is_predicted = matrix.sum(axis=1) > 0, matrix.sum(axis=0) > 0
+    return np.flatnonzero(is_true).tolist(), np.flatnonzero(is_true | is_predicted).tolist()
 
 
 def duration(seconds: float) -> str:
@@ -56,16 +81,23 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
+def summary(evaluation: Evaluation) -> str:
+    """Return every mean IoU and F1, and the pixel accuracy."""
+    rows = [[title, estimate(mean["iou"]), estimate(mean["f1"])] for title, mean in evaluation.means]
+    rows.append(["pixel accuracy", estimate(evaluation.values["pixel_accuracy"]), ""])
+    return table(("", "IoU", "F1"), rows)
+
+
 def classes(evaluation: Evaluation) -> str:
     """Return the scores of every class, then their means."""
     rows = []
     for one in evaluation.values["classes"]:
-        scores = [words.ABSENT, *[""] * (len(SCORES) - 1)] if one["absent"] else [shown(one[name]) for name in SCORES]
+        scores = [ABSENT, *[""] * (len(SCORES) - 1)] if one["absent"] else [estimate(one[name]) for name in SCORES]
         rows.append([one["name"], f"{one['photos']:,}", f"{one['pixels']:,}", *scores])
     for title, means in evaluation.means:
-        rows.append([f"**{title}**", "", "", *(f"**{shown(means[name])}**" for name in SCORES)])
-    rows.append(["pixel accuracy", "", "", shown(evaluation.values["pixel_accuracy"]), *[""] * (len(SCORES) - 1)])
-    return table(("Class", "Photos", "True pixels", *(TITLES[name] for name in SCORES)), rows)
+        rows.append([f"**{title}**", "", "", *(f"**{estimate(means[name])}**" for name in SCORES)])
+    rows.append(["pixel accuracy", "", "", estimate(evaluation.values["pixel_accuracy"]), *[""] * (len(SCORES) - 1)])
+    return table(("Class", "Photos", "True pixels", *SCORES.values()), rows)
 
 
 def against_plain(comparison: Comparison) -> str:
@@ -77,11 +109,13 @@ def against_plain(comparison: Comparison) -> str:
 
 
 def _difference(one: Difference) -> list[str]:
-    if one.verdict == "absent":
-        return [words.ABSENT, words.ABSENT, "", ""]
-    bounds = f" ({one.change.low:+.3f} to {one.change.high:+.3f})" if one.change.has_interval else ""
-    verdict = _VERDICTS[one.verdict] if one.change.has_interval else "too few photos"
-    return [words.number(one.first), words.number(one.second), f"{one.change.value:+.3f}{bounds}", verdict]
+    if math.isnan(one.first) or math.isnan(one.second):
+        return [ABSENT, ABSENT, "", ""]
+    verdict = (
+        "not significant" if one.change.low <= 0 <= one.change.high else "better" if one.change.low > 0 else "worse"
+    )
+    is_known = one.change.has_interval
+    return [f"{one.first:.3f}", f"{one.second:.3f}", change(one), verdict if is_known else "too few photos"]
 
 
 def confusion(evaluation: Evaluation) -> str:
@@ -93,7 +127,7 @@ def confusion(evaluation: Evaluation) -> str:
 
 
 def mistakes(evaluation: Evaluation) -> str:
-    """Return, from the lowest IoU up, what each garment was taken for, and what was taken for it."""
+    """Return, from the lowest IoU up, with which classes each garment was confused."""
     names, matrix = evaluation.names, evaluation.matrix
     rows = []
     for one in sorted(evaluation.present, key=lambda one: float(one["iou"]["value"])):
@@ -103,9 +137,9 @@ def mistakes(evaluation: Evaluation) -> str:
         found = f"{matrix[place, place] / one['pixels']:.0%}"
         given = _others(matrix[place], names, place)
         taken = _others(matrix[:, place], names, place)
-        rows.append([one["name"], words.number(one["iou"]["value"]), found, given, taken])
-    head = ("Garment", "IoU", "Its pixels found", "The others were given to", "Pixels wrongly given to it are of")
-    return of_words(head, rows)
+        rows.append([one["name"], f"{one['iou']['value']:.3f}", found, given, taken])
+    head = ("Garment", "IoU", "Recall", "Its other pixels were given to", "Pixels wrongly given to it are of")
+    return table(head, rows, align="---")
 
 
 def _others(pixels: Any, names: list[str], own: int) -> str:
@@ -121,7 +155,7 @@ def sizes(evaluation: Evaluation) -> str:
     rows = []
     for one in evaluation.values["object_sizes"]:
         bounds = f"below {one['below_pixels']:,}" if one["below_pixels"] else f"from {one['from_pixels']:,}"
-        scores = [shown(one[name]) for name in ("iou", "recall", "found")]
+        scores = [estimate(one[name]) for name in ("iou", "recall", "found")]
         rows.append([f"{one['name']} ({bounds} pixels)", f"{one['objects']:,}", f"{one['photos']:,}", *scores])
     return table(("Size", "Objects", "Photos", "Mean IoU", "Mean recall", "Found (IoU 0.5 or more)"), rows)
 
@@ -129,7 +163,12 @@ def sizes(evaluation: Evaluation) -> str:
 def garments(evaluation: Evaluation) -> str:
     """Return how well photos were segmented by how many garments they show."""
     rows = [
-        [f"{one['garments']} garments", f"{one['photos']:,}", shown(one["photo_iou"]), shown(one["pixel_accuracy"])]
+        [
+            f"{one['garments']} garments",
+            f"{one['photos']:,}",
+            estimate(one["photo_iou"]),
+            estimate(one["pixel_accuracy"]),
+        ]
         for one in evaluation.values["garments_per_photo"]
     ]
     return table(("Photos with", "Photos", "Mean IoU of a photo", "Pixel accuracy"), rows)
@@ -142,11 +181,11 @@ def worst_photos(evaluation: Evaluation) -> str:
         counts = {evaluation.names[int(key)]: numbers for key, numbers in one["counts"].items() if key != "0"}
         total = sum(numbers[1] for numbers in one["counts"].values())
         missed = [name for name, (hits, truth, *_) in counts.items() if truth and hits < _MISSED * truth]
-        invented = [name for name, (_, truth, told, *_) in counts.items() if not truth and told >= _INVENTED * total]
-        found = [name for name, (_, truth, *_) in counts.items() if truth]
-        cells = (", ".join(names) or "–" for names in (found, missed, invented))
-        rows.append([one["photo"], words.number(one["iou"]), *cells])
-    return of_words(("Photo", "IoU", "Shows", "Missed", "Invented"), rows)
+        invented = [name for name, (_, truth, found, *_) in counts.items() if not truth and found >= _INVENTED * total]
+        shows = [name for name, (_, truth, *_) in counts.items() if truth]
+        cells = (", ".join(names) or "–" for names in (shows, missed, invented))
+        rows.append([one["photo"], f"{one['iou']:.3f}", *cells])
+    return table(("Photo", "IoU", "Shows", "Missed", "Invented"), rows, align="---")
 
 
 def ablation(values: Mapping[str, Any]) -> str:
@@ -157,11 +196,9 @@ def ablation(values: Mapping[str, Any]) -> str:
     rows = []
     for one in lines:
         gain = "" if plain is None or one["recipe"] == "plain" else f"{one['mean_iou'] - plain:+.3f}"
-        scores = [words.number(one["iou"][name]) if name in one["iou"] else words.ABSENT for name in names]
+        scores = [f"{one['iou'][name]:.3f}" if name in one["iou"] else ABSENT for name in names]
         title = RECIPES.get(one["recipe"], one["recipe"])
-        rows.append(
-            [f"`{one['recipe']}`: {title}", words.number(one["mean_iou"]), gain, f"{one['accuracy']:.3f}", *scores]
-        )
+        rows.append([f"`{one['recipe']}`: {title}", f"{one['mean_iou']:.3f}", gain, f"{one['accuracy']:.3f}", *scores])
     return table(("Recipe", "Mean IoU", "Gain", "Accuracy", *names), rows)
 
 
