@@ -20,8 +20,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 
 from clothseg.errors import ClothsegError
 from clothseg.labels import IGNORED_ID
-from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.encoders import normalization_of
+from clothseg.model.loss import DiceFocalLoss
 from clothseg.model.metrics import ConfusionMatrix
 from clothseg.model.network import SegmentationNetwork, build_network
 from clothseg.model.precision import preferred_precision

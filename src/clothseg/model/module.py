@@ -15,9 +15,8 @@ from torchmetrics import MeanMetric
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
-from clothseg.model.dice_focal import DiceFocalLoss
 from clothseg.model.encoders import check_architecture, licence_note
-from clothseg.model.loss import DiceCrossEntropyLoss
+from clothseg.model.loss import DiceCrossEntropyLoss, DiceFocalLoss
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.model.network import build_network, freeze_unused
 from clothseg.model.optimizer import learning_rate_factor
