@@ -20,11 +20,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 
 from clothseg.errors import ClothsegError
 from clothseg.labels import IGNORED_ID
-from clothseg.model.encoders import normalization_of
 from clothseg.model.loss import DiceFocalLoss
 from clothseg.model.metrics import ConfusionMatrix
 from clothseg.model.network import SegmentationNetwork, build_network
-from clothseg.model.precision import preferred_precision
+from clothseg.model.optimizer import preferred_precision
 
 NUM_CLASSES = 13
 ROUNDS = 4
@@ -70,23 +69,18 @@ def plain_metrics() -> MetricCollection:
     return MetricCollection(metrics)
 
 
-def our_network(architecture: str, encoder_name: str) -> SegmentationNetwork:
+def random_network(arguments: argparse.Namespace) -> SegmentationNetwork:
     """Return the network that is trained, with random weights."""
-    return build_network(architecture, encoder_name, encoder_weights=None, num_classes=NUM_CLASSES)
+    network = build_network(
+        arguments.architecture, arguments.encoder_name, encoder_weights=None, num_classes=NUM_CLASSES
+    )
+    return network.to(arguments.device)
 
 
-def plain_network(architecture: str, encoder_name: str) -> SegmentationNetwork:
-    """Return the same network with the layers of segmentation-models-pytorch as they are."""
-    network = smp.create_model(architecture, encoder_name, encoder_weights=None, classes=NUM_CLASSES)
-    return SegmentationNetwork(network, normalization_of(encoder_name))
-
-
-def step_run(arguments: argparse.Namespace, *, is_plain: bool, has_quick_layers: bool = True) -> Run:
+def step_run(arguments: argparse.Namespace, *, is_plain: bool) -> Run:
     """Return a training step: normalise, forward, loss, backward, AdamW."""
     torch.manual_seed(0)
-    build = our_network if has_quick_layers and not is_plain else plain_network
-    network = build(arguments.architecture, arguments.encoder_name)
-    network.to(arguments.device).train()
+    network = random_network(arguments).train()
     image = torch.randint(0, 256, (arguments.batch_size, 3, arguments.img_size, arguments.img_size), dtype=torch.uint8)
     image = image.to(arguments.device)
     target = blocks(arguments.batch_size, arguments.img_size).to(arguments.device)
@@ -108,8 +102,7 @@ def step_run(arguments: argparse.Namespace, *, is_plain: bool, has_quick_layers:
 
 def forward_run(arguments: argparse.Namespace, *, is_plain: bool) -> Run:
     """Return a forward pass without gradients: normalise, network, class of each pixel."""
-    build = plain_network if is_plain else our_network
-    network = build(arguments.architecture, arguments.encoder_name).to(arguments.device).eval()
+    network = random_network(arguments).eval()
     image = torch.randint(0, 256, (arguments.batch_size, 3, arguments.img_size, arguments.img_size), dtype=torch.uint8)
     image = image.to(arguments.device)
     if not is_plain:
@@ -161,12 +154,6 @@ def runs(arguments: argparse.Namespace) -> Rows:
             "forward pass of the same network, no gradients: fp32 | bf16, channels_last",
             forward_run(arguments, is_plain=True),
             forward_run(arguments, is_plain=False),
-            None,
-        ),
-        (
-            "the same step in bf16: layers of segmentation-models-pytorch | quick_layers",
-            step_run(arguments, is_plain=False, has_quick_layers=False),
-            step_run(arguments, is_plain=False),
             None,
         ),
     ]

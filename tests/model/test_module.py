@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,29 +151,6 @@ def test_a_batch_of_one_trains(samples: Samples, loader: Any, make_model: MakeMo
     trainer = make_trainer(max_steps=2)
     trainer.fit(make_model(), loader(samples, 1))
     assert trainer.global_step == 2
-
-
-def test_norms_and_biases_do_not_decay(make_model: MakeModel, make_trainer: MakeTrainer) -> None:
-    model = make_model(weight_decay=0.03)
-    model.trainer = make_trainer(max_steps=10)
-    configured = model.configure_optimizers()
-    assert isinstance(configured, Mapping)
-    groups = configured["optimizer"].param_groups
-    for group in groups:
-        assert group["weight_decay"] in (0.03, 0)
-        assert {one.ndim > 1 for one in group["params"]} == {group["weight_decay"] > 0}
-    held = [id(one) for group in groups for one in group["params"]]
-    assert sorted(held) == sorted(id(one) for one in model.parameters())
-
-
-def test_an_encoder_with_weights_of_its_own_learns_slower(make_model: MakeModel, make_trainer: MakeTrainer) -> None:
-    model = make_model(learning_rate=0.01, encoder_rate=0.1)
-    model.trainer = make_trainer(max_steps=10)
-    optimizer = model.configure_optimizers()["optimizer"]
-    rates = {id(one): group["initial_lr"] for group in optimizer.param_groups for one in group["params"]}
-    encoder = {id(one) for one in model.network.network.encoder.parameters()}
-    assert {rates[key] for key in encoder} == {0.01 * 0.1}
-    assert {rates[key] for key in rates.keys() - encoder} == {0.01}
 
 
 def test_the_learning_rate_moves_at_every_step(

@@ -1,11 +1,13 @@
 import pytest
+import segmentation_models_pytorch as smp
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from clothseg.errors import InputError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
-from clothseg.model.network import SegmentationNetwork, build_network, freeze_unused, network_of
+from clothseg.model.network import HalvingConvolution, SegmentationNetwork, build_network, freeze_unused, network_of
 from clothseg.settings import DECODER_WIDTHS
 from clothseg.transforms import Normalization
 
@@ -156,3 +158,24 @@ def test_an_encoder_of_one_size_is_refused_before_training() -> None:
     freeze_unused(built, 224)
     with pytest.raises(SettingError, match="cannot take photos of IMG_SIZE 256"):
         freeze_unused(built, 256)
+
+
+def test_a_halving_convolution_pads_as_tensorflow_does() -> None:
+    torch.manual_seed(0)
+    photos = torch.randn(2, 4, 12, 10)
+    for kernel in (1, 2, 3, 5, (3, 6)):
+        plain = Conv2dSame(4, 8, kernel, stride=2, groups=2, bias=True)
+        fixed = HalvingConvolution(plain)
+        assert torch.equal(fixed(photos), plain(photos)), kernel
+        assert fixed(photos).shape == (2, 8, 6, 5)
+        assert dict(fixed.named_parameters()) == dict(plain.named_parameters())
+
+
+def test_encoders_with_tensorflows_padding_have_a_fixed_one() -> None:
+    network = build_network("fpn", "tu-tf_efficientnet_lite0", encoder_weights=None, num_classes=3)
+    assert not any(isinstance(layer, Conv2dSame) for layer in network.modules())
+    assert sum(isinstance(layer, HalvingConvolution) for layer in network.modules()) == 5
+    plain = smp.create_model("fpn", "tu-tf_efficientnet_lite0", encoder_weights=None, classes=3)
+    plain.load_state_dict(network.network.state_dict())
+    photos = torch.randn(1, 3, 96, 64)
+    assert torch.equal(network.eval().network(photos), plain.eval()(photos))

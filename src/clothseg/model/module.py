@@ -19,8 +19,7 @@ from clothseg.model.encoders import check_architecture, licence_note
 from clothseg.model.loss import DiceCrossEntropyLoss, DiceFocalLoss
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.model.network import build_network, freeze_unused
-from clothseg.model.optimizer import learning_rate_factor
-from clothseg.model.parameter_groups import parameter_groups
+from clothseg.model.optimizer import learning_rate_factor, parameter_groups
 from clothseg.scores import Scores
 from clothseg.settings import Settings
 

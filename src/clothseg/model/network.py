@@ -9,12 +9,13 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import timm
 import torch
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from clothseg.errors import InputError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.model.encoders import TIMM_PREFIX, check_architecture, check_encoder, normalization_of
-from clothseg.model.quick_layers import quicken
 from clothseg.model.weights import (
     IMAGENET_WEIGHTS,
     find_imagenet_weights,
@@ -204,7 +205,7 @@ def _create(
             f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}: {one_line(error)[:200]}. "
             "Choose another of the two; unet and fpn take nearly all encoders"
         ) from error
-    quicken(network)
+    _fix_padding(network)
     return network
 
 
@@ -214,3 +215,33 @@ def _fits_timm(encoder_name: str, tensors: dict[str, Tensor]) -> bool:
         expected = timm.create_model(encoder_name.removeprefix(TIMM_PREFIX), num_classes=0).state_dict()
     fitting = fit_state_dict(tensors, expected)
     return all(name in fitting or name.endswith("num_batches_tracked") for name in expected)
+
+
+def _fix_padding(network: nn.Module) -> None:
+    """Replace the convolutions with TensorFlow's padding that halve their input, in place; parameter names stay."""
+    for module in list(network.modules()):
+        for name, layer in module.named_children():
+            if type(layer) is Conv2dSame and layer.stride == (2, 2) and layer.dilation == (1, 1):
+                setattr(module, name, HalvingConvolution(layer))
+
+
+class HalvingConvolution(nn.Conv2d):
+    """A convolution with TensorFlow's padding that halves its input, for inputs of even sides.
+
+    timm computes the padding from the size of the input, so that an export for any size takes minutes. The sides of a
+    network's inputs are multiples of 32, so that the input of each such layer is even and the padding is constant: one
+    pixel more at the right and at the bottom. Source: tensorflow.org, tf.nn.convolution, padding="SAME".
+
+    Args:
+        layer: its parameters and their names are taken over.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(layer.__dict__)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the convolution of (B, C, H, W), H and W even, as (B, D, H / 2, W / 2)."""
+        rows, columns = (max(0, side - 2) for side in self.kernel_size)
+        around = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        return super().forward(F.pad(image, around))

@@ -1,6 +1,44 @@
-"""How the learning rate moves: up along a line, then down along a cosine."""
+"""How the weights learn: parameter groups, the learning rate of each step, and the number format."""
+
+from __future__ import annotations
 
 import math
+from typing import Any
+
+import torch
+
+from clothseg.model.network import SegmentationNetwork
+
+_FAST_BF16_CPU = ("amx_bf16", "avx512_bf16")
+"""CPU features that multiply bfloat16 directly; without one, bfloat16 is emulated and slower than float32."""
+
+
+def parameter_groups(
+    network: SegmentationNetwork, *, learning_rate: float, encoder_rate: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return the groups of an optimizer of torch.optim, those without a parameter left out.
+
+    Norms and biases do not decay; frozen parameters are in no group.
+
+    Args:
+        network: the encoder is its `network.encoder`.
+        learning_rate: of all but the encoder.
+        encoder_rate: share of the learning rate that the encoder learns with.
+        weight_decay: of the weights of convolutions and the like.
+    """
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    in_encoder = {id(parameter) for parameter in network.network.get_submodule("encoder").parameters()}
+
+    def group(*, encoder: bool, decays: bool) -> dict[str, Any]:
+        return {
+            "params": [one for one in learning if (id(one) in in_encoder, one.ndim > 1) == (encoder, decays)],
+            "weight_decay": weight_decay if decays else 0.0,
+            "lr": learning_rate * (encoder_rate if encoder else 1),
+        }
+
+    # The decoder first: the rate that a log shows is that of the first group.
+    groups = [group(encoder=encoder, decays=decays) for encoder in (False, True) for decays in (True, False)]
+    return [one for one in groups if one["params"]]
 
 
 def learning_rate_factor(step: int, num_steps: int, warmup: float) -> float:
@@ -22,3 +60,30 @@ def learning_rate_factor(step: int, num_steps: int, warmup: float) -> float:
         return (step + 1) / rising
     progress = min(1.0, (step - rising) / max(1, num_steps - rising))
     return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def preferred_precision(accelerator: str = "auto") -> str:
+    """Return the fastest precision that is safe here, by Lightning's name.
+
+    bf16-mixed on GPUs of compute capability 8.0 or later and on CPUs that multiply bfloat16, 16-mixed on older
+    GPUs of 7.0 or later, which have tensor cores for float16 only, and 32-true everywhere else.
+
+    Args:
+        accelerator: where the training runs, by Lightning's name: auto, cpu, gpu or mps.
+
+    Source: NVIDIA's CUDA C++ Programming Guide, table of features by compute capability; for CPUs oneDNN's
+    documentation of bfloat16 training, and benchmarks/training_step.py.
+    """
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
+        major, _ = torch.cuda.get_device_capability()
+        return "bf16-mixed" if major >= 8 else "16-mixed" if major == 7 else "32-true"
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return "32-true"
+    return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Say whether oneDNN, which torch calls on CPUs, finds instructions for bfloat16."""
+    # torch before 2.10 cannot tell; float32 is right on every CPU.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in _FAST_BF16_CPU)

@@ -27,7 +27,7 @@ from clothseg.errors import MachineError, SettingError, one_line
 from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
 from clothseg.labels import ClassList
 from clothseg.model.module import ClothSegmentationModel
-from clothseg.model.precision import preferred_precision
+from clothseg.model.optimizer import preferred_precision
 from clothseg.settings import Settings
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO
 from clothseg.training.launchers import check_processes
