@@ -68,7 +68,7 @@ def test_the_disk_has_all_masks_before_the_manifest_says_so(mirror, tmp_path, mo
 @pytest.mark.processes
 def test_several_processes_give_the_same_bytes_as_none(tmp_path, monkeypatch):
     """Masks differed once, and nobody knows why: isal gave the same bytes in 267,000 compressions by busy processes."""
-    monkeypatch.setattr(painting, "PHOTOS_WORTH_A_PROCESS", 40)
+    monkeypatch.setattr(painting, "PHOTOS_PER_PROCESS", 40)
     write_mirror(tmp_path / "mirror", num_train=90, num_val=2)
 
     prepared(tmp_path / "mirror", tmp_path / "alone")
@@ -268,7 +268,7 @@ from clothseg.data.prepare import prepare
 from clothseg.labels import GROUPS
 if __name__ == "__main__":
     processes.GROUP_SIZE = 4
-    painting.PHOTOS_WORTH_A_PROCESS = 1
+    painting.PHOTOS_PER_PROCESS = 1
     print("ready", flush=True)
     prepare(Mirror(sys.argv[1]), Path(sys.argv[2]), GROUPS, num_workers=int(sys.argv[3]))
 """

@@ -110,7 +110,7 @@ DEFECTS = {
     "colour": "train 'train002': mask: ",
     "repainted": "train: pixels per class differ from the manifest's",
     "duplicate": "train 'train003': the same photo as 'train002'",
-    "leak": "val 'val000': the same photo as 'train002' of train: a photo must not be both in training and in validation",
+    "leak": "val 'val000': the same photo as 'train002' of train: a photo must not be both in training",
 }
 
 

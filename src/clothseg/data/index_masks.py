@@ -26,9 +26,6 @@ MASK_SUFFIXES = (".png", ".bmp", ".gif")
 """Endings of index masks, in lower case: formats without loss."""
 _MASKS_END_IN = f"Masks end in {', '.join(MASK_SUFFIXES)}: save others as PNG"
 
-MASKS_WORTH_A_PROCESS = 100
-"""Fewer masks are checked in less time than a process takes to start."""
-
 
 @dataclass(frozen=True)
 class _Pair:
@@ -80,7 +77,7 @@ class IndexMasks:
                 partial(_check_group, len(classes)),
                 pairs,
                 num_classes=len(classes),
-                num_workers=min(num_workers, len(pairs) // MASKS_WORTH_A_PROCESS),
+                num_workers=num_workers,
                 advance=advance,
             )
         notes: tuple[str, ...] = ()

@@ -31,8 +31,8 @@ from clothseg.progress import Advance, Steps
 from clothseg.rle import Edges
 from clothseg.types import Int64Array, UInt8Array
 
-PHOTOS_WORTH_A_PROCESS = 300
-"""Fewer photos are painted in less time than a process takes to start."""
+PHOTOS_PER_PROCESS = 200
+"""Fewer photos or masks are done in less time than a process takes to start."""
 
 AREA_FACTOR = 10
 AREA_PIXELS = 100
@@ -53,12 +53,13 @@ def count_in_groups(
     num_workers: int,
     advance: Advance,
 ) -> MaskCounts:
-    """Return the sum of the counts that `work` returns for each group of items; it does not depend on `num_workers`.
+    """Return the sum of the counts that `work` returns for each group of photos or masks, in any number of processes.
 
     Raises:
         MachineError: a process died, or `work` raised it.
     """
     counts = MaskCounts.zero(num_classes)
+    num_workers = min(num_workers, len(items) // PHOTOS_PER_PROCESS)
     done = 0
     for size, part in work_in_groups(work, items, num_workers=num_workers):
         counts.add(part)
@@ -111,7 +112,7 @@ def paint_annotations(
             partial(paint_group, photos, masks, len(classes)),
             records.tasks,
             num_classes=len(classes),
-            num_workers=min(num_workers, len(records.tasks) // PHOTOS_WORTH_A_PROCESS),
+            num_workers=num_workers,
             advance=advance,
         )
     report = SplitReport(
@@ -272,10 +273,6 @@ class PaintedMask:
         counts = np.bincount(self.class_ids, weights=self._ends() - self.starts, minlength=num_classes)
         counts[BACKGROUND_ID] += self.starts[0] if len(self.starts) else self.height * self.width
         return counts.astype(np.int64)
-
-    def to_array(self) -> UInt8Array:
-        """Return (height, width) uint8, class ids."""
-        return np.add.accumulate(self._row_differences()[:, 1:], axis=0, dtype=np.uint8)
 
     def to_png(self) -> bytes:
         """Return the mask as an 8-bit grey PNG whose values are class ids."""
