@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as pycocotools_mask
 
 import clothseg.rle
-from clothseg.rle import encode_regions
+from clothseg.rle import RunLengthError, edges_from_counts, edges_from_text, edges_from_trusted, encode_regions
 
 # pycocotools 2.0.11 warns with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -78,3 +78,31 @@ def test_views_and_read_only_masks():
 def test_empty_masks_have_no_regions():
     for shape in ((0, 0), (0, 5), (5, 0)):
         assert encode_regions(np.zeros(shape, np.uint8)) == ()
+
+
+@given(arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_strings_decode_as_pycocotools_meant_them(region):
+    code = pycocotools_mask.encode(np.asfortranarray(region, dtype=np.uint8))["counts"]
+    runs = np.flatnonzero(np.diff(region.ravel("F").astype(int), prepend=0, append=0))
+
+    assert edges_from_text(code.decode(), region.size).tolist() == runs.tolist()
+    assert [edges.tolist() for edges in edges_from_trusted([code, code])] == [runs.tolist()] * 2
+
+
+def test_wrong_strings_and_lists_are_refused():
+    strings = ["", "\x00", "é", "5", "oooooooo0", "04L", "0" * 7, "PPPPPPPPPPP0", "a", "1 2", "\ud800"]
+    lists = [[], [5], [7], [3, -1, 4], [-6], [2**62, 2**62], [2**70], [6, 2**63 - 1]]
+    for decode, wrong in ((edges_from_text, strings), (edges_from_counts, lists)):
+        for counts in wrong:
+            with pytest.raises(RunLengthError, match="run"):
+                decode(counts, 6)
+
+
+@given(st.text(alphabet=[chr(code) for code in range(48, 112)], max_size=60), st.integers(0, 2000))
+def test_no_string_gets_past_the_check_with_edges_outside_the_photo(counts, num_pixels):
+    try:
+        edges = edges_from_text(counts, num_pixels)
+    except RunLengthError:
+        return
+    assert len(edges) % 2 == 0
+    assert (np.diff(edges, prepend=0, append=num_pixels) >= 0).all()
