@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clothseg.data.annotations import describe_annotations, open_annotations, open_rows
+from clothseg.data.annotations import choose_share, describe_annotations, open_annotations, open_rows
 from clothseg.errors import DataError, MissingInputError
 from tests.data.small_mirror import write_mirror
 
@@ -142,3 +142,15 @@ def test_a_file_need_not_say_what_it_is(tmp_path):
             if found != (None, None):
                 wrong.append((info, licenses, found))
     assert not wrong, wrong
+
+
+def test_a_share_is_the_same_for_the_same_names_in_any_order():
+    names = [f"{number}.jpg" for number in range(100)]
+
+    chosen = choose_share(names, 0.25)
+
+    assert len(chosen) == 25
+    assert choose_share(list(reversed(names)), 0.25) == chosen
+    assert [len(choose_share(["a", "b", "c"], share)) for share in (0.001, 0.5, 0.999)] == [1, 2, 2]
+    with pytest.raises(DataError, match="2 photos"):
+        choose_share(["a"], 0.5)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data.annotations import choose_share
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.prepare import Prepare
 from clothseg.data.report import Report
@@ -38,7 +37,7 @@ CATEGORIES = [
 ]
 
 
-def write_own(folder, count):
+def write_custom(folder, count):
     """Write photos, some in a sub-folder, a COCO file, index masks and a class list."""
     (folder / "photos" / "street").mkdir(parents=True)
     (folder / "masks" / "street").mkdir(parents=True)
@@ -72,34 +71,34 @@ def write_own(folder, count):
 
 
 @pytest.fixture
-def own(tmp_path):
+def custom(tmp_path):
     """A folder with 10 photos, a COCO file, index masks and a class list."""
-    write_own(tmp_path / "own", 10)
-    return tmp_path / "own"
+    write_custom(tmp_path / "custom", 10)
+    return tmp_path / "custom"
 
 
-def prepare(own, tmp_path, **flags):
-    flags = {"photos": own / "photos"} | flags
-    command = Prepare(data_path=tmp_path / "data", classes=str(own / "classes.yaml"), **flags)
+def prepare(custom, tmp_path, **flags):
+    flags = {"photos": custom / "photos"} | flags
+    command = Prepare(data_path=tmp_path / "data", classes=str(custom / "classes.yaml"), **flags)
     return command.run(), tmp_path / "data" / DATASET_FOLDER
 
 
-def reference(own, classes):
-    content = json.loads((own / "instances.json").read_text())
+def reference(custom, classes):
+    content = json.loads((custom / "instances.json").read_text())
     for category in content["categories"]:
         category.setdefault("supercategory", "")
-    (own / "reference.json").write_text(json.dumps(content))
-    return dict(reference_masks(own / "reference.json", classes))
+    (custom / "reference.json").write_text(json.dumps(content))
+    return dict(reference_masks(custom / "reference.json", classes))
 
 
-def test_coco_annotations_with_photos_in_sub_folders(own, tmp_path, capsys):
-    code, folder = prepare(own, tmp_path, annotations=own / "instances.json", val_share=0.3)
+def test_coco_annotations_with_photos_in_sub_folders(custom, tmp_path, capsys):
+    code, folder = prepare(custom, tmp_path, annotations=custom / "instances.json", val_share=0.3)
 
     manifest = Manifest.read(folder)
     assert code == 0
     assert manifest.classes.names == ("background", "hat", "shoe")
     assert [split.count for split in manifest.splits.values()] == [7, 3]
-    expected = reference(own, manifest.classes)
+    expected = reference(custom, manifest.classes)
     found = {
         photo.relative_to(folder / split.photos).as_posix(): (photo, mask)
         for split in manifest.splits.values()
@@ -107,7 +106,7 @@ def test_coco_annotations_with_photos_in_sub_folders(own, tmp_path, capsys):
     }
     assert found.keys() == expected.keys()
     for name, (photo, mask) in found.items():
-        assert photo.read_bytes() == (own / "photos" / name).read_bytes()
+        assert photo.read_bytes() == (custom / "photos" / name).read_bytes()
         assert (read_mask(mask) == expected[name]).all()
     assert verify(folder).defects == ()
     said = " ".join(capsys.readouterr().err.split())
@@ -115,10 +114,10 @@ def test_coco_annotations_with_photos_in_sub_folders(own, tmp_path, capsys):
     assert "The class list asks for category 'cap' (nearest:" in said
 
 
-def test_rows_of_a_file_that_is_split_stay_as_they_stand(own, tmp_path):
-    _, folder = prepare(own, tmp_path, annotations=own / "instances.json")
+def test_rows_of_a_file_that_is_split_stay_as_they_stand(custom, tmp_path):
+    _, folder = prepare(custom, tmp_path, annotations=custom / "instances.json")
 
-    content = json.loads((own / "instances.json").read_text())
+    content = json.loads((custom / "instances.json").read_text())
     parts = [json.loads((folder / f"instances_{name}.json").read_text()) for name in ("train", "val")]
     for rows in ("images", "annotations"):
         assert sorted(parts[0][rows] + parts[1][rows], key=lambda row: row["id"]) == content[rows]
@@ -126,13 +125,13 @@ def test_rows_of_a_file_that_is_split_stay_as_they_stand(own, tmp_path):
     assert parts[0]["categories"] == parts[1]["categories"] == content["categories"]
 
 
-def test_coco_annotations_with_a_validation_set_of_their_own(own, tmp_path):
+def test_coco_annotations_with_a_validation_set_of_their_own(custom, tmp_path):
     code, folder = prepare(
-        own,
+        custom,
         tmp_path,
-        annotations=own / "instances.json",
-        val_annotations=own / "instances.json",
-        val_photos=own / "photos",
+        annotations=custom / "instances.json",
+        val_annotations=custom / "instances.json",
+        val_photos=custom / "photos",
     )
 
     assert code == 0
@@ -142,8 +141,8 @@ def test_coco_annotations_with_a_validation_set_of_their_own(own, tmp_path):
     assert "both in training and in validation" in str(duplicates[0])
 
 
-def test_index_masks(own, tmp_path):
-    code, folder = prepare(own, tmp_path, masks=own / "masks", val_share=0.2)
+def test_index_masks(custom, tmp_path):
+    code, folder = prepare(custom, tmp_path, masks=custom / "masks", val_share=0.2)
 
     manifest = Manifest.read(folder)
     assert code == 0
@@ -151,16 +150,20 @@ def test_index_masks(own, tmp_path):
     for split in manifest.splits.values():
         for photo, mask in pairs(folder, split):
             name = mask.relative_to(folder / split.masks)
-            assert (read_mask(mask) == read_mask(own / "masks" / name)).all()
+            assert (read_mask(mask) == read_mask(custom / "masks" / name)).all()
             with Image.open(mask) as image:
                 assert image.mode == "L", "a palette is not part of the layout"
             assert photo.stem == mask.stem
     assert verify(folder).defects == ()
 
 
-def test_index_masks_with_a_validation_set_of_their_own(own, tmp_path):
+def test_index_masks_with_a_validation_set_of_their_own(custom, tmp_path):
     code, folder = prepare(
-        own, tmp_path, masks=own / "masks", val_masks=own / "masks" / "street", val_photos=own / "photos" / "street"
+        custom,
+        tmp_path,
+        masks=custom / "masks",
+        val_masks=custom / "masks" / "street",
+        val_photos=custom / "photos" / "street",
     )
 
     assert code == 0
@@ -168,9 +171,9 @@ def test_index_masks_with_a_validation_set_of_their_own(own, tmp_path):
 
 
 def test_index_masks_that_cannot_be_used_are_skipped_with_reason(tmp_path):
-    own = tmp_path / "own"
-    write_own(own, 20)
-    masks, photos = own / "masks", own / "photos"
+    custom = tmp_path / "custom"
+    write_custom(custom, 20)
+    masks, photos = custom / "masks", custom / "photos"
     shapes = {number: read_mask(masks / f"{number}.png").shape for number in range(0, 20, 2)}
     (masks / "0.png").write_bytes(encode_png(np.full(shapes[0], 200, dtype=np.uint8)))
     (masks / "2.png").write_bytes(encode_png(np.zeros((5, 5), dtype=np.uint8)))
@@ -182,7 +185,7 @@ def test_index_masks_that_cannot_be_used_are_skipped_with_reason(tmp_path):
     Image.fromarray(np.zeros(shapes[14], dtype=np.uint8)).save(masks / "14.bmp")
     (masks / "16.png").write_bytes(encode_png(np.full(shapes[16], 3, dtype=np.uint8)))
 
-    code, folder = prepare(own, tmp_path, masks=masks, val_share=0.4)
+    code, folder = prepare(custom, tmp_path, masks=masks, val_share=0.4)
 
     report = Report.read(folder)
     assert report is not None
@@ -203,42 +206,42 @@ def test_index_masks_that_cannot_be_used_are_skipped_with_reason(tmp_path):
     assert verify(folder).defects == ()
 
 
-def test_photos_changed_in_place_are_noticed_and_nothing_is_redone_otherwise(own, tmp_path, capsys):
+def test_photos_changed_in_place_are_noticed_and_nothing_is_redone_otherwise(custom, tmp_path, capsys):
     for expected in ("Prepared", "Nothing to do"):
-        prepare(own, tmp_path, masks=own / "masks")
+        prepare(custom, tmp_path, masks=custom / "masks")
         assert capsys.readouterr().err.splitlines()[-2].strip().startswith(expected)
-    (own / "photos" / "2.jpeg").unlink()
+    (custom / "photos" / "2.jpeg").unlink()
 
-    code, folder = prepare(own, tmp_path, masks=own / "masks")
+    code, folder = prepare(custom, tmp_path, masks=custom / "masks")
 
     assert code == 1
     assert not list(folder.rglob("2.jpeg"))
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
 
 
-def test_photos_are_copied_where_there_are_no_links(own, tmp_path, monkeypatch):
+def test_photos_are_copied_where_there_are_no_links(custom, tmp_path, monkeypatch):
     def no_link(*args, **options):
         raise OSError("no links here")
 
     monkeypatch.setattr("os.link", no_link)
-    prepare(own, tmp_path, masks=own / "masks")
-    code, folder = prepare(own, tmp_path, annotations=own / "instances.json")
+    prepare(custom, tmp_path, masks=custom / "masks")
+    code, folder = prepare(custom, tmp_path, annotations=custom / "instances.json")
 
     assert code == 0
     assert verify(folder).defects == ()
     assert all(path.stat().st_nlink == 1 for path in (folder / "train").rglob("*.jpg"))
 
 
-def test_ones_own_photos_survive_whatever_replaces_the_data_set(own, tmp_path):
-    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
-    prepare(own, tmp_path, masks=own / "masks")
+def test_the_input_photos_survive_whatever_replaces_the_data_set(custom, tmp_path):
+    before = {path: path.read_bytes() for path in custom.rglob("*") if path.is_file()}
+    prepare(custom, tmp_path, masks=custom / "masks")
 
-    prepare(own, tmp_path, annotations=own / "instances.json")
+    prepare(custom, tmp_path, annotations=custom / "instances.json")
 
-    assert before == {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    assert before == {path: path.read_bytes() for path in custom.rglob("*") if path.is_file()}
 
 
-def test_what_is_not_there_or_does_not_fit_is_named(own, tmp_path):
+def test_what_is_not_there_or_does_not_fit_is_named(custom, tmp_path):
     for flags, error in (
         ({"annotations": "instances.json", "photos": "none"}, MissingInputError),
         ({"annotations": "none.json"}, MissingInputError),
@@ -249,8 +252,8 @@ def test_what_is_not_there_or_does_not_fit_is_named(own, tmp_path):
         ({"masks": "masks", "classes": "photos"}, SettingError),
         ({"annotations": "instances.json", "classes": "groups"}, DataError),
     ):
-        given = {"photos": own / "photos", "classes": str(own / "classes.yaml")}
-        given |= {name: value if value == "groups" else own / value for name, value in flags.items()}
+        given = {"photos": custom / "photos", "classes": str(custom / "classes.yaml")}
+        given |= {name: value if value == "groups" else custom / value for name, value in flags.items()}
         given["classes"] = str(given["classes"])
 
         with pytest.raises(error) as caught:
@@ -271,23 +274,11 @@ def test_the_how_to_explains_every_reason_there_is():
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in explained] == []
 
 
-def test_a_share_is_the_same_for_the_same_names_in_any_order():
-    names = [f"{number}.jpg" for number in range(100)]
-
-    chosen = choose_share(names, 0.25)
-
-    assert len(chosen) == 25
-    assert choose_share(list(reversed(names)), 0.25) == chosen
-    assert [len(choose_share(["a", "b", "c"], share)) for share in (0.001, 0.5, 0.999)] == [1, 2, 2]
-    with pytest.raises(DataError, match="2 photos"):
-        choose_share(["a"], 0.5)
-
-
-def rewritten(own, change):
+def rewritten(custom, change):
     """Return a copy of the annotation file, its content passed through `change`."""
-    content = json.loads((own / "instances.json").read_text())
+    content = json.loads((custom / "instances.json").read_text())
     change(content)
-    path = own / "rewritten.json"
+    path = custom / "rewritten.json"
     path.write_text(json.dumps(content))
     return path
 
@@ -326,7 +317,7 @@ def backslashes(row):
 
 
 def with_folder(row):
-    row["file_name"] = f"own\\photos\\{row['file_name']}"
+    row["file_name"] = f"custom\\photos\\{row['file_name']}"
 
 
 def other_suffix(row):
@@ -334,13 +325,13 @@ def other_suffix(row):
 
 
 def test_links_and_names_that_other_programs_write_are_understood(tmp_path):
-    write_own(tmp_path / "own", 4)
-    own = tmp_path / "own"
+    write_custom(tmp_path / "custom", 4)
+    custom = tmp_path / "custom"
     masks = {}
     for change in (lambda content: None, link_as_text, link_by_name, whole_valued_floats, names_of_other_systems):
         if change is names_of_other_systems:
-            (own / "photos" / "0.jpeg").rename(own / "photos" / unicodedata.normalize("NFC", "0é.jpeg"))
-        code, folder = prepare(own, tmp_path, annotations=rewritten(own, change), val_share=0.5)
+            (custom / "photos" / "0.jpeg").rename(custom / "photos" / unicodedata.normalize("NFC", "0é.jpeg"))
+        code, folder = prepare(custom, tmp_path, annotations=rewritten(custom, change), val_share=0.5)
         assert code == 0, change
         masks[change.__name__] = {
             mask.stem.removesuffix("é"): mask.read_bytes()
@@ -352,7 +343,7 @@ def test_links_and_names_that_other_programs_write_are_understood(tmp_path):
 
 
 def test_annotations_of_which_none_can_be_used_are_refused(tmp_path):
-    write_own(tmp_path / "own", 4)
+    write_custom(tmp_path / "custom", 4)
 
     def dangling(content):
         for row in content["annotations"]:
@@ -363,16 +354,16 @@ def test_annotations_of_which_none_can_be_used_are_refused(tmp_path):
             row["segmentation"] = [[1, 1]]
         content["images"].append({"id": 99, "file_name": "0.png", "width": 20, "height": 20})
 
-    (tmp_path / "own" / "photos" / "0.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
+    (tmp_path / "custom" / "photos" / "0.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
     for change, reason in ((dangling, r"missing image \(12\)"), (no_outline, r"polygon")):
         with pytest.raises(DataError, match=f"No .* of .* can be used: .*{reason}"):
-            prepare(tmp_path / "own", tmp_path, annotations=rewritten(tmp_path / "own", change), val_share=0.3)
+            prepare(tmp_path / "custom", tmp_path, annotations=rewritten(tmp_path / "custom", change), val_share=0.3)
         assert not list((tmp_path / "data").rglob("dataset.json"))
 
 
 def test_annotations_of_which_each_is_one_photo_off_are_refused(tmp_path):
-    write_own(tmp_path / "own", 5)
-    own = tmp_path / "own"
+    write_custom(tmp_path / "custom", 5)
+    custom = tmp_path / "custom"
 
     def counted_from_one(content):
         for row in content["images"]:
@@ -381,22 +372,22 @@ def test_annotations_of_which_each_is_one_photo_off_are_refused(tmp_path):
     def one_dangling(content):
         content["annotations"][4]["image_id"] = 7
 
-    shifted = rewritten(own, counted_from_one)
-    for flags in ({}, {"val_annotations": shifted}, {"val_annotations": own / "instances.json"}):
+    shifted = rewritten(custom, counted_from_one)
+    for flags in ({}, {"val_annotations": shifted}, {"val_annotations": custom / "instances.json"}):
         with pytest.raises(
             DataError, match=r"image_id 0 to 4, but the ids are 1 to 5.*Add 1 to each image_id"
         ) as refused:
-            prepare(own, tmp_path, annotations=shifted, **flags)
+            prepare(custom, tmp_path, annotations=shifted, **flags)
         assert refused.value.exit_code == 3
         assert not list((tmp_path / "data").rglob("dataset.json"))
-    code, folder = prepare(own, tmp_path, annotations=rewritten(own, one_dangling))
+    code, folder = prepare(custom, tmp_path, annotations=rewritten(custom, one_dangling))
     problems = [one for split in Report.read(folder).splits.values() for one in split.problems]
     assert code == 1
     assert [(one.reason, one.annotation_id) for one in problems] == [("missing image", 4)]
 
 
 def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
-    write_own(tmp_path / "own", 4)
+    write_custom(tmp_path / "custom", 4)
 
     def only_left_out(content):
         for row in content["annotations"]:
@@ -415,38 +406,38 @@ def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
         (only_left_out, "No mask has a pixel of another class than the background"),
         (short_polygon, "Polygons of fewer than 3 points are left out of 1 annotations that have others (ids 0)"),
     ):
-        code, folder = prepare(tmp_path / "own", tmp_path, annotations=rewritten(tmp_path / "own", change))
+        code, folder = prepare(tmp_path / "custom", tmp_path, annotations=rewritten(tmp_path / "custom", change))
         assert code == 0
         assert note in capsys.readouterr().err
         assert note in (folder / "preparation_report.json").read_text()
 
 
 def test_names_that_fit_no_photo_are_named_with_the_file_that_is_there(tmp_path):
-    write_own(tmp_path / "own", 6)
-    own = tmp_path / "own"
-    (own / "masks" / "street" / "look.5.png").rename(own / "masks" / "look.5.png")
+    write_custom(tmp_path / "custom", 6)
+    custom = tmp_path / "custom"
+    (custom / "masks" / "street" / "look.5.png").rename(custom / "masks" / "look.5.png")
 
     def wrong_names(content):
         content["images"][0]["file_name"] = "0.png"
         content["images"][1]["file_name"] = "look.1.jpg"
 
     for flags, there in (
-        ({"annotations": rewritten(own, wrong_names)}, ("0.jpeg", "street/look.1.jpg")),
-        ({"masks": own / "masks"}, ("street/look.5.jpg",)),
+        ({"annotations": rewritten(custom, wrong_names)}, ("0.jpeg", "street/look.1.jpg")),
+        ({"masks": custom / "masks"}, ("street/look.5.jpg",)),
     ):
-        code, folder = prepare(own, tmp_path, **flags)
+        code, folder = prepare(custom, tmp_path, **flags)
         details = [one.detail for split in Report.read(folder).splits.values() for one in split.problems]
         assert code == 1
         assert {next(name for name in there if f"but {name!r} is there" in one) for one in details} == set(there)
 
 
 def test_masks_in_a_format_that_is_not_read_are_named(tmp_path, capsys):
-    write_own(tmp_path / "own", 4)
-    masks = tmp_path / "own" / "masks"
+    write_custom(tmp_path / "custom", 4)
+    masks = tmp_path / "custom" / "masks"
     for name in ("0", "2"):
         Image.open(masks / f"{name}.png").save(masks / f"{name}.tif")
     (masks / "0.png").unlink()
-    code, folder = prepare(tmp_path / "own", tmp_path, masks=masks)
+    code, folder = prepare(tmp_path / "custom", tmp_path, masks=masks)
     note = "Not read from the mask folder: 1 files (0.tif). Masks end in .png, .bmp, .gif: save others as PNG"
     assert code == 0
     assert capsys.readouterr().err.count(note) == 1
@@ -454,77 +445,76 @@ def test_masks_in_a_format_that_is_not_read_are_named(tmp_path, capsys):
     for path in masks.rglob("*.png"):
         path.unlink()
     with pytest.raises(DataError, match=r"No mask in .*masks; it has 0\.tif, 2\.tif\. Masks end in \.png"):
-        prepare(tmp_path / "own", tmp_path, masks=masks)
+        prepare(tmp_path / "custom", tmp_path, masks=masks)
 
 
 def test_index_masks_find_photos_whose_names_other_systems_wrote(tmp_path):
-    write_own(tmp_path / "own", 3)
-    own = tmp_path / "own"
+    write_custom(tmp_path / "custom", 3)
+    custom = tmp_path / "custom"
     for old, new in (("photos/0.jpeg", "photos/e\u0301.JPG"), ("masks/0.png", "masks/é.PNG")):
-        (own / old).rename(own / new)
-    (own / "masks/street/look.1.png").rename(own / "masks" / "street\\look.1.png")
-    code, folder = prepare(own, tmp_path, masks=own / "masks")
+        (custom / old).rename(custom / new)
+    (custom / "masks/street/look.1.png").rename(custom / "masks" / "street\\look.1.png")
+    code, folder = prepare(custom, tmp_path, masks=custom / "masks")
     assert code == 0
     assert verify(folder).defects == ()
 
 
 def test_a_path_that_the_system_refuses_is_named(tmp_path):
-    write_own(tmp_path / "own", 3)
-    long = tmp_path / ("a" * 300)
+    custom, long = tmp_path / "custom", tmp_path / ("a" * 300)
+    write_custom(custom, 3)
     for flags in (
         {"annotations": long},
         {"masks": long},
-        {"masks": tmp_path / "own" / "masks", "photos": long},
-        {"masks": tmp_path / "own" / "masks", "classes": f"{long}.yaml"},
-        {"source": str(long)},
+        {"masks": custom / "masks", "photos": long},
+        {"masks": custom / "masks", "classes": f"{long}.yaml"},
+        {"source": str(long), "photos": None, "classes": "groups"},
     ):
-        given = {"data_path": tmp_path / "data", "photos": None if "source" in flags else tmp_path / "own" / "photos"}
-        given |= {} if "source" in flags else {"classes": str(tmp_path / "own" / "classes.yaml")}
+        given = {"photos": custom / "photos", "classes": str(custom / "classes.yaml")}
         with pytest.raises(DataError, match="name is too long"):
-            Prepare(**(given | flags)).run()
+            Prepare(data_path=tmp_path / "data", **(given | flags)).run()
     with pytest.raises(MachineError, match=r"name is too long.*Choose another --data-path"):
-        prepare(tmp_path / "own", long, masks=tmp_path / "own" / "masks")
+        prepare(custom, long, masks=custom / "masks")
 
 
 def test_a_photo_or_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
-    write_own(tmp_path / "own", 3)
-    photos = tmp_path / "own" / "photos"
+    write_custom(tmp_path / "custom", 3)
+    photos = tmp_path / "custom" / "photos"
     (photos / "0.jpeg").unlink()
     (photos / "0.jpeg").symlink_to(tmp_path / "gone")
     (photos / "2.jpeg").unlink()
     os.mkfifo(photos / "2.jpeg")
     write_more = tmp_path / "more"
-    write_own(write_more, 8)
+    write_custom(write_more, 8)
     for name in ("street/look.3.jpg", "4.jpeg", "street/look.5.jpg"):
         (write_more / "photos" / name).rename(photos / name)
         mask = Path("masks", name).with_suffix(".png")
-        (write_more / mask).rename(tmp_path / "own" / mask)
-    code, folder = prepare(tmp_path / "own", tmp_path, masks=tmp_path / "own" / "masks", val_share=0.4)
+        (write_more / mask).rename(tmp_path / "custom" / mask)
+    code, folder = prepare(tmp_path / "custom", tmp_path, masks=tmp_path / "custom" / "masks", val_share=0.4)
     problems = {one.file_name: one.detail for split in Report.read(folder).splits.values() for one in split.problems}
     assert code == 1
     assert "0.jpeg" in problems["0.png"]
     assert "not a file" in problems["2.png"]
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"Folder cannot be listed: .*permission denied"):
-        prepare(tmp_path / "own", tmp_path, masks=tmp_path / "own" / "masks")
+        prepare(tmp_path / "custom", tmp_path, masks=tmp_path / "custom" / "masks")
 
 
 def refuse(path):
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
-def test_inputs_in_the_folder_that_is_prepared_are_refused_and_stay(own, tmp_path):
+def test_inputs_in_the_folder_that_is_prepared_are_refused_and_stay(custom, tmp_path):
     folder = tmp_path / "data" / DATASET_FOLDER
     folder.mkdir(parents=True)
     for name in ("masks", "photos"):
-        (own / name).rename(folder / name)
+        (custom / name).rename(folder / name)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert before
     for flags in (
         {"masks": folder / "masks", "photos": folder / "photos"},
-        {"annotations": own / "instances.json", "photos": folder / "photos"},
-        {"masks": own / "none", "photos": own / "none", "val_masks": folder / "masks"},
+        {"annotations": custom / "instances.json", "photos": folder / "photos"},
+        {"masks": custom / "none", "photos": custom / "none", "val_masks": folder / "masks"},
     ):
         with pytest.raises(SettingError, match="would overwrite it"):
-            prepare(own, tmp_path, **flags)
+            prepare(custom, tmp_path, **flags)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
