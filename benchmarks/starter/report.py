@@ -24,8 +24,8 @@ import clothseg
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import ClothsegError
-from clothseg.evaluation.compare import compare
-from clothseg.evaluation.records import Side
+from clothseg.evaluation.comparison import compare
+from clothseg.evaluation.records import EvaluationRecord
 from clothseg.pictures import read_picture, write_whole
 from clothseg.prediction.model_file import ModelFile
 from clothseg.prediction.predictor import Predictor
@@ -96,6 +96,7 @@ def read_values(folder: Path, model: Path) -> dict[str, Any]:
                 f"Error: {folder / name}.json is of a model {measured}, {model} is {file.sha256}. Measure it again"
             )
     evaluation, description = Evaluation(found["evaluation"]), file.description
+    records = [EvaluationRecord.read(folder / name) for name in ("plain.json", "evaluation.json")]
     left_out = tuple(found["evaluation"]["mean"]["left_out"])
     known = description.training_data.get("known_classes") or [one["name"] for one in evaluation.present]
     garments = description.classes.names[1:]
@@ -105,9 +106,7 @@ def read_values(folder: Path, model: Path) -> dict[str, Any]:
     return {name: found[name] for name in ("ablation", "guesses", "training", "speed")} | {
         "evaluation": evaluation,
         "plain": Evaluation(found["plain"]),
-        "comparison": compare(
-            Side.read(folder / "plain.json"), Side.read(folder / "evaluation.json"), leave_out=left_out
-        ),
+        "comparison": compare(*records, leave_out=left_out),
         "description": description,
         "architecture": f"{decoder}{width} with a {description.encoder_name} encoder",
         "size": len(file.content),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clothseg.evaluation.records import Side
+from clothseg.evaluation.records import EvaluationRecord
 from clothseg.pictures import write_whole
 from clothseg.types import Int64Array
 
@@ -94,7 +94,7 @@ def _texts(values: Any) -> Iterator[str]:
 
 def kept_evaluation(path: Path, named: Mapping[str, str | None]) -> bytes:
     """Return an evaluation.json with its data named as `named` says, and one line for each photo."""
-    Side.read(path)  # refuses what is no evaluation
+    EvaluationRecord.read(path)  # refuses what is no evaluation
     values = read_json(path)
     values["data"] |= {key: value for key, value in named.items() if value}
     refuse_outside(values)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from results import Evaluation
 
-from clothseg.evaluation.compare import Comparison, Difference
+from clothseg.evaluation.comparison import Comparison, Difference
 from clothseg.types import Float64Array, Int64Array
 
 SCORES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}

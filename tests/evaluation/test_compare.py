@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clothseg.errors import DataError, MissingInputError
-from clothseg.evaluation.compare_command import Compare
+from clothseg.evaluation.compare import Compare
 from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import GROUPS
 from tests.evaluation.conftest import read_json, shifted, truth_of
@@ -41,7 +41,7 @@ def test_a_better_model_is_better_beyond_chance(compare, tmp_path, capsys):
     assert values["classes"][3]["absent"]
     assert values["photos"] == 12
     printed = capsys.readouterr().out
-    assert "second is better beyond chance" in printed
+    assert "second is significantly better" in printed
     assert str(tmp_path / "out" / "compare.html") in printed
 
 
@@ -60,7 +60,7 @@ def test_the_same_masks_do_not_differ(compare, tmp_path, capsys):
     for one in comparison_of(tmp_path / "out")["classes"][:3]:
         assert (one["iou"]["change"], one["iou"]["low"], one["iou"]["high"]) == (0, 0, 0)
         assert one["iou"]["verdict"] == "unclear"
-    assert "No class's IoU differs beyond chance." in capsys.readouterr().out
+    assert "No class's IoU differs significantly." in capsys.readouterr().out
 
 
 def test_intervals_are_paired(compare, tmp_path):
@@ -129,7 +129,7 @@ def test_evaluations_that_share_nothing_are_refused(tmp_path, make_data, write_m
         truth = {f"{name}{stem}": mask for stem, mask in TRUTH.items()}
         options = {"data_path": make_data(truth, name=f"data-{name}"), "predictions": write_masks(truth, f"m-{name}")}
         Evaluate(**options, output=tmp_path / name).run()
-    with pytest.raises(DataError, match="no photo is in both"):
+    with pytest.raises(DataError, match="they have no photo in common"):
         Compare(tmp_path / "a/evaluation.json", tmp_path / "b/evaluation.json", output=tmp_path / "out").run()
 
 

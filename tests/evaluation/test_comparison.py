@@ -1,24 +1,17 @@
 import math
 
-import pytest
-
-from clothseg.evaluation.compare import Difference
-from clothseg.evaluation.metrics import Estimate
-from clothseg.evaluation.report.comparison_words import verdict
+from clothseg.evaluation.bootstrap import Estimate
+from clothseg.evaluation.comparison import Difference
 
 
-@pytest.mark.parametrize(
-    ("change", "expected", "in_words"),
-    [
-        (Estimate(0.03, 0.01, 0.05), "better", "better"),
-        (Estimate(-0.03, -0.05, -0.01), "worse", "worse"),
-        (Estimate(0.03, -0.01, 0.07), "unclear", "within chance"),
-        (Estimate(0.03, 0.0, 0.07), "unclear", "within chance"),
-        (Estimate(0.5), "unclear", "too few photos"),
-        (Estimate(math.nan), "absent", "absent"),
-    ],
-)
-def test_a_difference_is_beyond_chance_where_its_interval_leaves_out_0(change, expected, in_words):
-    difference = Difference(0.5, 0.5 + change.value, change)
-    assert difference.verdict == expected
-    assert verdict(difference) == in_words
+def test_a_difference_is_significant_if_its_interval_does_not_contain_0():
+    expected = {
+        Estimate(0.03, 0.01, 0.05): ("better", "better"),
+        Estimate(-0.03, -0.05, -0.01): ("worse", "worse"),
+        Estimate(0.03, -0.01, 0.07): ("unclear", "not significant"),
+        Estimate(0.03, 0.0, 0.07): ("unclear", "not significant"),
+        Estimate(0.5): ("unclear", "too few photos"),
+        Estimate(math.nan): ("absent", "absent"),
+    }
+    differences = {change: Difference(0.5, 0.5 + change.value, change) for change in expected}
+    assert {change: (one.verdict, one.verdict_text) for change, one in differences.items()} == expected

@@ -3,17 +3,16 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
 
-from clothseg.evaluation.counts import Tally
-from clothseg.evaluation.metrics import GARMENTS, summarise
-from clothseg.evaluation.photo_counts import COUNTS, count_photo
+from clothseg.evaluation.counts import COUNTS, PhotoCounts, SplitCounts
+from clothseg.evaluation.metrics import GARMENT_GROUPS, summarise
 from clothseg.scores import boundary_counts
 from tests.evaluation.conftest import CLASSES, shifted, truth_of
 
 NAMES = CLASSES.names
 
 
-def tally_of(pairs):
-    return Tally.of(NAMES, (count_photo(f"{n}.jpg", *pair, len(NAMES)) for n, pair in enumerate(pairs)))
+def counts_of(pairs):
+    return SplitCounts.of(NAMES, (PhotoCounts.of(f"{n}.jpg", *pair, len(NAMES)) for n, pair in enumerate(pairs)))
 
 
 def pairs_of(count, by=3):
@@ -22,15 +21,15 @@ def pairs_of(count, by=3):
 
 def test_iou_and_f1_equal_torchmetrics_over_all_photos():
     pairs = pairs_of(12)
-    summary = summarise(tally_of(pairs))
+    summary = summarise(counts_of(pairs))
     prediction, truth = (torch.cat([torch.from_numpy(pair[one].ravel()).long() for pair in pairs]) for one in (0, 1))
     for name, metric in (("iou", MulticlassJaccardIndex), ("f1", MulticlassF1Score)):
         theirs = metric(num_classes=4, average=None)(prediction, truth).numpy()
         ours = [one.scores[name].value for one in summary.classes]
         np.testing.assert_allclose(ours[:3], theirs[:3], rtol=1e-6)
         assert np.isnan(ours[3])
-        assert summary.means[name].value == pytest.approx(theirs[:3].mean())
-        assert summary.garment_means[name].value == pytest.approx(theirs[1:3].mean())
+        assert summary.means["with_background"][name].value == pytest.approx(theirs[:3].mean())
+        assert summary.means["without_background"][name].value == pytest.approx(theirs[1:3].mean())
 
 
 def test_a_hand_computed_case():
@@ -39,7 +38,7 @@ def test_a_hand_computed_case():
     prediction = np.zeros((10, 10), np.uint8)
     prediction[:4] = 1
     prediction[9, :5] = 2
-    summary = summarise(tally_of([(prediction, truth)]))
+    summary = summarise(counts_of([(prediction, truth)]))
     background, dress, shoe, _ = summary.classes
     assert (background.pixels, background.predicted_pixels) == (50, 55)
     assert background.scores["iou"].value == pytest.approx(45 / 60)
@@ -51,21 +50,21 @@ def test_a_hand_computed_case():
     assert shoe.photos == 0
     assert shoe.predicted_pixels == 5
     assert summary.accuracy.value == pytest.approx(0.85)
-    assert summary.means["iou"].value == pytest.approx((0.75 + 0.8) / 2)
-    assert summary.garment_means["iou"].value == pytest.approx(0.8)
+    assert summary.means["with_background"]["iou"].value == pytest.approx((0.75 + 0.8) / 2)
+    assert summary.means["without_background"]["iou"].value == pytest.approx(0.8)
     assert summary.photo_iou.value == pytest.approx(0.8 / 2), "the shoe that is not there counts with 0"
 
 
 def test_boundary_iou_is_that_of_all_photos_together():
     pairs = pairs_of(6)
     hits, union = sum(boundary_counts(*pair, 4) for pair in pairs)
-    ours = [one.scores["boundary_iou"].value for one in summarise(tally_of(pairs)).classes]
+    ours = [one.scores["boundary_iou"].value for one in summarise(counts_of(pairs)).classes]
     np.testing.assert_allclose(ours[:3], hits[:3] / union[:3])
     assert np.isnan(ours[3])
 
 
 def test_intervals_hold_the_score_and_narrow_with_more_photos():
-    few, many = (summarise(tally_of(pairs_of(count))).means["iou"] for count in (8, 80))
+    few, many = (summarise(counts_of(pairs_of(count))).means["with_background"]["iou"] for count in (8, 80))
     for one in (few, many):
         assert one.low < one.value < one.high
     assert many.high - many.low < few.high - few.low
@@ -76,7 +75,7 @@ def test_a_class_in_too_few_photos_has_a_score_and_no_interval():
         pairs = pairs_of(10)
         for _, truth in pairs[:count]:
             truth[55:58, 40:44] = 3
-        classes = summarise(tally_of(pairs)).classes
+        classes = summarise(counts_of(pairs)).classes
         assert classes[3].photos == count
         assert classes[3].scores["recall"].value == 0
         assert classes[3].scores["recall"].has_interval == (count == 5)
@@ -84,8 +83,8 @@ def test_a_class_in_too_few_photos_has_a_score_and_no_interval():
 
 
 def test_object_sizes_add_up_to_all_objects():
-    tally = tally_of(pairs_of(9))
-    summary = summarise(tally)
+    counts = counts_of(pairs_of(9))
+    summary = summarise(counts)
     assert [one.objects for one in summary.sizes] == [9 + 2 * 6, 0, 0]
     assert summary.sizes[0].class_objects == (0, 9, 12, 0)
     assert summary.sizes[0].photos == 9
@@ -96,23 +95,23 @@ def test_object_sizes_add_up_to_all_objects():
 
 def test_groups_of_garments_hold_every_photo_once():
     for number in range(60):
-        assert sum(low <= number and (high is None or number <= high) for low, high, _ in GARMENTS) == 1
-    tally = tally_of(pairs_of(9))
-    assert tally.num_garments.tolist() == [1, 2, 2] * 3
-    assert [one.photos for one in summarise(tally).groups] == [9, 0, 0, 0, 0]
+        assert sum(low <= number and (high is None or number <= high) for low, high, _ in GARMENT_GROUPS) == 1
+    counts = counts_of(pairs_of(9))
+    assert counts.num_garments.tolist() == [1, 2, 2] * 3
+    assert [one.photos for one in summarise(counts).groups] == [9, 0, 0, 0, 0]
 
 
 def test_a_photo_without_garments_predicted_so_is_perfect():
     empty = np.zeros((5, 5), np.uint8)
-    assert tally_of([(empty, empty)]).photo_iou.tolist() == [1]
+    assert counts_of([(empty, empty)]).photo_iou.tolist() == [1]
 
 
-def test_a_tally_keeps_what_each_photo_counts():
+def test_a_counts_keeps_what_each_photo_counts():
     pairs = pairs_of(4)
-    tally = tally_of(pairs)
-    np.testing.assert_array_equal(tally.counts[:, COUNTS.index("truth")].sum(axis=0), tally.matrix.sum(axis=1))
-    np.testing.assert_array_equal(tally.counts[:, COUNTS.index("predicted")].sum(axis=0), tally.matrix.sum(axis=0))
-    np.testing.assert_array_equal(tally.counts[:, COUNTS.index("hits")].sum(axis=0), tally.matrix.diagonal())
+    counts = counts_of(pairs)
+    np.testing.assert_array_equal(counts.counts[:, COUNTS.index("truth")].sum(axis=0), counts.matrix.sum(axis=1))
+    np.testing.assert_array_equal(counts.counts[:, COUNTS.index("predicted")].sum(axis=0), counts.matrix.sum(axis=0))
+    np.testing.assert_array_equal(counts.counts[:, COUNTS.index("hits")].sum(axis=0), counts.matrix.diagonal())
 
 
 def test_a_rare_class_does_not_lift_the_means_of_draws_without_it():
@@ -120,5 +119,5 @@ def test_a_rare_class_does_not_lift_the_means_of_draws_without_it():
     pairs = [(truth_of(1).copy(), truth_of(1)) for _ in range(12)]
     pairs[3][1][55:58, 40:44] = 3
     pairs[3][0][55:58, 40:44] = 0
-    mean = summarise(tally_of(pairs)).garment_means["recall"]
+    mean = summarise(counts_of(pairs)).means["without_background"]["recall"]
     assert (mean.value, mean.low, mean.high) == pytest.approx((2 / 3, 2 / 3, 2 / 3))

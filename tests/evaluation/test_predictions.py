@@ -1,7 +1,7 @@
 import pytest
 
 from clothseg.errors import ClothsegError, DataError, MissingInputError, SettingError
-from clothseg.evaluation.class_map import UNKNOWN, read_class_map, table_of_ids, table_of_model
+from clothseg.evaluation.predictions import UNKNOWN, read_class_map, table_of_ids, table_of_model
 from tests.evaluation.conftest import CLASSES
 
 
@@ -32,8 +32,8 @@ def test_a_model_s_classes_are_mapped_by_name_or_id_and_the_others_keep_theirs()
 
 def test_other_classes_are_refused_without_a_map():
     for names, message in [
-        (("background", "dress", "shoe"), "3 where the data set has 4"),
-        (("background", "shoe", "dress", "hat"), "id 1 is 'shoe' there and 'dress' in the data set"),
+        (("background", "dress", "shoe"), "3 classes, the data set has 4"),
+        (("background", "shoe", "dress", "hat"), "id 1 is 'shoe' in the model and 'dress' in the data set"),
     ]:
         with pytest.raises(DataError, match=f"m.onnx has other classes than the data set: {message}.*--class-map"):
             table_of_model(names, CLASSES, None, model="m.onnx")
@@ -44,14 +44,14 @@ def test_a_wrong_map_of_a_model_is_named():
         ({"gown": "dres"}, SettingError, "names 'dres', which the data set does not have. Nearest: dress"),
         ({"cape": "dress"}, SettingError, "names 'cape', which m does not have"),
         ({2: "dress"}, SettingError, "names 2, which m does not have"),
-        ({0: "background"}, DataError, "does not say what 'gown' of m becomes"),
+        ({0: "background"}, DataError, "has no line for 'gown' of m"),
     ]:
         with pytest.raises(kind, match=message):
             table_of_model(("background", "gown"), CLASSES, class_map, model="m")
 
 
 def test_masks_have_no_names():
-    with pytest.raises(SettingError, match="names 'gown', but masks hold ids"):
+    with pytest.raises(SettingError, match="names 'gown', but masks have ids"):
         table_of_ids(CLASSES, {"gown": "dress"})
 
 
@@ -60,8 +60,8 @@ def test_a_broken_map_is_named(tmp_path):
     for content, message in [
         (b"{", "is not YAML"),
         (b"\xff\xfe\x00", "is not YAML"),
-        (b"", "is no table"),
-        (b"- 3", "is no table"),
+        (b"", "is not a table"),
+        (b"- 3", "is not a table"),
         (b"255: dress", "has the line 255: 'dress'"),
         (b"-1: dress", "has the line -1: 'dress'"),
     ]:

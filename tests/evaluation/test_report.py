@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from clothseg.evaluation.compare_command import Compare
+from clothseg.evaluation.compare import Compare
 from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import ClassList, ClothingClass
 from tests.evaluation.conftest import CLASSES, read_json, shifted, truth_of
@@ -106,7 +106,7 @@ def test_every_score_of_the_json_is_on_the_page_and_in_the_markdown(report):
 def test_the_matrix_s_rows_are_whole(report):
     folder = report()
     matrix = np.array(read_json(folder)["confusion_matrix"])
-    section = (folder / "evaluation.md").read_text().partition("## Taken for one another")[2].partition("## ")[0]
+    section = (folder / "evaluation.md").read_text().partition("## Confusion matrix")[2].partition("## ")[0]
     rows = re.findall(r"^\| (background|dress|shoe) \| (.*) \|$", section, re.MULTILINE)
     assert [name for name, _ in rows] == ["background", "dress", "shoe"]
     for (_, cells), counts in zip(rows, matrix, strict=False):

@@ -1,179 +1,168 @@
-"""Two evaluations side by side: how they differ, and which differences are beyond chance."""
+"""The command `clothseg compare`: two models, or two folders of masks, scored on the same photos."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
 
-import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
 
-from clothseg.errors import DataError
-from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
-from clothseg.evaluation.measures import SCORES, measure
-from clothseg.evaluation.metrics import Estimate, rows_of_means
-from clothseg.evaluation.photo_counts import COUNTS
-from clothseg.evaluation.records import Side
-from clothseg.types import Float64Array, Int64Array
+from clothseg.evaluation.bootstrap import RESAMPLES, SEED
+from clothseg.evaluation.comparison import Comparison, compare
+from clothseg.evaluation.metrics import TITLES
+from clothseg.evaluation.predictions import Predictions, open_masks, open_model
+from clothseg.evaluation.records import EvaluationRecord, Provenance
+from clothseg.evaluation.report import ABSENT, change, change_bounds, num_photos, number, write_reports
+from clothseg.evaluation.scored_data import ScoredData, open_data
+from clothseg.evaluation.scoring import score_photos
+from clothseg.prediction.folder import check_output
+from clothseg.prediction.predictor import load
+from clothseg.prediction.test_time_augmentation import Passes
+from clothseg.settings import ModelOptions
 
-Verdict = Literal["better", "worse", "unclear", "absent"]
+SHOWN_SCORES = ("iou", "f1", "boundary_iou")
+"""The scores that tables show; the JSON has all."""
 
-_FIRST, _SECOND = 0, 1
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One score of the first and the second, and the second less the first."""
-
-    first: float
-    second: float
-    change: Estimate
-    """With its paired interval: both are scored on the same resampled photos."""
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether the second is better or worse beyond chance: whether the interval leaves out 0."""
-        if self.change.is_absent:
-            return "absent"
-        if self.change.low > 0:
-            return "better"
-        return "worse" if self.change.high < 0 else "unclear"
+_MIN_SCALE = 0.02  # end of the chart's scale: smaller differences are not enlarged further
 
 
 @dataclass(frozen=True)
-class ClassDifference:
-    """How one class differs."""
+class Compare:
+    """Score two models on the same photos, and say which differences are significant."""
 
-    class_id: int
-    name: str
-    photos: int
-    """Photos whose truth shows it."""
-    scores: dict[str, Difference]
-    """By the names of `SCORES`."""
+    first: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
+    """Model file, folder of index masks, or the evaluation.json of an earlier evaluation."""
+    second: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
+    """The same, to be compared with the first."""
+    data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path("data")
+    """Folder of the prepared data set; not needed for two earlier evaluations."""
+    split: str = "val"
+    """Part of the data set to score on."""
+    count: int | None = None
+    """Score only this many photos, spread evenly over the split; without it, all."""
+    output: Path = Path("comparison")
+    """Folder to write compare.json, compare.md and compare.html to."""
+    leave_out: tuple[str, ...] = ()
+    """Classes that an additional mean leaves out, such as those that few photos show."""
+    class_map_a: Path | None = None
+    """YAML file that maps each class of the first to a class of the data set, as in: 3: upperbody"""
+    class_map_b: Path | None = None
+    """The same for the second."""
+    passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+
+    def run(self) -> int:
+        """Compare the two; print the table and the paths of the files to stdout, all else to stderr.
+
+        Returns:
+            0 if all photos were scored, 1 if some could not be scored; each of these is named.
+
+        Raises:
+            SettingError: an argument, or a class map, is not allowed.
+            InputError: there is no prepared data, or the two cannot be compared.
+            ModelError: a model is missing or damaged.
+            MachineError: the output cannot be written.
+        """
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        given = ((self.first, self.class_map_a), (self.second, self.class_map_b))
+        data = None
+        if not all(_is_evaluation(path) for path, _ in given):
+            data = open_data(self.data_path, self.split, count=self.count)
+        check_output(self.output)
+        records, num_failures = [], 0
+        for path, class_map in given:
+            record, failed = self._record(console, path, class_map, data)
+            records.append(record)
+            num_failures += failed
+        comparison = compare(*records, leave_out=self.leave_out)
+        paths = write_comparison(comparison, self.output)
+        Console(highlight=False, markup=False, width=120).print(_difference_table(comparison))
+        print(comparison.conclusion)
+        for path in paths:
+            print(path)
+        return 1 if num_failures else 0
+
+    def _record(
+        self, console: Console, path: Path, class_map: Path | None, data: ScoredData | None
+    ) -> tuple[EvaluationRecord, int]:
+        """Return the record of a model, a folder or an evaluation, and how many photos could not be scored."""
+        if data is None or _is_evaluation(path):
+            return EvaluationRecord.read(path), 0
+        predictions: Predictions
+        if path.is_dir():
+            predictions = open_masks(path, data.classes, class_map)
+        else:
+            predictions = open_model(
+                lambda: load(path, passes=self.passes, **vars(self.model_options)), data.classes, class_map
+            )
+        console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
+        counts, failures = score_photos(predictions, data, console)
+        return EvaluationRecord.of(predictions, data, counts), len(failures)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two sets of predictions, scored on the same photos."""
-
-    first: Side
-    second: Side
-    num_photos: int
-    left_out_photos: tuple[str, ...]
-    """Photos that only one of the two was scored on."""
-    accuracy: Difference
-    means: dict[str, Difference]
-    """Of the means over the classes present, by the names of `SCORES`."""
-    garment_means: dict[str, Difference]
-    """The same without the background."""
-    chosen_means: dict[str, Difference]
-    """The same without the classes of `left_out_classes`; empty if there are none."""
-    left_out_classes: tuple[str, ...]
-    classes: tuple[ClassDifference, ...]
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """What to call the two: their own names, told apart where they are the same."""
-        first, second = self.first.name, self.second.name
-        return (f"{first} (A)", f"{second} (B)") if first == second else (first, second)
-
-    @property
-    def mean_rows(self) -> list[tuple[str, dict[str, Difference]]]:
-        """The differences of every mean over classes, behind its name."""
-        return rows_of_means(self.means, self.garment_means, self.chosen_means, self.left_out_classes)
-
-    def verdicts(self) -> dict[Verdict, list[str]]:
-        """Return the classes by whether the second's IoU is better or worse beyond chance."""
-        found: dict[Verdict, list[str]] = {"better": [], "worse": [], "unclear": [], "absent": []}
-        for one in self.classes:
-            found[one.scores["iou"].verdict].append(one.name)
-        return found
+def _is_evaluation(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
 
 
-def compare(first: Side, second: Side, *, leave_out: tuple[str, ...] = ()) -> Comparison:
-    """Compare two evaluations on the photos that both were scored on.
-
-    Args:
-        first: what is compared with.
-        second: what is compared.
-        leave_out: names of the classes that one more mean is without.
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write compare.json, compare.md and compare.html into a folder and return their paths.
 
     Raises:
-        DataError: their classes or their truth differ, or they share no photo.
-        SettingError: there is no class of a name to leave out.
+        MachineError: the folder cannot be written.
     """
-    if first.classes.names != second.classes.names:
-        raise DataError(
-            f"{first.name} and {second.name} were scored on other classes: {', '.join(first.classes.names)}; "
-            f"{', '.join(second.classes.names)}. Evaluate both on the same data"
-        )
-    of_second = frozenset(second.photos)
-    shared = [name for name in first.photos if name in of_second]
-    if not shared:
-        raise DataError(
-            f"{first.name} was scored on {first.data_name}, {first.split}, and {second.name} on {second.data_name}, "
-            f"{second.split}: no photo is in both. Evaluate both on the same data"
-        )
-    places, second_places = _places(first, shared), _places(second, shared)
-    for name, place, second_place in zip(shared, places, second_places, strict=True):
-        if first.truth_checksums[place] != second.truth_checksums[second_place]:
-            raise DataError(
-                f"The truth of {name} is not the same in both evaluations: its mask has changed in between. "
-                "Evaluate both again"
-            )
-    counts = np.stack([first.counts[places], second.counts[second_places]], axis=1).astype(np.int64)
-    return _differences(first, second, counts, leave_out)
-
-
-def _places(side: Side, photos: list[str]) -> list[int]:
-    place = {name: number for number, name in enumerate(side.photos)}
-    return [place[name] for name in photos]
-
-
-def _differences(first: Side, second: Side, counts: Int64Array, leave_out: tuple[str, ...]) -> Comparison:
-    """Return the comparison of counts, (N, 2, 5, C)."""
-    class_ids = tuple(first.classes.id_of(name) for name in leave_out)
-    total = measure(counts.sum(axis=0), leave_out=class_ids)
-    spread = measure(resampled_sums(counts), leave_out=class_ids, stand_in=total.classes)
-    photos = (counts[:, _FIRST, COUNTS.index("truth")] > 0).sum(axis=0)
-    enough = len(counts) >= LEAST_PHOTOS
-    return Comparison(
-        first,
-        second,
-        num_photos=len(counts),
-        left_out_photos=tuple(sorted(set(first.photos) ^ set(second.photos))),
-        accuracy=_difference(total.accuracy, spread.accuracy, enough=enough),
-        means=_by_score(total.means, spread.means, enough=enough),
-        garment_means=_by_score(total.garment_means, spread.garment_means, enough=enough),
-        chosen_means=_by_score(total.chosen_means, spread.chosen_means, enough=enough) if leave_out else {},
-        left_out_classes=leave_out,
-        classes=tuple(
-            ClassDifference(
-                class_id,
-                name,
-                int(photos[class_id]),
-                _by_score(
-                    total.classes[..., class_id],
-                    spread.classes[..., class_id],
-                    enough=int(photos[class_id]) >= LEAST_PHOTOS,
-                ),
-            )
-            for class_id, name in enumerate(first.classes.names)
-        ),
+    provenance = Provenance.now()
+    changes = [one.scores["iou"].change for one in comparison.classes]
+    changes += [means["iou"].change for _, means in comparison.mean_rows]
+    ends = [abs(end) for one in changes for end in (one.value, one.low, one.high) if not math.isnan(end)]
+    return write_reports(
+        folder,
+        "compare",
+        comparison.to_json(provenance),
+        title=comparison.title,
+        facts=[*_facts(comparison), *provenance.rows()],
+        comparison=comparison,
+        classes=comparison.first.classes.classes,
+        shown_scores=[(name, TITLES[name]) for name in SHOWN_SCORES],
+        scale=max([_MIN_SCALE, *ends]),
     )
 
 
-def _by_score(values: Float64Array, resampled: Float64Array, *, enough: bool) -> dict[str, Difference]:
-    """Return the differences of each score from (2, 5) values and (R, 2, 5) resampled ones."""
-    return {
-        name: _difference(values[:, index], resampled[:, :, index], enough=enough) for index, name in enumerate(SCORES)
-    }
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return what was compared, as names and values."""
+    rows = []
+    for name, record in zip(comparison.names, (comparison.first, comparison.second), strict=True):
+        checksum = f", SHA-256 {record.predictions['sha256']}" if "sha256" in record.predictions else ""
+        rows.append((name, f"{record.predictions['kind']}{checksum}"))
+    photos = num_photos(comparison.num_photos)
+    if comparison.left_out_photos:
+        photos += f"; left out: {len(comparison.left_out_photos)} that only one of the two was scored on"
+    return [
+        *rows,
+        ("Data", f"{comparison.first.data_name}, {comparison.first.split}"),
+        ("Photos", photos),
+        ("Intervals", f"95%, by paired bootstrap over photos: {RESAMPLES:,} resamples, seed {SEED}"),
+    ]
 
 
-def _difference(values: Float64Array, resampled: Float64Array, *, enough: bool) -> Difference:
-    """Return the difference of (2,) values, with the interval of the (R, 2) resampled ones if there is to be one."""
-    first, second = float(values[_FIRST]), float(values[_SECOND])
-    if math.isnan(first) or not enough:
-        return Difference(first, second, Estimate(second - first))
-    low, high = interval(resampled[:, _SECOND] - resampled[:, _FIRST])
-    return Difference(first, second, Estimate(second - first, float(low), float(high)))
+def _difference_table(comparison: Comparison) -> Table:
+    """Return the IoU of both for each class, the difference, and whether it is significant, for a terminal."""
+    table = Table(title=f"{comparison.title}: {num_photos(comparison.num_photos)}")
+    table.add_column("IoU of", no_wrap=True)
+    for heading in ("photos", *comparison.names, "difference", "95%", ""):
+        table.add_column(heading, justify="right", overflow="fold")
+    rows = [(one.name, f"{one.photos:,}", one.scores["iou"]) for one in comparison.classes]
+    rows += [(title, "", scores["iou"]) for title, scores in comparison.mean_rows]
+    rows += [("pixel accuracy", "", comparison.accuracy)]
+    for index, (name, photos, one) in enumerate(rows):
+        if index == len(comparison.classes):
+            table.add_section()
+        if one.verdict == "absent":
+            table.add_row(name, ABSENT, style="dim")
+            continue
+        figures = [number(one.first), number(one.second), change(one.change), change_bounds(one.change)]
+        table.add_row(name, photos, *figures, one.verdict_text)
+    return table

@@ -1,31 +1,29 @@
-"""The command `clothseg evaluate`: a model, or masks from elsewhere, scored on prepared data."""
+"""The command `clothseg evaluate`: a model, or a folder of masks, scored on prepared data."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.table import Table
 
 from clothseg.errors import SettingError
-from clothseg.evaluation.evaluation import Evaluation
-from clothseg.evaluation.predictions import Predictions
-from clothseg.evaluation.report.files import write_reports
-from clothseg.evaluation.report.terminal import score_table
+from clothseg.evaluation.bootstrap import MIN_PHOTOS, RESAMPLES, SEED
+from clothseg.evaluation.metrics import SCORES, TITLES, row_shares, shown_classes, summarise
+from clothseg.evaluation.predictions import Predictions, open_masks, open_model
+from clothseg.evaluation.records import Evaluation, Provenance
+from clothseg.evaluation.report import ABSENT, bounds, num_photos, score, write_reports
 from clothseg.evaluation.scored_data import ScoredData, open_data
-from clothseg.evaluation.scoring import score
-from clothseg.evaluation.sources import open_masks, open_model
+from clothseg.evaluation.scoring import score_photos, worst_photos
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.predictor import load
 from clothseg.prediction.test_time_augmentation import Passes
-from clothseg.progress import tracked
 from clothseg.settings import ModelOptions
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,15 @@ class Evaluate:
     split: str = "val"
     """Part of the data set to score on."""
     count: int | None = None
-    """Score as many photos only, spread evenly over the split; without it, all."""
+    """Score only this many photos, spread evenly over the split; without it, all."""
     output: Path = Path("evaluation")
     """Folder to write evaluation.json, evaluation.md and evaluation.html to."""
     predictions: Path | None = None
-    """Folder of index masks made elsewhere, named like the photos, to score in place of a model."""
+    """Folder of index masks from another program, named like the photos, to score instead of a model."""
     class_map: Path | None = None
-    """YAML file that says which class of the data set each class of the predictions is, as in: 3: upperbody"""
+    """YAML file that maps each class of the predictions to a class of the data set, as in: 3: upperbody"""
     leave_out: tuple[str, ...] = ()
-    """Classes that one more mean is without, such as those that few photos show."""
+    """Classes that an additional mean leaves out, such as those that few photos show."""
     passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
     model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
@@ -57,7 +55,7 @@ class Evaluate:
         """Score the photos; print the table of scores and the paths of the files to stdout, all else to stderr.
 
         Returns:
-            0 if all photos were scored, 1 if some could not be and were named.
+            0 if all photos were scored, 1 if some could not be scored; each of these is named.
 
         Raises:
             SettingError: an argument, or the class map, is not allowed.
@@ -72,22 +70,17 @@ class Evaluate:
         check_output(self.output)
         predictions = self._predictions(console, model, data)
         console.print(f"Data: {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
-
-        def watch(results: Iterator[Item]) -> Iterator[Item]:
-            return tracked(console, results, total=len(data.photos))
-
-        scored = score(predictions, data, watch=watch)
-        for failure in scored.failures:
-            console.print(f"clothseg: {failure.photo}: {failure.reason}")
-        evaluation = Evaluation.of(predictions, data, scored, leave_out=leave_out)
-        paths = write_reports(evaluation, predictions, data, self.output)
-        Console(highlight=False, markup=False, width=120).print(score_table(evaluation))
+        counts, failures = score_photos(predictions, data, console)
+        summary = summarise(counts, leave_out=leave_out)
+        evaluation = Evaluation(predictions.origin(), data, counts, failures, summary, Provenance.now())
+        paths = write_evaluation(evaluation, predictions, self.output)
+        Console(highlight=False, markup=False, width=120).print(_score_table(evaluation))
         for path in paths:
             print(path)
-        return 1 if scored.failures else 0
+        return 1 if failures else 0
 
     def _model_and_data(self) -> tuple[Path | None, Path]:
-        """Return the model file and the data folder; a folder in the model's place is the data."""
+        """Return the model file and the data folder; a folder in place of the model is the data."""
         model = self.checkpoint_path
         if model is not None and os.path.isdir(model):  # noqa: PTH112 - a Path raises where a name is too long
             return None, model
@@ -108,3 +101,79 @@ class Evaluate:
         )
         console.print(f"Model: {opened.predictor.origin} ({opened.predictor.runtime_name})")
         return opened
+
+
+def write_evaluation(evaluation: Evaluation, predictions: Predictions, folder: Path) -> list[Path]:
+    """Write evaluation.json, evaluation.md and evaluation.html into a folder and return their paths.
+
+    Raises:
+        MachineError: the folder cannot be written.
+    """
+    rows, columns = shown_classes(evaluation.summary.matrix)
+    return write_reports(
+        folder,
+        "evaluation",
+        evaluation.to_json(),
+        title=evaluation.title,
+        facts=_facts(evaluation),
+        evaluation=evaluation,
+        summary=evaluation.summary,
+        classes=evaluation.data.classes.classes,
+        worst=worst_photos(evaluation.counts, predictions, evaluation.data),
+        score_titles=TITLES,
+        matrix_rows=rows,
+        matrix_columns=[(class_id, evaluation.counts.names[class_id]) for class_id in columns],
+        matrix_shares=row_shares(evaluation.summary.matrix).tolist(),
+    )
+
+
+def _facts(evaluation: Evaluation) -> Sequence[tuple[str, str]]:
+    """Return what was scored, how, when and where, as names and values."""
+    made, manifest = evaluation.predictions, evaluation.data.manifest
+    rows = [("Masks" if made["kind"] == "masks" else "Model", str(made["name"]))]
+    if made["kind"] == "model":
+        augmentation = f"tiles {made['tiles']}, flip {'yes' if made['flip'] else 'no'}, scales {made['scales']}"
+        rows += [("SHA-256", str(made["sha256"])), ("Runtime", str(made["runtime"]))]
+        rows += [("Test-time augmentation", augmentation)]
+        rows += [("Licence", str(made["licence"]))] if made["licence"] else []
+        unknown = ", ".join(made["unknown_classes"])
+        rows += [("Not in the training data", unknown)] if unknown else []
+    failed = f"; {len(evaluation.failures)} could not be scored" if evaluation.failures else ""
+    return [
+        *rows,
+        ("Data", f"{manifest.name} ({manifest.source}), {evaluation.data.split}"),
+        ("Photos", f"{num_photos(evaluation.summary.num_photos)}{failed}"),
+        (
+            "Intervals",
+            f"95%, by bootstrap over photos: {RESAMPLES:,} resamples of as many photos, seed {SEED}. "
+            f"A class that fewer than {MIN_PHOTOS} photos show has no interval.",
+        ),
+        *evaluation.provenance.rows(),
+    ]
+
+
+def _score_table(evaluation: Evaluation) -> Table:
+    """Return the scores of each class, their means and the pixel accuracy, for a terminal."""
+    summary = evaluation.summary
+    table = Table(title=f"{evaluation.title}: {num_photos(summary.num_photos)}")
+    table.add_column("class", no_wrap=True)
+    for heading in ("photos", "IoU", "95%", *(TITLES[name] for name in SCORES[1:])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows = [(one.name, f"{one.photos:,}", one.scores) for one in summary.classes]
+    rows += [(title, "", means) for title, means in summary.mean_rows]
+    for index, (name, photos, scores) in enumerate(rows):
+        if index == len(summary.classes):
+            table.add_section()
+        if scores["iou"].is_absent:
+            table.add_row(name, ABSENT, style="dim")
+            continue
+        others = [score(scores[one]) for one in SCORES[1:]]
+        table.add_row(name, photos, score(scores["iou"]), bounds(scores["iou"]), *others)
+    large = summary.consistency
+    for name, photos, one in (
+        ("pixel accuracy", "", summary.accuracy),
+        ("large garments torn", f"{large.photos:,}", large.torn),
+        ("large garments of wrong majority", f"{large.photos:,}", large.wrong),
+    ):
+        table.add_row(name, photos, score(one), bounds(one))
+    return table

@@ -1,42 +1,73 @@
-"""The scores of a tally with their intervals: over all photos, by object size and by the number of garments."""
+"""Every score that follows from counts, with its interval: per class, means, by object size and number of garments."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from clothseg.evaluation.bootstrap import LEAST_PHOTOS, interval, resampled_sums
-from clothseg.evaluation.counts import Tally
-from clothseg.evaluation.measures import SCORES, Measures, measure
+from clothseg.evaluation.bootstrap import Estimate, resampled_sums
+from clothseg.evaluation.counts import SplitCounts
 from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, REGIONS, SIZES, TORN, WRONG, ObjectSize
+from clothseg.scores import ClassCounts, mean_over_present
 from clothseg.types import Float64Array, Int64Array
 
 Score = TypeVar("Score")
 
-GARMENTS = ((0, 2, "up to 2"), (3, 3, "3"), (4, 4, "4"), (5, 5, "5"), (6, None, "6 or more"))
-"""Groups of photos by how many classes besides the background they show: from, to, in words."""
+SCORES = ("iou", "f1", "precision", "recall", "boundary_iou")
+"""The scores of a class, in the order of their axis."""
+
+TITLES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
+
+MEANS = ("with_background", "without_background", "without_left_out")
+"""The means over classes, in the order of their axis; the last leaves out the classes that the user names."""
+
+GARMENT_GROUPS = ((0, 2, "up to 2"), (3, 3, "3"), (4, 4, "4"), (5, 5, "5"), (6, None, "6 or more"))
+"""Groups of photos by how many classes besides the background they show: from, to, text."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A score and the interval around it; NaN where it is absent, or where there are too few photos for an interval."""
+@dataclass(frozen=True, eq=False)
+class ScoreArrays:
+    """Scores of summed counts; the leading axes are those of the counts, such as resamples."""
 
-    value: float
-    low: float = math.nan
-    high: float = math.nan
+    classes: Float64Array
+    """(..., 5, C): the scores of each class, NaN where the truth does not show it."""
+    means: Float64Array
+    """(..., 3, 5): for each of `MEANS` the mean of each score over the classes that are present."""
+    accuracy: Float64Array
+    """(...): share of the pixels with the right class."""
 
-    @property
-    def is_absent(self) -> bool:
-        """Whether there is nothing to score."""
-        return math.isnan(self.value)
 
-    @property
-    def has_interval(self) -> bool:
-        """Whether there were enough photos for an interval."""
-        return not math.isnan(self.low)
+def compute_scores(
+    counts: npt.NDArray[np.integer] | Float64Array,
+    *,
+    leave_out: Sequence[int] = (),
+    fallback: Float64Array | None = None,
+) -> ScoreArrays:
+    """Return the scores of counts.
+
+    Args:
+        counts: (..., 5, C), whose rows are those of `COUNTS`.
+        leave_out: ids of the classes that the mean `without_left_out` leaves out.
+        fallback: (..., 5, C): scores of all photos, used in the means of a resample for classes that the resample does
+            not show. Every mean is then over the same classes; otherwise a rare and difficult class would raise the
+            mean of each resample without it.
+    """
+    hits, truth, predicted, boundary_hits, boundary_union = np.moveaxis(counts, -2, 0)
+    pixels = ClassCounts(hits, truth, predicted)
+    scores = [getattr(pixels, name) for name in SCORES[:4]] + [pixels.share(boundary_hits, boundary_union)]
+    classes = np.stack(scores, axis=-2)
+    filled = classes if fallback is None else np.where(np.isnan(classes), fallback, classes)
+    means = (
+        mean_over_present(filled),
+        mean_over_present(filled, background=False),
+        mean_over_present(np.delete(filled, list(leave_out), axis=-1)),
+    )
+    return ScoreArrays(classes, np.stack(means, axis=-2), pixels.accuracy)
 
 
 @dataclass(frozen=True)
@@ -56,43 +87,43 @@ class ClassSummary:
 
 @dataclass(frozen=True)
 class SizeSummary:
-    """How well objects of one size were found; each object counts the same."""
+    """The scores of the objects of one size; each object counts the same."""
 
     size: ObjectSize
     objects: int
     photos: int
     recall: Estimate
-    """Mean share of an object's pixels that were found."""
+    """Mean share of an object's pixels that were predicted as its class."""
     iou: Estimate
     """Mean IoU of the objects."""
     found: Estimate
     """Share of the objects with an IoU of 0.5 or more."""
     class_objects: tuple[int, ...]
-    """Objects of each class id."""
+    """Number of objects of each class id."""
     class_iou: tuple[float, ...]
     """Mean IoU of the objects of each class id; NaN where there are none."""
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """Whether large garments got one class, and the right one; see `count_consistency`."""
+    """Whether large garments were predicted as one class, and as the right one; see `count_consistency`."""
 
     garments: int
     photos: int
     torn: Estimate
-    """Share of the large garments that were torn over more than one class."""
+    """Share of the large garments that are torn into more than one class."""
     wrong: Estimate
     """Share of them whose majority class is wrong."""
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """Photos that show a like number of garments."""
+    """The scores of the photos with a similar number of garments."""
 
     name: str
     photos: int
     photo_iou: Estimate
-    """Mean over the photos of the mean IoU over the garments that truth or prediction shows."""
+    """Mean over the photos of the mean IoU over the garments in truth or prediction."""
     accuracy: Estimate
 
 
@@ -103,13 +134,10 @@ class Summary:
     num_photos: int
     accuracy: Estimate
     photo_iou: Estimate
-    means: dict[str, Estimate]
-    """Means over the classes present, by the names of `SCORES`."""
-    garment_means: dict[str, Estimate]
-    """The same without the background."""
-    chosen_means: dict[str, Estimate]
-    """The same without the classes of `left_out`; empty if there are none."""
+    means: dict[str, dict[str, Estimate]]
+    """Means over the classes that are present, by the names of `MEANS` and of `SCORES`."""
     left_out: tuple[str, ...]
+    """Names of the classes that the mean `without_left_out` leaves out; without any, that mean is not there."""
     classes: tuple[ClassSummary, ...]
     sizes: tuple[SizeSummary, ...]
     groups: tuple[GroupSummary, ...]
@@ -119,127 +147,136 @@ class Summary:
 
     @property
     def mean_rows(self) -> list[tuple[str, dict[str, Estimate]]]:
-        """Every mean over classes, behind its name."""
-        return rows_of_means(self.means, self.garment_means, self.chosen_means, self.left_out)
+        """The title of each mean and its scores."""
+        return rows_of_means(self.means, self.left_out)
 
 
-def rows_of_means(
-    means: dict[str, Score], garment_means: dict[str, Score], chosen_means: dict[str, Score], left_out: tuple[str, ...]
-) -> list[tuple[str, dict[str, Score]]]:
-    """Return the means behind their names, in the order in which reports show them."""
-    rows = [("mean", means), ("mean without background", garment_means)]
-    return [*rows, (f"mean without {', '.join(left_out)}", chosen_means)] if left_out else rows
+def rows_of_means(means: Mapping[str, Score], left_out: Sequence[str]) -> list[tuple[str, Score]]:
+    """Return the title of each mean and its value, in the order of the reports.
+
+    >>> rows_of_means({"with_background": 0.6, "without_left_out": 0.5}, ["neck"])
+    [('mean', 0.6), ('mean without neck', 0.5)]
+    """
+    titles = ("mean", "mean without background", f"mean without {', '.join(left_out)}")
+    return [(title, means[name]) for name, title in zip(MEANS, titles, strict=True) if name in means]
 
 
-def summarise(tally: Tally, *, leave_out: tuple[int, ...] = ()) -> Summary:
-    """Return the scores of a tally with their intervals; `leave_out` has the ids that one more mean is without."""
-    counts = tally.counts.astype(np.int64)
-    total = measure(counts.sum(axis=0), leave_out=leave_out)
-    spread = measure(resampled_sums(counts), leave_out=leave_out, stand_in=total.classes)
-    enough = len(tally.photos) >= LEAST_PHOTOS
+def summarise(counts: SplitCounts, *, leave_out: tuple[int, ...] = ()) -> Summary:
+    """Return all scores with their intervals; `leave_out` has the class ids that one more mean leaves out."""
+    pixels, num_photos = counts.counts.astype(np.int64), len(counts.photos)
+    total = compute_scores(pixels.sum(axis=0), leave_out=leave_out)
+    resampled = compute_scores(resampled_sums(pixels), leave_out=leave_out, fallback=total.classes)
     return Summary(
-        num_photos=len(tally.photos),
-        accuracy=_estimate(total.accuracy, spread.accuracy, enough=enough),
-        photo_iou=_mean_estimate(tally.photo_iou),
-        means=_by_score(total.means, spread.means, enough=enough),
-        garment_means=_by_score(total.garment_means, spread.garment_means, enough=enough),
-        chosen_means=_by_score(total.chosen_means, spread.chosen_means, enough=enough) if leave_out else {},
-        left_out=tuple(tally.names[one] for one in leave_out),
-        classes=_classes(tally, total, spread),
-        sizes=_sizes(tally),
-        groups=tuple(_group(tally, low, high, name) for low, high, name in GARMENTS),
-        consistency=_consistency(tally.consistency),
-        matrix=tally.matrix,
+        num_photos,
+        accuracy=Estimate.of(total.accuracy, resampled.accuracy, num_photos=num_photos),
+        photo_iou=_mean(counts.photo_iou),
+        means={
+            name: _by_score(total.means[index], resampled.means[:, index], num_photos)
+            for index, name in enumerate(MEANS if leave_out else MEANS[:2])
+        },
+        left_out=tuple(counts.names[class_id] for class_id in leave_out),
+        classes=tuple(
+            ClassSummary(
+                class_id,
+                name,
+                photos=int(photos),
+                pixels=int(counts.matrix[class_id].sum()),
+                predicted_pixels=int(counts.matrix[:, class_id].sum()),
+                scores=_by_score(total.classes[:, class_id], resampled.classes[:, :, class_id], int(photos)),
+            )
+            for class_id, (name, photos) in enumerate(zip(counts.names, counts.photos_per_class, strict=True))
+        ),
+        sizes=_sizes(counts),
+        groups=tuple(_group(counts, low, high, name) for low, high, name in GARMENT_GROUPS),
+        consistency=_consistency(counts.consistency),
+        matrix=counts.matrix,
     )
 
 
-def _estimate(value: Float64Array | float, resampled: Float64Array, *, enough: bool) -> Estimate:
-    """Return a score, and the interval of its resampled values, (R,), if there are enough photos for one."""
-    if not enough or math.isnan(float(value)):
-        return Estimate(float(value))
-    low, high = interval(resampled)
-    return Estimate(float(value), float(low), float(high))
+def shown_classes(matrix: Int64Array) -> tuple[list[int], list[int]]:
+    """Return the class ids of a matrix's rows, those in the truth, and columns, those in truth or prediction."""
+    true, either = matrix.sum(axis=1) > 0, (matrix.sum(axis=1) + matrix.sum(axis=0)) > 0
+    return np.flatnonzero(true).tolist(), np.flatnonzero(either).tolist()
 
 
-def _by_score(values: Float64Array, resampled: Float64Array, *, enough: bool) -> dict[str, Estimate]:
-    return {name: _estimate(values[index], resampled[:, index], enough=enough) for index, name in enumerate(SCORES)}
+def row_shares(matrix: Int64Array) -> Float64Array:
+    """Return the matrix with each row divided by its sum; 0 for classes that the truth does not show."""
+    return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
 
 
-def _classes(tally: Tally, total: Measures, spread: Measures) -> tuple[ClassSummary, ...]:
-    return tuple(
-        ClassSummary(
-            class_id,
-            name,
-            photos=int(photos),
-            pixels=int(tally.matrix[class_id].sum()),
-            predicted_pixels=int(tally.matrix[:, class_id].sum()),
-            scores=_by_score(total.classes[:, class_id], spread.classes[:, :, class_id], enough=photos >= LEAST_PHOTOS),
+def _by_score(values: Float64Array, resampled: Float64Array, num_photos: int) -> dict[str, Estimate]:
+    """Return the estimate of each score from (5,) values and (R, 5) resampled ones."""
+    return {
+        name: Estimate.of(values[index], resampled[:, index], num_photos=num_photos)
+        for index, name in enumerate(SCORES)
+    }
+
+
+def _sizes(counts: SplitCounts) -> tuple[SizeSummary, ...]:
+    sums, resampled = counts.photo_objects.sum(axis=0), resampled_sums(counts.photo_objects)
+    summaries = []
+    for index, size in enumerate(SIZES):
+        photos = int((counts.photo_objects[:, index, NUMBER] > 0).sum())
+        recall, iou, found = _shares(sums[index], resampled[:, index], photos, columns=(RECALL, IOU, FOUND))
+        number, class_iou = counts.objects[index, :, NUMBER], counts.objects[index, :, IOU]
+        summaries.append(
+            SizeSummary(
+                size,
+                objects=int(sums[index, NUMBER]),
+                photos=photos,
+                recall=recall,
+                iou=iou,
+                found=found,
+                class_objects=tuple(int(one) for one in number),
+                class_iou=tuple(_quotient(class_iou, number).tolist()),
+            )
         )
-        for class_id, (name, photos) in enumerate(zip(tally.names, tally.photos_per_class, strict=True))
-    )
+    return tuple(summaries)
 
 
-def _sizes(tally: Tally) -> tuple[SizeSummary, ...]:
-    sums = tally.photo_objects.sum(axis=0)
-    spread = resampled_sums(tally.photo_objects)
-    return tuple(_size(tally, place, sums[place], spread[:, place]) for place in range(len(SIZES)))
+def _consistency(counts: Int64Array) -> Consistency:
+    sums, photos = counts.sum(axis=0), int((counts[:, REGIONS] > 0).sum())
+    torn, wrong = _shares(sums, resampled_sums(counts), photos, columns=(TORN, WRONG))
+    return Consistency(int(sums[REGIONS]), photos, torn, wrong)
 
 
-def _size(tally: Tally, place: int, sums: Float64Array, spread: Float64Array) -> SizeSummary:
-    photos = int((tally.photo_objects[:, place, NUMBER] > 0).sum())
-    recall, iou, found = (
-        _estimate(
-            _quotient(sums[column], sums[NUMBER]),
-            _quotient(spread[:, column], spread[:, NUMBER]),
-            enough=photos >= LEAST_PHOTOS,
+def _shares(
+    sums: Float64Array | Int64Array, resampled: Float64Array, num_photos: int, *, columns: Sequence[int]
+) -> list[Estimate]:
+    """Return the given columns divided by the first one, which counts objects: `NUMBER` or `REGIONS`.
+
+    Args:
+        sums: (K,) sums over all photos.
+        resampled: (R, K), the same of each resample.
+        num_photos: how many photos have objects.
+        columns: the columns to divide.
+    """
+    return [
+        Estimate.of(
+            _quotient(sums[column], sums[0]), _quotient(resampled[:, column], resampled[:, 0]), num_photos=num_photos
         )
-        for column in (RECALL, IOU, FOUND)
-    )
-    of_class = tally.objects[place]
-    return SizeSummary(
-        SIZES[place],
-        objects=int(sums[NUMBER]),
-        photos=photos,
-        recall=recall,
-        iou=iou,
-        found=found,
-        class_objects=tuple(int(one) for one in of_class[:, NUMBER]),
-        class_iou=tuple(_quotient(of_class[:, IOU], of_class[:, NUMBER]).tolist()),
-    )
+        for column in columns
+    ]
 
 
 def _quotient(part: Float64Array, whole: Float64Array) -> Float64Array:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
-def _consistency(counts: Int64Array) -> Consistency:
-    photos, sums, spread = int((counts[:, REGIONS] > 0).sum()), counts.sum(axis=0), resampled_sums(counts)
-    torn, wrong = (
-        _estimate(
-            _quotient(sums[column], sums[REGIONS]),
-            _quotient(spread[:, column], spread[:, REGIONS]),
-            enough=photos >= LEAST_PHOTOS,
-        )
-        for column in (TORN, WRONG)
-    )
-    return Consistency(int(sums[REGIONS]), photos, torn, wrong)
-
-
-def _group(tally: Tally, low: int, high: int | None, name: str) -> GroupSummary:
-    chosen = (tally.num_garments >= low) & (tally.num_garments <= (len(tally.names) if high is None else high))
-    counts = tally.counts[chosen].astype(np.int64)
-    photos = int(chosen.sum())
+def _group(counts: SplitCounts, low: int, high: int | None, name: str) -> GroupSummary:
+    chosen = (counts.num_garments >= low) & (counts.num_garments <= (len(counts.names) if high is None else high))
+    pixels, photos = counts.counts[chosen].astype(np.int64), int(chosen.sum())
     if not photos:
         return GroupSummary(name, 0, Estimate(math.nan), Estimate(math.nan))
-    accuracy = _estimate(
-        measure(counts.sum(axis=0)).accuracy,
-        measure(resampled_sums(counts)).accuracy,
-        enough=photos >= LEAST_PHOTOS,
+    accuracy = Estimate.of(
+        compute_scores(pixels.sum(axis=0)).accuracy,
+        compute_scores(resampled_sums(pixels)).accuracy,
+        num_photos=photos,
     )
-    return GroupSummary(name, photos, _mean_estimate(tally.photo_iou[chosen]), accuracy)
+    return GroupSummary(name, photos, _mean(counts.photo_iou[chosen]), accuracy)
 
 
-def _mean_estimate(values: Float64Array) -> Estimate:
+def _mean(values: Float64Array) -> Estimate:
     """Return the mean of one value per photo with its interval."""
     resampled = resampled_sums(values[:, None])[:, 0] / max(1, len(values))
-    return _estimate(values.mean(), resampled, enough=len(values) >= LEAST_PHOTOS)
+    return Estimate.of(values.mean(), resampled, num_photos=len(values))

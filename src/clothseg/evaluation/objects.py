@@ -1,4 +1,4 @@
-"""The objects of a photo: how much of each one was found, by size, and whether a large garment is one class."""
+"""Scores of objects: how much of each object was found, by size, and whether a large garment got one class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clothseg.types import BoolArray, Float64Array, Int64Array, UInt8Array
 
 @dataclass(frozen=True)
 class ObjectSize:
-    """Objects from `least` pixels on, up to below `below`, at the photo's own size."""
+    """Objects of at least `least` and fewer than `below` pixels, at the photo's own size."""
 
     name: str
     least: int
@@ -21,7 +21,7 @@ class ObjectSize:
 
     @property
     def rule(self) -> str:
-        """The bounds in words."""
+        """The bounds as text."""
         if self.below is None:
             return f"from {self.least:,} px"
         return f"{self.least:,} to {self.below - 1:,} px" if self.least > 1 else f"up to {self.below - 1:,} px"
@@ -31,19 +31,19 @@ class ObjectSize:
 SIZES = (ObjectSize("small", 1, 32**2), ObjectSize("medium", 32**2, 96**2), ObjectSize("large", 96**2, None))
 
 FOUND_IOU = 0.5
-"""An object counts as found from this IoU on."""
+"""The least IoU of an object that counts as found."""
 
 NUMBER, RECALL, IOU, FOUND = range(4)
-"""Last axis of `count_objects`: objects, the sums of their recalls and IoUs, and how many were found."""
+"""Last axis of `count_objects`: number of objects, sums of their recalls and IoUs, and number of objects found."""
 
 
 def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> Float64Array:
-    """Count the objects of a photo, and add up how well they were found, by size and class.
+    """Count the objects of a photo and sum their scores, by size and class.
 
-    An object is a connected region (8 neighbours) of one class in the truth; the background has none. Its size is its
-    number of pixels. Its recall is the share of them that were predicted as its class. Its IoU is against the predicted
-    pixels of its class that are nearer to it than to the photo's other objects of that class: each predicted pixel of a
-    class that the photo shows counts with exactly one object.
+    An object is a connected region (8 neighbours) of one class in the truth; the background has no objects. Its size
+    is its number of pixels. Its recall is the share of them that were predicted as its class. Its IoU is with the
+    predicted pixels of its class that are nearer to it than to the photo's other objects of that class: each predicted
+    pixel of a class that the photo shows belongs to exactly one object.
 
     Args:
         prediction: (H, W) uint8, class ids.
@@ -51,7 +51,7 @@ def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -
         num_classes: C, how many classes there are.
 
     Returns:
-        (sizes, C, 4) float64, the last axis as `NUMBER`, `RECALL`, `IOU`, `FOUND`.
+        (sizes, C, 4) float64; last axis: `NUMBER`, `RECALL`, `IOU`, `FOUND`.
     """
     sums = np.zeros((len(SIZES), num_classes, 4))
     for class_id in np.flatnonzero(np.bincount(truth.ravel(), minlength=num_classes)[:num_classes]):
@@ -71,21 +71,21 @@ def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -
 
 
 LARGE_SHARE = 0.02
-"""A garment is large from this share of the photo's pixels on."""
+"""The least share of the photo's pixels that a large garment covers."""
 TORN_SHARE = 0.12
-"""A garment is torn where more than one garment class has more than this share of its pixels."""
+"""A garment is torn if more than one garment class was predicted on more than this share of its pixels."""
 
 REGIONS, TORN, WRONG = range(3)
-"""Axis of `count_consistency`: large garments, those that are torn, and those whose majority class is wrong."""
+"""Axis of `count_consistency`: number of large garments, of torn ones, and of those whose majority class is wrong."""
 
 
 def count_consistency(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> Int64Array:
-    """Count the large garments of a photo, and those whose prediction is not one class, or not the right one.
+    """Count the large garments of a photo, and those that were not predicted as one class, or not as the right one.
 
-    A large garment is a connected region (8 neighbours) of one class in the truth, the background apart, of at least
-    `LARGE_SHARE` of the photo. It is torn where more than one class besides the background was predicted on more than
-    `TORN_SHARE` of it. Its majority class is wrong where most of its pixels were predicted as another class, or the
-    background, than its own.
+    A large garment is a connected region (8 neighbours) of one class in the truth, not of the background, that covers
+    at least `LARGE_SHARE` of the photo. It is torn if more than one class besides the background was predicted on more
+    than `TORN_SHARE` of it. Its majority class is wrong if more of its pixels were predicted as another class, or as
+    background, than as its own.
 
     Args:
         prediction: (H, W) uint8, class ids.
@@ -111,11 +111,11 @@ def count_consistency(prediction: UInt8Array, truth: UInt8Array, num_classes: in
 
 
 def _match(truth: BoolArray, prediction: BoolArray) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Return the area of each object of one class, its pixels that were hit, and those predicted as it."""
+    """Return the area of each object of one class, its correctly predicted pixels, and all predicted pixels."""
     left, top, width, height = cv2.boundingRect((truth | prediction).astype(np.uint8))
     box = slice(top, top + height), slice(left, left + width)
     truth, prediction = truth[box], prediction[box]
-    # Each pixel gets the number, from 1, of the object that is nearest to it; a pixel of an object gets its own.
+    # Each pixel gets the number, from 1, of the nearest object; a pixel of an object gets the number of that object.
     _, nearest = cv2.distanceTransformWithLabels(
         (~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_CCOMP
     )

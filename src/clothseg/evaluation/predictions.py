@@ -1,8 +1,8 @@
-"""Where the masks that are scored come from: a model as users get it, or a folder of masks made elsewhere."""
+"""The predicted masks to score: those of a model, or of a folder, with their classes mapped to the data set's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem, stem_of
-from clothseg.errors import DataError, MissingInputError
-from clothseg.evaluation.class_map import UNKNOWN, IdTable
+from clothseg.errors import DataError, MissingInputError, SettingError, check_input, nearest
 from clothseg.evaluation.scored_data import ScoredPhoto
+from clothseg.labels import ClassList, read_yaml
 from clothseg.pictures import read_mask
 from clothseg.prediction.pipeline import in_order
 from clothseg.prediction.predictor import Predictor
@@ -24,18 +24,27 @@ from clothseg.types import UInt8Array
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+IdTable = UInt8Array
+"""(256,) uint8: for each id in a prediction the data set's class id, or `UNKNOWN`."""
+
+UNKNOWN = 255
+"""Value of an `IdTable` for ids that a prediction must not have."""
+
+ClassMap = Mapping[int | str, str]
+"""Id or name of a class of the predictions → name of a class of the data set."""
+
 _MASK_STEM_ENDING = MASK_ENDING.removesuffix(".png")
-_THREADS = 2  # files are read and counted; more would only hold more masks at once
+_THREADS = 2  # they read files and count; more threads would only hold more masks in memory
 
 
 class Predictions(Protocol):
     """Gives the predicted mask of each photo."""
 
     def mask(self, photo: ScoredPhoto) -> UInt8Array:
-        """Return the predicted class ids of the data set, (H, W) uint8; InputError says why there are none."""
+        """Return the predicted class ids of the data set, (H, W) uint8; raises InputError if there are none."""
 
     def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `work(item)` of each item in order, some of them at a time."""
+        """Yield `work(item)` of each item in order, some of them at the same time."""
 
     def origin(self) -> dict[str, Any]:
         """Return what made the masks, as plain values for a report."""
@@ -43,7 +52,7 @@ class Predictions(Protocol):
 
 @dataclass(frozen=True)
 class ModelPredictions:
-    """The masks that a model gives, by the same door as everyone's."""
+    """The masks of a model, predicted exactly as for users."""
 
     predictor: Predictor
     table: IdTable
@@ -53,7 +62,7 @@ class ModelPredictions:
 
         Raises:
             InputError: the photo cannot be read.
-            ModelError: the network gave no numbers.
+            ModelError: the network returned NaN or infinite values.
         """
         return np.asarray(cv2.LUT(self.predictor.predict(photo.path).mask, self.table), dtype=np.uint8)
 
@@ -62,7 +71,7 @@ class ModelPredictions:
         return self.predictor.in_pipeline(work, items)
 
     def origin(self) -> dict[str, Any]:
-        """Return the model's name, version and SHA-256, what it never saw, what runs it and how it looks at a photo."""
+        """Return the model's name, version, SHA-256, licence, unknown classes, runtime and test-time augmentation."""
         passes, description = self.predictor.passes, self.predictor.description
         return {
             "kind": "model",
@@ -78,7 +87,7 @@ class ModelPredictions:
 
 @dataclass(frozen=True)
 class FolderPredictions:
-    """Index masks from elsewhere: `<stem>.png`, or `<stem>_mask.png` as `clothseg predict` writes them."""
+    """Index masks in a folder: `<stem>.png`, or `<stem>_mask.png` as `clothseg predict` writes them."""
 
     folder: Path
     table: IdTable
@@ -88,7 +97,7 @@ class FolderPredictions:
 
         Raises:
             MissingInputError: the photo has no mask in the folder.
-            DataError: the mask cannot be read, or holds an id that no class has; the message names it.
+            DataError: the mask cannot be read, or has an id that no class has; the message names it.
         """
         path = self._path(photo)
         mask = read_mask(path)
@@ -97,13 +106,13 @@ class FolderPredictions:
             ids = ", ".join(map(str, unknown[:5].tolist()))
             known = ", ".join(map(str, np.flatnonzero(self.table != UNKNOWN).tolist()))
             raise DataError(
-                f"Mask {path} holds the ids {ids}, which no class has; known are {known}. "
-                "Say with --class-map what they become"
+                f"Mask {path} has the ids {ids}, which no class has. Known ids: {known}. "
+                "Map them to classes with --class-map"
             )
         return mapped
 
     def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `work(item)` of each item in order, some of them at a time."""
+        """Yield `work(item)` of each item in order, some of them at the same time."""
         return in_order(work, items, workers=_THREADS)
 
     def origin(self) -> dict[str, Any]:
@@ -113,10 +122,10 @@ class FolderPredictions:
     def _path(self, photo: ScoredPhoto) -> Path:
         stem = stem_of(photo.name)
         for name in (stem, stem + _MASK_STEM_ENDING):
-            if there := self._names.get(name):
-                if len(there) > 1:
-                    raise DataError(f"Several masks of {photo.name} in {self.folder}: {', '.join(there)}. Keep one")
-                return self.folder / there[0]
+            if masks := self._names.get(name):
+                if len(masks) > 1:
+                    raise DataError(f"Several masks of {photo.name} in {self.folder}: {', '.join(masks)}. Keep one")
+                return self.folder / masks[0]
         instead = instead_of(stem, self._lookalikes) or instead_of(stem + _MASK_STEM_ENDING, self._lookalikes)
         raise MissingInputError(
             f"No mask of {photo.name} in {self.folder}{instead}. Name it {stem}.png or {stem}{MASK_ENDING}"
@@ -129,3 +138,127 @@ class FolderPredictions:
     @cached_property
     def _lookalikes(self) -> dict[str, str]:
         return lookalikes(self._names)
+
+
+def open_masks(folder: Path, classes: ClassList, class_map_path: Path | None) -> FolderPredictions:
+    """Open a folder of index masks that another program made.
+
+    Raises:
+        MissingInputError: the folder or the class map does not exist.
+        SettingError: the class map cannot be used.
+    """
+    check_input(folder, "Folder of masks", "Pass a folder of index masks named like the photos", folder=True)
+    return FolderPredictions(folder, table_of_ids(classes, read_class_map(class_map_path)))
+
+
+def open_model(load: Callable[[], Predictor], classes: ClassList, class_map_path: Path | None) -> ModelPredictions:
+    """Load a model, and check that it has the data set's classes, or that the class map covers its own.
+
+    Raises:
+        ModelError: the model is missing or damaged.
+        DataError: it has other classes.
+        MissingInputError: the class map does not exist.
+        SettingError: the class map cannot be used.
+    """
+    class_map = read_class_map(class_map_path)
+    predictor = load()
+    names = predictor.description.classes.names
+    return ModelPredictions(predictor, table_of_model(names, classes, class_map, model=predictor.model["name"]))
+
+
+def read_class_map(path: Path | None) -> ClassMap | None:
+    """Read a class map: a YAML file with lines such as `3: upperbody` or `dress: wholebody`; None without a path.
+
+    A number at the start of a line is an id; in quotes it is a name.
+
+    Raises:
+        MissingInputError: the file does not exist.
+        SettingError: it is not YAML, or not a table of ids or names to names.
+    """
+    if path is None:
+        return None
+    content = read_yaml(path, "Class map", "Pass the path of a YAML file to --class-map")
+    if not isinstance(content, Mapping) or not content:
+        raise SettingError(f"Class map {path} is not a table. Write a line for each class, as in: 3: upperbody")
+    for key, value in content.items():
+        is_id = isinstance(key, int) and 0 <= key < UNKNOWN
+        if not (is_id or isinstance(key, str)) or not isinstance(value, str | int):
+            raise SettingError(
+                f"Class map {path} has the line {key!r}: {value!r}. Write an id from 0 to {UNKNOWN - 1} or a name, "
+                "then the name of a class of the data set, as in: 3: upperbody"
+            )
+    return {key: str(value) for key, value in content.items()}
+
+
+def table_of_ids(classes: ClassList, class_map: ClassMap | None) -> IdTable:
+    """Return the table for masks from files: ids stay as they are, or change as the class map says.
+
+    Raises:
+        SettingError: the map names a class that the data set does not have, or has a name in place of an id.
+    """
+    table = np.full(256, UNKNOWN, dtype=np.uint8)
+    if class_map is None:
+        table[: len(classes)] = np.arange(len(classes))
+        return table
+    for key, name in class_map.items():
+        if isinstance(key, str):
+            raise SettingError(
+                f"The class map names {key!r}, but masks have ids. Write its id, as in: 3: {classes.names[-1]}"
+            )
+        table[key] = _id_of(name, classes)
+    return table
+
+
+def table_of_model(
+    model_names: Sequence[str], classes: ClassList, class_map: ClassMap | None, *, model: str
+) -> IdTable:
+    """Return the table for the predictions of a model.
+
+    Without a map, the model must have the classes of the data set. With a map, a class that the map does not name
+    keeps its name.
+
+    Args:
+        model_names: the model's class names in the order of their ids.
+        classes: those of the data set.
+        class_map: ids or names of the model's classes → names of the data set's.
+        model: the model's name, for messages.
+
+    Raises:
+        DataError: the model has other classes than the data set; the message names the first.
+        SettingError: the map names a class that model or data set does not have.
+    """
+    if class_map is None:
+        if tuple(model_names) != classes.names:
+            raise DataError(
+                f"{model} has other classes than the data set: {_difference(model_names, classes.names)}. "
+                "Evaluate on data prepared with the model's classes, or map them to the data set's with --class-map"
+            )
+        return table_of_ids(classes, None)
+    table = np.full(256, UNKNOWN, dtype=np.uint8)
+    for key in class_map:
+        if (key not in model_names) if isinstance(key, str) else (key >= len(model_names)):
+            raise SettingError(
+                f"The class map names {key!r}, which {model} does not have. Its classes: "
+                f"{nearest(str(key), model_names, count=len(model_names))}"
+            )
+    for class_id, name in enumerate(model_names):
+        target = class_map.get(class_id, class_map.get(name, name))
+        if target == name and name not in classes.names:
+            raise DataError(f"The class map has no line for {name!r} of {model}. Add a line: {name}: …")
+        table[class_id] = _id_of(target, classes)
+    return table
+
+
+def _id_of(name: str, classes: ClassList) -> int:
+    if name not in classes.names:
+        raise SettingError(
+            f"The class map names {name!r}, which the data set does not have. Nearest: {nearest(name, classes.names)}"
+        )
+    return classes.names.index(name)
+
+
+def _difference(given: Sequence[str], wanted: Sequence[str]) -> str:
+    if len(given) != len(wanted):
+        return f"{len(given)} classes, the data set has {len(wanted)}"
+    index = next(index for index, names in enumerate(zip(given, wanted, strict=True)) if names[0] != names[1])
+    return f"id {index} is {given[index]!r} in the model and {wanted[index]!r} in the data set"

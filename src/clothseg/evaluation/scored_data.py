@@ -1,4 +1,4 @@
-"""The photos that are scored: one split of a prepared data set, or as many of it as were asked for."""
+"""The photos to score: a split of a prepared data set, or a number of photos spread over it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clothseg.types import UInt8Array
 
 @dataclass(frozen=True)
 class ScoredPhoto:
-    """A photo and where its truth is."""
+    """A photo and the path of its true mask."""
 
     name: str
     """Path inside the split's photo folder, with slashes."""
@@ -27,12 +27,12 @@ class ScoredPhoto:
         """Return the true class ids, (H, W) uint8.
 
         Raises:
-            DataError: the mask cannot be read, or holds an id of `num_classes` or more; the message names it.
+            DataError: the mask cannot be read, or has an id of `num_classes` or more; the message names it.
         """
         truth = read_class_ids(self.truth_path)
         if (highest := int(truth.max(initial=0))) >= num_classes:
             raise DataError(
-                f"Mask {self.truth_path} holds class id {highest}; the data set has the ids 0 to {num_classes - 1}. "
+                f"Mask {self.truth_path} has class id {highest}; the data set has the ids 0 to {num_classes - 1}. "
                 'Run "clothseg verify"'
             )
         return truth
@@ -40,7 +40,7 @@ class ScoredPhoto:
 
 @dataclass(frozen=True)
 class ScoredData:
-    """What is scored."""
+    """A data set's manifest and the photos to score."""
 
     manifest: Manifest
     split: str
@@ -48,7 +48,7 @@ class ScoredData:
 
     @property
     def classes(self) -> ClassList:
-        """The classes of the data set: those that scores are given for."""
+        """The classes of the data set: those that get scores."""
         return self.manifest.classes
 
 
@@ -58,7 +58,7 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
     Args:
         data_path: a DATA_PATH, or the data set's own folder in it.
         split_name: a split of the data set's manifest, such as val.
-        count: score as many photos only, spread evenly over the split.
+        count: score this many photos, spread evenly over the split; None scores all.
 
     Raises:
         MissingInputError: there is no prepared data set.
@@ -66,7 +66,7 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
         SettingError: there is no such split, or `count` is below 1.
     """
     if count is not None and count < 1:
-        raise SettingError(f"An evaluation needs photos, not {count}. Pass --count 1 or more")
+        raise SettingError(f"--count is {count}. Pass 1 or more")
     check_input(data_path, "Data folder", 'Pass one that "uv run data_prep.py" prepared', folder=True)
     folder = data_path / DATASET_FOLDER
     if not (folder / MANIFEST_NAME).is_file() and (data_path / MANIFEST_NAME).is_file():
@@ -75,15 +75,13 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
     if split_name not in manifest.splits:
         raise SettingError(f"{folder} has no split {split_name!r}. It has: {', '.join(sorted(manifest.splits))}")
     split = manifest.splits[split_name]
-    found = pairs(folder, split)
-    if not found:
-        raise DataError(f'The split {split_name} of {folder} has no photos. Run "uv run data_prep.py" again')
     photos = tuple(
-        ScoredPhoto(photo.relative_to(folder / split.photos).as_posix(), photo, mask) for photo, mask in found
+        ScoredPhoto(photo.relative_to(folder / split.photos).as_posix(), photo, mask)
+        for photo, mask in pairs(folder, split)
     )
-    return ScoredData(manifest, split_name, photos if count is None else _spread(photos, count))
-
-
-def _spread(photos: tuple[ScoredPhoto, ...], count: int) -> tuple[ScoredPhoto, ...]:
-    places = np.unique(np.linspace(0, len(photos) - 1, num=min(count, len(photos))).round().astype(int))
-    return tuple(photos[place] for place in places)
+    if not photos:
+        raise DataError(f'The split {split_name} of {folder} has no photos. Run "uv run data_prep.py" again')
+    if count is not None:
+        indices = np.linspace(0, len(photos) - 1, num=min(count, len(photos))).round().astype(int)
+        photos = tuple(photos[index] for index in np.unique(indices))
+    return ScoredData(manifest, split_name, photos)

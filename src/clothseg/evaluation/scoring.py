@@ -1,18 +1,29 @@
-"""Every photo predicted, compared with its truth and counted, one after the other in bounded memory."""
+"""Predicts, counts and compares every photo with its truth in bounded memory, and draws the worst photos."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+import numpy as np
+from rich.console import Console
+
+from clothseg.drawing import overlay
+from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError, InputError, one_line
-from clothseg.evaluation.counts import Tally
-from clothseg.evaluation.photo_counts import PhotoCounts, count_photo
+from clothseg.evaluation.counts import COUNTS, PhotoCounts, SplitCounts
 from clothseg.evaluation.predictions import Predictions
 from clothseg.evaluation.scored_data import ScoredData, ScoredPhoto
+from clothseg.labels import BACKGROUND_ID, ClothingClass
+from clothseg.pictures import read_picture
+from clothseg.progress import tracked
+from clothseg.transforms import resize_image, resize_mask
+from clothseg.types import Int64Array
 
-Watch = Callable[[Iterator[PhotoCounts | InputError]], Iterator[PhotoCounts | InputError]]
-"""Passes on what becomes of the photos, and shows the progress."""
+WORST_PHOTOS = 12
+"""How many photos with the lowest IoU a report shows."""
+PICTURE_SIDE = 384
+"""Longer side of a picture in pixels: sharp at a third of a page's width."""
 
 
 @dataclass(frozen=True)
@@ -23,49 +34,46 @@ class Failure:
     reason: str
 
 
-@dataclass
-class Scored:
-    """What became of the photos."""
-
-    tally: Tally
-    failures: list[Failure] = field(default_factory=list)
-
-
-def score(predictions: Predictions, data: ScoredData, *, watch: Watch = lambda results: results) -> Scored:
-    """Predict and count every photo; one that cannot be read or predicted is set aside.
+def score_photos(
+    predictions: Predictions, data: ScoredData, console: Console
+) -> tuple[SplitCounts, tuple[Failure, ...]]:
+    """Predict and count every photo; a photo or mask that cannot be read is skipped and named.
 
     Args:
-        predictions: where the masks come from.
+        predictions: gives the masks.
         data: the photos and their truth.
-        watch: shows the progress.
+        console: shows the progress and the failures.
 
     Raises:
         InputError: not one photo could be scored; the message has the first reason.
-        ModelError: the network gave no numbers.
+        ModelError: the network returned NaN or infinite values.
     """
     num_classes = len(data.classes)
     failures: list[Failure] = []
 
-    def work(photo: ScoredPhoto) -> PhotoCounts | InputError:
+    def count(photo: ScoredPhoto) -> PhotoCounts | InputError:
         try:
             return _count(predictions, photo, num_classes)
         except InputError as error:
             return error
 
     def counted() -> Iterator[PhotoCounts]:
-        for photo, result in zip(data.photos, watch(predictions.in_pipeline(work, data.photos)), strict=True):
+        results = tracked(console, predictions.in_pipeline(count, data.photos), total=len(data.photos))
+        for photo, result in zip(data.photos, results, strict=True):
             if isinstance(result, InputError):
                 failures.append(Failure(photo.name, one_line(result)))
             else:
                 yield result
 
-    tally = Tally.of(data.classes.names, counted())
-    if not tally.photos:
+    counts = SplitCounts.of(data.classes.names, counted())
+    if not counts.photos:
         first = failures[0]
         raise InputError(
             f"None of the {len(data.photos)} photos could be scored. The first, {first.photo}: {first.reason}"
         )
-    return Scored(tally, failures)
+    for failure in failures:
+        console.print(f"clothseg: {failure.photo}: {failure.reason}")
+    return counts, tuple(failures)
 
 
 def _count(predictions: Predictions, photo: ScoredPhoto, num_classes: int) -> PhotoCounts:
@@ -74,6 +82,70 @@ def _count(predictions: Predictions, photo: ScoredPhoto, num_classes: int) -> Ph
         (height, width), (true_height, true_width) = prediction.shape, truth.shape
         raise DataError(
             f"The prediction for {photo.name} has {width} x {height} pixels, its truth {true_width} x {true_height}. "
-            "They must be of one size, that of the photo as a person sees it"
+            "Both must have the size of the EXIF-oriented photo"
         )
-    return count_photo(photo.name, prediction, truth, num_classes)
+    return PhotoCounts.of(photo.name, prediction, truth, num_classes)
+
+
+@dataclass(frozen=True)
+class ClassInPhoto:
+    """The score of one class in one photo."""
+
+    label: ClothingClass
+    iou: float
+    in_truth: bool
+    in_prediction: bool
+
+
+@dataclass(frozen=True)
+class WorstPhoto:
+    """A photo with a low IoU, and its pictures."""
+
+    name: str
+    iou: float
+    """Mean IoU over the garments in truth or prediction."""
+    classes: tuple[ClassInPhoto, ...]
+    """Those garments, highest IoU first."""
+    pictures: tuple[bytes, ...] = ()
+    """JPEGs: photo, truth, prediction; empty if the photo cannot be read."""
+    size: tuple[int, int] = (0, 0)
+    """(width, height) of each picture in pixels."""
+    problem: str = ""
+    """Why there are no pictures."""
+
+
+def worst_photos(counts: SplitCounts, predictions: Predictions, data: ScoredData) -> list[WorstPhoto]:
+    """Predict the `WORST_PHOTOS` photos with the lowest IoU again, and draw them; lowest first."""
+    by_name = {photo.name: photo for photo in data.photos}
+    worst = []
+    for index in counts.worst(WORST_PHOTOS):
+        photo, iou = by_name[counts.photos[index]], float(counts.photo_iou[index])
+        classes = _classes_in_photo(counts.counts[index].astype(np.int64), data.classes.classes)
+        try:
+            pictures, size = _draw(photo, predictions, data)
+            worst.append(WorstPhoto(photo.name, iou, classes, pictures, size))
+        except InputError as error:  # masks from a folder can be scored without the photo
+            worst.append(WorstPhoto(photo.name, iou, classes, problem=one_line(error)))
+    return worst
+
+
+def _classes_in_photo(counts: Int64Array, classes: tuple[ClothingClass, ...]) -> tuple[ClassInPhoto, ...]:
+    hits, truth, predicted = (counts[COUNTS.index(name)] for name in ("hits", "truth", "predicted"))
+    union = truth + predicted - hits
+    scored = [
+        ClassInPhoto(classes[one], float(hits[one] / union[one]), bool(truth[one]), bool(predicted[one]))
+        for one in np.flatnonzero(union)
+        if one != BACKGROUND_ID
+    ]
+    return tuple(sorted(scored, key=lambda one: -one.iou))
+
+
+def _draw(photo: ScoredPhoto, predictions: Predictions, data: ScoredData) -> tuple[tuple[bytes, ...], tuple[int, int]]:
+    """Return the three JPEGs, and their (width, height)."""
+    pixels = read_picture(photo.path).pixels
+    masks = photo.truth(len(data.classes)), predictions.mask(photo)
+    scale = min(1.0, PICTURE_SIDE / max(pixels.shape))
+    size = max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
+    small = resize_image(pixels, size)
+    views = (small, *(overlay(small, resize_mask(mask, size), data.classes, opacity=0.6) for mask in masks))
+    return tuple(encode_jpeg(view, 80) for view in views), (size[1], size[0])

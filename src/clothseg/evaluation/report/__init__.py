@@ -1,1 +1,0 @@
-"""An evaluation written down: JSON, Markdown and one HTML page."""
