@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from clothseg import cores
 from clothseg.cores import available_cores, num_loaders, num_threads
 
 
@@ -47,10 +46,10 @@ def test_omp_num_threads_sets_the_number_of_threads(monkeypatch: pytest.MonkeyPa
 
 
 def test_threads_are_limited_by_the_same_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "num_cores", lambda: 8)
+    monkeypatch.setattr("clothseg.cores.num_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for available, expected in ((3, 3), (8, None)):
-        monkeypatch.setattr(cores, "available_cores", lambda available=available: available)
+        monkeypatch.setattr("clothseg.cores.available_cores", lambda available=available: available)
         assert num_threads() == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert num_threads() == 5
