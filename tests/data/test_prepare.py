@@ -18,6 +18,7 @@ from clothseg.data import painting, processes, sources
 from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.manifest import Manifest
 from clothseg.data.prepare import Prepare, prepare
+from clothseg.data.processes import lock_folder
 from clothseg.data.report import Report
 from clothseg.data.sources import Sample
 from clothseg.errors import DataError, MachineError, MissingExtraError, MissingInputError, SettingError
@@ -171,15 +172,11 @@ def test_a_full_disk_is_named_and_leaves_no_manifest(mirror, tmp_path, monkeypat
 
 
 def test_a_folder_in_use_is_left_alone(mirror, tmp_path):
-    fcntl = pytest.importorskip("fcntl")
     (tmp_path / "out").mkdir()
-    descriptor = os.open(tmp_path / "out", os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
-    with pytest.raises(MachineError, match="Another run"):
+    with lock_folder(tmp_path / "out"), pytest.raises(MachineError, match="Another run"):
         prepared(mirror, tmp_path / "out")
 
-    os.close(descriptor)
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -1,5 +1,6 @@
-"""Work by several processes: in order, few items at a time, and nobody is left behind."""
+"""Work by several processes is in order, few items at a time, and ends with its parent; one run writes a folder."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from clothseg.data.processes import GROUP_SIZE, work_in_groups
+from clothseg.data.processes import GROUP_SIZE, LOCK_NAME, lock_folder, work_in_groups
 from clothseg.errors import ClothsegError, MachineError
 from tests.conftest import HANG_SECONDS
 
@@ -117,3 +118,27 @@ def _is_alive(pid):
         return False
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return not state.strip().startswith("Z") and bool(state.strip())
+
+
+def test_a_folder_is_locked_by_one_run_and_free_after_it(tmp_path):
+    (tmp_path / LOCK_NAME).touch()  # as a run that was killed leaves it
+    for _ in range(2):
+        with (
+            lock_folder(tmp_path),
+            pytest.raises(MachineError, match=r"Another run is writing .*Wait until it is done"),
+            lock_folder(tmp_path),
+        ):
+            pass
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks in another way")
+def test_a_folder_that_cannot_be_locked_goes_without(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with lock_folder(tmp_path / "not there"):
+        pass
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with lock_folder(tmp_path), lock_folder(tmp_path):
+        pass

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clothseg.data.locks import alone
 
 from clothseg.data import unzip as unzip_module
 from clothseg.data.archive_contents import Limits
-from clothseg.data.locks import alone
 from clothseg.data.unzip import Unpacked, read_unpacked, unpack
 from clothseg.errors import DataError, MachineError, MissingInputError
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clothseg.data.locks import alone
 from clothseg.data.manifest import Manifest, pairs
 from clothseg.data.pair import read_file
+from clothseg.data.processes import lock_folder
 from clothseg.data.shard_file import ShardFile, new_shard
 from clothseg.data.shards import INDEX_NAME, Shard, ShardIndex
 from clothseg.errors import DataError, MachineError, SettingError, path_problem
@@ -71,7 +71,7 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
         raise MachineError(f"Cannot write to {output}: {path_problem(error)}. Choose another --output") from error
     if (output / INDEX_NAME).exists():
         raise SettingError(f"{output} holds a packed data set already. Choose another --output, or remove it first")
-    with alone(output):
+    with lock_folder(output):
         splits = {
             name: _pack_split(name, found[name], folder / split.photos, output, shard_bytes, steps)
             for name, split in manifest.splits.items()

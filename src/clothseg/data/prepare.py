@@ -17,8 +17,8 @@ from rich.console import Console
 
 from clothseg.cores import available_cores
 from clothseg.data.fashionpedia import SPLITS, OfficialSplit
-from clothseg.data.locks import alone
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, Split, names_by_stem
+from clothseg.data.processes import LOCK_NAME, lock_folder
 from clothseg.data.report import REPORT_NAME, SAMPLE, MaskCounts, Report, SplitReport, hash_of
 from clothseg.errors import (
     ClothsegError,
@@ -204,7 +204,7 @@ def prepare(
         MachineError: the disk or the network fails, or another run prepares the same folder.
     """
     wanted = Report(source.kind, source.address, source.fingerprint(), hash_of([PAINTER_VERSION, classes.to_dicts()]))
-    with _disk_errors(folder), alone(folder):
+    with _disk_errors(folder), lock_folder(folder):
         ready = _find_ready(folder, wanted)
         if ready:
             return ready
@@ -371,8 +371,9 @@ def _report_removed_if_nothing_collected(folder: Path) -> Iterator[None]:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the size of each file and folder in a dataset's folder, except the report."""
-    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name != REPORT_NAME}
+    """Return the size of each file and folder in a dataset's folder, except the report and the lock."""
+    ours = (REPORT_NAME, LOCK_NAME)
+    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name not in ours}
 
 
 def _print_result(prepared: Prepared, folder: Path, seconds: float) -> None:

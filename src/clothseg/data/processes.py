@@ -1,4 +1,4 @@
-"""Work on many items by all cores: small groups go out to processes, few at a time, and results come back in order."""
+"""Work on many items by several processes, with results in order; and a lock for a folder that one run writes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
+
+from filelock import FileLock, Timeout
 
 from clothseg.errors import MachineError
 
+LOCK_NAME = ".lock"
+"""The file by which a run locks a folder."""
 GROUP_SIZE = 32
-"""Items that a process gets at a time."""
+"""Items that one process gets at a time."""
 _GROUPS_AHEAD = 3
 """Groups waiting for each process: enough to keep it busy, few enough to keep the parent small."""
 
@@ -27,12 +32,12 @@ Result = TypeVar("Result")
 def work_in_groups(
     work: Callable[[list[Item]], Result], items: Iterable[Item], *, num_workers: int
 ) -> Iterator[tuple[int, Result]]:
-    """Yield the size of each group of items and what `work` made of it, in the order of the items.
+    """Yield the size of each group of items and what `work` returned for it, in the order of the items.
 
     Args:
         work: must be picklable, as a function of a module or a `partial` of one is.
-        items: taken as they are needed, so that they may be more than fit into memory.
-        num_workers: processes; with less than 2 this process works.
+        items: taken when they are needed, so there may be more than fit into memory.
+        num_workers: processes; with less than 2 this process does the work.
 
     Raises:
         MachineError: a process died.
@@ -55,7 +60,7 @@ def work_in_groups(
         while waiting:
             size, future = waiting.popleft()
             yield size, future.result()
-    except BrokenProcessPool as error:
+    except BrokenExecutor as error:
         raise MachineError(
             "A process that prepares photos has died, most likely for want of memory. Run it again with fewer --workers"
         ) from error
@@ -70,7 +75,7 @@ def _grouped(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it: after a kill -9 nobody else would end this process."""
+    """Leave Ctrl-C to the parent, and end with it: after its kill -9 nobody else would end this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -81,3 +86,31 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder, so that no other run writes into it until the block ends.
+
+    The lock file `LOCK_NAME` in the folder is removed at the end. After a kill it stays but blocks nobody: the system
+    releases the lock with its process. A folder that takes no file, or a file system without locks, is not locked.
+
+    Raises:
+        MachineError: another run has locked it.
+    """
+    lock = FileLock(folder / LOCK_NAME, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise MachineError(
+            f"Another run is writing {folder}. Wait until it is done, or stop it, and run this again"
+        ) from error
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            Path(lock.lock_file).unlink()
+        lock.release()
