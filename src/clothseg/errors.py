@@ -9,7 +9,8 @@ import errno
 import importlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
@@ -107,6 +108,25 @@ def path_problem(error: OSError) -> str:
     }
     reason = known.get(error.errno or 0) or error.strerror or one_line(error)
     return reason[:1].lower() + reason[1:]
+
+
+@contextmanager
+def disk_errors(what: str, way_out: str) -> Iterator[None]:
+    """Raise what the system refuses within the block as a MachineError; errors of our own stay what they are.
+
+    Args:
+        what: what was being done, first in the message: "Cannot write a.zip".
+        way_out: what to do, last in the message.
+
+    Raises:
+        MachineError: the disk is full, broken or cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ClothsegError):
+            raise
+        raise MachineError(f"{what}: {path_problem(error)}. {way_out}") from error
 
 
 def check_input(

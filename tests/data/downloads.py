@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clothseg.data.download import fetch
-from clothseg.data.http_answers import Patience
+from clothseg.data.http_client import RetryPolicy
 from clothseg.errors import MachineError
 from tests.conftest import HANG_SECONDS
 from tests.data.broken_server import BrokenServer
@@ -21,7 +21,9 @@ JSON = "annotations/instances_attributes_train2020.json"
 
 PAGE = b"<!DOCTYPE html><html><body>Please log in to the network</body></html>"
 
-QUICK = Patience(timeout=HANG_SECONDS, slowest=1024, attempts=3, new_bytes=1 << 20, first_wait=0.01, longest_wait=0.05)
+QUICK = RetryPolicy(
+    timeout=HANG_SECONDS, slowest=1024, attempts=3, new_bytes=1 << 20, first_wait=0.01, longest_wait=0.05
+)
 """Attempts that follow each other quickly; a server that answers has all the time it needs."""
 
 IMPATIENT = replace(QUICK, timeout=0.1)
@@ -46,7 +48,7 @@ ANNOTATIONS = json.dumps({"images": [{"file_name": 'a "quoted" \\ {name}.jpg'}],
 def leave_part(target: Path, server: BrokenServer) -> None:
     """Have a fetch break off, so that bytes and their note lie beside the target."""
     with pytest.raises(MachineError, match="bytes are kept"):
-        fetch(server.address, ZIP, target, patience=QUICK)
+        fetch(server.address, ZIP, target, retries=QUICK)
     assert 0 < target.with_name("train2020.zip.part").stat().st_size < len(CONTENT)
     server.requests.clear()
 

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from clothseg.data import http_answers
+from clothseg.data import http_client
 from clothseg.data.download import fetch
-from clothseg.data.http_answers import Patience
+from clothseg.data.http_client import RetryPolicy
 from clothseg.errors import MachineError, SettingError
 from tests.data.broken_server import Answer, BrokenServer
 from tests.data.downloads import (
@@ -31,8 +31,8 @@ from tests.data.downloads import (
 
 def test_a_server_that_stays_broken_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {
-        "silent": (Answer(silent=True), IMPATIENT, "no answer for 0.1 s"),
-        "stalls": (Answer(CONTENT, stall_after=50_000), IMPATIENT, "no answer for 0.1 s"),
+        "silent": (Answer(silent=True), IMPATIENT, "no response for 0.1 s"),
+        "stalls": (Answer(CONTENT, stall_after=50_000), IMPATIENT, "no response for 0.1 s"),
         "500": (Answer(status=500), QUICK, "500"),
         "503, asks for a day": (Answer(status=503, extra={"Retry-After": "86400"}), QUICK, "503"),
         "says more than it has": (Answer(CONTENT, wrong_by=+500), QUICK, "broke off after"),
@@ -40,53 +40,53 @@ def test_a_server_that_stays_broken_is_given_up(target: Path, monkeypatch: pytes
         "chunk cut": (Answer(CONTENT, chunked=True, cut_after=9_000), QUICK, "broke off"),
     }
     wrong = []
-    for name, (answer, patience, message) in broken.items():
+    for name, (answer, retries, message) in broken.items():
         waits: list[float] = []  # between the attempts: noted, not waited for
         monkeypatch.setattr("clothseg.data.download.time", SimpleNamespace(sleep=waits.append))
         place = target.with_name(name) / target.name
         with BrokenServer(answer) as server:
             with pytest.raises(MachineError) as caught:
-                fetch(server.address, ZIP, place, patience=patience)
-            while len(server.requests) < patience.attempts:  # the last one may still be on its way
+                fetch(server.address, ZIP, place, retries=retries)
+            while len(server.requests) < retries.attempts:  # the last one may still be on its way
                 time.sleep(0.01)
             parts = (message, f"{server.address}/{ZIP}", "--source", str(place))
             if not all(part in str(caught.value) for part in parts):
                 wrong.append((name, str(caught.value)))
-            if len(server.requests) != patience.attempts or place.exists():
+            if len(server.requests) != retries.attempts or place.exists():
                 wrong.append((name, server.requests))
-            if len(waits) != patience.attempts - 1 or max(waits) > patience.longest_wait:
+            if len(waits) != retries.attempts - 1 or max(waits) > retries.longest_wait:
                 wrong.append((name, waits))
     assert not wrong, wrong
 
 
 def test_a_server_that_sends_too_little_in_a_while_stalls(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_answers, "time", SimpleNamespace(monotonic=itertools.count(step=30).__next__))
+    monkeypatch.setattr(http_client, "time", SimpleNamespace(monotonic=itertools.count(step=30).__next__))
     with BrokenServer(Answer(CONTENT, seconds_per_byte=0.005)) as server:
         with pytest.raises(MachineError, match="stalls"):
-            fetch(server.address, ZIP, target, patience=replace(QUICK, timeout=29))
+            fetch(server.address, ZIP, target, retries=replace(QUICK, timeout=29))
         assert len(server.requests) == QUICK.attempts
     assert not target.exists()
 
 
 def test_the_slowest_rate_that_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = Patience(timeout=20, slowest=10)
+    retries = RetryPolicy(timeout=20, slowest=10)
     for size, is_stalled in ((299, True), (300, False)):  # of a block in 30 seconds
-        monkeypatch.setattr(http_answers, "time", SimpleNamespace(monotonic=itertools.count(step=30).__next__))
+        monkeypatch.setattr(http_client, "time", SimpleNamespace(monotonic=itertools.count(step=30).__next__))
         blocks = [b"x" * size] * 3
         left = iter([*blocks, b""])
         answer = SimpleNamespace(read1=lambda _, left=left: next(left))
         if is_stalled:
-            with pytest.raises(http_answers.AnotherTry, match="stalls"):
-                list(http_answers.read_blocks(answer, patience, first=1))
+            with pytest.raises(http_client.RetryableError, match="stalls"):
+                list(http_client.read_blocks(answer, retries, first=1))
         else:
-            assert list(http_answers.read_blocks(answer, patience, first=1)) == blocks
+            assert list(http_client.read_blocks(answer, retries, first=1)) == blocks
 
 
 def test_nobody_listens_there(target: Path) -> None:
     with BrokenServer(Answer()) as server:
         address = server.address
     with pytest.raises(MachineError, match=r"Cannot fetch .*refused \(3 attempts\)"):
-        fetch(address, ZIP, target, patience=QUICK)
+        fetch(address, ZIP, target, retries=QUICK)
     assert list(target.parent.iterdir()) == []
 
 
@@ -110,7 +110,7 @@ def test_what_will_not_get_better_is_refused_at_once(target: Path) -> None:
     for name, (answer, message) in hopeless.items():
         with BrokenServer(answer) as server:
             with pytest.raises(MachineError) as caught:
-                fetch(server.address, ZIP, target, patience=QUICK)
+                fetch(server.address, ZIP, target, retries=QUICK)
             if message not in str(caught.value) or f"{server.address}/{ZIP}" not in str(caught.value):
                 wrong.append((name, str(caught.value)))
             paths = {request.path for request in server.requests}
@@ -128,10 +128,10 @@ def test_a_page_in_the_way_does_not_cost_the_bytes_that_are_there(target: Path) 
         for trouble in (Answer(PAGE, content_type="text/html"), Answer(status=404), Answer(status=500)):
             server.answers[:] = [trouble]
             with pytest.raises(MachineError):
-                fetch(server.address, ZIP, target, patience=QUICK)
+                fetch(server.address, ZIP, target, retries=QUICK)
             assert target.with_name("train2020.zip.part").read_bytes() == kept
         server.answers[:] = [Answer(CONTENT)]
-        fetch(server.address, ZIP, target, patience=QUICK)
+        fetch(server.address, ZIP, target, retries=QUICK)
     assert_whole(target)
 
 
@@ -139,7 +139,7 @@ def test_missing_annotations_name_the_mirror_and_the_place_for_ones_own_file(tar
     annotations = target.with_name("instances_attributes_train2020.json")
     with BrokenServer(Answer(status=404)) as server:
         with pytest.raises(MachineError) as caught:
-            fetch(server.address, JSON, annotations, patience=QUICK)
+            fetch(server.address, JSON, annotations, retries=QUICK)
         assert str(caught.value) == (
             f"Cannot fetch {server.address}/{JSON}: the server answers 404 Not Found. "
             f"Pass --source with the address or folder of a mirror, or put your own file at {annotations}"
@@ -158,29 +158,28 @@ def test_a_full_disk_is_noticed_before_the_first_byte(target: Path, monkeypatch:
     usage = type(shutil.disk_usage("."))(10**9, 10**9 - 1234, 1234)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with BrokenServer(Answer(CONTENT)) as server, pytest.raises(MachineError, match=f"{len(CONTENT):,} .*1,234 free"):
-        fetch(server.address, ZIP, target, patience=QUICK)
+        fetch(server.address, ZIP, target, retries=QUICK)
     assert not target.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with BrokenServer(Answer(CONTENT)) as server, pytest.raises(MachineError, match="Cannot write"):
-        fetch(server.address, ZIP, tmp_path / "data" / "train2020.zip", patience=QUICK)
+        fetch(server.address, ZIP, tmp_path / "data" / "train2020.zip", retries=QUICK)
 
 
 def test_the_wait_grows_and_is_bounded() -> None:
-    patience = Patience(first_wait=0.5, longest_wait=30)
-    waits = [patience.seconds_before(attempt) for attempt in range(2, 12)]
+    retries = RetryPolicy(first_wait=0.5, longest_wait=30)
+    waits = [retries.seconds_before(attempt) for attempt in range(2, 12)]
     assert all(0.5 * 2**number <= wait <= 0.75 * 2**number for number, wait in enumerate(waits[:5]))
     assert waits[-1] == 30
-    assert patience.seconds_before(2, asked=86_400) == 30
-    assert patience.longest == 5 * 4 * 20 + 4 * 30
+    assert retries.seconds_before(2, requested=86_400) == 30
 
 
 def test_waiting_uses_up_no_seed() -> None:
     random.seed(7)
     expected = random.Random(7).random()
-    Patience().seconds_before(2)
+    RetryPolicy().seconds_before(2)
     assert random.random() == expected
 
 
@@ -205,10 +204,10 @@ def test_https_is_kept_to(target: Path, certificate: Path, monkeypatch: pytest.M
             BrokenServer(to_plain, certificate=certificate) as server,
             pytest.raises(MachineError, match="which is not encrypted"),
         ):
-            fetch(server.address, ZIP, target, patience=QUICK)
+            fetch(server.address, ZIP, target, retries=QUICK)
         assert plain.requests == []
         with BrokenServer(to_safe) as server:
-            fetch(server.address, ZIP, target, patience=QUICK)
+            fetch(server.address, ZIP, target, retries=QUICK)
         assert [request.path for request in safe.requests] == ["/elsewhere.zip"]
     assert_whole(target)
 
@@ -218,5 +217,5 @@ def test_a_certificate_nobody_vouches_for_is_refused_at_once(target: Path, certi
         BrokenServer(Answer(CONTENT), certificate=certificate) as server,
         pytest.raises(MachineError, match=r"certificate is not trusted .*SSL_CERT_FILE"),
     ):
-        fetch(server.address, ZIP, target, patience=QUICK)
+        fetch(server.address, ZIP, target, retries=QUICK)
     assert not target.exists()

@@ -1,6 +1,8 @@
 """Archives unpack to checked photos or are refused; a killed run resumes and gives the same folder."""
 
+import os
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -10,11 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clothseg.data.locks import alone
 
-from clothseg.data import unzip as unzip_module
-from clothseg.data.archive_contents import Limits
-from clothseg.data.unzip import Unpacked, read_unpacked, unpack
+from clothseg.data.unzip import Limits, Unpacked, read_unpacked, unpack
 from clothseg.errors import DataError, MachineError, MissingInputError
 
 
@@ -59,7 +58,7 @@ def test_every_photo_comes_out_and_nothing_else(tmp_path: Path, folder: Path, co
     assert (result.num_photos, result.num_bytes) == (43, sum(map(len, expected.values())))
     assert calls == sorted(calls)
     assert calls[-1] == (result.num_bytes, result.num_bytes)
-    assert len(calls) == 3
+    assert len(calls) == 43
 
 
 def test_agrees_with_zipfile_on_an_archive_with_comments_extras_and_a_front(tmp_path: Path, folder: Path) -> None:
@@ -91,7 +90,7 @@ def test_a_finished_folder_is_left_alone_and_repaired_where_it_is_not(archive: P
     assert len([path for path in before if path.stat().st_mtime_ns == before[path]]) == len(before) - 2
 
 
-def test_the_mark_is_needed_and_is_of_this_archive(tmp_path: Path, archive: Path, folder: Path) -> None:
+def test_a_folder_is_complete_only_with_its_record_of_this_archive(tmp_path: Path, archive: Path, folder: Path) -> None:
     assert read_unpacked(folder) is None
     result = unpack(archive, folder, members_under="train")
     mark = folder.with_name("train.unpacked.json")
@@ -114,17 +113,17 @@ def test_the_mark_is_needed_and_is_of_this_archive(tmp_path: Path, archive: Path
     assert (folder / "005.jpg").read_bytes() == changed["train/005.jpg"]
 
 
-def test_the_disk_has_all_photos_before_the_mark_says_so(
+def test_the_disk_has_all_photos_before_the_record_says_so(
     archive: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(unzip_module.os, "sync", lambda: seen.append((len(tree(folder)), len(tree(folder.parent)))))
+    monkeypatch.setattr(os, "sync", lambda: seen.append((len(tree(folder)), len(tree(folder.parent)))))
     unpack(archive, folder, members_under="train")
     assert seen == [(40, 40)]
     assert len(tree(folder.parent)) == 41
 
 
-def test_half_written_and_wrong_photos_without_a_mark_are_written_anew(archive: Path, folder: Path) -> None:
+def test_half_written_and_wrong_photos_without_a_record_are_written_again(archive: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "000.jpg").write_bytes(photos()["train/000.jpg"][:100])  # as another program leaves it
     (folder / "001.jpg").write_bytes(bytes(3_001))  # as a power cut leaves it: the length, but zeros
@@ -179,7 +178,7 @@ def encrypted(info: zipfile.ZipInfo) -> None:
     info.flag_bits |= 1
 
 
-def test_what_no_honest_archive_has_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_unsafe_archives_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     hostile: dict[str, tuple[Callable[[Path], object], str]] = {
         "parent": (renamed("../evil.jpg"), "outside"),
         "parent within": (renamed("train/../../evil.jpg"), "outside"),
@@ -195,7 +194,7 @@ def test_what_no_honest_archive_has_is_refused_before_anything_is_written(tmp_pa
         "lzma": (with_entry(compress_type=zipfile.ZIP_LZMA), "method 14"),
         "encrypted": (with_changed_table(encrypted), "is encrypted"),
         "overlap": (with_changed_table(sharing_bytes), "share the same bytes"),
-        "case": (renamed("train/000.JPG"), "'000.jpg' and '000.JPG' are there both"),
+        "case": (renamed("train/000.JPG"), "'000.jpg' and '000.JPG' are both there"),
         "file and folder": (renamed("train/000.jpg/a.jpg"), "is a file, and the folder of"),
         "folder": (lambda path: pack(path, {"photos/a.jpg": b"x"}), "but photos only under: photos"),
         "no photos": (lambda path: pack(path, {"train/a.txt": b"x"}), "but no photos at all"),
@@ -222,11 +221,11 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, folder: Path) -> 
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("train/a.jpg", "train/a.jpg"):
             archive.writestr(name, b"x")
-    with pytest.raises(DataError, match=r"'a\.jpg' and 'a\.jpg' are there both"):
+    with pytest.raises(DataError, match=r"'a\.jpg' and 'a\.jpg' are both there"):
         unpack(path, folder, members_under="train")
     path.unlink()
     pack(path, {"train/\u00e4.jpg": b"x", "train/a\u0308.jpg": b"x"})  # one accent, spelled in two ways
-    with pytest.raises(DataError, match="are there both"):
+    with pytest.raises(DataError, match="are both there"):
         unpack(path, folder, members_under="train")
 
 
@@ -235,7 +234,7 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, folder: Path) -> 
     [
         (Limits(ratio_from=1_000_000), r"'000\.jpg' would unpack from [\d,]+ to 2,000,000 bytes"),
         (Limits(photo_bytes=1_000_000), r"has 2,000,000 bytes; a photo may have 1,000,000"),
-        (Limits(ratio_from=3_000_000), r"'the whole' would unpack .* to 4,000,000 bytes"),
+        (Limits(ratio_from=3_000_000), r"'the total' would unpack .* to 4,000,000 bytes"),
         (Limits(num_members=1), "2 entries"),
     ],
 )
@@ -322,18 +321,11 @@ def test_a_missing_archive_and_a_folder_that_cannot_be_written_are_named(archive
 def test_a_full_disk_is_noticed_before_the_first_photo(
     archive: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = type(unzip_module.shutil.disk_usage("."))(10**9, 10**9 - 4321, 4321)
-    monkeypatch.setattr(unzip_module.shutil, "disk_usage", lambda path: usage)
+    usage = type(shutil.disk_usage("."))(10**9, 10**9 - 4321, 4321)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(MachineError, match="120,780 bytes needed, 4,321 free"):
         unpack(archive, folder, members_under="train")
     assert tree(folder) == {}
-
-
-def test_a_second_run_is_refused_while_the_first_one_unpacks(archive: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    with alone(folder), pytest.raises(MachineError, match="Another run is writing"):
-        unpack(archive, folder, members_under="train")
-    assert unpack(archive, folder, members_under="train").num_photos == 40
 
 
 _KILLED_RUN = """
@@ -359,7 +351,7 @@ def test_kill_9_and_again_gives_the_same_folder(tmp_path: Path) -> None:
     for round_number in range(3):
         place = tmp_path / str(round_number)
         command = [sys.executable, "-c", _KILLED_RUN, str(path), str(place / "train")]
-        killed = subprocess.run([*command, str(chance.randrange(24))], capture_output=True, check=False)
+        killed = subprocess.run([*command, str(chance.randrange(380))], capture_output=True, check=False)
         assert killed.returncode == -9
         assert read_unpacked(place / "train") is None
         unpack(path, place / "train", members_under="train")

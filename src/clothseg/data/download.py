@@ -1,59 +1,71 @@
-"""A file of the download comes over http or from a local folder, and is whole or not there."""
+"""Files come over HTTP or from a local folder: interrupted downloads resume, and a file is whole or not there."""
 
 from __future__ import annotations
 
-import errno
-import http.client
+import json
+import mmap
+import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from clothseg.data.file_content import START_BYTES, find_defect, find_wrong_start
-from clothseg.data.http_answers import AnotherTry, Patience, RangeGoneError, open_answer, read_blocks
-from clothseg.data.partial_file import PartialFile, Version
-from clothseg.data.unzip import Progress
-from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, SettingError, one_line
+from clothseg.data.http_client import RefusedError, RetryableError, RetryPolicy, open_response, read_blocks
+from clothseg.data.unzip import find_defect as find_zip_defect
+from clothseg.errors import DataError, MachineError, MissingInputError, SettingError, disk_errors
+from clothseg.pictures import write_whole
+from clothseg.progress import Advance
 
-_TELL_EVERY = 1 << 20  # bytes between two calls of `progress`; encrypted connections bring 16 KB at a time
+_PROGRESS_EVERY = 1 << 20
+"""Bytes between two calls of `progress`; encrypted connections bring 16 KB at a time."""
+_START_BYTES = 512
+"""Bytes from the start of a file that tell its kind."""
+_PAGE_STARTS = (b"<!doctype html", b"<html")
 
 
 def fetch(
-    source: str, name: str, target: Path, *, progress: Progress | None = None, patience: Patience | None = None
+    source: str, name: str, target: Path, *, progress: Advance | None = None, retries: RetryPolicy | None = None
 ) -> Path:
-    """Return the path of a whole file: the one in a local source, or `target`, fetched there if it is not there yet.
+    """Return the path of a whole file: the one in a local source, or `target`, downloaded if it is not there yet.
 
-    Nothing is copied from a local source. Over http the bytes go into `NAME.part` beside the target, with
-    `NAME.part.json` saying which version of the file they belong to; the file takes its final name once its length and
-    content are right. A fetch that broke off, or was killed, goes on from there if the server still has that version.
-    A file that is at `target` already is used, whatever the source: that is how one brings one's own files.
+    Nothing is copied from a local source. Over HTTP the bytes are written to `NAME.part` beside the target, with
+    `NAME.part.json` saying which version of the file they belong to; the file gets its final name when its length and
+    content are right. An interrupted or killed download resumes if the server still has that version. A file that is
+    at `target` already is used, whatever the source: that is how users bring their own files. Only one run at a time
+    may download to a folder (see `processes.lock_folder`).
 
     Args:
         source: root of the download: http(s) address or local folder.
-        name: the file, relative to the root, with slashes: `images/train2020.zip`. Its ending tells what its content
+        name: the file, relative to the root, with slashes: `images/train2020.zip`. Its suffix tells what its content
             has to be: .zip and .json are checked.
         target: where the file is to be.
         progress: called about every megabyte; what is there from an earlier run counts as done.
-        patience: timeouts and attempts.
+        retries: timeouts and attempts.
 
     Raises:
         SettingError: the source is neither an http(s) address nor a path.
         MissingInputError: the local source does not have the file.
         DataError: the file that is there already, or in the local source, is not what its name says.
-        MachineError: the server cannot be reached, refuses, stalls, cuts off again and again, sends something else than
-            the file or leads to plain http; or the disk is full or cannot be written.
+        MachineError: the server cannot be reached, refuses, stalls, breaks off again and again, sends something else
+            than the file or redirects to plain http; or the disk is full or cannot be written.
     """
     if "://" in source:
         address = _checked_address(source, name)
-        if not target.is_file():
-            part = PartialFile(target)
-            with _disk_failures(target), part.held():
-                _fetch_over_http(address, part, progress or _no_progress, patience or Patience())
-            return target
-        return _checked(target)
+        if target.is_file():
+            return _checked(target)
+        part = _PartialFile(target)
+        with disk_errors(f"Cannot write {target}", "Free some space, or choose another --data-path"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _download(address, part, progress or _no_progress, retries or RetryPolicy())
+            finally:
+                if not part.size:
+                    part.remove()
+        return target
     local = Path(source) / name
     if local.is_file() or target.is_file():
         return _checked(local if local.is_file() else target)
@@ -61,7 +73,7 @@ def fetch(
 
 
 def _no_progress(done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Show nothing."""
 
 
 def _ways_out(target: Path) -> str:
@@ -81,121 +93,202 @@ def _checked_address(source: str, name: str) -> str:
 
 
 def _checked(path: Path) -> Path:
-    """Return `path`; a file that something else left here half done is not taken for whole."""
-    try:
-        defect = find_defect(path, path.name, end_to_end=False)
-    except OSError as error:
-        raise MachineError(f"Cannot read {path}: {error.strerror or one_line(error)}. Make it readable") from error
+    """Return `path`; refuse a file that another program left incomplete."""
+    with disk_errors(f"Cannot read {path}", "Make it readable"):
+        defect = find_defect(path, path.name, whole=False)
     if defect:
         raise DataError(f"{path} cannot be used: {defect}. Delete it and run this again, or put a whole one there")
     return path
 
 
-def _fetch_over_http(address: str, part: PartialFile, progress: Progress, patience: Patience) -> None:
-    most = part.size
-    attempt = 1
+def find_defect(path: Path, name: str, *, whole: bool) -> str | None:
+    """Return why the file at `path` is not a whole file of the kind that `name` ends in, or None.
+
+    Args:
+        path: the file.
+        name: what it is or will be called; .zip and .json are checked, anything else is accepted.
+        whole: read all of a JSON file, not only its two ends; needs msgspec. Only this finds a file that was cut off
+            after some inner bracket.
+    """
+    with path.open("rb") as stream:
+        wrong_start = _find_wrong_start(stream.read(_START_BYTES), name)
+        stream.seek(-min(path.stat().st_size, _START_BYTES), os.SEEK_END)
+        end = stream.read().rstrip()
+        if wrong_start:
+            return wrong_start
+        if name.endswith(".zip"):
+            return find_zip_defect(path)
+        if name.endswith(".json") and (not end.endswith(b"}") or (whole and _is_truncated(stream.fileno()))):
+            return "it is a JSON file without its end"
+    return None
+
+
+def _find_wrong_start(start: bytes, name: str) -> str | None:
+    """Return why a file that begins with `start` cannot be the one called `name`, or None."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.lower().startswith(_PAGE_STARTS):
+        return "it is a web page"
+    if name.endswith(".zip") and not start.startswith(b"PK"):
+        return f"it is no zip archive (it starts with {start[:16]!r})"
+    if name.endswith(".json") and not text.startswith(b"{"):
+        return f"it is no JSON object (it starts with {start[:16]!r})"
+    return None
+
+
+def _is_truncated(descriptor: int) -> bool:
+    """Return whether a JSON file lacks its end; what else is wrong with it is found when it is read."""
+    import msgspec
+
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+        try:
+            msgspec.json.decode(content, type=msgspec.Raw)
+        except (msgspec.DecodeError, RecursionError) as error:
+            return "truncated" in str(error)
+    return False
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What a server says about the file it sends, so that a later request can ask for the rest of the same file."""
+
+    address: str
+    etag: str | None
+    last_modified: str | None
+    length: int | None
+    """Bytes of the whole file, or None where the server does not say."""
+
+    @classmethod
+    def from_headers(cls, address: str, headers: HTTPMessage) -> _Version:
+        """Read the headers of a response with status 200."""
+        length = headers.get("Content-Length", "")
+        is_known = length.isdecimal() and "Transfer-Encoding" not in headers
+        return cls(address, headers.get("ETag"), headers.get("Last-Modified"), int(length) if is_known else None)
+
+    @property
+    def validator(self) -> str | None:
+        """The value for If-Range. A weak ETag is not allowed there: two files with one weak ETag may differ in bytes.
+
+        Source: RFC 9110, section 13.1.5.
+        """
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
+
+
+class _PartialFile:
+    """`NAME.part` with the bytes downloaded so far, and `NAME.part.json` with their version, beside the target."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = target.with_name(f"{target.name}.part")
+        self._version_path = target.with_name(f"{target.name}.part.json")
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def resumable(self, address: str) -> _Version | None:
+        """Return which version of the file at `address` the bytes belong to, or None where they are of no use."""
+        try:
+            version = _Version(**json.loads(self._version_path.read_bytes()))
+            is_usable = version.address == address and version.validator is not None
+            return version if is_usable and version.length is not None and 0 < self.size <= version.length else None
+        except (OSError, ValueError, TypeError, AttributeError):  # not there, or not written by us
+            return None
+
+    def start(self, version: _Version) -> None:
+        """Start again with no bytes of `version`."""
+        self.remove()  # first: bytes must never lie beside the record of another version
+        write_whole(self._version_path, json.dumps(asdict(version), indent=1).encode() + b"\n")
+        self.path.touch()
+
+    def remove(self) -> None:
+        """Remove the bytes and their version."""
+        self.path.unlink(missing_ok=True)
+        self._version_path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Give the file its final name when the disk has all of it."""
+        with self.path.open("rb") as stream:
+            os.fsync(stream.fileno())
+        self.path.replace(self.target)
+        self._version_path.unlink(missing_ok=True)
+
+
+def _download(address: str, part: _PartialFile, progress: Advance, retries: RetryPolicy) -> None:
+    most, attempt = part.size, 1
     while True:
         try:
-            return _fetch_rest(address, part, progress, patience)
-        except AnotherTry as failure:
-            if isinstance(failure, RangeGoneError):
-                part.discard()
-            if part.size >= most + patience.new_bytes:
+            return _download_rest(address, part, progress, retries)
+        except RefusedError as error:
+            raise MachineError(f"{error}. {_ways_out(part.target)}") from error
+        except RetryableError as failure:
+            if failure.discard:
+                part.remove()
+            if part.size >= most + retries.new_bytes:
                 attempt, most = 1, part.size
             attempt += 1
-            if attempt > patience.attempts:
-                kept = f" {part.size:,} bytes are kept; run this again to go on from there." if part.size else ""
+            if attempt > retries.attempts:
+                kept = f" {part.size:,} bytes are kept; run this again to resume." if part.size else ""
                 raise MachineError(
-                    f"Cannot fetch {address}: {failure} ({patience.attempts} attempts).{kept} {_ways_out(part.target)}"
+                    f"Cannot fetch {address}: {failure} ({retries.attempts} attempts).{kept} {_ways_out(part.target)}"
                 ) from failure
-            time.sleep(patience.seconds_before(attempt, failure.asked_wait))
+            time.sleep(retries.seconds_before(attempt, failure.requested_wait))
 
 
-@contextmanager
-def _disk_failures(target: Path) -> Iterator[None]:
-    """Name what the disk refuses; what the network refuses has a name when it gets here."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, ClothsegError):
-            raise
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or one_line(error)
-        raise MachineError(
-            f"Cannot write {target}: {reason}. Free some space, or choose another --data-path"
-        ) from error
-
-
-def _fetch_rest(address: str, part: PartialFile, progress: Progress, patience: Patience) -> None:
-    """Make one attempt at all that is missing, and give the file its name once it is whole."""
+def _download_rest(address: str, part: _PartialFile, progress: Advance, retries: RetryPolicy) -> None:
+    """Make one attempt at all that is missing, and give the file its name when it is whole."""
     version = part.resumable(address)
     is_resumed = version is not None
     if version is None or part.size != version.length:  # equal: killed between the last byte and the final name
-        headers = _range_headers(part.size, version) if version else {}
-        with _opened(address, headers, part, patience) as answer:
-            is_resumed = answer.status == http.client.PARTIAL_CONTENT
-            if is_resumed:
-                _check_range(answer, part.size, version)
+        headers = {"Range": f"bytes={part.size}-", "If-Range": version.validator or ""} if version else {}
+        with open_response(address, headers, retries) as response:
+            is_resumed = version is not None and response.status == HTTPStatus.PARTIAL_CONTENT
+            if version is not None and is_resumed:
+                _check_range(response, part.size, version)
             else:  # also where the server ignores ranges, or has another version by now
-                version = Version.from_headers(address, answer.headers)
+                version = _Version.from_headers(address, response.headers)
                 part.start(version)
-            assert version is not None
-            _copy(answer, part, version, progress, patience)
-    defect = find_defect(part.path, part.target.name, end_to_end=True)
+            _copy(response, part, version, progress, retries)
+    defect = find_defect(part.path, part.target.name, whole=True)
+    if defect and is_resumed:
+        raise RetryableError(f"the rest of the file does not match its start: {defect}", discard=True)
     if defect:
-        part.discard()
-        if is_resumed:
-            raise AnotherTry(f"the rest that was fetched did not fit: {defect}")
-        raise MachineError(f"Refused what {address} sent: {defect}. {_ways_out(part.target)}")
+        part.remove()
+        raise RefusedError(f"Refused what {address} sent: {defect}")
     part.finish()
 
 
-def _opened(
-    address: str, headers: Mapping[str, str], part: PartialFile, patience: Patience
-) -> http.client.HTTPResponse:
-    try:
-        return open_answer(address, headers, patience)
-    except MachineError as error:
-        raise MachineError(f"{one_line(error)}. {_ways_out(part.target)}") from error
-
-
-def _range_headers(offset: int, version: Version) -> dict[str, str]:
-    """Ask for the bytes from `offset` on, or for the whole file where the server has another version by now."""
-    return {"Range": f"bytes={offset}-", "If-Range": version.validator or ""}
-
-
-def _check_range(answer: http.client.HTTPResponse, offset: int, version: Version | None) -> None:
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-    is_same = version is not None and answer.headers.get("ETag", version.etag) == version.etag
-    if not (version and found and is_same and (int(found[1]), int(found[2])) == (offset, version.length)):
-        raise RangeGoneError("the server sends another part of the file than the one asked for")
+def _check_range(response: HTTPResponse, offset: int, version: _Version) -> None:
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    is_same = response.headers.get("ETag", version.etag) == version.etag
+    if not (found and is_same and (int(found[1]), int(found[2])) == (offset, version.length)):
+        raise RetryableError("the server sends another part of the file than requested", discard=True)
 
 
 def _copy(
-    answer: http.client.HTTPResponse, part: PartialFile, version: Version, progress: Progress, patience: Patience
+    response: HTTPResponse, part: _PartialFile, version: _Version, progress: Advance, retries: RetryPolicy
 ) -> None:
-    """Write the bytes of an answer behind those that are there, until there are as many as there should be."""
+    """Append the bytes of a response to those that are there, until there are as many as there should be."""
     done, total = part.size, version.length
     _check_space(part, total)
     progress(done, total)
-    told = done
-    with part.open_at(done) as stream:
-        for block in read_blocks(answer, patience, first=START_BYTES):
-            if done == 0 and len(block) >= min(START_BYTES, total or START_BYTES):
-                wrong = find_wrong_start(block, part.target.name)
-                if wrong:
-                    part.discard()
-                    raise MachineError(f"Refused what {version.address} sends: {wrong}. {_ways_out(part.target)}")
+    reported = done
+    with part.path.open("ab") as stream:
+        for block in read_blocks(response, retries, first=_START_BYTES):
+            wrong = _find_wrong_start(block, part.target.name) if done == 0 and len(block) >= _START_BYTES else None
+            if wrong:
+                raise RefusedError(f"Refused what {version.address} sends: {wrong}")
             stream.write(block)
             done += len(block)
-            if done - told >= _TELL_EVERY:
+            if done - reported >= _PROGRESS_EVERY:
                 progress(done, total)
-                told = done
+                reported = done
     if total is not None and done < total:
-        raise AnotherTry(f"the connection broke off after {done:,} of {total:,} bytes")
+        raise RetryableError(f"the connection broke off after {done:,} of {total:,} bytes")
     progress(done, done)
 
 
-def _check_space(part: PartialFile, total: int | None) -> None:
+def _check_space(part: _PartialFile, total: int | None) -> None:
     needed = (total or 0) - part.size
     free = shutil.disk_usage(part.path.parent).free
     if needed > free:
