@@ -372,8 +372,7 @@ def _report_removed_if_nothing_collected(folder: Path) -> Iterator[None]:
 
 def _sizes(folder: Path) -> dict[str, int]:
     """Return the size of each file and folder in a dataset's folder, except the report and the lock."""
-    ours = (REPORT_NAME, LOCK_NAME)
-    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name not in ours}
+    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name not in (REPORT_NAME, LOCK_NAME)}
 
 
 def _print_result(prepared: Prepared, folder: Path, seconds: float) -> None:
