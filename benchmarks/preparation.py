@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,12 @@ from machine import heading
 from pycocotools import mask as coco_mask
 from ratios import Row, show
 
-from clothseg.cores import available_cores
 from clothseg.data import fashionpedia
 from clothseg.data.annotations import open_annotations
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
 from clothseg.data.painting import paint_group
-from clothseg.data.processes import GROUP_SIZE, work_in_groups
+from clothseg.data.processes import GROUP_SIZE
 from clothseg.data.records import PhotoTask, check_records
 from clothseg.errors import ClothsegError
 from clothseg.pictures import PHOTO_SUFFIXES
@@ -40,9 +39,6 @@ ROUNDS = 5
 MEMORY_DISK = Path("/dev/shm")
 """Where masks are written if it is there: the disk is the same for both ways and would only blur the ratio."""
 LARGE_BYTES = 600_000_000
-PHOTO_COUNTS = (2_000, 40_000)
-"""Photos painted by several processes; the parent must not be larger for the many than for the few."""
-
 PACKAGES = ("pycocotools", "opencv-python-headless", "numpy", "msgspec", "isal")
 
 
@@ -107,33 +103,6 @@ def measure_painting(way: str, folder: Path, target: Path) -> float:
     return best
 
 
-def link_photos(folder: Path, target: Path, count: int) -> None:
-    """Fill a folder with `count` links to the photos that there are, each under a name of its own."""
-    tasks, photos, _ = tasks_of(folder)
-    target.mkdir()
-    for number in range(count):
-        name = tasks[number % len(tasks)].file_name
-        (target / f"{number}_{name}").symlink_to((photos / name).resolve())
-
-
-def many_tasks(tasks: list[PhotoTask], count: int) -> Iterator[PhotoTask]:
-    """Yield `count` photos: the same ones again and again, under other names."""
-    for number in range(count):
-        task = tasks[number % len(tasks)]
-        yield task._replace(file_name=f"{number}_{task.file_name}")
-
-
-def measure_processes(num_workers: int, folder: Path, photos: Path, masks: Path, count: int) -> tuple[float, float]:
-    """Return the seconds on the clock for painting `count` photos, and the most MB that the parent held."""
-    tasks, _, num_classes = tasks_of(folder)
-    masks.mkdir()
-    began = time.perf_counter()
-    paint = partial(paint_group, photos, masks, num_classes)
-    for _ in work_in_groups(paint, many_tasks(tasks, count), num_workers=num_workers):
-        pass
-    return time.perf_counter() - began, peak_memory()
-
-
 def measure_opening(way: str, path: Path) -> tuple[float, float]:
     """Return the seconds for opening an annotation file, and by how many MB this process grew."""
     before = peak_memory()
@@ -163,10 +132,8 @@ def write_large_file(path: Path, source: Path) -> None:
         copy = 0
         while size < LARGE_BYTES:
             for one in content["annotations"]:
-                row = one | {
-                    "id": len(content["annotations"]) * copy + one["id"],
-                    "image_id": copy * 10**6 + one["image_id"],
-                }
+                number = len(content["annotations"]) * copy + one["id"]
+                row = one | {"id": number, "image_id": copy * 10**6 + one["image_id"]}
                 size += stream.write(("" if size == 0 else ", ") + json.dumps(row))
             images += [
                 one | {"id": copy * 10**6 + one["id"], "file_name": f"{copy}_{one['file_name']}"}
@@ -178,18 +145,8 @@ def write_large_file(path: Path, source: Path) -> None:
 
 def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a process of its own, so that no measurement sees what another left behind."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, function, arguments))
-    process.start()
-    sender.close()
-    result = receiver.recv()
-    process.join()
-    return result
-
-
-def _send(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    sender.send(function(*arguments))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def painting_row(folder: Path, scratch: Path) -> Row:
@@ -203,72 +160,25 @@ def painting_row(folder: Path, scratch: Path) -> Row:
     return Row("mask of a photo, one core", texts["plain"], texts["ours"], ratio, ">= 5", ratio >= 5)
 
 
-def process_rows(folder: Path, scratch: Path) -> list[Row]:
-    """Compare painting by all cores with painting by one, and the parent's memory for few and many photos."""
-    cores = available_cores()
-    photos = scratch / "photos"
-    link_photos(folder, photos, max(PHOTO_COUNTS))
-    few, many = PHOTO_COUNTS
-
-    def measured(num_workers: int, count: int) -> tuple[float, float]:
-        masks = scratch / f"{num_workers}_{count}"
-        found: tuple[float, float] = in_process(measure_processes, num_workers, folder, photos, masks, count)
-        shutil.rmtree(masks)
-        return found
-
-    alone, (together, memory) = measured(1, many)[0], measured(cores, many)
-    alone, together = min(alone, measured(1, many)[0]), min(together, measured(cores, many)[0])
-    memory_before = measured(cores, few)[1]
-    goal = 0.85 * cores
-    return [
-        Row(
-            f"{many:,} masks, 1 process and {cores}",
-            f"{alone:.1f} s",
-            f"{together:.1f} s",
-            alone / together,
-            f">= {goal:.1f}",
-            alone / together >= goal,
-        ),
-        Row(
-            f"memory of the parent, {few:,} and {many:,} photos",
-            f"{memory_before:.0f} MB",
-            f"{memory:.0f} MB",
-            memory / memory_before,
-            "<= 1.1",
-            memory <= 1.1 * memory_before,
-        ),
-    ]
-
-
 def opening_row(path: Path) -> Row:
     """Compare opening an annotation file with `json.loads`."""
     found = {way: in_process(measure_opening, way, path) for way in ("plain", "ours")}
     texts = {way: f"{seconds:.2f} s, +{megabytes:,.0f} MB" for way, (seconds, megabytes) in found.items()}
     ratio = found["plain"][0] / found["ours"][0]
     is_met = ratio >= 10 and found["ours"][1] < 1000
-    return Row(
-        f"annotation file of {path.stat().st_size / 1e6:.0f} MB",
-        texts["plain"],
-        texts["ours"],
-        ratio,
-        ">= 10, < 1 GB",
-        is_met,
-    )
+    name = f"annotation file of {path.stat().st_size / 1e6:.0f} MB"
+    return Row(name, texts["plain"], texts["ours"], ratio, ">= 10, < 1 GB", is_met)
 
 
-def rows(data_path: Path, *, large_file: bool) -> list[Row]:
+def rows(folder: Path, *, large_file: bool) -> list[Row]:
     """Measure everything; with `large_file` also opening a file of 600 MB, which is written for it."""
-    folder = data_path / DATASET_FOLDER
-    try:
-        with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as name:
-            measured = [painting_row(folder, Path(name)), *process_rows(folder, Path(name))]
-        if large_file:
-            with tempfile.TemporaryDirectory() as name:
-                large = Path(name, "large.json")
-                write_large_file(large, fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
-                measured.append(opening_row(large))
-    except ClothsegError as error:
-        raise SystemExit(f"Error: {error}") from error
+    with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as name:
+        measured = [painting_row(folder, Path(name))]
+    if large_file:
+        with tempfile.TemporaryDirectory() as name:
+            large = Path(name, "large.json")
+            write_large_file(large, fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
+            measured.append(opening_row(large))
     return measured
 
 
@@ -278,7 +188,10 @@ def main() -> int:
     parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of a prepared Fashionpedia mirror")
     parser.add_argument("--large-file", action="store_true", help="also open an annotation file of 600 MB")
     arguments = parser.parse_args()
-    measured = rows(arguments.data_path, large_file=arguments.large_file)
+    try:
+        measured = rows(arguments.data_path / DATASET_FOLDER, large_file=arguments.large_file)
+    except ClothsegError as error:
+        raise SystemExit(f"Error: {error}") from error
     return show(heading("Preparing data", PACKAGES), measured)
 
 
