@@ -1,4 +1,4 @@
-"""Measures prediction against the plain way: same weights, same photos, same kinds of output, in turns in one run.
+"""Measures prediction against the plain way: same weights, photos and kinds of output, alternately in one run.
 
 `plain_prediction.py` is what one would write first. Ours also enlarges logits, so that edges are smooth.
 
@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from machine import heading, processor
@@ -37,28 +37,38 @@ CONTENT_ROUNDS = 5
 """Times as many rounds for that row: it takes so little that other programs disturb it most."""
 
 
+class Way(NamedTuple):
+    """One way of predicting."""
+
+    run: Callable[[Way, Sequence[Path], Path], None]
+    """Predicts photos into a folder."""
+    ckpt: Path
+    model: Path
+    precision: str = "fp32"
+
+
 @cache
 def predictor(model: Path, precision: str) -> Any:
-    """Return our way with its model loaded, once in a process."""
+    """Return our predictor with its model loaded, once in a process."""
     import clothseg
 
     return clothseg.load(model, precision=precision)
 
 
-def plain_photos(arguments: argparse.Namespace, photos: list[Path], output: Path) -> None:
+def plain_photos(way: Way, photos: Sequence[Path], output: Path) -> None:
     """Predict photos one after the other in the plain way."""
     for path in photos:
-        plain_way(arguments.ckpt).predict(path, output)
+        plain_way(way.ckpt).predict(path, output)
 
 
-def our_photos(arguments: argparse.Namespace, photos: list[Path], output: Path, *, precision: str) -> None:
+def our_photos(way: Way, photos: Sequence[Path], output: Path) -> None:
     """Predict photos one after the other with a loaded predictor."""
     for path in photos:
-        predictor(arguments.model, precision).predict(path).save(output, json=True)
+        predictor(way.model, way.precision).predict(path).save(output, json=True)
 
 
-def our_folder(arguments: argparse.Namespace, photos: list[Path], output: Path, *, precision: str) -> None:
-    """Predict photos as the command does with a folder, its memory kept too."""
+def our_folder(way: Way, photos: Sequence[Path], output: Path) -> None:
+    """Predict photos as the command does with a folder."""
     from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
     from clothseg.prediction.folder import FolderRun
     from clothseg.prediction.outputs import Outputs
@@ -66,70 +76,53 @@ def our_folder(arguments: argparse.Namespace, photos: list[Path], output: Path, 
 
     keep_freed_memory(FOR_PHOTOS)
     found = find_photos(photos, output=output).photos
-    for _ in FolderRun(predictor(arguments.model, precision), found, output, Outputs(json=True)).reports():
+    for _ in FolderRun(predictor(way.model, way.precision), found, output, Outputs(json=True)).reports():
         pass
 
 
-def plain_contents(arguments: argparse.Namespace, photos: list[Path], output: Path) -> None:
+def plain_contents(way: Way, photos: Sequence[Path], output: Path) -> None:
     """Logits to files in the plain way."""
-    way = plain_way(arguments.ckpt)
-    for path, photo, _, logits in kept_logits(arguments, tuple(photos[:CONTENT_PHOTOS])):
-        way.outputs(Image.fromarray(photo), way.torch.from_numpy(logits), output / path.stem)
+    plain = plain_way(way.ckpt)
+    for path, photo, logits in kept_logits(way.ckpt, tuple(photos)):
+        plain.outputs(Image.fromarray(photo), plain.torch.from_numpy(logits), output / path.stem)
 
 
-def our_contents(arguments: argparse.Namespace, photos: list[Path], output: Path) -> None:
+def our_contents(way: Way, photos: Sequence[Path], output: Path) -> None:
     """Logits to files in our way."""
     from clothseg.prediction.segmentation import Segmentation
     from clothseg.transforms import logits_to_mask
 
-    for path, photo, classes, logits in kept_logits(arguments, tuple(photos[:CONTENT_PHOTOS])):
+    classes = plain_way(way.ckpt).description.classes
+    for path, photo, logits in kept_logits(way.ckpt, tuple(photos)):
         mask = logits_to_mask(logits, photo.shape[:2])
         Segmentation(mask, photo, classes, logits, file=path.name).save(output, json=True)
 
 
 @cache
-def _kept(ckpt: Path, photos: tuple[Path, ...]) -> list[tuple[Path, Any, Any, Any]]:
-    way = plain_way(ckpt)
+def kept_logits(ckpt: Path, photos: tuple[Path, ...]) -> list[tuple[Path, Any, Any]]:
+    """Return path, pixels and logits of photos, computed once in a process."""
     opened = [(path, Image.open(path).convert("RGB")) for path in photos]
-    classes = way.description.classes
-    return [(path, np.array(photo), classes, way.logits(photo).contiguous().numpy()) for path, photo in opened]
+    return [(path, np.array(photo), plain_way(ckpt).logits(photo).contiguous().numpy()) for path, photo in opened]
 
 
-def kept_logits(arguments: argparse.Namespace, photos: tuple[Path, ...]) -> list[tuple[Path, Any, Any, Any]]:
-    """Return path, pixels, classes and logits of photos, worked out once in a process."""
-    return _kept(arguments.ckpt, photos)
-
-
-def timed(
-    way: Callable[..., None], arguments: argparse.Namespace, photos: list[Path], options: dict[str, Any]
-) -> float:
+def timed(way: Way, photos: Sequence[Path]) -> float:
     """Return the seconds a way takes for all photos once its model is loaded and warm, into an empty folder."""
-    output = Path(tempfile.mkdtemp())
-    warm, measured = output / "warm", output / "measured"
-    warm.mkdir()
-    measured.mkdir()
-    try:
-        way(arguments, photos[:3], warm, **options)
+    with tempfile.TemporaryDirectory() as warm, tempfile.TemporaryDirectory() as output:
+        way.run(way, photos[:3], Path(warm))
         start = time.perf_counter()
-        way(arguments, photos, measured, **options)
+        way.run(way, photos, Path(output))
         return time.perf_counter() - start
-    finally:
-        shutil.rmtree(output)
 
 
-def in_turns(arguments: argparse.Namespace, photos: list[Path], ways: dict[str, Any], rounds: int) -> dict[str, float]:
+def alternately(ways: dict[str, Way], photos: Sequence[Path], rounds: int) -> dict[str, float]:
     """Return the least seconds a photo of each way; each has its own process, and rounds alternate between them."""
-    context = get_context("spawn")
-    pools = {name: ProcessPoolExecutor(1, mp_context=context) for name in ways}
     best = dict.fromkeys(ways, float("inf"))
-    try:
+    with ExitStack() as stack:
+        context = get_context("spawn")
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for name in ways}
         for _ in range(rounds):
-            for name, (way, options) in ways.items():
-                seconds = pools[name].submit(timed, way, arguments, photos, options).result() / len(photos)
-                best[name] = min(best[name], seconds)
-    finally:
-        for pool in pools.values():
-            pool.shutdown()
+            for name, way in ways.items():
+                best[name] = min(best[name], pools[name].submit(timed, way, photos).result() / len(photos))
     return best
 
 
@@ -153,7 +146,7 @@ def command(words: list[str]) -> tuple[float, float]:
     return seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def commands(arguments: argparse.Namespace, photo: Path) -> dict[str, tuple[float, float]]:
+def commands(arguments: argparse.Namespace, photo: Path, precisions: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Return least seconds and memory of predicting one photo from a cold start, each way."""
     with tempfile.TemporaryDirectory() as output:
         plain = [__file__, "--ckpt", str(arguments.ckpt), "--photos", str(photo), "--plain-into", output]
@@ -168,7 +161,7 @@ def commands(arguments: argparse.Namespace, photo: Path) -> dict[str, tuple[floa
             output,
             "--json",
         ]
-        ways = {"plain": plain, **{name: [*ours, "--precision", name] for name in precisions(arguments)}}
+        ways = {"plain": plain, **{name: [*ours, "--precision", name] for name in precisions}}
         best = {name: (float("inf"), 0.0) for name in ways}
         for _ in range(arguments.rounds):
             for name, words in ways.items():
@@ -177,8 +170,8 @@ def commands(arguments: argparse.Namespace, photo: Path) -> dict[str, tuple[floa
     return best
 
 
-@cache
-def _precisions(model: Path) -> tuple[str, ...]:
+def precisions_of(model: Path) -> tuple[str, ...]:
+    """Return the precisions that the model's runtime has here."""
     from clothseg.errors import SettingError
 
     try:
@@ -188,20 +181,13 @@ def _precisions(model: Path) -> tuple[str, ...]:
     return "fp32", "bf16"
 
 
-def precisions(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Return the precisions that the model's runtime has here."""
-    return _precisions(arguments.model)
-
-
-def agreement(arguments: argparse.Namespace, photos: list[Path], precision: str) -> float:
+def agreement(arguments: argparse.Namespace, photos: Sequence[Path], precision: str) -> float:
     """Return the share of pixels on which ours and the plain mask agree."""
-    way = plain_way(arguments.ckpt)
+    plain, ours = plain_way(arguments.ckpt), predictor(arguments.model, precision)
     with tempfile.TemporaryDirectory() as output:
-        shares = [
-            (way.predict(path, Path(output)) == predictor(arguments.model, precision).predict(path).mask).mean()
-            for path in photos[:CONTENT_PHOTOS]
-        ]
-    return float(np.mean(shares))
+        return float(
+            np.mean([(plain.predict(path, Path(output)) == ours.predict(path).mask).mean() for path in photos])
+        )
 
 
 def compared(step: str, plain: float, ours: float, least: float, *, unit: str = "ms", note: str = "") -> Row:
@@ -212,27 +198,28 @@ def compared(step: str, plain: float, ours: float, least: float, *, unit: str = 
     return Row(step, *shown, ratio, f">= {least:g}{note}" if least else "", ratio >= least or bool(note))
 
 
-def rows(arguments: argparse.Namespace, photos: list[Path]) -> Iterator[Row]:
+def rows(arguments: argparse.Namespace, photos: Sequence[Path], precisions: Sequence[str]) -> Iterator[Row]:
     """Measure and yield every row."""
-    cold = commands(arguments, photos[0])
-    for name in precisions(arguments):
+    cold = commands(arguments, photos[0], precisions)
+    for name in precisions:
         yield compared(f"one photo, whole command, {name}", cold["plain"][0], cold[name][0], 6, unit="s")
     memory = cold["plain"][1], cold["fp32"][1]
     shown = [f"{one:.0f} MB" for one in memory]
     yield Row("its peak memory, fp32", *shown, memory[0] / memory[1], "< 500 MB", memory[1] < 500)
-    ways: dict[str, Any] = {"plain": (plain_photos, {})}
-    for name in precisions(arguments):
-        ways |= {f"loop {name}": (our_photos, {"precision": name}), f"folder {name}": (our_folder, {"precision": name})}
-    best = in_turns(arguments, photos, ways, arguments.rounds)
-    for name in precisions(arguments):
+    files = arguments.ckpt, arguments.model
+    ways = {"plain": Way(plain_photos, *files)}
+    for name in precisions:
+        ways |= {f"loop {name}": Way(our_photos, *files, name), f"folder {name}": Way(our_folder, *files, name)}
+    best = alternately(ways, photos, arguments.rounds)
+    for name in precisions:
         loop, folder = best[f"loop {name}"], best[f"folder {name}"]
         note = " with AMX" if name == "bf16" and "amx" not in processor() else ""
         yield compared(f"a photo, model loaded, {name}", best["plain"], loop, 2 if name == "fp32" else 6, note=note)
         many = f"a photo of {len(photos)}, {name}"
         yield compared(f"{many}: our loop of predict and save | folder", loop, folder, 1.5)
         yield compared(f"{many}: plain loop | folder", best["plain"], folder, 0)
-    some = {"plain": (plain_contents, {}), "ours": (our_contents, {})}
-    best = in_turns(arguments, photos[:CONTENT_PHOTOS], some, CONTENT_ROUNDS * arguments.rounds)
+    contents = {"plain": Way(plain_contents, *files), "ours": Way(our_contents, *files)}
+    best = alternately(contents, photos[:CONTENT_PHOTOS], CONTENT_ROUNDS * arguments.rounds)
     yield compared("logits to mask, codes and files", best["plain"], best["ours"], 5)
 
 
@@ -245,17 +232,16 @@ def enlarged(photos: list[Path], times: int, folder: Path) -> list[Path]:
     return [folder / path.name for path in photos]
 
 
-def title(arguments: argparse.Namespace, photos: list[Path]) -> str:
+def title(arguments: argparse.Namespace, photos: Sequence[Path], precisions: Sequence[str]) -> str:
     """Return what is measured, and how far the masks agree."""
-    way = plain_way(arguments.ckpt).description
+    model = plain_way(arguments.ckpt).description
     with Image.open(photos[0]) as photo:
-        size = photo.size
-    agree = ", ".join(f"{name} {agreement(arguments, photos, name):.2%}" for name in precisions(arguments))
+        size = f"{photo.width} x {photo.height}"
+    agree = ", ".join(f"{name} {agreement(arguments, photos[:CONTENT_PHOTOS], name):.2%}" for name in precisions)
     return (
-        f"Prediction with {way.architecture} {way.encoder_name} at {way.image_size} px, {len(photos)} photos of about "
-        f"{size[0]} x {size[1]}, "
-        f"best of {arguments.rounds}; pixels that agree with the plain mask: {agree}; "
-        f"unasked, ours takes {predictor(arguments.model, 'auto').runtime_name}"
+        f"Prediction with {model.architecture} {model.encoder_name} at {model.image_size} px, {len(photos)} photos of "
+        f"about {size}, best of {arguments.rounds}; pixels that agree with the plain mask: {agree}; by default, ours "
+        f"takes {predictor(arguments.model, 'auto').runtime_name}"
     )
 
 
@@ -263,9 +249,7 @@ def main() -> int:
     """Measure, print one table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Prediction against the plain way, side by side.")
     parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint for the plain way")
-    parser.add_argument(
-        "--model", type=Path, help="model file for ours, such as an export; the checkpoint itself if none"
-    )
+    parser.add_argument("--model", type=Path, help="model file for ours, such as an export; else the checkpoint")
     parser.add_argument("--photos", type=Path, default=Path("data/fashionist/test"), help="folder of JPEGs")
     parser.add_argument("--count", type=int, default=200, help="how many of them to take")
     parser.add_argument("--enlarge", type=int, default=1, help="times as long sides, as of photos from a phone")
@@ -274,15 +258,16 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.model = arguments.model or arguments.ckpt
     if arguments.plain_into:
-        plain_photos(arguments, [arguments.photos], arguments.plain_into)
+        plain_way(arguments.ckpt).predict(arguments.photos, arguments.plain_into)
         return 0
     photos = sorted(arguments.photos.glob("*.jpg"))[: arguments.count]
     if not photos:
         raise SystemExit(f"Error: no .jpg in {arguments.photos}. Pass --photos FOLDER")
     with tempfile.TemporaryDirectory() as folder:
         photos = enlarged(photos, arguments.enlarge, Path(folder)) if arguments.enlarge > 1 else photos
-        measured = list(rows(arguments, photos))
-        return show(heading(title(arguments, photos), PACKAGES), measured)
+        precisions = precisions_of(arguments.model)
+        measured = list(rows(arguments, photos, precisions))
+        return show(heading(title(arguments, photos, precisions), PACKAGES), measured)
 
 
 if __name__ == "__main__":

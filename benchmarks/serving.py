@@ -1,4 +1,4 @@
-"""Measures the server against a plain FastAPI + torch endpoint: same weights, same photos, in turns in one run.
+"""Measures the server against a plain FastAPI + torch endpoint: same weights, same photos, alternately in one run.
 
 Needs no data: uv run python benchmarks/serving.py
 With a trained model and real photos:
@@ -23,11 +23,12 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import numpy as np
+import psutil
 from machine import heading, num_cores
 from ratios import Row, show
 
@@ -36,17 +37,15 @@ NUM_DRAWN = 24
 _START_SECONDS = 120
 
 
-@dataclass(frozen=True)
-class Server:
-    """A server that can be asked."""
+class Server(NamedTuple):
+    """A server that runs."""
 
     address: str
     """Where photos are posted to."""
     pid: int
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What clients saw."""
 
     rate: float
@@ -113,24 +112,10 @@ def measure(server: Server, photos: list[bytes], clients: int, seconds: float) -
     return Measured(rate, (p50, p95, p99))
 
 
-def best(rounds: list[Measured]) -> Measured:
-    """Return the round with the most answers per second: the one that other programs disturbed least."""
-    return max(rounds, key=lambda one: one.rate)
-
-
 def memory(server: Server) -> float:
-    """Return the MB that a server and its workers hold; 0 where that cannot be read."""
-    try:
-        children = [
-            int(one)
-            for task in Path(f"/proc/{server.pid}/task").iterdir()
-            for one in (task / "children").read_text().split()
-        ]
-        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (server.pid, *children)]
-    except OSError:
-        return 0.0
-    lines = (line for status in statuses for line in status.splitlines() if line.startswith("VmRSS"))
-    return sum(int(line.split()[1]) for line in lines) / 1000
+    """Return the MB that a server and its workers hold."""
+    process = psutil.Process(server.pid)
+    return float(sum(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 1e6)
 
 
 def read_photos(folder: Path | None) -> list[bytes]:
@@ -164,7 +149,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--architecture", default="unet")
     parser.add_argument("--encoder-name", default="mit_b1")
-    parser.add_argument("--size", type=int, nargs=2, default=(512, 512))
+    parser.set_defaults(size=(512, 512), decoder_width=1.0)
     arguments = parser.parse_args()
     photos = read_photos(arguments.photos)
     table = []
@@ -172,11 +157,11 @@ def main() -> int:
         if arguments.ckpt is None or arguments.model is None:
             from forward import prepare
 
-            arguments.ckpt, arguments.model, _ = prepare(arguments, Path(folder))
+            arguments.ckpt, arguments.model = prepare(arguments, Path(folder))
         checkpoint, model = str(arguments.ckpt.resolve()), str(arguments.model.resolve())
         port = free_port()
         servers = {
-            "plain": stack.enter_context(serving(["plain_server.py", checkpoint, str(port)], port, "/segment", {}))
+            "plain": stack.enter_context(serving(["plain_prediction.py", checkpoint, str(port)], port, "/segment", {}))
         }
         for precision in arguments.precisions:
             port = free_port()
@@ -191,14 +176,13 @@ def main() -> int:
             for _ in range(arguments.rounds):
                 for name, server in servers.items():
                     rounds[name].append(measure(server, photos, clients, arguments.seconds))
+            best = {name: max(found, key=lambda one: one.rate) for name, found in rounds.items()}
             for precision in arguments.precisions:
-                table += rows(clients, best(rounds["plain"]), precision, best(rounds[precision]))
+                table += rows(clients, best["plain"], precision, best[precision])
         sizes = {name: memory(server) for name, server in servers.items()}
         for precision in arguments.precisions:
-            ratio = sizes["plain"] / sizes[precision] if sizes[precision] else float("nan")
-            table.append(
-                Row(f"memory after, {precision}, MB", f"{sizes['plain']:.0f}", f"{sizes[precision]:.0f}", ratio)
-            )
+            shown = f"{sizes['plain']:.0f}", f"{sizes[precision]:.0f}"
+            table.append(Row(f"memory after, {precision}, MB", *shown, sizes["plain"] / sizes[precision]))
     title = f"Serving with {arguments.workers} workers, {len(photos)} photos of {model}"
     return show(heading(title, PACKAGES), table)
 
