@@ -1,16 +1,18 @@
-"""Pixels as the content of a picture file, read back with Pillow."""
+"""Pixels as the content of a picture file, read back with Pillow and, for index masks, with our own decoder."""
 
 import io
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from clothseg.encoding import encode_png
+from clothseg.encoding import decode_index_png, encode_png
 from clothseg.labels import GROUPS
 
 
@@ -38,3 +40,83 @@ def test_colour_pngs_keep_their_channel_order(channels):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, channels), np.uint8)
     with Image.open(io.BytesIO(encode_png(pixels))) as image:
         np.testing.assert_array_equal(np.array(image), pixels)
+
+
+def decode(content):
+    return decode_index_png(content, max_pixels=1_000_000)
+
+
+@given(
+    mask=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=90)),
+    has_palette=st.booleans(),
+    has_isal=st.booleans(),
+)
+def test_what_was_written_is_decoded(mask: np.ndarray, has_palette: bool, has_isal: bool) -> None:
+    content = encode_png(mask, palette=np.zeros((256, 3), dtype=np.uint8) if has_palette else None)
+    with pytest.MonkeyPatch.context() as patch:
+        if not has_isal:
+            patch.setitem(sys.modules, "isal", None)
+        assert np.array_equal(decode(content), mask)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(mask: np.ndarray, *, row_filter: int, parts: int = 1, rows: int | None = None) -> bytes:
+    """Return a PNG whose rows claim one filter, and whose pixels lie in several parts."""
+    height, width = mask.shape
+    lines = np.column_stack((np.full(height, row_filter, dtype=np.uint8), mask))
+    packed = zlib.compress(lines[:rows].tobytes())
+    step = -(-len(packed) // parts)
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+            chunk(b"tEXt", b"Comment\0drawn for a test"),
+            *(chunk(b"IDAT", packed[start : start + step]) for start in range(0, len(packed), step)),
+            chunk(b"IEND", b""),
+        )
+    )
+
+
+def test_unfiltered_rows_and_pixels_in_parts_are_decoded() -> None:
+    mask = np.random.default_rng(0).integers(0, 13, size=(40, 30), dtype=np.uint8)
+    assert np.array_equal(decode(png(mask, row_filter=0, parts=5)), mask)
+
+
+def test_other_files_are_left_to_a_general_decoder() -> None:
+    black = np.zeros((4, 4), dtype=np.uint8)
+    too_large = bytearray(png(black, row_filter=0))
+    too_large[16:24] = struct.pack(">II", 60_000, 60_000)
+    others = {"filter": png(black, row_filter=4), "size": bytes(too_large), "nothing": b"", "GIF": b"GIF89a"}
+    for mode in ("RGB", "1", "LA", "I;16"):
+        Image.new(mode, (5, 4)).save(stream := io.BytesIO(), format="PNG")
+        others[mode] = stream.getvalue()
+    assert not [name for name, content in others.items() if decode(content) is not None]
+
+
+@pytest.mark.parametrize("has_isal", [True, False])
+def test_every_cut_and_every_flipped_byte_is_noticed(has_isal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_isal:
+        monkeypatch.setitem(sys.modules, "isal", None)
+    mask = np.zeros((60, 90), dtype=np.uint8)
+    mask[10:40, 20:50] = 2
+    content = encode_png(mask)
+    for end in range(33, len(content)):
+        with pytest.raises(ValueError, match="cut off"):
+            decode(content[:end])
+    for place in range(33, len(content)):
+        broken = bytearray(content)
+        broken[place] ^= 0x55
+        with pytest.raises(ValueError, match="it"):
+            decode(bytes(broken))
+
+
+@pytest.mark.parametrize("rows", [3, 5])
+def test_pixels_that_are_fewer_or_more_than_the_header_says_are_noticed(rows: int) -> None:
+    content = bytearray(png(np.zeros((5, 4), dtype=np.uint8), row_filter=0, rows=rows))
+    header = struct.pack(">IIBBBBB", 4, 4, 8, 0, 0, 0, 0)
+    content[8:33] = chunk(b"IHDR", header)
+    with pytest.raises(ValueError, match="another number of pixels"):
+        decode(bytes(content))

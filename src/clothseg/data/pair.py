@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from clothseg.data.index_png import decode_index_png
+from clothseg.encoding import decode_index_png
 from clothseg.errors import DataError, PictureError, check_input, one_line, path_problem
 from clothseg.labels import IGNORED_ID
-from clothseg.pictures import read_mask, read_picture
+from clothseg.pictures import MAX_PIXELS, read_mask, read_picture
 from clothseg.types import UInt8Array
 
 _PREPARE = 'Run "uv run data_prep.py" again'
@@ -113,7 +113,7 @@ def decode_class_ids(mask: Encoded) -> UInt8Array:
         DataError: the mask cannot be decoded; the message names it.
     """
     try:
-        class_ids = decode_index_png(mask.content)
+        class_ids = decode_index_png(mask.content, max_pixels=MAX_PIXELS)
     except ValueError as error:
         raise DataError(f"Mask {mask.name} is broken: {error}. {_PREPARE}") from error
     return read_mask(mask.content, name=mask.name) if class_ids is None else class_ids
