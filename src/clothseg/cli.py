@@ -34,7 +34,7 @@ COMMANDS = {
     "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
     "predict": ("clothseg.cluster.predict_command:Predict", "segment photos and folders"),
     "evaluate": ("clothseg.evaluation.evaluate:Evaluate", "score a model on prepared data"),
-    "compare": ("clothseg.evaluation.compare:Compare", "put two models side by side"),
+    "compare": ("clothseg.evaluation.compare:Compare", "compare two models on the same photos"),
     "export": ("clothseg.export.export_command:Export", "write a portable model and prove that it agrees"),
     "serve": ("clothseg.serving.serve_command:Serve", "answer over HTTP, with a page to try it"),
 }

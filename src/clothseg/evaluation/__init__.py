@@ -1,1 +1,1 @@
-"""How good a model is: scores with intervals at the photos' own size, and two models side by side."""
+"""Scores of a model at the photos' own size, with intervals, and the comparison of two models."""

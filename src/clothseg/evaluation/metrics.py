@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clothseg.evaluation.bootstrap import Estimate, resampled_sums
-from clothseg.evaluation.counts import SplitCounts
+from clothseg.evaluation.counts import COUNTS, SplitCounts
 from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, REGIONS, SIZES, TORN, WRONG, ObjectSize
 from clothseg.scores import ClassCounts, mean_over_present
 from clothseg.types import Float64Array, Int64Array
@@ -243,12 +243,12 @@ def _consistency(counts: Int64Array) -> Consistency:
 def _shares(
     sums: Float64Array | Int64Array, resampled: Float64Array, num_photos: int, *, columns: Sequence[int]
 ) -> list[Estimate]:
-    """Return the given columns divided by the first one, which counts objects: `NUMBER` or `REGIONS`.
+    """Return columns divided by the first one, which counts the objects or pixels of which the others are shares.
 
     Args:
         sums: (K,) sums over all photos.
         resampled: (R, K), the same of each resample.
-        num_photos: how many photos have objects.
+        num_photos: how many photos have such objects or pixels.
         columns: the columns to divide.
     """
     return [
@@ -265,14 +265,12 @@ def _quotient(part: Float64Array, whole: Float64Array) -> Float64Array:
 
 def _group(counts: SplitCounts, low: int, high: int | None, name: str) -> GroupSummary:
     chosen = (counts.num_garments >= low) & (counts.num_garments <= (len(counts.names) if high is None else high))
-    pixels, photos = counts.counts[chosen].astype(np.int64), int(chosen.sum())
+    photos = int(chosen.sum())
     if not photos:
         return GroupSummary(name, 0, Estimate(math.nan), Estimate(math.nan))
-    accuracy = Estimate.of(
-        compute_scores(pixels.sum(axis=0)).accuracy,
-        compute_scores(resampled_sums(pixels)).accuracy,
-        num_photos=photos,
-    )
+    rows = [COUNTS.index("truth"), COUNTS.index("hits")]
+    pixels = counts.counts[chosen][:, rows].sum(axis=-1, dtype=np.int64)
+    (accuracy,) = _shares(pixels.sum(axis=0), resampled_sums(pixels), photos, columns=(1,))
     return GroupSummary(name, photos, _mean(counts.photo_iou[chosen]), accuracy)
 
 
