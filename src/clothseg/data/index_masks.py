@@ -14,7 +14,7 @@ from clothseg.data.fashionpedia import SPLITS, TRAIN, VAL, OfficialSplit
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
 from clothseg.data.painting import count_in_groups, make_folders, read_photo_size
 from clothseg.data.report import MaskCounts, Problem, RecordError, SplitReport
-from clothseg.data.sources import folders_fingerprint, link_photos
+from clothseg.data.sources import CustomSource, folders_fingerprint, link_photos
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, InputError, one_line
 from clothseg.labels import ClassList
@@ -36,31 +36,20 @@ class _Pair:
 
 
 @dataclass(frozen=True)
-class IndexMasks:
-    """Index masks, whose pixel values are class ids, with a folder of photos of the same names."""
+class IndexMasks(CustomSource):
+    """Folders of index masks, whose pixel values are class ids, and of photos with the same names."""
 
-    masks: Path
-    photos: Path
-    val_masks: Path | None
-    """Without it, `val_share` of the masks are used for validation."""
-    val_photos: Path
-    val_share: float
     kind: str = "masks"
-
-    @property
-    def address(self) -> str:
-        """The mask folder."""
-        return str(self.masks)
 
     def fingerprint(self) -> str:
         """Return a hash over the names, sizes and times of all masks and photos."""
-        folders = dict.fromkeys([self.masks, self.photos, self.val_masks or self.masks, self.val_photos])
-        return f"{folders_fingerprint(list(folders))} {self.val_share if self.val_masks is None else None}"
+        folders = dict.fromkeys([self.labels, self.photos, self.val_labels or self.labels, self.val_photos])
+        return f"{folders_fingerprint(list(folders))} {self.val_share if self.val_labels is None else None}"
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Link the photos that have a mask."""
         for split in SPLITS:
-            _, photos = self._folders(split)
+            photos = self.photos_of(split)
             photo_names = names_by_stem(photos, PHOTO_SUFFIXES)
             names = [name for stem in self._stems(split) for name in photo_names.get(stem, [])]
             link_photos(names, photos, folder / split.photos, steps)
@@ -81,7 +70,7 @@ class IndexMasks:
                 advance=advance,
             )
         notes: tuple[str, ...] = ()
-        unread = self._unread(split) if split == TRAIN or self.val_masks is not None else []
+        unread = self._unread(split) if split == TRAIN or self.val_labels is not None else []
         if unread:
             names = ", ".join(unread[:5]) + (", …" if len(unread) > 5 else "")
             notes = (f"Not read from the mask folder: {len(unread)} files ({names}). {_MASKS_END_IN}",)
@@ -90,28 +79,25 @@ class IndexMasks:
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the name of the mask folder."""
-        return self.masks.resolve().name, None
+        return self.labels.resolve().name, None
 
-    def _folders(self, split: OfficialSplit) -> tuple[Path, Path]:
-        """Return the folders of the masks and photos of a split."""
-        if split == TRAIN:
-            return self.masks, self.photos
-        return self.val_masks or self.masks, self.val_photos
+    def _masks_of(self, split: OfficialSplit) -> Path:
+        return self.labels if split == TRAIN else self.val_labels or self.labels
 
     def _stems(self, split: OfficialSplit) -> list[str]:
-        stems = sorted(names_by_stem(self._folders(split)[0], MASK_SUFFIXES))
-        if self.val_masks is not None:
+        stems = sorted(names_by_stem(self._masks_of(split), MASK_SUFFIXES))
+        if self.val_labels is not None:
             return stems
         if not stems:
             found = ", ".join(self._unread(split)[:5]) or "no picture"
-            raise DataError(f"No mask in {self.masks}; it has {found}. {_MASKS_END_IN}")
+            raise DataError(f"No mask in {self.labels}; it has {found}. {_MASKS_END_IN}")
         chosen = choose_share(stems, self.val_share)
         return [stem for stem in stems if (stem in chosen) == (split == VAL)]
 
     def _unread(self, split: OfficialSplit) -> list[str]:
         """Return the pictures in a mask folder whose ending is not a mask's, and which have no mask of their name."""
-        masks, photos = self._folders(split)
-        if masks.resolve() == photos.resolve():
+        masks = self._masks_of(split)
+        if masks.resolve() == self.photos_of(split).resolve():
             return []
         read = names_by_stem(masks, MASK_SUFFIXES)
         others = names_by_stem(masks, PHOTO_SUFFIXES - {*MASK_SUFFIXES})
@@ -121,9 +107,9 @@ class IndexMasks:
         self, stems: Sequence[str], photos: Path, target: Path, split: OfficialSplit
     ) -> tuple[list[_Pair], list[Problem]]:
         """Return each mask with its photo, and the masks that have no photo or several."""
-        masks, photo_source = self._folders(split)
+        masks = self._masks_of(split)
         mask_names, photo_names = names_by_stem(masks, MASK_SUFFIXES), names_by_stem(photos, PHOTO_SUFFIXES)
-        similar = lookalikes(names_by_stem(photo_source, PHOTO_SUFFIXES))
+        similar = lookalikes(names_by_stem(self.photos_of(split), PHOTO_SUFFIXES))
         pairs, problems = [], []
         for stem in stems:
             try:

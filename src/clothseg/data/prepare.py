@@ -144,17 +144,16 @@ class Prepare:
         self._refuse_inputs_in_the_output()
         if not 0 < self.val_share < 1:
             raise SettingError(f"--val-share is {self.val_share}. Allowed: a share between 0 and 1, such as 0.1")
-        kind, other = ("annotations", "masks") if self.annotations is not None else ("masks", "annotations")
+        kind, other = ("masks", "annotations") if self.annotations is None else ("annotations", "masks")
         val_labels = {"annotations": self.val_annotations, "masks": self.val_masks}
         if val_labels[other] is not None:
             raise SettingError(f"--val-{other} is given with --{kind}. Pass --val-{kind} instead")
         if self.val_photos is not None and val_labels[kind] is None:
             raise SettingError(f"--val-photos is given without --val-{kind}. Pass both, or neither")
-        photos = (self.photos, val_labels[kind], self.val_photos or self.photos, self.val_share)
-        if self.annotations is not None:
-            return CocoAnnotations(self.annotations, *photos)
-        assert self.masks is not None
-        return IndexMasks(self.masks, *photos)
+        labels = self.annotations or self.masks
+        assert labels is not None
+        source = IndexMasks if self.annotations is None else CocoAnnotations
+        return source(labels, self.photos, val_labels[kind], self.val_photos or self.photos, self.val_share)
 
     def _refuse_inputs_in_the_output(self) -> None:
         """Refuse inputs in the folder that is prepared: photos and masks would be written over them."""
@@ -279,7 +278,7 @@ def _remove_other_data(folder: Path, wanted: Report) -> str | None:
     if before:
         _check_replaceable(folder, before, wanted)
     (folder / MANIFEST_NAME).unlink(missing_ok=True)
-    for leftover in (*folder.glob(".*.part"), *folder.glob(".*.old")):  # of a run that was killed
+    for leftover in folder.glob(".*.part"):  # of a run that was killed
         _remove_folder(leftover)
     if before:
         for split in SPLITS:
@@ -319,19 +318,16 @@ def _remove_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def _written_whole(target: Path) -> Iterator[Path]:
-    """Give a hidden folder to fill, and rename it to `target` if the block ends without an error."""
+    """Give a hidden folder to fill, and replace `target` by it if the block ends without an error."""
     stage = target.with_name(f".{target.name}.{os.getpid()}.part")
-    old = target.with_name(f".{target.name}.old")
     try:
         stage.mkdir()
         yield stage
     except BaseException:
         _remove_folder(stage)
         raise
-    if target.exists() or target.is_symlink():
-        target.replace(old)
+    _remove_folder(target)
     stage.replace(target)
-    _remove_folder(old)
 
 
 def _all_skipped(report: SplitReport, counts: MaskCounts) -> bool:

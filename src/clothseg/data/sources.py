@@ -128,40 +128,51 @@ class Sample(Mirror):
 
 
 @dataclass(frozen=True)
-class CocoAnnotations:
-    """A COCO instance JSON with a photo folder, for training and, if there is one, for validation."""
+class CustomSource:
+    """Labels with a photo folder, for training and, if they are given, for validation."""
 
-    annotations: Path
+    labels: Path
+    """A COCO instance JSON, or a folder of masks."""
     photos: Path
-    val_annotations: Path | None
-    """Without it, `val_share` of the photos are used for validation."""
+    val_labels: Path | None
+    """Without them, `val_share` of the photos are used for validation."""
     val_photos: Path
     val_share: float
-    kind: str = "coco"
 
     @property
     def address(self) -> str:
-        """The annotation file."""
-        return str(self.annotations)
+        """The path of the labels."""
+        return str(self.labels)
+
+    def photos_of(self, split: OfficialSplit) -> Path:
+        """Return the folder of the photos of a split."""
+        return self.photos if split == fashionpedia.TRAIN else self.val_photos
+
+
+@dataclass(frozen=True)
+class CocoAnnotations(CustomSource):
+    """A COCO instance JSON with a photo folder."""
+
+    kind: str = "coco"
 
     def fingerprint(self) -> str:
         """Return a hash over the names, sizes and times of the annotation files and all photos."""
-        files = [path for path in (self.annotations, self.val_annotations) if path is not None]
+        files = [path for path in (self.labels, self.val_labels) if path is not None]
         for path in files:
             check_annotation_file(path)
-        share = self.val_share if self.val_annotations is None else None
+        share = self.val_share if self.val_labels is None else None
         return f"{files_fingerprint(files)} {folders_fingerprint([self.photos, self.val_photos])} {share}"
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Copy or split the annotation files and link the photos that they name."""
         train, val = (_annotations_path(folder, split) for split in fashionpedia.SPLITS)
-        if self.val_annotations is None:
-            split_annotations(self.annotations, train, val, val_share=self.val_share)
+        if self.val_labels is None:
+            split_annotations(self.labels, train, val, val_share=self.val_share)
         else:
-            copy_file(self.annotations, train)
-            copy_file(self.val_annotations, val)
+            copy_file(self.labels, train)
+            copy_file(self.val_labels, val)
         for split in fashionpedia.SPLITS:
-            photos = self._photos(split)
+            photos = self.photos_of(split)
             names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photos)
             images = open_annotations(_annotations_path(folder, split)).images
             files = {file for image in images for file in names.fitting(image.file_name)}
@@ -179,16 +190,13 @@ class CocoAnnotations:
             classes=classes,
             num_workers=num_workers,
             steps=steps,
-            photo_source=self._photos(split),
+            photo_source=self.photos_of(split),
         )
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the description and licence that the annotation file states, or its file name."""
         description, licence = describe_annotations(_annotations_path(folder, fashionpedia.TRAIN))
-        return description or self.annotations.stem, licence
-
-    def _photos(self, split: OfficialSplit) -> Path:
-        return self.photos if split == fashionpedia.TRAIN else self.val_photos
+        return description or self.labels.stem, licence
 
 
 def _annotations_path(folder: Path, split: OfficialSplit) -> Path:
