@@ -78,6 +78,7 @@ WRONG_IMAGES = [
     ({"file_name": ".hidden.jpg"}, "file name"),
     ({"file_name": "b.png"}, "missing photo"),
     ({"file_name": "none.jpg"}, "missing photo"),
+    ({"file_name": "b"}, "missing photo"),
     ({"file_name": "c.jpg"}, "missing photo"),
     ({"file_name": "twin.jpg"}, "shared stem"),
     ({"file_name": "a.png"}, "shared stem"),

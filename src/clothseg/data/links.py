@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clothseg.data.manifest import comparable_name, instead_of, lookalikes, names_by_stem, stem_of
@@ -125,13 +126,16 @@ def plain_file_name(file_name: Any) -> str:
     """
     if not isinstance(file_name, str) or not file_name.strip():
         raise RecordError("file name", f"its file_name is {file_name!r}, no text")
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    windows = PureWindowsPath(file_name)
-    if path.is_absolute() or windows.drive or windows.root or ".." in path.parts:
+    name = file_name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or _DRIVE.match(name) or ".." in parts:
         raise RecordError("file name", f"its file_name {file_name!r} leads out of the photo folder")
-    if not path.name or "\0" in file_name or any(part.startswith(".") for part in path.parts):
+    if not parts or "\0" in name or any(part.startswith(".") for part in parts):
         raise RecordError("file name", f"its file_name {file_name!r} is hidden or no file's name")
-    return path.as_posix()
+    return "/".join(parts)
+
+
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 class PhotoNames:
@@ -146,46 +150,51 @@ class PhotoNames:
     def __init__(self, by_stem: Mapping[str, list[str]], source: Path) -> None:
         self._by_stem = by_stem
         self._source = source
-        self._folder = tuple(map(comparable_name, source.absolute().parts[1:]))
+        self._folder = [comparable_name(part) for part in source.absolute().parts[1:]]
 
-    def stem(self, file_name: Any) -> str:
-        """Return the stem of the photo that a file name of a record means, or the name's own stem where there is none.
-
-        Raises:
-            RecordError: as `plain_file_name`.
-        """
-        stem = stem_of(plain_file_name(file_name))
-        if stem in self._by_stem:
-            return stem
-        parts = PurePosixPath(stem).parts
-        for count in range(1, len(parts)):
-            inner = "/".join(parts[count:])
-            if self._folder[-count:] == parts[:count] and inner in self._by_stem:
-                return inner
-        return stem
-
-    def stem_or_none(self, file_name: Any) -> str | None:
-        """Return what `stem` does, or None where it raises."""
+    def stem(self, file_name: Any) -> str | None:
+        """Return the stem of the photo that a record's file name means, or the name's own; None if it is invalid."""
         try:
-            return self.stem(file_name)
+            return self._stem(plain_file_name(file_name))
         except RecordError:
             return None
 
     def fitting(self, file_name: Any) -> list[str]:
-        """Return the files of a name's stem and suffix, in upper or lower case, or none where `stem` raises."""
-        stem = self.stem_or_none(file_name)
-        if stem is None:
-            return []
-        suffix = PurePosixPath(plain_file_name(file_name)).suffix.lower()
-        return [one for one in self.of_stem(stem) if PurePosixPath(one).suffix.lower() == suffix]
+        """Return the files of a name's stem and suffix; upper and lower case of the suffix are the same."""
+        stem = self.stem(file_name)
+        return [] if stem is None else self._with_suffix(stem, file_name)
 
-    def of_stem(self, stem: str) -> list[str]:
-        """Return the files of a stem."""
-        return self._by_stem.get(stem, [])
+    def find(self, file_name: Any) -> str:
+        """Return the file that a record's file name means.
 
-    def instead(self, stem: str) -> str:
-        """Return in words which file with a similar name there is, for the end of a message."""
-        return instead_of(stem, self._lookalikes)
+        Raises:
+            RecordError: there is none, or several would share one mask; or as `plain_file_name`.
+        """
+        name = plain_file_name(file_name)
+        stem = self._stem(name)
+        if len(self._by_stem.get(stem, [])) > 1:
+            raise RecordError("shared stem", f"several photos are called {stem!r} and would share one mask")
+        fitting = self._with_suffix(stem, name)
+        if not fitting:
+            instead = instead_of(stem, self._lookalikes)
+            raise RecordError("missing photo", f"{name!r} is not in the photo folder{instead}")
+        return fitting[0]
+
+    def _stem(self, name: str) -> str:
+        stem = stem_of(name)
+        if stem in self._by_stem:
+            return stem
+        parts = stem.split("/")
+        for count in range(1, len(parts)):
+            inner = "/".join(parts[count:])
+            if inner in self._by_stem and self._folder[-count:] == parts[:count]:
+                return inner
+        return stem
+
+    def _with_suffix(self, stem: str, name: str) -> list[str]:
+        suffix = PurePosixPath(name).suffix.lower()
+        files = self._by_stem.get(stem, [])
+        return [file for file in files if PurePosixPath(file).suffix.lower() == suffix]
 
     @cached_property
     def _lookalikes(self) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 
 from clothseg.data.annotations import CATEGORY_RECORD, AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord
-from clothseg.data.links import Links, PhotoNames, is_id, plain_file_name
+from clothseg.data.links import Links, PhotoNames, is_id
 from clothseg.data.report import Problem, RecordError
 from clothseg.errors import DataError, nearest
 from clothseg.labels import BACKGROUND_ID, ClassList
@@ -125,17 +125,19 @@ def _link(file: AnnotationFile) -> None:
 
 
 def _usable_images(
-    images: Iterable[ImageRecord], photos: PhotoNames, problems: list[Problem]
+    images: Sequence[ImageRecord], photos: PhotoNames, problems: list[Problem]
 ) -> tuple[list[ImageRecord], set[Any]]:
     """Return the images that can be painted, with the names of their files, and the ids of the other images."""
-    images = list(images)
     num_by_id = Counter(image.id for image in images if is_id(image.id))
-    num_by_stem = Counter(stem for image in images if (stem := photos.stem_or_none(image.file_name)) is not None)
+    stems = [photos.stem(image.file_name) for image in images]
+    num_by_stem = Counter(stems)
     usable, bad_ids = [], set()
-    for image in images:
+    for image, stem in zip(images, stems, strict=True):
         try:
             _check_image(image, num_by_id)
-            image.file_name = _find_photo(image.file_name, num_by_stem, photos)
+            if stem is not None and num_by_stem[stem] > 1:
+                raise RecordError("shared stem", f"several images are called {stem!r} and would share one mask")
+            image.file_name = photos.find(image.file_name)
             usable.append(image)
         except RecordError as error:
             if is_id(image.id):
@@ -168,22 +170,6 @@ def _check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
 def _whole_number(value: Any) -> Any:
     """Return 64 for 64.0, which programs write that have only one type of number, and any other value unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _find_photo(file_name: Any, num_by_stem: Counter[str], photos: PhotoNames) -> str:
-    """Return the file of a photo.
-
-    Raises:
-        RecordError: there is none, or it would share its mask with another.
-    """
-    stem = photos.stem(file_name)
-    if num_by_stem[stem] > 1 or len(photos.of_stem(stem)) > 1:
-        raise RecordError("shared stem", f"several photos are called {stem!r} and would share one mask")
-    fitting = photos.fitting(file_name)
-    if not fitting:
-        name = plain_file_name(file_name)
-        raise RecordError("missing photo", f"{name!r} is not in the photo folder{photos.instead(stem)}")
-    return fitting[0]
 
 
 def _check_annotation(record: AnnotationRecord, known: Mapping[Any, Any], bad_ids: set[Any], seen: set[Any]) -> None:

@@ -68,8 +68,6 @@ class SplitCheck:
     """The counts over one split."""
 
     num_pairs: int
-    num_unlabelled: int
-    """Photos without a mask: no defect, they are not trained on."""
     pixels_per_class: Int64Array
     """(num_classes,) counted in the masks that can be read."""
     photos_per_class: Int64Array
@@ -113,9 +111,9 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
     defects: list[Defect] = []
     first_by_digest: dict[bytes, tuple[str, str]] = {}
     for name, split in manifest.splits.items():
-        pairs, num_unlabelled = _pair(folder, name, split, defects)
+        pairs = _pair(folder, name, split, defects)
         pixels, photos = np.zeros((2, len(manifest.classes)), dtype=np.int64)
-        check = SplitCheck(len(pairs), num_unlabelled, pixels, photos)
+        check = SplitCheck(len(pairs), pixels, photos)
         check_group = partial(_check_group, folder / split.photos, folder / split.masks, len(manifest.classes))
         done = 0
         with steps(f"Checking photos of {name}") as advance:
@@ -133,8 +131,8 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
     return Verification(manifest, checks, tuple(defects))
 
 
-def _pair(folder: Path, name: str, split: Split, defects: list[Defect]) -> tuple[list[tuple[str, str, str]], int]:
-    """Return (stem, photo, mask) of each pair, and how many photos have no mask."""
+def _pair(folder: Path, name: str, split: Split, defects: list[Defect]) -> list[tuple[str, str, str]]:
+    """Return (stem, photo, mask) of each mask that has one photo; photos without a mask are no defect."""
     photos = names_by_stem(folder / split.photos, PHOTO_SUFFIXES)
     masks = names_by_stem(folder / split.masks, (".png",))
     pairs = []
@@ -145,7 +143,7 @@ def _pair(folder: Path, name: str, split: Split, defects: list[Defect]) -> tuple
         else:
             what = f"a mask and several photos: {', '.join(found)}" if found else "a mask without a photo"
             defects.append(Defect(name, stem, what))
-    return pairs, len(photos.keys() - masks.keys())
+    return pairs
 
 
 def _check_group(
