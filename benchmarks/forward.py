@@ -42,7 +42,7 @@ def runs(arguments: argparse.Namespace, checkpoint: Path, portable: Path) -> dic
     import torch
 
     from clothseg.model.checkpoint import load_checkpoint
-    from clothseg.prediction.runtimes import open_runtime
+    from clothseg.prediction.predictor import open_runtime
     from clothseg.prediction.runtimes.openvino import one_core
     from clothseg.prediction.runtimes.torch import TorchRuntime
 

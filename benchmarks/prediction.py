@@ -48,11 +48,11 @@ class Way(NamedTuple):
 
 
 @cache
-def predictor(model: Path, precision: str) -> Any:
+def predictor(model: Path, precision: str, *, many_photos: bool = False) -> Any:
     """Return our predictor with its model loaded, once in a process."""
     import clothseg
 
-    return clothseg.load(model, precision=precision)
+    return clothseg.load(model, precision=precision, many_photos=many_photos)
 
 
 def plain_photos(way: Way, photos: Sequence[Path], output: Path) -> None:
@@ -76,7 +76,8 @@ def our_folder(way: Way, photos: Sequence[Path], output: Path) -> None:
 
     keep_freed_memory(FOR_PHOTOS)
     found = find_photos(photos, output=output).photos
-    for _ in FolderRun(predictor(way.model, way.precision), found, output, Outputs(json=True)).reports():
+    loaded = predictor(way.model, way.precision, many_photos=True)
+    for _ in FolderRun(loaded, found, output, Outputs(json=True)).outcomes():
         pass
 
 

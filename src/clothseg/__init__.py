@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clothseg.prediction.predictor import Outcome, Predictor, load
     from clothseg.prediction.segmentation import Label, Segmentation
-    from clothseg.prediction.test_time_augmentation import Passes
+    from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 
 __version__ = "0.1.0"
 
-__all__ = ["Label", "Outcome", "Passes", "Predictor", "Segmentation", "__version__", "load"]
+__all__ = ["Label", "Outcome", "Predictor", "Segmentation", "TestTimeAugmentation", "__version__", "load"]
 
 _HOMES = {
     "load": "clothseg.prediction.predictor",
     "Predictor": "clothseg.prediction.predictor",
     "Outcome": "clothseg.prediction.predictor",
-    "Passes": "clothseg.prediction.test_time_augmentation",
+    "TestTimeAugmentation": "clothseg.prediction.test_time_augmentation",
     "Segmentation": "clothseg.prediction.segmentation",
     "Label": "clothseg.prediction.segmentation",
 }

@@ -10,6 +10,7 @@ from clothseg.cluster.predict_command import Predict
 from clothseg.encoding import encode_jpeg
 from clothseg.prediction.model_file import seal_model
 from clothseg.prediction.outputs import Outputs
+from clothseg.settings import ModelOptions
 from tests.cluster.local_ray import LocalRay
 from tests.cluster.two_nodes import BUCKET, ObjectStore, TwoNodes, start
 from tests.export.small_model import DESCRIPTION, photo_of
@@ -114,7 +115,11 @@ def predict(model_path):
     def run(*inputs, **options):
         *photos, output = map(str, inputs)
         outputs = Outputs(json=True, cutouts="tight", soft_masks=True, formats=("coco", "label-studio"))
-        options = {"precision": "fp32", "outputs": outputs, "checkpoint_path": model_path} | options
+        options = {
+            "model_options": ModelOptions(precision="fp32"),
+            "outputs": outputs,
+            "checkpoint_path": model_path,
+        } | options
         return Predict(tuple(photos), output=output, **options).run()
 
     return run

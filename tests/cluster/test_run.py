@@ -16,7 +16,7 @@ from clothseg.errors import ClothsegError, MachineError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.prediction.journal import JOURNAL_NAME
 from clothseg.prediction.outputs import Outputs
-from clothseg.prediction.test_time_augmentation import Passes
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from tests.cluster.conftest import contents, contents_of_store
 from tests.cluster.local_ray import RayError
 from tests.cluster.photo_server import PhotoServer
@@ -190,7 +190,7 @@ def test_a_cluster_is_joined_and_left(ray, monkeypatch):
 
 @pytest.fixture
 def plan(model_path, tmp_path):
-    return Plan(model_path.name, "auto", "cpu", "fp32", Passes(), Outputs(), Folder(tmp_path), threads=1)
+    return Plan(model_path.name, "auto", "cpu", "fp32", TestTimeAugmentation(), Outputs(), Folder(tmp_path), threads=1)
 
 
 def reports_of(ray, plan, loaded, content, source):

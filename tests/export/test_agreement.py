@@ -11,7 +11,7 @@ from clothseg.export.agreement import Agreement, check_sizes, compare, refuse_di
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_picture
 from clothseg.prediction.model_file import seal_model
-from clothseg.prediction.runtimes import open_runtime
+from clothseg.prediction.predictor import open_runtime
 from tests.export.small_model import DESCRIPTION, photo_of, write_checkpoint
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "street-unlabelled" / "photos.zip"

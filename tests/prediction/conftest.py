@@ -19,6 +19,8 @@ class ColorRuntime:
     """
 
     name = "numpy"
+    sha256 = "ab"
+    streams = 1
 
     def __init__(self, image_size):
         self.description = ModelDescription(

@@ -223,7 +223,7 @@ def test_a_folder_of_all_of_them(predictor, tmp_path):
     output.mkdir()
     search = find_photos([photos, photos / "no ending", photos / "drawing.svg", photos / "script.eps"], output=output)
     assert search.problems == ()
-    reports = list(FolderRun(predictor, search.photos, output).reports())
+    reports = list(FolderRun(predictor, search.photos, output).outcomes())
     assert len(reports) == len(list(photos.iterdir())) - 1
     refused = {report.photo.file for report in reports if report.error is not None}
     assert refused == set(BROKEN)

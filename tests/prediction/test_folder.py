@@ -19,7 +19,7 @@ def run_of(predictor, *inputs, output, **outputs):
 
 
 def segment(predictor, *inputs, output, **outputs):
-    return list(run_of(predictor, *inputs, output=output, **outputs).reports())
+    return list(run_of(predictor, *inputs, output=output, **outputs).outcomes())
 
 
 def files_in(folder):

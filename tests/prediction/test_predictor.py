@@ -97,7 +97,7 @@ def test_logits_that_are_not_finite_are_a_bad_model(predictor, figure, monkeypat
         return logits
 
     monkeypatch.setattr(runtime, "logits", broken)
-    with pytest.raises(ModelError, match=r"The model colors gives no numbers on this photo.*use another model"):
+    with pytest.raises(ModelError, match=r"The model colors gives NaN or infinity on this photo.*use another model"):
         predictor.predict(figure[0])
 
 

@@ -13,7 +13,7 @@ from clothseg.prediction.journal import JOURNAL_NAME
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.sources import find_photos
-from clothseg.prediction.test_time_augmentation import Passes
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from tests.conftest import ROOT
 
 OUTPUTS = Outputs(json=True, cutouts="tight", soft_masks=True, formats=("coco", "coco-polygons", "label-studio"))
@@ -34,7 +34,7 @@ class Killing(conftest.ColorRuntime):
         return super().logits(batch)
 
 run = test_resume.run_of(Predictor(Killing(64), model={"name": "colors", "version": "1"}), *map(Path, sys.argv[1:]))
-for report in run.reports(resume=True):
+for report in run.outcomes(resume=True):
     pass
 """
 
@@ -46,7 +46,7 @@ def run_of(predictor, folder, output, outputs=OUTPUTS):
 
 def done_by(run, *, resume=True):
     """Run, write the formats, and return the names of the photos that were segmented in this run."""
-    new = [report.photo.file for report in run.reports(resume=resume) if report.segmentation is not None]
+    new = [report.photo.file for report in run.outcomes(resume=resume) if report.segmentation is not None]
     run.write_collection()
     return new
 
@@ -83,7 +83,7 @@ def test_an_interrupted_run_resumes_to_the_files_of_one_run(predictor, folder, t
     done_by(run_of(predictor, folder, tmp_path / "whole"), resume=False)
     run = run_of(predictor, folder, tmp_path / "output")
     for num_reports in (1, 6):
-        reports = run.reports(resume=True)
+        reports = run.outcomes(resume=True)
         for _ in range(num_reports):
             next(reports)
         reports.close()
@@ -99,7 +99,7 @@ def test_finished_photos_are_skipped(predictor, folder, tmp_path):
     assert len(done_by(run, resume=False)) == 12
     before = contents(tmp_path / "output")
     assert done_by(run) == []
-    reports = list(run.reports(resume=True))
+    reports = list(run.outcomes(resume=True))
     assert [len(report.files) > 4 for report in reports] == [report.error is None for report in reports]
     assert sum(report.error is not None for report in reports) == 1, "the broken photo is named again"
     assert contents(tmp_path / "output") == before
@@ -131,17 +131,24 @@ def test_new_photos_are_added(predictor, folder, tmp_path):
 
 
 def test_results_of_another_model_or_with_other_options_are_not_reused(predictor, folder, tmp_path, monkeypatch):
-    runtime, model, passes, outputs = type(predictor._runtime)(64), dict(predictor.model), Passes(), Outputs()
+    runtime, model, augmentation, outputs = (
+        type(predictor._runtime)(64),
+        dict(predictor.model),
+        TestTimeAugmentation(),
+        Outputs(),
+    )
 
     def done():
-        run = run_of(Predictor(runtime, model=model, passes=passes), folder / "a", tmp_path / "output", outputs)
+        run = run_of(
+            Predictor(runtime, model=model, augmentation=augmentation), folder / "a", tmp_path / "output", outputs
+        )
         return len(done_by(run)), len(done_by(run))
 
     found = {"first": done()}
     model["sha256"] = "other"
     found["model"] = done()
-    passes = Passes(flip=True)
-    found["passes"] = done()
+    augmentation = TestTimeAugmentation(flip=True)
+    found["augmentation"] = done()
     runtime.name = "numpy, bf16"
     found["runtime"] = done()
     outputs = Outputs(cutouts="frame")

@@ -8,15 +8,23 @@ from hypothesis import strategies as st
 
 from clothseg.labels import GROUPS
 from clothseg.prediction.predictor import Predictor, load
-from clothseg.prediction.test_time_augmentation import Passes, whole_logits
-from clothseg.prediction.tiles import _Axis, _bands, _rows, fineness, tiled
+from clothseg.prediction.test_time_augmentation import (
+    TestTimeAugmentation,
+    _Axis,
+    _bands,
+    _rows,
+    segment_pixels,
+    whole_logits,
+)
 from clothseg.transforms import resize_plane
 
 
 @pytest.fixture(scope="module")
 def finely(predictor):
     """Builds a predictor of the colour runtime with `tiles` as the tile factor."""
-    return lambda tiles, **options: Predictor(predictor._runtime, model={}, passes=Passes(tiles=tiles, **options))
+    return lambda tiles, **options: Predictor(
+        predictor._runtime, model={}, augmentation=TestTimeAugmentation(tiles=tiles, **options)
+    )
 
 
 def blobs(height, width, seed=0):
@@ -53,10 +61,9 @@ def test_rows_of_an_enlarged_plane_are_opencvs(length, target, width):
 
 
 def test_no_photo_is_enlarged():
-    assert fineness(Passes(tiles=4), (90, 60), 64) == 1
-    assert fineness(Passes(tiles=4), (130, 60), 64) == 2
-    assert fineness(Passes(tiles=4), (4000, 3000), 64) == 4
-    assert fineness(Passes(), (4000, 3000), 64) == 1
+    four = TestTimeAugmentation(tiles=4)
+    assert [four.tile_factor(size, 64) for size in ((90, 60), (130, 60), (4000, 3000))] == [1, 2, 4]
+    assert TestTimeAugmentation().tile_factor((4000, 3000), 64) == 1
 
 
 @pytest.mark.parametrize("tiles", [2, 3, 5, 8])
@@ -90,7 +97,7 @@ def test_any_photo_size_in_the_same_size_out(finely, height, width, tiles):
 def test_flat_logits_stay_flat_over_every_seam(predictor):
     description = predictor.description
     fine = np.zeros((256, 192, 3), np.uint8)
-    rows = [tiles for _, tiles in _bands(predictor._logits, fine, description, flip=True, times=4)]
+    rows = [tiles for _, tiles in _bands(predictor._logits, fine, description, flip=True, factor=4)]
     blended = np.concatenate(rows, axis=1)
     expected = predictor._logits(np.zeros((1, 64, 64, 3), np.uint8))[0, :, :1, :1]
     assert blended.shape == (13, 256, 192)
@@ -102,7 +109,7 @@ def test_a_real_network_shows_no_seams(checkpoint_path):
     predictor = load(checkpoint_path, device="cpu")
     rng = np.random.default_rng(0)
     photo = cv2.resize(rng.integers(0, 256, (20, 16, 3), np.uint8), (256, 320), interpolation=cv2.INTER_CUBIC)
-    bands = list(_bands(predictor._logits, photo, predictor.description, flip=False, times=5))
+    bands = list(_bands(predictor._logits, photo, predictor.description, flip=False, factor=5))
     blended = np.concatenate([tiles for _, tiles in bands], axis=1)
     axis = _Axis.of(320, 64)
     borders = np.array(sorted({*axis.starts[1:], *(start + 64 for start in axis.starts[:-1])}))
@@ -116,10 +123,10 @@ def test_a_real_network_shows_no_seams(checkpoint_path):
 
 def test_the_logits_returned_are_the_mean_of_the_fine_ones(predictor):
     photo, _ = blobs(256, 192)
-    _, logits = tiled(predictor._logits, photo, predictor.description, Passes(tiles=4))
-    bands = list(_bands(predictor._logits, photo, predictor.description, flip=False, times=4))
+    _, logits = segment_pixels(predictor._logits, photo, predictor.description, TestTimeAugmentation(tiles=4))
+    bands = list(_bands(predictor._logits, photo, predictor.description, flip=False, factor=4))
     fine = np.concatenate([tiles for _, tiles in bands], axis=1)
-    whole = whole_logits(predictor._logits, photo, predictor.description, Passes())
+    whole = whole_logits(predictor._logits, photo, predictor.description, TestTimeAugmentation())
     whole = np.stack([resize_plane(plane, (256, 192)) for plane in whole])
     expected = ((fine + whole) / 2).reshape(13, 64, 4, 48, 4).mean(axis=(2, 4))
     np.testing.assert_allclose(logits, expected, atol=1e-3)

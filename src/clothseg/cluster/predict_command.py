@@ -14,6 +14,7 @@ from rich.console import Console
 
 from clothseg.errors import InputError, ModelError, SettingError, check_input, path_problem
 from clothseg.prediction import predict_command
+from clothseg.prediction.predict_command import LocalEngine, Run, segment
 from clothseg.prediction.predictor import chosen_model
 
 
@@ -31,42 +32,56 @@ class Predict(predict_command.Predict):
     cluster: str | None = None
     """With ray: HOST:PORT of its head, or auto for one on this machine. Without: RAY_ADDRESS, else a new one here."""
 
-    def _found(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
-        if self.engine == "local":
-            if self.workers is not None or self.cluster is not None:
-                raise SettingError(
-                    "--workers and --cluster are for a Ray cluster. Pass --engine ray, or leave them out"
-                )
-            return super()._found(given, listed)
+    def run(self) -> int:
+        """Segment the photos; see `prediction.predict_command.segment`."""
+        if self.engine == "ray":
+            return segment(self, RayEngine(self))
+        if self.workers is not None or self.cluster is not None:
+            raise SettingError("--workers and --cluster are for a Ray cluster. Pass --engine ray, or leave them out")
+        return segment(self, LocalEngine(self))
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Segments the photos with copies of the model on a Ray cluster."""
+
+    options: Predict
+
+    def find(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
+        """Return the photos that the command line means, and what is wrong with the inputs that mean none."""
         from clothseg.cluster.search import find
         from clothseg.cluster.targets import place_of
 
-        place_of(self.output)  # a wrong one is named before anything is listed
-        return find(given, listed, output=self.output)
+        place_of(self.options.output)  # a wrong one is named before anything is listed
+        return find(given, listed, output=self.options.output)
 
     @contextmanager
-    def _opened(self, console: Console, photos: Sequence[Any]) -> Iterator[predict_command.Run]:
-        if self.engine == "local":
-            with super()._opened(console, photos) as run:
-                yield run
-            return
+    def open(self, console: Console, photos: Sequence[Any]) -> Iterator[Run]:
+        """Check the output, load the model on the cluster and say on `console` which it is."""
         from clothseg.cluster.cluster import first_loaded, joined, slots_of
         from clothseg.cluster.run import ClusterRun, journal_of
         from clothseg.cluster.targets import place_of
         from clothseg.cluster.worker import Plan
 
-        place = place_of(self.output)
+        options, model_options = self.options, self.options.model_options
+        place = place_of(options.output)
         place.check()
-        model_path, origin = chosen_model(self.checkpoint_path, self.checkpoints_path)
+        model_path, origin = chosen_model(options.checkpoint_path, options.checkpoints_path)
         model = _content(model_path)
-        with joined(self.cluster) as ray, TemporaryDirectory(prefix="clothseg-journal-") as folder:
+        with joined(options.cluster) as ray, TemporaryDirectory(prefix="clothseg-journal-") as folder:
             may_use_gpu = model_path.suffix.lower() == ".ckpt" and ray.cluster_resources().get("GPU", 0) >= 1
-            options = self.model_options
-            on_gpu = options.device == "cuda" or (options.device == "auto" and may_use_gpu)
-            slots = slots_of(ray, runs_on_gpu=on_gpu, workers=self.workers)
-            device = ("cuda" if on_gpu else "cpu") if options.device == "auto" else options.device
+            on_gpu = model_options.device == "cuda" or (model_options.device == "auto" and may_use_gpu)
+            slots = slots_of(ray, runs_on_gpu=on_gpu, workers=options.workers)
+            device = ("cuda" if on_gpu else "cpu") if model_options.device == "auto" else model_options.device
             plan = Plan(
-                model_path.name, options.runtime, device, options.precision, self.passes, self.outputs, place, threads=1
+                model_path.name,
+                model_options.runtime,
+                device,
+                model_options.precision,
+                options.augmentation,
+                options.outputs,
+                place,
+                threads=1,
             )
             content = ray.put(model)
             loaded = first_loaded(ray, plan, content, slots, console)

@@ -18,6 +18,8 @@ from clothseg.cluster.targets import Folder
 from clothseg.cluster.worker import Loaded, Plan, unpacked
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
+from clothseg.prediction.outputs import write_collection
+from clothseg.prediction.predictor import Outcome
 
 MOST_PHOTOS_IN_CHUNK = 32
 """Photos that a worker is given at a time: many make little of what Ray takes for a task, about 10 ms."""
@@ -26,23 +28,6 @@ CHUNKS_PER_SLOT = 8
 MOST_CHUNKS_IN_ROUND = 4096
 MOST_TRIES = 3
 """A photo that was in the only chunk of a worker so often when it died is not tried again."""
-
-
-@dataclass(frozen=True)
-class ClusterReport:
-    """What became of one photo: the files written, or the reason why there are none."""
-
-    photo: Photo
-    files: tuple[str, ...] = ()
-    """Paths or addresses."""
-    is_new: bool = True
-    notes: tuple[str, ...] = ()
-    error: InputError | None = None
-
-    @property
-    def file(self) -> str:
-        """The photo's path inside the folder it was found in."""
-        return self.photo.file
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,9 @@ class Chunk:
 
 def journal_of(plan: Plan, loaded: Loaded, folder: Path) -> Journal | StoredJournal:
     """Return the journal of a run, in `folder` if its output is none of this machine's."""
-    run = described_run(model=loaded.model, runtime_name=loaded.runtime_name, passes=plan.passes, outputs=plan.outputs)
+    run = described_run(
+        model=loaded.model, runtime_name=loaded.runtime_name, augmentation=plan.passes, outputs=plan.outputs
+    )
     return Journal(plan.place.path, run) if isinstance(plan.place, Folder) else StoredJournal(plan.place, folder, run)
 
 
@@ -75,7 +62,7 @@ class ClusterRun:
     console: Console = field(repr=False)
     journal: Journal | StoredJournal = field(repr=False)
 
-    def reports(self, *, resume: bool = False) -> Iterator[ClusterReport]:
+    def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:
         """Segment the photos and write their outputs; a photo that cannot be read is reported, and the rest done.
 
         A chunk whose worker dies is done again, by another. Files are whole or not there and come out the same each
@@ -85,7 +72,7 @@ class ClusterRun:
             resume: pass over photos that an earlier run with the same model and options has done.
 
         Yields:
-            One report per photo, in the order in which they are done, those of an earlier run first.
+            One outcome per photo, in the order in which they are done, those of an earlier run first.
 
         Raises:
             ModelError: the network gave no numbers.
@@ -94,7 +81,7 @@ class ClusterRun:
         done = self.journal.start(self.photos, resume=resume)
         for photo in self.photos:
             if photo.stem in done:
-                yield ClusterReport(photo, tuple(map(self.plan.place.shown, done[photo.stem])), is_new=False)
+                yield Outcome(photo, files=[*map(self.plan.place.shown, done[photo.stem])], is_new=False)
         left = [number for number, photo in enumerate(self.photos) if photo.stem not in done]
         with self.journal:
             for number, report in self._in_rounds(left):
@@ -102,12 +89,10 @@ class ClusterRun:
                 if "error" in report:
                     error = unpacked(report["error"])
                     assert isinstance(error, InputError)
-                    yield ClusterReport(photo, error=error)
+                    yield Outcome(photo, error=error)
                     continue
                 self.journal.add(Entry(photo.stem, photo.identity, report["files"], report["result"]))
-                yield ClusterReport(
-                    photo, tuple(map(self.plan.place.shown, report["files"])), notes=tuple(report["notes"])
-                )
+                yield Outcome(photo, files=[*map(self.plan.place.shown, report["files"])], notes=tuple(report["notes"]))
 
     def write_collection(self) -> tuple[str, ...]:
         """Write the formats that hold all photos together; called once all reports have come.
@@ -118,10 +103,6 @@ class ClusterRun:
         Raises:
             MachineError: the output cannot be written.
         """
-        if not self.plan.outputs.formats:
-            return ()
-        from clothseg.prediction.outputs import write_collection
-
         with TemporaryDirectory(prefix="clothseg-formats-") as folder:
             paths = write_collection(
                 Path(folder),

@@ -24,7 +24,7 @@ from clothseg.labels import ClassList
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Predictor, load, unseen
 from clothseg.prediction.sources import is_address
-from clothseg.prediction.test_time_augmentation import Passes
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
     runtime: str
     device: str
     precision: str
-    passes: Passes
+    passes: TestTimeAugmentation
     outputs: Outputs
     place: Folder | Store
     threads: int
@@ -77,7 +77,7 @@ def load_model(plan: Plan, content: bytes) -> Predictor:
     with TemporaryDirectory(prefix="clothseg-") as folder:
         path = Path(folder, plan.model_name)
         path.write_bytes(content)
-        return load(path, runtime=plan.runtime, device=plan.device, precision=plan.precision, passes=plan.passes)
+        return load(path, runtime=plan.runtime, device=plan.device, precision=plan.precision, augmentation=plan.passes)
 
 
 def describe(plan: Plan, content: bytes) -> Loaded | tuple[str, str]:
@@ -143,8 +143,7 @@ class Replica:
     def _segmented(self, photo: Mapping[str, Any]) -> dict[str, Any]:
         source, outputs = photo["source"], self._plan.outputs
         content = remote.read(source, photo["size"]) if is_address(source) else Path(source)
-        outcome = self._predictor.outcome(content, name=source if isinstance(content, bytes) else "")
-        segmentation = replace(outcome.unwrap(), file=photo["file"])
+        segmentation = replace(self._predictor.predict(content, name=source), file=photo["file"])
         files = {}
         for ending, data in segmentation.contents(
             json=outputs.json, cutouts=outputs.cutouts, soft_masks=outputs.soft_masks

@@ -21,7 +21,7 @@ from clothseg.evaluation.scored_data import ScoredData, open_data
 from clothseg.evaluation.scoring import score_photos
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.predictor import load
-from clothseg.prediction.test_time_augmentation import Passes
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 
 SHOWN_SCORES = ("iou", "f1", "boundary_iou")
@@ -52,7 +52,7 @@ class Compare:
     """YAML file that maps each class of the first to a class of the data set, as in: 3: upperbody"""
     class_map_b: Path | None = None
     """The same for the second."""
-    passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
+    augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)
     model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
     def run(self) -> int:
@@ -97,7 +97,9 @@ class Compare:
             predictions = open_masks(path, data.classes, class_map)
         else:
             predictions = open_model(
-                lambda: load(path, passes=self.passes, **vars(self.model_options)), data.classes, class_map
+                lambda: load(path, many_photos=True, augmentation=self.augmentation, **vars(self.model_options)),
+                data.classes,
+                class_map,
             )
         console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
         counts, failures = score_photos(predictions, data, console)

@@ -22,7 +22,7 @@ from clothseg.evaluation.scored_data import ScoredData, open_data
 from clothseg.evaluation.scoring import score_photos, worst_photos
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.predictor import load
-from clothseg.prediction.test_time_augmentation import Passes
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 
 
@@ -46,7 +46,7 @@ class Evaluate:
     """YAML file that maps each class of the predictions to a class of the data set, as in: 3: upperbody"""
     leave_out: tuple[str, ...] = ()
     """Classes that an additional mean leaves out, such as those that few photos show."""
-    passes: Annotated[Passes, tyro.conf.arg(name="")] = field(default_factory=Passes)
+    augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)
     model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
     """Folder in which the newest best checkpoint is looked for."""
@@ -95,7 +95,13 @@ class Evaluate:
             console.print(f"Masks: {self.predictions}")
             return open_masks(self.predictions, data.classes, self.class_map)
         opened = open_model(
-            lambda: load(model, passes=self.passes, checkpoints_path=self.checkpoints_path, **vars(self.model_options)),
+            lambda: load(
+                model,
+                many_photos=True,
+                augmentation=self.augmentation,
+                checkpoints_path=self.checkpoints_path,
+                **vars(self.model_options),
+            ),
             data.classes,
             self.class_map,
         )

@@ -16,8 +16,7 @@ from clothseg.errors import DataError, MissingInputError, SettingError, check_in
 from clothseg.evaluation.scored_data import ScoredPhoto
 from clothseg.labels import ClassList, read_yaml
 from clothseg.pictures import read_mask
-from clothseg.prediction.pipeline import in_order
-from clothseg.prediction.predictor import Predictor
+from clothseg.prediction.predictor import Predictor, in_order
 from clothseg.prediction.segmentation import MASK_ENDING
 from clothseg.types import UInt8Array
 
@@ -72,16 +71,16 @@ class ModelPredictions:
 
     def origin(self) -> dict[str, Any]:
         """Return the model's name, version, SHA-256, licence, unknown classes, runtime and test-time augmentation."""
-        passes, description = self.predictor.passes, self.predictor.description
+        augmentation, description = self.predictor.augmentation, self.predictor.description
         return {
             "kind": "model",
             **self.predictor.model,
             "licence": description.licence,
             "unknown_classes": list(description.unknown_classes),
             "runtime": self.predictor.runtime_name,
-            "tiles": passes.tiles,
-            "flip": passes.flip,
-            "scales": list(passes.scales),
+            "tiles": augmentation.tiles,
+            "flip": augmentation.flip,
+            "scales": list(augmentation.scales),
         }
 
 

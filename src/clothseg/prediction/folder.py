@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
-from clothseg.prediction.outputs import Outputs
-from clothseg.prediction.predictor import Predictor
-from clothseg.prediction.segmentation import Segmentation
+from clothseg.prediction.outputs import Outputs, write_collection
+from clothseg.prediction.predictor import Outcome, Predictor
 from clothseg.prediction.sources import FoundPhoto
-
-
-@dataclass(frozen=True)
-class PhotoReport:
-    """What became of one photo: its segmentation and the files written, or the reason why there are none."""
-
-    photo: FoundPhoto
-    segmentation: Segmentation | None = None
-    """None also for a photo that an earlier run did."""
-    files: tuple[Path, ...] = ()
-    error: InputError | None = None
-    result: Mapping[str, Any] | None = None
-    """What `Segmentation.to_coco` returns, where the run was asked for results."""
-
-    @property
-    def file(self) -> str:
-        """The photo's path inside the folder it was found in."""
-        return self.photo.file
-
-    @property
-    def is_new(self) -> bool:
-        """Whether this run segmented it."""
-        return self.segmentation is not None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was left out or changed when the photo was read, in words."""
-        return self.segmentation.notes if self.segmentation is not None else ()
 
 
 def check_output(folder: Path) -> None:
@@ -68,41 +38,42 @@ class FolderRun:
     output: Path
     outputs: Outputs = field(default_factory=Outputs)
     keeps_journal: bool = True
-    """Note in the folder what is done, so that a later run can resume, and so that formats can be written."""
+    """Record in the folder what is done, so that a later run can resume, and so that formats can be written."""
 
-    def reports(self, *, resume: bool = False) -> Iterator[PhotoReport]:
+    def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:
         """Segment the photos and write their outputs; a photo that cannot be read is reported, and the rest done.
 
         Photos are decoded, segmented and written in threads, some at a time.
 
         Args:
-            resume: pass over photos that an earlier run with the same model and options has done.
+            resume: skip photos that an earlier run with the same model and options has done.
 
         Yields:
-            One report per photo, in order, once its files are written.
+            One outcome per photo, in order, once its files are written.
 
         Raises:
             MachineError: the output cannot be written; the photos before are done.
         """
         if not self.keeps_journal:
-            yield from self.predictor.in_pipeline(self._report, self.photos)
+            yield from self.predictor.in_pipeline(self._segment, self.photos)
             return
         journal = self._journal()
         done = journal.start(self.photos, resume=resume)
 
-        def report(photo: FoundPhoto) -> PhotoReport:
+        def segment_unless_done(photo: FoundPhoto) -> Outcome:
             if photo.stem not in done:
-                return self._report(photo)
-            return PhotoReport(photo, files=tuple(self.output / name for name in done[photo.stem]))
+                return self._segment(photo)
+            return Outcome(photo, files=[self.output / name for name in done[photo.stem]], is_new=False)
 
         with journal:
-            for one in self.predictor.in_pipeline(report, self.photos):
-                if one.segmentation is not None:
-                    journal.add(Entry.of(one.photo, self.output, one.files, one.result))
-                yield one
+            for outcome in self.predictor.in_pipeline(segment_unless_done, self.photos):
+                if outcome.segmentation is not None:
+                    result = outcome.segmentation.to_coco() if self.outputs.need_results else None
+                    journal.add(Entry.of(outcome.photo, self.output, map(Path, outcome.files), result))
+                yield outcome
 
     def write_collection(self) -> tuple[Path, ...]:
-        """Write the formats that hold all photos together; called once all reports have come.
+        """Write the formats that hold all photos together; called once all outcomes have come.
 
         Returns:
             The files.
@@ -110,22 +81,19 @@ class FolderRun:
         Raises:
             MachineError: the output cannot be written.
         """
-        if not self.outputs.formats:
-            return ()
-        # Here, as it brings XML and HTTP along, which take longer to import than a photo takes to segment.
-        from clothseg.prediction.outputs import write_collection
-
-        classes = self.predictor.description.classes
         journal = self._journal()
         return write_collection(
-            self.output, classes, lambda: journal.results(self.photos), formats=self.outputs.formats
+            self.output,
+            self.predictor.description.classes,
+            lambda: journal.results(self.photos),
+            formats=self.outputs.formats,
         )
 
-    def _report(self, photo: FoundPhoto) -> PhotoReport:
-        outcome = self.predictor.outcome(photo.path)
-        if outcome.segmentation is None:
-            return PhotoReport(photo, error=outcome.error)
-        segmentation = replace(outcome.segmentation, file=photo.file)
+    def _segment(self, photo: FoundPhoto) -> Outcome:
+        try:
+            segmentation = self.predictor.predict(photo.path, name=photo.file)
+        except InputError as error:
+            return Outcome(photo, error=error)
         files = segmentation.save(
             self.output,
             stem=photo.stem,
@@ -133,14 +101,15 @@ class FolderRun:
             cutouts=self.outputs.cutouts,
             soft_masks=self.outputs.soft_masks,
         )
-        result = segmentation.to_coco() if self.outputs.need_results else None
-        return PhotoReport(photo, segmentation, files, result=result)
+        if self.outputs.need_results:
+            _ = segmentation.labels  # here, in a thread; the journal needs them
+        return Outcome(photo, segmentation, files=files, notes=segmentation.notes)
 
     def _journal(self) -> Journal:
         run = described_run(
             model=self.predictor.model,
             runtime_name=self.predictor.runtime_name,
-            passes=self.predictor.passes,
+            augmentation=self.predictor.augmentation,
             outputs=self.outputs,
         )
         return Journal(self.output, run)

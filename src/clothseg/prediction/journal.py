@@ -12,7 +12,7 @@ import clothseg
 from clothseg.errors import MachineError
 from clothseg.pictures import whole_file
 from clothseg.prediction.outputs import Outputs
-from clothseg.prediction.test_time_augmentation import Passes
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 
 JOURNAL_NAME = ".clothseg.jsonl"
 """The journal's name in the output folder; hidden, since it is no result."""
@@ -32,7 +32,9 @@ class Photo(Protocol):
         """What changes when the photo does; see `Entry.photo`."""
 
 
-def described_run(*, model: Mapping[str, str], runtime_name: str, passes: Passes, outputs: Outputs) -> dict[str, Any]:
+def described_run(
+    *, model: Mapping[str, str], runtime_name: str, augmentation: TestTimeAugmentation, outputs: Outputs
+) -> dict[str, Any]:
     """Return all that decides about the files of a photo, for the first line of a journal."""
     written: dict[str, Any] = asdict(outputs) | {"results": outputs.need_results}
     del written["formats"]  # they are written anew from the results
@@ -40,7 +42,7 @@ def described_run(*, model: Mapping[str, str], runtime_name: str, passes: Passes
         "clothseg": clothseg.__version__,
         "model": dict(model),
         "runtime": runtime_name,
-        "passes": asdict(passes) | {"scales": list(passes.scales)},
+        "passes": asdict(augmentation) | {"scales": list(augmentation.scales)},
         "outputs": written,
     }
 

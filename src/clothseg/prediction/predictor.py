@@ -1,57 +1,60 @@
-"""The one door to prediction: load a model, give it photos, get segmentations."""
+"""The entry point of prediction: load a model, give it photos, get segmentations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from threading import BoundedSemaphore
+from typing import Any, TypeVar
 
-from clothseg.errors import InputError, MissingModelError, ModelError
+import cv2
+
+from clothseg.errors import InputError, MissingModelError, ModelError, SettingError, check_input, require
 from clothseg.model.best import find_best
 from clothseg.model.description import ModelDescription
-from clothseg.pictures import PhotoSource, name_of, read_picture
-from clothseg.prediction.pipeline import in_order
-from clothseg.prediction.runtimes import Runtime, open_runtime
+from clothseg.pictures import MAX_PIXELS, PhotoSource, name_of, read_picture
+from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.segmentation import Segmentation
-from clothseg.prediction.test_time_augmentation import Passes, is_finite, whole_logits
-from clothseg.prediction.tiles import fineness, tiled
-from clothseg.prediction.turns import Turns
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation, segment_pixels
 from clothseg.starter import starter_model
-from clothseg.transforms import logits_to_mask
 from clothseg.types import Float32Array, UInt8Array
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Photos worked on at once beside those in the network: one on its way in, one on its way out. Each may take 270 MB.
-_ON_THEIR_WAY = 2
+_RUNTIMES_BY_SUFFIX = {".ckpt": ("torch",), ".onnx": ("openvino", "onnxruntime")}
+"""The runtimes of each kind of model file; auto takes the first."""
+_PRECISIONS = ("auto", "fp32", "bf16")
+
+# Photos processed at once beside those in the network: one that is decoded, one that is saved. Each may take 270 MB.
+_OUTSIDE_THE_NETWORK = 2
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one of many photos: a segmentation, or the reason why there is none.
+    """The result for one of many photos: a segmentation, or the reason why there is none.
 
     >>> [outcome.error is None for outcome in predictor.outcomes(["photo.jpg", b"no photo"])]
     [True, False]
     """
 
-    photo: PhotoSource
+    photo: Any
     """The photo as it was given."""
     segmentation: Segmentation | None = None
+    """None if the photo cannot be read, and where a run does not return it: it is done, and `files` tells its files."""
     error: InputError | None = None
-
-    def unwrap(self) -> Segmentation:
-        """Return the segmentation.
-
-        Raises:
-            InputError: there is none; this is the reason.
-        """
-        if self.error is not None:
-            raise self.error
-        assert self.segmentation is not None
-        return self.segmentation
+    files: Sequence[str | Path] = ()
+    """The files that a run wrote."""
+    notes: tuple[str, ...] = ()
+    """What was left out or changed when the photo was read, in words."""
+    is_new: bool = True
+    """Whether this run segmented the photo, and not an earlier one."""
 
 
 class Predictor:
@@ -61,7 +64,7 @@ class Predictor:
         runtime: the network, ready to run.
         model: name, version and SHA-256 of the model file, for results.
         origin: which model this is and why it was taken, for people.
-        passes: how often and how finely the network looks at a photo.
+        augmentation: how often and at which scales the network sees a photo; once, as a whole, if None.
 
     >>> predictor.predict("photo.jpg").size
     (90, 60)
@@ -70,13 +73,18 @@ class Predictor:
     """
 
     def __init__(
-        self, runtime: Runtime, *, model: Mapping[str, str], origin: str = "", passes: Passes | None = None
+        self,
+        runtime: Runtime,
+        *,
+        model: Mapping[str, str],
+        origin: str = "",
+        augmentation: TestTimeAugmentation | None = None,
     ) -> None:
         self._runtime = runtime
-        self._turns = Turns(runtime)
+        self._free_streams = BoundedSemaphore(runtime.streams)  # more calls would compete for the same cores
         self.model = dict(model)
         self.origin = origin
-        self.passes = passes or Passes()
+        self.augmentation = augmentation or TestTimeAugmentation()
 
     @property
     def description(self) -> ModelDescription:
@@ -88,88 +96,114 @@ class Predictor:
         """What runs the network and where, such as "torch on cpu"."""
         return self._runtime.name
 
-    def predict(self, photo: PhotoSource, *, name: str = "") -> Segmentation:
+    def predict(self, photo: PhotoSource, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Segmentation:
         """Segment one photo.
 
         Args:
             photo: path, encoded bytes, open binary file, Pillow image, or (H, W, 3) uint8 RGB pixels.
-            name: what encoded bytes are called in results and errors, such as the address they came from.
+            name: name of the photo in results, and in errors where it is encoded bytes; its path if None.
+            max_pixels: larger photos are refused from their header, before anything is decoded.
 
         Raises:
             MissingInputError: there is no such file.
+            LargePictureError: the photo has more pixels than `max_pixels`.
             PictureError: the photo cannot be read.
-            ModelError: the network gave no numbers.
+            ModelError: the network gave NaN or infinity.
         """
-        picture = read_picture(photo, name=name)
-        file = name or name_of(photo)
-        mask, logits = self._looked_at(picture.pixels)
-        if not is_finite(logits):
+        start = time.perf_counter()
+        picture = read_picture(photo, max_pixels=max_pixels, name=name or "")
+        decoded = time.perf_counter()
+        mask, logits = segment_pixels(self._logits, picture.pixels, self.description, self.augmentation)
+        if not _is_finite(logits):
+            where = name_of(photo) or name or "this photo"
             raise ModelError(
-                f"The model {self.model.get('name', '')} gives no numbers on {file or 'this photo'} (NaN or "
-                "infinite). Its weights are damaged: use another model"
+                f"The model {self.model.get('name', '')} gives NaN or infinity on {where}. Its weights are damaged: "
+                "use another model"
             )
         return Segmentation(
             mask=mask,
             photo=picture.pixels,
             classes=self.description.classes,
             logits=logits,
-            file=file,
+            file=name_of(photo) if name is None else name,
             model=self.model,
             notes=picture.notes,
+            seconds={"decode": decoded - start, "predict": time.perf_counter() - decoded},
         )
 
     def predict_many(self, photos: Iterable[PhotoSource]) -> Iterator[Segmentation]:
-        """Segment any number of photos in their order, working on the next while the network is busy.
+        """Segment any number of photos in their order; some are decoded while others are in the network.
 
         Photos are taken from `photos` as they are needed and no result is kept, so memory does not grow with their
         number.
 
         Raises:
-            InputError: a photo cannot be read, at its place in the order. `outcomes` goes on instead.
+            InputError: a photo cannot be read, at its place in the order. `outcomes` continues instead.
         """
-        for outcome in self.outcomes(photos):
-            yield outcome.unwrap()
+        return self.in_pipeline(self.predict, photos)
 
     def outcomes(self, photos: Iterable[PhotoSource]) -> Iterator[Outcome]:
-        """Segment any number of photos as `predict_many` does, but pass over those that cannot be read.
+        """Segment any number of photos as `predict_many` does, but report those that cannot be read and continue.
 
         Yields:
             One outcome per photo, in order.
         """
-        return self.in_pipeline(self.outcome, photos)
 
-    def outcome(self, photo: PhotoSource, *, name: str = "") -> Outcome:
-        """Segment one photo as `predict` does, but return what is wrong with it in place of raising it."""
-        try:
-            return Outcome(photo, self.predict(photo, name=name))
-        except InputError as error:
-            return Outcome(photo, error=error)
+        def outcome(photo: PhotoSource) -> Outcome:
+            try:
+                segmentation = self.predict(photo)
+            except InputError as error:
+                return Outcome(photo, error=error)
+            return Outcome(photo, segmentation, notes=segmentation.notes)
+
+        return self.in_pipeline(outcome, photos)
 
     def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield `work(item)` of each item in order, some of them at a time, so that neither cores nor network wait.
 
         Args:
-            work: calls `predict` or `outcome`, and does what is to be done with the result, such as saving it.
+            work: calls `predict`, and does what is to be done with the result, such as saving it.
             items: taken as they are needed.
         """
         source = iter(items)
         first = list(islice(source, 2))
-        if len(first) < 2:  # a photo alone is done soonest by all cores together
+        if len(first) < 2:  # no threads for a single photo
             yield from map(work, first)
             return
-        with self._turns.of_many() as streams:
-            yield from in_order(work, chain(first, source), workers=streams + _ON_THEIR_WAY)
-
-    def _looked_at(self, pixels: UInt8Array) -> tuple[UInt8Array, Float32Array]:
-        """Return the mask, (H, W) uint8, and the logits at the model's resolution."""
-        size = pixels.shape[0], pixels.shape[1]
-        if fineness(self.passes, size, self.description.image_size) > 1:
-            return tiled(self._logits, pixels, self.description, self.passes)
-        logits = whole_logits(self._logits, pixels, self.description, self.passes)
-        return logits_to_mask(logits, size), logits
+        yield from in_order(work, chain(first, source), workers=self._runtime.streams + _OUTSIDE_THE_NETWORK)
 
     def _logits(self, batch: UInt8Array) -> Float32Array:
-        return self._turns.logits(batch)
+        with self._free_streams:
+            return self._runtime.logits(batch)
+
+
+def _is_finite(logits: Float32Array) -> bool:
+    """Return whether all values are numbers: their sum in float64 is NaN or infinite if one of them is."""
+    return all(math.isfinite(cv2.sumElems(plane)[0]) for plane in logits)
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
+    """Yield `work(item)` of each item in the items' order, `workers` of them at a time.
+
+    Items are taken as they are needed: at most `workers` + 1 are taken and not yet yielded, so that memory does not
+    grow with their number, and a slow reader holds the workers back. Threads are enough for photos: decoding,
+    resizing, networks and encoding all release Python's lock.
+
+    Raises:
+        Exception: whatever `items` or `work` raised, at its place in the order; the items that wait are dropped.
+    """
+    source = iter(items)
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="clothseg-photo")
+    try:
+        waiting.extend(pool.submit(work, item) for item in islice(source, workers + 1))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(work, item) for item in islice(source, 1))
+            yield result
+            del result  # only the caller holds it now
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def load(
@@ -178,7 +212,8 @@ def load(
     runtime: str = "auto",
     device: str = "auto",
     precision: str = "auto",
-    passes: Passes | None = None,
+    many_photos: bool = False,
+    augmentation: TestTimeAugmentation | None = None,
     checkpoints_path: str | Path = "checkpoints",
 ) -> Predictor:
     """Load a model and return the predictor that segments photos with it.
@@ -190,7 +225,9 @@ def load(
         device: auto takes the fastest there is; or cpu, cuda, mps.
         precision: auto, fp32 or bf16; auto takes bf16 where it is fast and an exported model was shown to keep its
             masks with it.
-        passes: how often and how finely the network looks at a photo; once, as a whole, if None.
+        many_photos: let OpenVINO compute several photos at a time, each on its share of the cores: more photos a
+            second, but each takes longer. Results are the same.
+        augmentation: how often and at which scales the network sees a photo; once, as a whole, if None.
         checkpoints_path: folder in which None looks.
 
     Raises:
@@ -203,10 +240,51 @@ def load(
     ('background', 'closures', 'upperbody')
     """
     model_path, origin = chosen_model(model, Path(checkpoints_path))
-    opened = open_runtime(model_path, runtime=runtime, device=device, precision=precision)
+    opened = open_runtime(model_path, runtime=runtime, device=device, precision=precision, many_photos=many_photos)
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
     origin += unseen(opened.description)
-    return Predictor(opened, model=identity, origin=origin, passes=passes)
+    return Predictor(opened, model=identity, origin=origin, augmentation=augmentation)
+
+
+def open_runtime(
+    model_path: Path,
+    *,
+    runtime: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    many_photos: bool = False,
+) -> Runtime:
+    """Load a model file into a runtime that is made for it; see `load`.
+
+    Raises:
+        MissingModelError: there is no such file.
+        ModelError: its ending is unknown, or it is damaged.
+        SettingError: the runtime, the device or the precision does not fit.
+        MissingExtraError: the runtime is not installed.
+    """
+    check_input(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
+    fitting = _RUNTIMES_BY_SUFFIX.get(model_path.suffix.lower())
+    if fitting is None:
+        raise ModelError(f"Not a model file: {model_path}. Allowed endings: {', '.join(_RUNTIMES_BY_SUFFIX)}")
+    if runtime not in ("auto", *fitting):
+        raise SettingError(
+            f"The runtime {runtime!r} does not run {model_path.name}. Allowed: {', '.join(('auto', *fitting))}"
+        )
+    if precision not in _PRECISIONS:
+        raise SettingError(f"Unknown precision {precision!r}. Allowed: {', '.join(_PRECISIONS)}")
+    chosen = fitting[0] if runtime == "auto" else runtime
+    if chosen == "openvino":
+        from clothseg.prediction.runtimes.openvino import OpenVINORuntime
+
+        return OpenVINORuntime.open(model_path, device=device, precision=precision, many_photos=many_photos)
+    if chosen == "onnxruntime":
+        from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
+
+        return OnnxRuntime.open(model_path, device=device, precision=precision)
+    require("torch", "train")
+    from clothseg.prediction.runtimes.torch import TorchRuntime
+
+    return TorchRuntime.open(model_path, device=device, bf16=precision == "bf16")
 
 
 def unseen(description: ModelDescription) -> str:

@@ -19,7 +19,6 @@ from clothseg.errors import InputError
 from clothseg.labels import ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.outputs import Cutouts
-from clothseg.prediction.pipeline import beside
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.rle import Region, encode_regions
@@ -90,6 +89,8 @@ class Segmentation:
     """Name, version and SHA-256 of the model file."""
     notes: tuple[str, ...] = ()
     """What was left out or changed when the photo was read, in words."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long decoding ("decode") and the network with its mask ("predict") took."""
 
     def __post_init__(self) -> None:
         mask = self.mask.view()
@@ -255,13 +256,10 @@ class Segmentation:
         self, *, json: bool = False, cutouts: Cutouts = "none", soft_masks: bool = False
     ) -> Iterator[tuple[str, bytes]]:
         """Yield what `save` writes, for other places than a folder: what follows a file's stem, and its content."""
-        _ = self.regions  # all of what follows needs them
-        overlay = beside(lambda: encode_jpeg(self._overlay_for_jpeg()))  # as much work as all the rest
         yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
-        results = f"{json_text.dumps(self.to_coco())}\n".encode() if json else b""
-        yield OVERLAY_ENDING, marked(overlay())
+        yield OVERLAY_ENDING, marked(encode_jpeg(self._overlay_for_jpeg()))
         if json:
-            yield RESULTS_ENDING, results
+            yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
         if cutouts == "none" and not soft_masks:
             return
         names_in_files = _names_in_files(self.classes)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from clothseg.prediction.predictor import Predictor
-from clothseg.prediction.runtimes import open_runtime
+from clothseg.prediction.predictor import Predictor, open_runtime
 from tests.export.small_model import photo_of
 
 LOGIT_TOLERANCE = 1e-3

@@ -7,7 +7,7 @@ import pytest
 
 from clothseg.errors import MissingExtraError, ModelError, SettingError
 from clothseg.prediction.model_file import seal_model
-from clothseg.prediction.runtimes import open_runtime
+from clothseg.prediction.predictor import open_runtime
 from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
 from tests.export.small_model import DESCRIPTION
 

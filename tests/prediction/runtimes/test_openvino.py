@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from clothseg.errors import InputError, MissingExtraError, MissingModelError, ModelError, SettingError
-from clothseg.prediction.predictor import load
-from clothseg.prediction.runtimes import open_runtime, openvino
+from clothseg.errors import MissingExtraError, MissingModelError, ModelError, SettingError
+from clothseg.prediction.predictor import load, open_runtime
+from clothseg.prediction.runtimes import openvino
 from clothseg.prediction.runtimes.openvino import OpenVINORuntime, multiplies_bf16, one_core
 from tests.export.small_model import DESCRIPTION, photo_of
 
@@ -31,7 +31,7 @@ def test_logits_are_the_same_bits_whatever_was_computed_before_and_however_many_
     portable_path, monkeypatch, precision
 ):
     """Otherwise a run that was killed and resumed, or another process, would write other files."""
-    monkeypatch.setattr(openvino, "_MOST_SIZES", 2)
+    monkeypatch.setattr(openvino, "_MAX_SIZES", 2)
     monkeypatch.setattr(openvino, "num_cores", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     photos = {size: photo_of(*size)[None] for size in ((64, 64), (64, 32), (32, 96))}
@@ -39,7 +39,7 @@ def test_logits_are_the_same_bits_whatever_was_computed_before_and_however_many_
         size: OpenVINORuntime.open(portable_path, precision=precision).logits(photo) for size, photo in photos.items()
     }
     runtime = OpenVINORuntime.open(portable_path, precision=precision)
-    many = runtime.for_many()
+    many = OpenVINORuntime.open(portable_path, precision=precision, many_photos=True)
     assert (runtime.streams, many.streams) == (1, 2)
     for size in [(64, 64), (64, 32), (32, 96), (64, 64), *[(32, 96)] * 3, (64, 64), (64, 32), (32, 96)]:
         np.testing.assert_array_equal(runtime.logits(photos[size]), alone[size])
@@ -88,8 +88,7 @@ def test_the_compiled_network_is_not_bound_to_cores_and_has_the_allowed_threads(
 
 def test_with_one_core_there_is_one_stream(portable_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    runtime = OpenVINORuntime.open(portable_path)
-    assert runtime.for_many() is runtime
+    assert OpenVINORuntime.open(portable_path, many_photos=True).streams == 1
 
 
 def test_results_are_not_overwritten_by_the_next(runtime):
@@ -99,10 +98,10 @@ def test_results_are_not_overwritten_by_the_next(runtime):
     np.testing.assert_array_equal(first, before)
 
 
-def test_threads_may_share_a_runtime(runtime):
+def test_threads_may_share_a_runtime(runtime, portable_path):
     photos = [photo_of(64, 64 if number % 2 else 96)[None] for number in range(16)]
     expected = [runtime.logits(photo) for photo in photos]
-    for shared in (runtime, runtime.for_many()):
+    for shared in (runtime, open_runtime(portable_path, many_photos=True)):
         with ThreadPoolExecutor(4) as pool:
             for found, wanted in zip(pool.map(shared.logits, photos), expected, strict=True):
                 np.testing.assert_array_equal(found, wanted)
@@ -139,21 +138,6 @@ def test_a_damaged_model_never_runs(portable_path, tmp_path, name):
     (tmp_path / "damaged.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=r"damaged\.onnx is damaged: it does not match its SHA-256"):
         open_runtime(tmp_path / "damaged.onnx", runtime=name)
-
-
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
-def test_another_input_is_refused(portable_path, name):
-    runtime = open_runtime(portable_path, runtime=name)
-    for batch, message in (
-        (np.zeros((1, 40, 64, 3), np.uint8), "1 photos of 40 x 64 pixels; sides must be multiples of 32"),
-        (np.zeros((1, 64, 40, 3), np.uint8), "1 photos of 64 x 40 pixels; sides must be multiples of 32"),
-        (np.zeros((0, 64, 64, 3), np.uint8), "0 photos of 64 x 64 pixels"),
-        (np.zeros((64, 64, 3), np.uint8), r"uint8 of shape \(64, 64, 3\)"),
-        (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 of shape \(1, 3, 64, 64\)"),
-        (np.zeros((1, 64, 64, 3), np.float32), r"float32 of shape \(1, 64, 64, 3\)"),
-    ):
-        with pytest.raises(InputError, match=message):
-            runtime.logits(batch)
 
 
 def test_without_openvino_the_install_line_is_told(portable_path, monkeypatch):

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from clothseg.errors import MissingExtraError, MissingModelError, ModelError, SettingError
 from clothseg.model.checkpoint import load_checkpoint
-from clothseg.prediction.predictor import load
-from clothseg.prediction.runtimes import open_runtime
+from clothseg.prediction.predictor import load, open_runtime
 from clothseg.prediction.runtimes.torch import TorchRuntime
 from clothseg.transforms import resize_mask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from clothseg.cores import num_threads
 from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile
-from clothseg.prediction.runtimes.batches import check_batch
 from clothseg.types import Float32Array, UInt8Array
 
 _ONLY_ERRORS = 3
@@ -24,10 +23,11 @@ class OnnxRuntime:
 
     description: ModelDescription
     session: Any
-    """onnxruntime.InferenceSession; it may be called from several threads at once."""
+    """onnxruntime.InferenceSession."""
     sha256: str = ""
 
-    name = "ONNX Runtime on cpu"
+    name: ClassVar[str] = "ONNX Runtime on cpu"
+    streams: ClassVar[int] = 1
 
     @classmethod
     def open(cls, model_path: Path, *, device: str = "auto", precision: str = "auto") -> OnnxRuntime:
@@ -55,7 +55,6 @@ class OnnxRuntime:
 
     def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
-        check_batch(batch)
         try:
             (logits,) = self.session.run(["logits"], {"image": batch})
         except Exception as error:  # its errors have no common class but this

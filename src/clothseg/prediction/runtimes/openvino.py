@@ -19,14 +19,13 @@ from clothseg.cores import num_cores, num_threads
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.model_file import ModelFile
-from clothseg.prediction.runtimes.batches import check_batch
 from clothseg.types import Float32Array, UInt8Array
 
 _CONVERTER = "openvino.tools.ovc"
 _FAST_BF16 = {"amx_bf16", "avx512_bf16"}
-_MOST_SIZES = 6
+_MAX_SIZES = 6
 """Sizes whose compiled networks are kept: each takes about 80 MB for a small encoder, 0.2 s to make."""
-_MOST_STREAMS = 8
+_MAX_STREAMS = 8
 
 _Size = tuple[int, int]
 
@@ -69,7 +68,9 @@ class OpenVINORuntime:
         self._lock = Lock()
 
     @classmethod
-    def open(cls, model_path: Path, *, device: str = "auto", precision: str = "auto") -> OpenVINORuntime:
+    def open(
+        cls, model_path: Path, *, device: str = "auto", precision: str = "auto", many_photos: bool = False
+    ) -> OpenVINORuntime:
         """Load an exported model.
 
         Args:
@@ -77,6 +78,7 @@ class OpenVINORuntime:
             device: auto or cpu.
             precision: fp32, bf16, or auto, which takes bf16 where the CPU multiplies it and the export's own check on
                 real photos showed that it changes next to nothing.
+            many_photos: compute several photos at a time, with the same results to the last bit.
 
         Raises:
             ModelError: the file is damaged or foreign.
@@ -95,9 +97,11 @@ class OpenVINORuntime:
             precision = "bf16" if has_bf16 and file.allows_bf16 and multiplies_bf16() else "fp32"
         try:
             # By its path: from memory, OpenVINO copies the weights once more, a tenth of a second for a large encoder.
-            return cls(file.description, core.read_model(model_path), precision, sha256=file.sha256)
+            model = core.read_model(model_path)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO does not read {model_path}: {one_line(error)[:200]}") from error
+        streams = min(num_threads() or num_cores(), _MAX_STREAMS) if many_photos else 1
+        return cls(file.description, model, precision, sha256=file.sha256, streams=streams)
 
     @property
     def name(self) -> str:
@@ -106,7 +110,6 @@ class OpenVINORuntime:
 
     def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
-        check_batch(batch)
         openvino = sys.modules["openvino"]
         images = np.require(batch, requirements=("C", "W"))
         count, height, width = images.shape[:3]
@@ -127,18 +130,11 @@ class OpenVINORuntime:
             ) from error
         return logits
 
-    def for_many(self) -> OpenVINORuntime:
-        """Return the same network for many photos: several at a time, with the same results to the last bit."""
-        streams = min(num_threads() or num_cores(), _MOST_STREAMS)
-        if streams == 1:
-            return self
-        return OpenVINORuntime(self.description, self._model, self.precision, sha256=self.sha256, streams=streams)
-
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:
             self._seen[size] += 1
             if size not in self._compiled:
-                if len(self._compiled) == _MOST_SIZES:  # its memory is free before the next takes some
+                if len(self._compiled) == _MAX_SIZES:  # its memory is free before the next takes some
                     del self._compiled[min(self._compiled, key=self._seen.__getitem__)]
                 self._compiled[size] = self._compile(size)
             return self._compiled[size]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class TorchRuntime:
     bf16: bool = False
     """Compute in bfloat16: several times as fast where the hardware has it, with slightly other masks."""
     sha256: str = ""
+
+    streams: ClassVar[int] = 1
 
     @classmethod
     def open(cls, model_path: Path, *, device: str = "auto", bf16: bool = False) -> TorchRuntime:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from clothseg.prediction.pipeline import beside, in_order
+from clothseg.prediction.predictor import in_order
 from tests.conftest import HANG_SECONDS
 
 
@@ -55,19 +55,3 @@ def test_an_error_comes_at_its_place_and_ends_the_threads(culprit):
         done.extend(results)
     assert done in ([1, 2], [])  # items are taken ahead, so theirs may come early
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clothseg-photo")]
-
-
-def test_beside_returns_the_result_or_raises_the_error_when_called():
-    started, go = threading.Event(), threading.Event()
-
-    def work():
-        started.set()
-        assert go.wait(HANG_SECONDS)
-        return 7
-
-    result = beside(work)
-    assert started.wait(HANG_SECONDS), "it runs before anyone waits for it"
-    go.set()
-    assert result() == 7
-    with pytest.raises(ZeroDivisionError):
-        beside(lambda: 1 // 0)()
