@@ -17,9 +17,9 @@ with_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"{MIRROR} is not t
 
 
 def test_no_two_files_of_the_download_share_a_place(tmp_path: Path) -> None:
-    names = [name for split in fashionpedia.SPLITS for name in split.files] + [fashionpedia.TEST_ANNOTATIONS]
+    names = [name for split in fashionpedia.SPLITS for name in split.files]
     places = {fashionpedia.local_path(tmp_path, name) for name in names}
-    assert len(places) == len(names) == 5
+    assert len(places) == len(names) == 4
     assert all(place.parent == tmp_path for place in places)
 
 

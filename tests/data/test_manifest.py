@@ -35,12 +35,9 @@ def test_its_summary_names_the_classes_that_training_photos_show():
     assert summary["known_classes"] == list(GROUPS.names[1:]), "of background there is no pixel here"
 
 
-def test_a_folder_without_one_says_how_to_make_one(tmp_path):
+def test_a_missing_or_damaged_one_is_named_with_what_to_do(tmp_path):
     with pytest.raises(MissingInputError, match=r"uv run data_prep\.py.*--sample"):
         Manifest.read(tmp_path)
-
-
-def test_a_damaged_one_is_named_with_what_to_do(tmp_path):
     MANIFEST.write(tmp_path)
     path = tmp_path / MANIFEST_NAME
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -95,35 +92,23 @@ def test_pairs_go_by_stem_whatever_else_lies_there(tmp_path):
     ]
 
 
-def test_one_photo_missing_and_one_extra_shifts_nothing_and_is_named(tmp_path):
-    touch(tmp_path / "train", "a.jpg", "c.jpg", "d.jpg")
-    touch(tmp_path / "train_masks", "a.png", "b.png", "c.png")
-
-    with pytest.raises(DataError, match=r"1 mask \(b\).*without a photo"):
-        pairs(tmp_path, SPLIT)
-
-
-def test_masks_that_were_added_after_the_preparation_are_refused(tmp_path):
-    """A prediction into the data set's folders adds photos with masks of their own, which are no truth."""
-    touch(tmp_path / "train", "a.jpg", "b.jpg", "b_mask.png")
-    touch(tmp_path / "train_masks", "a.png", "b.png")
-    assert len(pairs(tmp_path, SPLIT)) == SPLIT.count == 2
-    touch(tmp_path / "train_masks", "b_mask.png")
-    with pytest.raises(DataError, match=r"3 masks in \S*train_masks, but 2 were prepared.*data_prep\.py"):
-        pairs(tmp_path, SPLIT)
-
-
-def test_two_photos_for_one_mask_are_named(tmp_path):
-    touch(tmp_path / "train", "a.jpg", "a.png")
-    touch(tmp_path / "train_masks", "a.png")
-
-    with pytest.raises(DataError, match=r"a\.jpg and a\.png"):
-        pairs(tmp_path, SPLIT)
-
-
-def test_a_missing_folder_is_named(tmp_path):
+def test_masks_without_one_photo_of_theirs_are_refused_and_named(tmp_path):
+    """A prediction into the folders of a data set adds photos with masks, which are no ground truth."""
+    wrong = {
+        r"1 mask \(b\).*without a photo": (("a.jpg", "c.jpg", "d.jpg"), ("a.png", "b.png", "c.png")),
+        r"3 masks in \S*train_masks, but 2 were prepared.*data_prep\.py": (
+            ("a.jpg", "b.jpg", "b_mask.png"),
+            ("a.png", "b.png", "b_mask.png"),
+        ),
+        r"a\.jpg and a\.png": (("a.jpg", "a.png"), ("a.png",)),
+    }
+    for number, (message, (photos, masks)) in enumerate(wrong.items()):
+        folder = tmp_path / str(number)
+        touch(folder / "train", *photos)
+        touch(folder / "train_masks", *masks)
+        with pytest.raises(DataError, match=message):
+            pairs(folder, SPLIT)
     touch(tmp_path / "train", "a.jpg")
-
     with pytest.raises(MissingInputError, match="train_masks"):
         pairs(tmp_path, SPLIT)
 

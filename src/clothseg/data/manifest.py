@@ -1,4 +1,4 @@
-"""A prepared data set's manifest: its classes, splits and counts, and which photo goes with which mask."""
+"""The manifest of a prepared dataset: its classes, splits and counts; and photos paired with masks by file name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, walk, write_whole
 
 DATASET_FOLDER = "fashionist"
-"""Folder of a prepared data set inside DATA_PATH."""
+"""Folder of a prepared dataset inside DATA_PATH."""
 MANIFEST_NAME = "dataset.json"
 VERSION = 1
 
@@ -24,23 +24,23 @@ _PREPARE = 'Run "uv run data_prep.py" (add --sample to try it in minutes)'
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set, such as its training photos: two folders and what is in them."""
+    """One part of a dataset, such as its training photos: two folders and what is in them."""
 
     photos: str
-    """Folder of the photos, relative to the data set's folder."""
+    """Folder of the photos, relative to the dataset's folder."""
     masks: str
-    """Folder of the masks, relative to the data set's folder."""
+    """Folder of the masks, relative to the dataset's folder."""
     count: int
-    """How many masks there are; photos without a mask do not count."""
+    """Number of masks; photos without a mask do not count."""
     pixels_per_class: tuple[int, ...]
     """Pixels of each class id over all masks."""
     photos_per_class: tuple[int, ...]
-    """Masks in which each class id occurs."""
+    """Number of masks in which each class id occurs."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a prepared data set says about itself."""
+    """What a prepared dataset says about itself."""
 
     name: str
     source: str
@@ -52,10 +52,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read the manifest of the data set in `folder`, which is `DATA_PATH / DATASET_FOLDER`.
+        """Read the manifest of the dataset in `folder`, which is `DATA_PATH / DATASET_FOLDER`.
 
         Raises:
-            MissingInputError: there is no prepared data set in `folder`.
+            MissingInputError: there is no prepared dataset in `folder`.
             DataError: the manifest is damaged or of a later version.
         """
         path = folder / MANIFEST_NAME
@@ -65,7 +65,7 @@ class Manifest:
             return cls.from_dict(values)
         except (ValueError, TypeError, KeyError, AttributeError, SettingError, RecursionError) as error:
             reason = error.args[0] if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-            raise DataError(f"{path} is not a data set's manifest ({reason}). {_PREPARE} again") from error
+            raise DataError(f"{path} is not the manifest of a dataset ({reason}). {_PREPARE} again") from error
 
     def write(self, folder: Path) -> None:
         """Write the manifest into `folder`, whole or not at all.
@@ -76,7 +76,7 @@ class Manifest:
         write_whole(folder / MANIFEST_NAME, self.to_json())
 
     def summary(self) -> dict[str, Any]:
-        """Return what a model file says of the data it learned from, as plain values."""
+        """Return what a model file says about its training data, as plain values."""
         pixels = self.splits["train"].pixels_per_class if "train" in self.splits else ()
         return {
             "name": self.name,
@@ -100,10 +100,10 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
-        """Read the plain values that `to_json` stores.
+        """Return the manifest of the plain values that `to_json` stores.
 
         Raises:
-            DataError, SettingError, ValueError, TypeError, KeyError, AttributeError: they are no manifest's.
+            DataError, SettingError, ValueError, TypeError, KeyError, AttributeError: they are not those of a manifest.
         """
         if values["version"] != VERSION:
             raise DataError(f"its version is {values['version']!r}, this clothseg reads {VERSION}")
@@ -133,47 +133,47 @@ def _split_from_dict(row: Mapping[str, Any], num_classes: int) -> Split:
 
 
 def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
-    """Return (photo, mask) of every mask of `split`, sorted by stem; a photo without a mask is left out.
+    """Return (photo, mask) of every mask of `split`, sorted by stem; photos without a mask are ignored.
 
-    The stem is the path inside its folder without the suffix, so `a/b.jpg` goes with `a/b.png`. Pairing by stem, not by
-    order, keeps one missing file from shifting every pair after it.
+    The stem is the path inside its folder without the suffix, so `a/b.jpg` is paired with `a/b.png`. Pairing by stem
+    and not by order keeps one missing file from shifting all later pairs.
 
     Raises:
         MissingInputError: the split's photo or mask folder is not there.
         DataError: a mask has no photo, or two photos share a stem that has a mask; the stems are named. Or there are
-            more masks than were prepared, such as those of a prediction, which are no truth.
+            more masks than were prepared, such as those of a prediction, which are no ground truth.
     """
     photo_folder, mask_folder = folder / split.photos, folder / split.masks
     photos = names_by_stem(photo_folder, PHOTO_SUFFIXES)
     masks = names_by_stem(mask_folder, (".png",))
-    lonely = [stem for stem in masks if stem not in photos]
-    if lonely:
+    unpaired = [stem for stem in masks if stem not in photos]
+    if unpaired:
         raise DataError(
-            f"{_named(lonely)} in {mask_folder} without a photo in {photo_folder}. "
+            f"{_named(unpaired)} in {mask_folder} without a photo in {photo_folder}. "
             'Run "uv run data_prep.py" again, or "clothseg verify" for the whole list'
         )
-    doubled = [stem for stem in masks if len(photos[stem]) > 1]
-    if doubled:
+    ambiguous = [stem for stem in masks if len(photos[stem]) > 1]
+    if ambiguous:
         raise DataError(
-            f"{_named(doubled)} in {mask_folder} with several photos, such as "
-            f"{' and '.join(photos[doubled[0]])}. Keep one photo for each mask"
+            f"{_named(ambiguous)} in {mask_folder} with several photos, such as "
+            f"{' and '.join(photos[ambiguous[0]])}. Keep one photo for each mask"
         )
     if len(masks) > split.count:
         raise DataError(
             f"{len(masks)} masks in {mask_folder}, but {split.count} were prepared; others, such as those of a "
-            'prediction, are no truth. Remove them, or run "uv run data_prep.py" again'
+            'prediction, are no ground truth. Remove them, or run "uv run data_prep.py" again'
         )
     return [(photo_folder / photos[stem][0], mask_folder / masks[stem][0]) for stem in sorted(masks)]
 
 
 def names_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
-    """Return the files below `folder` that end in one of `suffixes`, relative and with slashes, by `stem_of` them.
+    """Return the files below `folder` that end in one of `suffixes`, relative and with slashes, by their `stem_of`.
 
-    Hidden files and folders, such as those still being written, are left out.
+    Hidden files and folders, such as those still being written, are ignored.
 
     Args:
         folder: searched with its sub-folders.
-        suffixes: in lower case; how a file's name is written does not matter.
+        suffixes: in lower case; the case of a file's suffix does not matter.
 
     Raises:
         MissingInputError: there is no such folder.
@@ -198,9 +198,9 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def stem_of(relative: str) -> str:
-    r"""Return a relative path without its suffix, by which photos and masks belong together.
+    r"""Return a relative path without its suffix, by which photos and masks are paired.
 
-    It has slashes, also where Windows wrote the path, and composed accents: a Mac stores "é" as two characters.
+    It has slashes, also where Windows wrote the path, and composed accents: macOS stores "é" as two characters.
 
     >>> stem_of("street/a.b.jpg"), stem_of("street\\cafe\u0301.jpg")
     ('street/a.b', 'street/café')
@@ -209,23 +209,23 @@ def stem_of(relative: str) -> str:
 
 
 def comparable_name(name: str) -> str:
-    """Return a name as names are compared: with slashes and composed accents."""
+    """Return a name in the form in which names are compared: with slashes and composed accents."""
     return name if name.isascii() and "\\" not in name else unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
 def lookalikes(names_by_stem: Mapping[str, list[str]]) -> dict[str, str]:
-    """Return the files that `instead_of` names."""
-    return {_nearly(stem): names[0] for stem, names in names_by_stem.items()}
+    """Return a file for each similar name, as `instead_of` takes them."""
+    return {_similar(stem): names[0] for stem, names in names_by_stem.items()}
 
 
 def instead_of(stem: str, lookalikes: Mapping[str, str]) -> str:
-    """Return in words which file of nearly the name of a missing one there is, for the end of a sentence."""
-    there = lookalikes.get(_nearly(stem))
+    """Return in words which file has a similar name to a missing one, for the end of a sentence."""
+    there = lookalikes.get(_similar(stem))
     return f", but {there!r} is there" if there else ""
 
 
-def _nearly(stem: str) -> str:
-    """Return what the stems of nearly the same name share: neither folders nor capitals count."""
+def _similar(stem: str) -> str:
+    """Return what similar stems have in common: folders and case are ignored."""
     return stem.rsplit("/", 1)[-1].casefold()
 
 
