@@ -26,7 +26,7 @@ from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.dataset import start_worker
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.pack import pack
-from clothseg.data.shard_source import ShardSource
+from clothseg.data.shard_files import ShardSource
 
 SIZE = 512
 BATCH_SIZE = 8

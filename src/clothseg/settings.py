@@ -59,7 +59,7 @@ class Settings:
     """Packed data set to train from instead of data_path: folder, s3://, gs:// or https:// address; clothseg pack makes
     one."""
     shuffle_shards: int = 8
-    """Shards whose photos are mixed at a time; as many more are fetched ahead."""
+    """Shards whose photos are mixed at a time; as many more are fetched in advance."""
     cache_path: Path = Path("cache")
     """Folder in which shards of a remote store are kept."""
     cache_size: float = 20.0

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 
-from clothseg.data.balance import balanced_weights
-from clothseg.data.datamodule import ClothSegmentationData
+from clothseg.data.datamodule import HEAVIEST, ClothSegmentationData, balanced_weights
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MachineError, MissingInputError
@@ -229,3 +229,19 @@ def test_a_worker_killed_while_it_hands_over_a_batch_is_named_as_torch_names_it(
         monkeypatch.setattr(type(loader), "_start", hand_over_nothing)
         with pytest.raises(kind, match=message):
             next(iter(loader))
+
+
+PIXELS = (813, 0, 53, 2, 13, 0, 1, 0, 1, 15, 48, 1, 54)
+
+
+def test_rare_classes_count_more_as_balance_says_up_to_a_limit() -> None:
+    assert balanced_weights(PIXELS, 0) == (1.0,) * len(PIXELS)
+    assert balanced_weights([0, 0], 0.5) == (1.0, 1.0)
+    assert np.array(balanced_weights([600, 300, 100], 1)) * [600, 300, 100] == pytest.approx(1000 / 3)
+    weights, present = np.array(balanced_weights(PIXELS, 0.5)), np.array(PIXELS) > 0
+    order = np.argsort(np.array(PIXELS)[present], kind="stable")
+    assert (np.diff(weights[present][order]) <= 0).all()
+    assert weights.max() <= HEAVIEST
+    assert (weights[~present] == 1).all()
+    mild = np.array(balanced_weights(PIXELS, 0.3))
+    assert (mild * PIXELS).sum() / sum(PIXELS) == pytest.approx(1), "the average pixel counts one"

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from clothseg import cli
-from clothseg.data.pack_command import Pack
+from clothseg.data.pack import Pack
 from clothseg.settings import Settings
 from tests.test_architecture import ROOT
 

@@ -16,8 +16,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from clothseg import cli
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.pack import pack
-from clothseg.data.shard_file import key_of
+from clothseg.data.pack import key_of, pack
 from clothseg.data.shards import INDEX_NAME, ShardIndex
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from tests.conftest import HANG_SECONDS
@@ -201,11 +200,11 @@ def test_a_killed_run_leaves_no_index_and_the_next_one_packs(packed, tmp_path):
     source = folder.parent
     script = (
         "import time, sys; from pathlib import Path; import clothseg.data.pack as module\n"
-        "members = module._members\n"
+        "members = module._read_pairs\n"
         "def slow(*given):\n"
         "    for one in members(*given):\n"
         "        time.sleep(0.2); yield one\n"
-        "module._members = slow\n"
+        "module._read_pairs = slow\n"
         f"module.pack(Path({str(folder)!r}), Path('out'), shard_bytes={SMALL})\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)

@@ -1,97 +1,135 @@
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
-from clothseg.data.sampler import EpochSampler
+from clothseg.data.sampler import EpochSampler, SampleKey, ShardSampler
 from clothseg.errors import DataError, SettingError
 
-SIZES = st.integers(1, 60)
+NewSampler = Callable[[], EpochSampler]
+COUNTS = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 
 
-def keys(sampler: EpochSampler, epoch: int = 0) -> list[tuple[int, int]]:
+@st.composite
+def samplers(draw: st.DrawFn, shuffle: st.SearchStrategy[bool] | None = None) -> NewSampler:
+    """Return what makes equal samplers, photo by photo or in shards, of one epoch on one process of several."""
+    counts, batch_size, epoch = draw(COUNTS), draw(st.integers(1, 9)), draw(st.integers(0, 5))
+    is_shuffled = draw(st.booleans() if shuffle is None else shuffle)
+    window = draw(st.none() | st.integers(1, 4))
+    num_ranks = draw(st.integers(1, min(5, sum(counts))))
+    rank = draw(st.integers(0, num_ranks - 1))
+
+    def new() -> EpochSampler:
+        sampler = sampler_of(counts, window=window, shuffle=is_shuffled, batch_size=batch_size)
+        sampler.distribute(rank=rank, num_ranks=num_ranks)
+        sampler.set_epoch(epoch)
+        return sampler
+
+    return new
+
+
+def sampler_of(
+    counts: Sequence[int], *, seed: int = 3, window: int | None = 2, shuffle: bool = True, batch_size: int = 4
+) -> EpochSampler:
+    if window is None:
+        return EpochSampler(sum(counts), seed=seed, shuffle=shuffle, batch_size=batch_size)
+    return ShardSampler(counts, window=window, seed=seed, shuffle=shuffle, batch_size=batch_size)
+
+
+def photos(sampler: EpochSampler, epoch: int = 0) -> list[int]:
     sampler.set_epoch(epoch)
-    return list(sampler)
+    return [key.photo for key in sampler]
 
 
-@given(num_samples=SIZES, batch_size=st.integers(1, 9), epoch=st.integers(0, 5))
-def test_an_epoch_draws_every_sample_once_but_a_lonely_last_one(num_samples: int, batch_size: int, epoch: int) -> None:
-    sampler = EpochSampler(num_samples, seed=3, shuffle=True, batch_size=batch_size)
-    drawn = keys(sampler, epoch)
-    is_lonely = batch_size > 1 and num_samples > batch_size and num_samples % batch_size == 1
-    assert len(drawn) == len(set(drawn)) == len(sampler) == num_samples - is_lonely
-    assert {key[0] for key in drawn} == {epoch}
-    assert {key[1] for key in drawn} <= set(range(num_samples))
-
-
-def test_samples_left_out_of_one_epoch_are_drawn_in_the_next() -> None:
-    sampler = EpochSampler(9, seed=0, shuffle=True, batch_size=4)
-    left_out = [set(range(9)) - {index for _, index in keys(sampler, epoch)} for epoch in range(4)]
-    assert all(len(one) == 1 for one in left_out)
-    assert len(set.union(*left_out)) > 1
-
-
-@given(
-    num_samples=SIZES,
-    num_ranks=st.integers(1, 5),
-    batch_size=st.integers(1, 7),
-    shuffle=st.booleans(),
-)
-def test_processes_share_an_epoch_without_overlap(
-    num_samples: int, num_ranks: int, batch_size: int, shuffle: bool
-) -> None:
-    if num_samples < num_ranks:
+@given(new=samplers())
+def test_processes_draw_an_epoch_without_overlap(new: NewSampler) -> None:
+    sampler = new()
+    drawn: list[SampleKey] = []
+    lengths = []
+    for rank in range(sampler.num_ranks):
+        sampler.distribute(rank=rank, num_ranks=sampler.num_ranks)
+        share = list(sampler)
+        assert len(share) == len(sampler)
+        drawn += share
+        lengths.append(len(share))
+    chosen, every = {key.photo for key in drawn}, set(range(sampler.num_samples))
+    assert len(drawn) == len(chosen)
+    assert {key.epoch for key in drawn} == {sampler.epoch}
+    if not sampler.shuffle:
+        assert chosen == every, "validation keeps a last batch of one"
+        assert max(lengths) - min(lengths) <= 1
         return
-    ranks = [
-        EpochSampler(num_samples, seed=1, shuffle=shuffle, rank=rank, num_ranks=num_ranks, batch_size=batch_size)
-        for rank in range(num_ranks)
-    ]
-    shares = [keys(one, epoch=2) for one in ranks]
-    drawn = [key for share in shares for key in share]
-    assert [len(one) for one in ranks] == [len(share) for share in shares]
-    assert len(drawn) == len(set(drawn))
-    if shuffle:
-        assert len({len(share) for share in shares}) == 1, "gradients are averaged batch by batch"
-        assert num_samples - len(drawn) < 2 * num_ranks
-    else:
-        assert len(drawn) == num_samples
-        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert chosen <= every
+    assert len(set(lengths)) == 1, "gradients are averaged batch by batch"
+    share_size = sampler.num_samples // sampler.num_ranks
+    is_single = sampler.batch_size > 1 and share_size > sampler.batch_size and share_size % sampler.batch_size == 1
+    assert lengths[0] == share_size - is_single
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    one, other = (EpochSampler(40, seed=5, shuffle=True, batch_size=4) for _ in range(2))
-    keys(one, 0)
-    assert keys(one, 3) == keys(other, 3)
-    orders = {tuple(index for _, index in keys(one, epoch)) for epoch in range(4)}
-    orders.add(tuple(index for _, index in keys(EpochSampler(40, seed=6, shuffle=True, batch_size=4))))
+@given(new=samplers(), batches_done=st.integers(0, 14))
+def test_start_at_skips_whole_batches_once(new: NewSampler, batches_done: int) -> None:
+    sampler = new()
+    whole = list(BatchSampler(sampler, sampler.batch_size, drop_last=False))
+    sampler.start_at(batches_done, epoch=sampler.epoch)
+    assert len(sampler) == sum(map(len, whole))
+    assert list(BatchSampler(sampler, sampler.batch_size, drop_last=False)) == whole[batches_done:]
+    assert list(BatchSampler(sampler, sampler.batch_size, drop_last=False)) == whole
+    sampler.start_at(2, epoch=sampler.epoch + 1)
+    assert len(list(sampler)) == len(sampler), "of another epoch"
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_the_order_depends_on_seed_and_epoch_alone(window: int | None) -> None:
+    counts = [9, 8, 7, 8, 8]
+    one, other = (sampler_of(counts, seed=5, window=window) for _ in range(2))
+    photos(one, 0)
+    assert photos(one, 3) == photos(other, 3)
+    orders = {tuple(photos(one, epoch)) for epoch in range(4)} | {tuple(photos(sampler_of(counts, window=window)))}
     assert len(orders) == 5
 
 
-@given(num_samples=SIZES, batch_size=st.integers(1, 9), batches_done=st.integers(0, 12))
-def test_start_at_leaves_out_whole_batches_once(num_samples: int, batch_size: int, batches_done: int) -> None:
-    sampler = EpochSampler(num_samples, seed=2, shuffle=True, batch_size=batch_size)
-    sampler.set_epoch(4)
-    whole = list(BatchSampler(sampler, batch_size, drop_last=False))
-    sampler.start_at(batches_done)
-    assert len(sampler) == sum(map(len, whole))
-    assert list(BatchSampler(sampler, batch_size, drop_last=False)) == whole[batches_done:]
-    assert list(BatchSampler(sampler, batch_size, drop_last=False)) == whole
+@pytest.mark.parametrize("window", [None, 2])
+def test_photos_left_out_of_one_epoch_are_drawn_in_others(window: int | None) -> None:
+    """9 photos in batches of 4 leave one out, which must not always be the last of its shard."""
+    sampler = sampler_of([5, 4], window=window)
+    left_out = [set(range(9)) - set(photos(sampler, epoch)) for epoch in range(20)]
+    assert all(len(one) == 1 for one in left_out)
+    assert len(set.union(*left_out)) > 4
 
 
-def test_start_at_of_another_epoch_leaves_nothing_out() -> None:
-    sampler = EpochSampler(6, seed=2, shuffle=False, batch_size=2)
-    sampler.start_at(2, epoch=3)
-    assert len(keys(sampler, 4)) == 6
-    sampler.start_at(2, epoch=3)
-    assert keys(sampler, 3) == [(3, 4), (3, 5)]
+@given(counts=COUNTS, window=st.integers(1, 4), num_ranks=st.integers(1, 3))
+def test_only_a_window_of_shards_is_needed_at_a_time(counts: list[int], window: int, num_ranks: int) -> None:
+    if sum(counts) < num_ranks:
+        return
+    shard_of = [shard for shard, count in enumerate(counts) for _ in range(count)]
+    for rank in range(num_ranks):
+        sampler = sampler_of(counts, window=window)
+        sampler.distribute(rank=rank, num_ranks=num_ranks)
+        keys = list(sampler)
+        left = set()
+        for number, key in enumerate(keys):
+            assert shard_of[key.photo] in key.shards[:window]
+            assert len(key.shards) <= 2 * window
+            assert set(key.shards) <= {shard_of[one.photo] for one in keys}, "no shard of another process"
+            if number and keys[number - 1].shards != key.shards:
+                left |= {shard_of[one.photo] for one in keys[:number]}
+            assert shard_of[key.photo] not in left, "a shard is not needed again once its window is over"
 
 
-def test_validation_keeps_a_lonely_last_sample() -> None:
-    assert len(keys(EpochSampler(9, seed=0, shuffle=False, batch_size=4))) == 9
+def test_photos_of_a_window_are_mixed_and_those_of_validation_are_not() -> None:
+    order = photos(sampler_of([50, 50, 50, 50], window=4))
+    shards = [photo // 50 for photo in order]
+    assert sum(one != other for one, other in pairwise(shards)) > 100
+    assert order != sorted(order)
+    assert photos(sampler_of([3, 2], shuffle=False)) == [0, 1, 2, 3, 4]
 
 
-def test_what_cannot_be_shared_out_is_refused() -> None:
-    with pytest.raises(DataError, match="2 photos cannot be shared out over 3 processes"):
-        EpochSampler(2, seed=0, shuffle=True, num_ranks=3, batch_size=1)
+def test_what_cannot_be_distributed_is_refused() -> None:
+    for window in (None, 2):
+        with pytest.raises(DataError, match="2 photos cannot be distributed over 3 processes"):
+            sampler_of([1, 1], window=window).distribute(rank=0, num_ranks=3)
     with pytest.raises(SettingError, match="-1 batches"):
-        EpochSampler(2, seed=0, shuffle=True, batch_size=1).start_at(-1)
+        sampler_of([1, 1]).start_at(-1)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data import shard_cache as cache
-from clothseg.data.shard_cache import CacheFolder
+from clothseg.data import shard_cache
+from clothseg.data.shard_cache import ShardCache
 from clothseg.errors import MachineError
 from tests.conftest import HANG_SECONDS
 
 
-def add(folder: CacheFolder, name: str, size: int, *, wait: bool = True) -> bool:
+def add(folder: ShardCache, name: str, size: int, *, wait: bool = True) -> bool:
     with folder.adding(name, size=size, wait=wait) as part:
         if part is None:
             return False
@@ -24,13 +24,13 @@ def add(folder: CacheFolder, name: str, size: int, *, wait: bool = True) -> bool
     return True
 
 
-def names(folder: CacheFolder) -> set[str]:
+def names(folder: ShardCache) -> set[str]:
     return {path.stem for path in folder.folder.glob("*.shard")}
 
 
 def test_the_longest_unused_copies_leave_first(tmp_path):
     for oldest in "abc":
-        folder = CacheFolder(tmp_path / oldest, limit=100)
+        folder = ShardCache(tmp_path / oldest, limit=100)
         for name in "abc":
             assert add(folder, name, 30)
             os.utime(folder.path(name), (name != oldest, name != oldest))
@@ -39,41 +39,41 @@ def test_the_longest_unused_copies_leave_first(tmp_path):
         assert sum(path.stat().st_size for path in folder.folder.iterdir()) == 100
     copy = folder.path("a")
     os.utime(copy, (0, 0))
-    assert folder.touch("a", size=30)
+    assert folder.has("a", size=30, touch=True)
     assert copy.stat().st_mtime > 1
 
 
 def test_a_copy_of_another_size_is_none(tmp_path):
-    folder = CacheFolder(tmp_path, limit=100)
+    folder = ShardCache(tmp_path, limit=100)
     add(folder, "a", 30)
     os.truncate(folder.path("a"), 20)
     assert not folder.has("a", size=30)
-    assert not folder.touch("a", size=30)
+    assert not folder.has("a", size=30, touch=True)
     assert add(folder, "a", 30)
     assert folder.has("a", size=30)
 
 
 def test_what_is_there_is_not_added_again(tmp_path):
-    folder = CacheFolder(tmp_path, limit=100)
+    folder = ShardCache(tmp_path, limit=100)
     assert add(folder, "a", 30)
     assert not add(folder, "a", 30)
 
 
 def test_a_failed_addition_leaves_nothing(tmp_path):
-    folder = CacheFolder(tmp_path, limit=100)
+    folder = ShardCache(tmp_path, limit=100)
     with pytest.raises(ZeroDivisionError), folder.adding("a", size=30, wait=True) as part:
         part.write_bytes(bytes(1 // 0))
-    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.lock", "folder.lock"}
 
 
 def test_a_shard_larger_than_the_cache_is_refused(tmp_path):
     with pytest.raises(MachineError, match=r"does not fit the cache.*Raise CACHE_SIZE, or pack smaller shards"):
-        add(CacheFolder(tmp_path, limit=100), "a", 101)
+        add(ShardCache(tmp_path, limit=100), "a", 101)
 
 
 def test_room_that_others_have_taken_is_waited_for_and_then_named(tmp_path, monkeypatch):
-    folder = CacheFolder(tmp_path, limit=100)
-    monkeypatch.setattr(cache, "WAIT_SECONDS", 0.3)
+    folder = ShardCache(tmp_path, limit=100)
+    monkeypatch.setattr(shard_cache, "WAIT_SECONDS", 0.3)
     with folder.adding("a", size=80, wait=True):
         with pytest.raises(MachineError, match="other downloads fill its"):
             add(folder, "b", 30)
@@ -84,7 +84,7 @@ def test_room_that_others_have_taken_is_waited_for_and_then_named(tmp_path, monk
 
 
 def test_two_that_want_the_same_copy_wait_for_one_another_or_do_not(tmp_path):
-    folder = CacheFolder(tmp_path, limit=100)
+    folder = ShardCache(tmp_path, limit=100)
     results = []
     with folder.adding("a", size=30, wait=True) as part:
         assert not add(folder, "a", 30, wait=False)
@@ -98,7 +98,7 @@ def test_two_that_want_the_same_copy_wait_for_one_another_or_do_not(tmp_path):
 
 
 def test_parts_that_nobody_holds_are_cleared_away_and_held_ones_are_not(tmp_path):
-    folder = CacheFolder(tmp_path, limit=100)
+    folder = ShardCache(tmp_path, limit=100)
     with folder.adding("held", size=10, wait=True) as part:
         part.write_bytes(bytes(10))
         (tmp_path / "abandoned.90.part").write_bytes(bytes(50))
@@ -111,8 +111,8 @@ def test_parts_that_nobody_holds_are_cleared_away_and_held_ones_are_not(tmp_path
 @pytest.mark.processes
 def test_what_a_killed_process_had_begun_is_cleared_away(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from clothseg.data.shard_cache import CacheFolder\n"
-        f"with CacheFolder(Path({str(tmp_path)!r}), limit=100).adding('a', size=90, wait=True) as part:\n"
+        "import sys, time; from pathlib import Path; from clothseg.data.shard_cache import ShardCache\n"
+        f"with ShardCache(Path({str(tmp_path)!r}), limit=100).adding('a', size=90, wait=True) as part:\n"
         "    part.write_bytes(bytes(50)); print('begun', flush=True); time.sleep(3600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -120,13 +120,13 @@ def test_what_a_killed_process_had_begun_is_cleared_away(tmp_path):
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGKILL)
     assert (tmp_path / "a.90.part").exists()
-    folder = CacheFolder(tmp_path, limit=100)
+    folder = ShardCache(tmp_path, limit=100)
     assert add(folder, "b", 60)
     assert not (tmp_path / "a.90.part").exists()
     assert add(folder, "a", 90)
 
 
-def _add_many(folder: CacheFolder, chosen: Iterable[str]) -> None:
+def _add_many(folder: ShardCache, chosen: Iterable[str]) -> None:
     for name in chosen:
         while not folder.has(name, size=30):
             add(folder, name, 30)
@@ -134,7 +134,7 @@ def _add_many(folder: CacheFolder, chosen: Iterable[str]) -> None:
 
 @pytest.mark.processes
 def test_processes_never_fill_more_than_the_limit(tmp_path):
-    folder = CacheFolder(tmp_path, limit=100)
+    folder = ShardCache(tmp_path, limit=100)
     context = multiprocessing.get_context("spawn")
     orders = ["abcdefghij" * 3, "jihgfedcba" * 3, "acegibdfhj" * 3]
     processes = [context.Process(target=_add_many, args=(folder, order)) for order in orders]

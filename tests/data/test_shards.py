@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from clothseg.data import shard_store as store
+from clothseg.data import shard_files
 from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.pack import pack
-from clothseg.data.packed_pairs import PackedPairs
-from clothseg.data.shard_contents import PackedPair, ShardContents
-from clothseg.data.shard_order import ShardOrder
-from clothseg.data.shard_source import ShardSource, read_manifest
-from clothseg.data.shards import INDEX_NAME, ShardIndex
+from clothseg.data.photo_pairs import PackedPairs
+from clothseg.data.shard_files import ShardSource, read_manifest
+from clothseg.data.shards import INDEX_NAME, PackedPair, Shard, ShardIndex, contents_from_json, contents_to_json
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.settings import Settings
 from tests.data.file_server import FileServer, serving
@@ -45,7 +43,7 @@ def web(shards_path: Path) -> Iterator[FileServer]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "PAUSE", 0.05)
+    monkeypatch.setattr(shard_files, "PAUSE", 0.05)
 
 
 def source_of(address: object, tmp_path: Path, *, cache_bytes: int = 10**6, window: int = 2) -> ShardSource:
@@ -110,10 +108,12 @@ def test_shards_in_a_folder_give_the_samples_of_the_files(prepared_path, shards_
 
 
 @pytest.mark.parametrize("num_workers", [0, WORKERS])
-def test_shards_behind_a_web_server_give_the_samples_of_the_files(prepared_path, web, tmp_path, num_workers):
+def test_shards_behind_a_web_server_give_the_samples_of_the_files(
+    prepared_path, shards_path, web, tmp_path, num_workers
+):
     data = data_of(prepared_path, source_of(web.address, tmp_path), num_workers=num_workers)
     assert_same_samples(data, data_of(prepared_path, None))
-    shards = [shard.name for shards in data._data.index.splits.values() for shard in shards]
+    shards = [path.name for path in shards_path.glob("*.tar")]
     assert {name: web.asked[name] for name in shards} == dict.fromkeys(shards, 1), "each is downloaded once"
 
 
@@ -139,7 +139,7 @@ def bytes_in(cache):
 
 def test_a_cache_smaller_than_the_data_stays_within_its_limit(prepared_path, web, tmp_path, monkeypatch):
     source = source_of(web.address, tmp_path, window=1)
-    sizes = [shard.size for shards in source.index().splits.values() for shard in shards]
+    sizes = [shard.size for shards in source.files().index().splits.values() for shard in shards]
     limit = 3 * max(sizes)
     assert limit < sum(sizes)
     data = data_of(prepared_path, source_of(web.address, tmp_path, window=1, cache_bytes=limit))
@@ -176,8 +176,8 @@ def test_a_store_that_stumbles_is_asked_again(prepared_path, web, tmp_path):
 
 
 def test_a_download_with_a_wrong_checksum_is_repeated_once(web, tmp_path):
-    source = source_of(web.address, tmp_path)
-    shard, files = source.index().splits["train"][0], source.files()
+    files = source_of(web.address, tmp_path).files()
+    shard = files.index().splits["train"][0]
     web.changed[shard.name] = 1
     assert files.path(shard).stat().st_size == shard.size
     assert files.discard(shard)
@@ -192,7 +192,11 @@ def test_a_download_with_a_wrong_checksum_is_repeated_once(web, tmp_path):
     ("damage", "error", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-700]), DataError, r"train-0000\d\.tar is broken: it has"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"x"), DataError, "has more than the .* bytes"),
+        (
+            lambda path: path.write_bytes(path.read_bytes() + b"x"),
+            DataError,
+            "the index says .*Upload the packed data",
+        ),
         (
             lambda path: path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9")),
             DataError,
@@ -219,7 +223,7 @@ def test_a_broken_shard_in_a_store_is_named(
         (
             lambda path: path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9")),
             DataError,
-            r"street_0\d\.jpg or its mask is broken in shard train-0000\d\.tar: the checksum differs",
+            r"Shard train-0000\d\.tar is broken: the checksum of street_0\d\.jpg and its mask differs",
         ),
         (lambda path: path.unlink(), MissingInputError, r"Shard .*train-0000\d\.tar is not there"),
     ],
@@ -277,9 +281,9 @@ def test_a_cache_that_cannot_be_written_is_named(prepared_path, web, tmp_path):
 
 
 def test_settings_name_a_packed_data_set_or_none(prepared_path, shards_path, tmp_path):
-    assert ShardSource.of(Settings()) is None
+    assert ShardSource.from_settings(Settings()) is None
     settings = Settings(shards=str(shards_path), cache_path=tmp_path / "cache", cache_size=0.5, shuffle_shards=3)
-    assert ShardSource.of(settings) == ShardSource(str(shards_path), tmp_path / "cache", 500_000_000, 3)
+    assert ShardSource.from_settings(settings) == ShardSource(str(shards_path), tmp_path / "cache", 500_000_000, 3)
     assert read_manifest(settings) == read_manifest(Settings(data_path=prepared_path))
 
 
@@ -300,24 +304,24 @@ class Moving:
 
 def test_a_read_whose_shard_is_gone_or_short_is_tried_again(shards_path):
     shards = ShardIndex.from_json((shards_path / INDEX_NAME).read_bytes(), where="test").splits["val"]
-    order = ShardOrder([shard.count for shard in shards], seed=0, window=1, shuffle=False)
     images = []
     for gone in (0, 2):
-        images.append(PackedPairs(shards, order, Moving(shards_path, gone), num_classes=13).read(0)[0])
+        images.append(PackedPairs(shards, Moving(shards_path, gone), num_classes=13, window=1).read(0)[0])
     assert (images[0] == images[1]).all()
-    with pytest.raises(DataError, match=r"val-00000\.tar ends before byte"):
-        PackedPairs(shards, order, Moving(shards_path, gone=3), num_classes=13).read(0)
-    pairs = PackedPairs(shards, order, files := Moving(shards_path), num_classes=13)
+    with pytest.raises(DataError, match=r"val-00000\.tar is broken: it ends before byte"):
+        PackedPairs(shards, Moving(shards_path, gone=3), num_classes=13, window=1).read(0)
+    pairs = PackedPairs(shards, files := Moving(shards_path), num_classes=13, window=1)
     assert pairs.name(0) == "street_07"
     os.truncate(shards_path / shards[0].name, 600)
-    with pytest.raises(DataError, match=r"val-00000\.tar ends before byte"):
+    with pytest.raises(DataError, match=r"val-00000\.tar is broken: it ends before byte"):
         pairs.read(0)
     assert files.discarded == 3
 
 
 def test_damaged_contents_of_a_shard_are_named():
-    good = ShardContents.of([PackedPair("a.jpg", 0, 512, 100, 1024, 50, 7)]).to_json()
-    assert ShardContents.from_json(good, count=1, size=2048, name="x.tar")[0].photo == "a.jpg"
+    pair, shard = PackedPair("a.jpg", 0, 512, 100, 1024, 50, 7), Shard("x.tar", 1, 2048, "", 1536, 100)
+    good = contents_to_json([pair])
+    assert contents_from_json(good, shard) == [pair]
     values = json.loads(good)
     wrong = []
     for change, message in (
@@ -329,7 +333,7 @@ def test_damaged_contents_of_a_shard_are_named():
         ({"number": ["x"]}, "ValueError"),
     ):
         with pytest.raises(DataError, match=r"Shard x\.tar does not say what it holds") as caught:
-            ShardContents.from_json(json.dumps(values | change).encode(), count=1, size=2048, name="x.tar")
+            contents_from_json(json.dumps(values | change).encode(), shard)
         if message not in str(caught.value):
             wrong.append((change, str(caught.value)))
     assert not wrong, wrong

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from clothseg.cores import num_loaders
 from clothseg.data.augmentation import Strength
-from clothseg.data.balance import balanced_weights
 from clothseg.data.dataset import Batch, ClothDataset, Sample, collate, start_worker
-from clothseg.data.prepared_data import open_data
-from clothseg.data.sampler import EpochSampler
-from clothseg.data.shard_source import ShardSource
-from clothseg.errors import ClothsegError, MachineError, one_line
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.photo_pairs import FilePairs, PackedPairs, PhotoPairs
+from clothseg.data.sampler import EpochSampler, ShardSampler
+from clothseg.data.shard_files import ShardSource
+from clothseg.errors import ClothsegError, DataError, MachineError, one_line
 from clothseg.settings import CropSize, Settings
 
 
@@ -157,8 +158,10 @@ class ClothSegmentationData(LightningDataModule):
         shards: ShardSource | None = None,
     ) -> None:
         super().__init__()
-        self._data = open_data(Path(data_path), shards)
-        self.manifest = self._data.manifest
+        self._folder = Path(data_path) / DATASET_FOLDER
+        self._shards = shards
+        self._index = None if shards is None else shards.files().index()
+        self.manifest = Manifest.read(self._folder) if self._index is None else self._index.manifest
         self.classes = self.manifest.classes
         self.img_size = img_size
         self.crop_size = crop_size
@@ -182,7 +185,7 @@ class ClothSegmentationData(LightningDataModule):
             batch_size=settings.batch_size,
             num_workers=settings.num_workers,
             seed=settings.seed,
-            shards=ShardSource.of(settings),
+            shards=ShardSource.from_settings(settings),
         )
 
     def class_weights(self, balance: float) -> tuple[float, ...]:
@@ -198,16 +201,72 @@ class ClothSegmentationData(LightningDataModule):
         return self._loader(self.val_dataset, self.val_sampler)
 
     def _split(self, name: str, strength: Strength | None) -> tuple[ClothDataset, EpochSampler]:
-        pairs, sampler = self._data.split(name, seed=self.seed, batch_size=self.batch_size)
+        """Return the samples of a split and their order: random for training, else as they are stored."""
+        found, sampler = self._files(name) if self._shards is None else self._packed(name, self._shards)
         dataset = ClothDataset(
-            pairs, img_size=self.img_size, crop_size=self.crop_size, seed=self.seed, strength=strength
+            found, img_size=self.img_size, crop_size=self.crop_size, seed=self.seed, strength=strength
         )
         return dataset, sampler
+
+    def _files(self, name: str) -> tuple[PhotoPairs, EpochSampler]:
+        split = self.manifest.splits.get(name)
+        found = [] if split is None else pairs(self._folder, split)
+        if split is None or not found:
+            raise DataError(
+                f'The data set in {self._folder} has no photos to call "{name}". Run "uv run data_prep.py" again'
+            )
+        file_pairs = FilePairs(found, self._folder / split.photos, num_classes=len(self.classes))
+        order = EpochSampler(len(found), seed=self.seed, shuffle=name == "train", batch_size=self.batch_size)
+        return file_pairs, order
+
+    def _packed(self, name: str, source: ShardSource) -> tuple[PhotoPairs, EpochSampler]:
+        shards = () if self._index is None else self._index.splits.get(name, ())
+        if not shards:
+            raise DataError(
+                f'The packed data set {source.address} has no photos to call "{name}". Prepare and pack it again'
+            )
+        packed = PackedPairs(shards, source.files(), num_classes=len(self.classes), window=source.window)
+        order = ShardSampler(
+            [shard.count for shard in shards],
+            window=source.window,
+            seed=self.seed,
+            shuffle=name == "train",
+            batch_size=self.batch_size,
+        )
+        return packed, order
 
     def _loader(self, dataset: ClothDataset, sampler: EpochSampler) -> BatchLoader:
         trainer: Any = self.trainer
         if trainer is not None:
-            sampler.share(rank=trainer.global_rank, num_ranks=trainer.world_size)
+            sampler.distribute(rank=trainer.global_rank, num_ranks=trainer.world_size)
         per_machine = 1 if trainer is None else trainer.num_devices
-        self._data.check(num_processes=per_machine)
+        if self._shards is not None and self._index is not None:
+            self._shards.check_cache(self._index, num_processes=per_machine)
         return BatchLoader(dataset, sampler, num_workers=num_loaders(self.num_workers, num_processes=per_machine))
+
+
+HEAVIEST = 10.0
+"""Most that a pixel of a rare class counts; above, a few wrong outlines would dominate the training."""
+
+
+def balanced_weights(pixels_per_class: Sequence[int], balance: float) -> tuple[float, ...]:
+    """Return how much a pixel of each class counts.
+
+    A class weighs its share of the pixels to the power of minus `balance`, scaled so that the average pixel weighs 1,
+    and `HEAVIEST` at most. A class that is nowhere weighs 1; it is never asked for.
+
+    Args:
+        pixels_per_class: of the training masks.
+        balance: 0 counts all pixels alike, 1 gives every class the same say.
+
+    >>> [round(weight, 2) for weight in balanced_weights([900, 90, 10, 0], 0.5)]
+    [0.78, 2.47, 7.41, 1.0]
+    """
+    pixels = np.asarray(pixels_per_class, dtype=np.float64)
+    present = pixels > 0
+    weights = np.ones(len(pixels))
+    if present.any():
+        share = pixels[present] / pixels.sum()
+        weight = share**-balance
+        weights[present] = np.minimum(weight / (weight * share).sum(), HEAVIEST)
+    return tuple(weights.tolist())

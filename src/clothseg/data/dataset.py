@@ -14,7 +14,6 @@ from torch.utils.data import Dataset, default_collate
 from clothseg.data.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.photo_pairs import PhotoPairs
 from clothseg.data.sampler import SampleKey
-from clothseg.data.shard_order import ShardKey
 from clothseg.freed_memory import keep_freed_memory
 from clothseg.settings import CropSize
 from clothseg.transforms import IMAGENET
@@ -77,15 +76,15 @@ class ClothDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: SampleKey | int) -> Sample:
-        """Return the sample of `(epoch, index)`, or of `index` as epoch 0 has it.
+    def __getitem__(self, key: SampleKey | tuple[int, int] | int) -> Sample:
+        """Return the sample of `(epoch, index)`, or of `index` in epoch 0.
 
         Raises:
             DataError: the photo or its mask cannot be read, or they do not fit together; the message names the file.
             MissingInputError: one of them is not there.
         """
-        if isinstance(key, ShardKey):
-            self.pairs.expect(key.ahead)
+        if isinstance(key, SampleKey):
+            self.pairs.prefetch(key.shards)
         epoch, index = key[:2] if isinstance(key, tuple) else (0, key)
         image, mask = self.read(index)
         rng = np.random.default_rng([self.seed, epoch, self.pairs.number(index)])

@@ -1,32 +1,41 @@
-"""The order in which samples are drawn: a pure function of seed and epoch, shared out over processes."""
+"""The order of the samples of an epoch: a function of seed and epoch, distributed over processes, resumed anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
 
-from clothseg.data.shard_order import ShardKey
 from clothseg.errors import DataError, SettingError
+from clothseg.types import Int64Array
 
-SampleKey = tuple[int, int] | ShardKey
-"""(epoch, index): which sample, and which of its augmentations; with shards, also those that are needed."""
+
+class SampleKey(NamedTuple):
+    """Which sample, and which of its augmentations."""
+
+    epoch: int
+    photo: int
+    """Its index in the split."""
+    shards: tuple[int, ...] = ()
+    """Of a packed data set: the shards of this window, then those of the next, which are fetched in advance."""
 
 
 class EpochSampler(Sampler[SampleKey]):
-    """Yields the keys `(epoch, index)` of one epoch, those of one process where several train together.
+    """Yields the keys of one epoch, those of one process where several train together.
 
-    The order needs no random state: whoever knows seed and epoch can continue an epoch at any batch.
+    The order needs no random state: seed and epoch are enough to resume an epoch at any batch.
 
     With `shuffle` (training) every process gets equally many batches of equal sizes, as gradients are averaged batch by
-    batch. What cannot be shared out evenly sits out the epoch: fewer samples than there are processes, and a last batch
-    of a single sample per process, over which some decoders' batch norm has nothing to average. Each epoch orders the
-    samples anew, so others sit out the next time. On one process with more than one sample in the last batch, every
+    batch. An epoch leaves out what cannot be distributed evenly: fewer samples than there are processes, and a last
+    batch of a single sample per process, which batch norm of some decoders cannot normalise. Each epoch has another
+    order, so the next one leaves out other samples. On one process with more than one sample in the last batch, every
     sample is drawn exactly once.
 
-    Without `shuffle` (validation) every sample is drawn exactly once by exactly one process; nothing is repeated to
-    fill up, which would count it twice. Processes may differ by one sample, so only sums over an epoch may be shared.
+    Without `shuffle` (validation) every sample is drawn exactly once by exactly one process; no sample is repeated as
+    padding, which would count it twice. Processes may differ by one sample, so only sums over an epoch may be reduced.
 
     Args:
         num_samples: how many samples there are.
@@ -41,8 +50,8 @@ class EpochSampler(Sampler[SampleKey]):
 
     >>> sampler = EpochSampler(5, seed=1, shuffle=False, batch_size=2)
     >>> sampler.set_epoch(3)
-    >>> list(sampler)
-    [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4)]
+    >>> [key.photo for key in sampler]
+    [0, 1, 2, 3, 4]
     """
 
     def __init__(
@@ -54,17 +63,17 @@ class EpochSampler(Sampler[SampleKey]):
         self.batch_size = batch_size
         self.epoch = 0
         self._start: tuple[int | None, int] = (None, 0)
-        self.share(rank=rank, num_ranks=num_ranks)
+        self.distribute(rank=rank, num_ranks=num_ranks)
 
-    def share(self, *, rank: int, num_ranks: int) -> None:
-        """Draw from now on only what falls to process `rank` of `num_ranks`.
+    def distribute(self, *, rank: int, num_ranks: int) -> None:
+        """Draw from now on only the samples of process `rank` of `num_ranks`.
 
         Raises:
             DataError: there are fewer samples than processes.
         """
         if self.num_samples < num_ranks:
             raise DataError(
-                f"{self.num_samples} photos cannot be shared out over {num_ranks} processes. "
+                f"{self.num_samples} photos cannot be distributed over {num_ranks} processes. "
                 "Prepare more photos, or use fewer DEVICES"
             )
         self.rank = rank
@@ -75,11 +84,11 @@ class EpochSampler(Sampler[SampleKey]):
         self.epoch = epoch
 
     def start_at(self, batches_done: int, *, epoch: int | None = None) -> None:
-        """Leave out the first `batches_done` batches of the next iteration, once.
+        """Skip the first `batches_done` batches of the next iteration, once.
 
         Args:
-            batches_done: batches of this process that a checkpoint has already seen.
-            epoch: leave them out only if the next iteration is of this epoch; None: whichever it is.
+            batches_done: batches of this process that were trained before the checkpoint.
+            epoch: skip them only if the next iteration is of this epoch; None: in any epoch.
 
         Raises:
             SettingError: `batches_done` is below 0.
@@ -109,7 +118,7 @@ class EpochSampler(Sampler[SampleKey]):
 
     @property
     def description(self) -> str:
-        """What the order depends on beside seed, epoch and number of samples, so that two can be told apart."""
+        """What the order depends on beside seed, epoch and number of samples; equal descriptions mean equal orders."""
         return "photo by photo"
 
     def _keys(self, epoch: int, first: int) -> Iterator[SampleKey]:
@@ -118,4 +127,68 @@ class EpochSampler(Sampler[SampleKey]):
         if self.shuffle:
             everyone = np.random.default_rng([self.seed, epoch]).permutation(everyone)
         for index in everyone[self.rank :: self.num_ranks][first : len(self)]:
-            yield epoch, int(index)
+            yield SampleKey(epoch, int(index))
+
+
+# Last numbers of the seeds, so that no two choices, nor an augmentation (seed, epoch, photo), use the same stream.
+_SHARDS, _START, _WINDOW = 1, 2, 3
+
+
+class ShardSampler(EpochSampler):
+    """Yields the keys of one epoch in an order that needs only a window of shards at a time.
+
+    The shards come in a random order, each beginning at a random photo. Each process draws a contiguous part of this
+    order, so that together they read every shard about once, and cuts it into windows of `window` shards whose photos
+    are mixed. Photos lie in their shards in random order already, so a window is a random sample of the data set.
+    Without `shuffle`, photos come in the order of the shards.
+
+    Args:
+        counts: photos of each shard.
+        window: shards whose photos are mixed.
+        seed, shuffle, batch_size: as for `EpochSampler`.
+
+    Raises:
+        DataError: there are fewer samples than processes.
+    """
+
+    def __init__(self, counts: Sequence[int], *, window: int, seed: int, shuffle: bool, batch_size: int) -> None:
+        super().__init__(sum(counts), seed=seed, shuffle=shuffle, batch_size=batch_size)
+        self._counts = np.asarray(counts, dtype=np.int64)
+        self._first = np.cumsum(self._counts) - self._counts
+        self._window = window
+
+    @property
+    def description(self) -> str:
+        """What the order depends on beside seed, epoch and number of samples; equal descriptions mean equal orders."""
+        digest = hashlib.sha256(self._counts.astype("<i8").tobytes()).hexdigest()[:8]
+        return f"{len(self._counts)} shards ({digest}), {self._window} at a time"
+
+    def _keys(self, epoch: int, first: int) -> Iterator[SampleKey]:
+        share, rest = divmod(self.num_samples, self.num_ranks)
+        start = self.rank * share + (0 if self.shuffle else min(self.rank, rest))
+        order = np.arange(len(self._counts))
+        if self.shuffle:
+            order = self._generator(epoch, 0, _SHARDS).permutation(order)
+        indices = np.concatenate([self._shard(epoch, shard) for shard in order.tolist()])[start : start + len(self)]
+        places = np.repeat(np.arange(len(order)), self._counts[order])[start : start + len(self)]
+        last = int(places[-1]) + 1
+        for begin in range(int(places[0]), last, self._window):
+            end = min(begin + self._window, last)
+            left, right = np.searchsorted(places, (begin, end)).tolist()
+            if right <= first:
+                continue
+            chosen = indices[left:right]
+            if self.shuffle:
+                chosen = self._generator(epoch, start + begin, _WINDOW).permutation(chosen)
+            shards = tuple(order[begin : min(end + self._window, last)].tolist())
+            for index in chosen[max(0, first - left) :].tolist():
+                yield SampleKey(epoch, index, shards)
+
+    def _shard(self, epoch: int, shard: int) -> Int64Array:
+        """Return the indices of a shard's photos, beginning at a random one."""
+        count = int(self._counts[shard])
+        indices = self._first[shard] + np.arange(count)
+        return np.roll(indices, -self._generator(epoch, shard, _START).integers(count)) if self.shuffle else indices
+
+    def _generator(self, epoch: int, place: int, choice: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, place, choice])

@@ -1,43 +1,118 @@
-"""Where a shard's file is on this machine: in a folder as it lies, or in a bounded cache of a remote store."""
+"""The shards of a packed data set as files on this machine: in a folder, or copied from a remote store by fsspec."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import re
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, TypeVar
 
-from clothseg.data.shard_cache import CacheFolder
-from clothseg.data.shard_store import RemoteStore
-from clothseg.data.shards import Shard
-from clothseg.errors import ClothsegError, DataError, MissingInputError
+from clothseg.data.manifest import DATASET_FOLDER, Manifest
+from clothseg.data.shard_cache import ShardCache
+from clothseg.data.shards import INDEX_NAME, Shard, ShardIndex
+from clothseg.errors import (
+    ClothsegError,
+    DataError,
+    MachineError,
+    MissingExtraError,
+    MissingInputError,
+    SettingError,
+    check_input,
+    one_line,
+    require,
+)
+from clothseg.settings import Settings
 
-_UPLOADS = 2
-"""Downloads with a wrong checksum after which the store's file is taken to be broken, not the transfer."""
+TRIES = 4
+"""How often a request is made before it has failed."""
+PAUSE = 1.0
+"""Seconds before the second request; each further pause is twice as long."""
+
+_DOWNLOADS = 2
+"""Downloads with a wrong checksum after which the file in the store counts as broken, not the transfer."""
+_CONNECT_SECONDS, _SILENT_SECONDS = 30, 60
+_REMOTE = ("s3", "gs", "http", "https")
+_FINAL = (FileNotFoundError, PermissionError, ImportError)
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+Answer = TypeVar("Answer")
 
 
-class ShardFiles(Protocol):
-    """Shards as files on this machine."""
+@dataclass(frozen=True)
+class ShardSource:
+    """A packed data set, and how it is read."""
 
-    def path(self, shard: Shard) -> Path:
-        """Return where the shard is, once it is there.
+    address: str
+    """Folder, or address in a remote store."""
+    cache_path: Path
+    """Folder of copies of a remote store's shards."""
+    cache_bytes: int
+    """Limit on the size of that folder."""
+    window: int
+    """Shards whose photos are mixed; as many more are fetched in advance."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ShardSource | None:
+        """Return what the settings describe, or None where they name no packed data set."""
+        if settings.shards is None:
+            return None
+        size = round(settings.cache_size * 1e9)
+        return cls(settings.shards, settings.cache_path, size, settings.shuffle_shards)
+
+    def files(self) -> ShardFiles:
+        """Return the data set's files.
 
         Raises:
-            DataError: it is broken.
-            MissingInputError: it is not there.
-            MachineError: the store, the network or the disk stands in the way.
+            SettingError: the address names a kind of store that is not supported.
         """
+        kind = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", self.address)  # one letter is a drive of Windows
+        if kind is None:
+            return ShardFiles(Path(self.address))
+        if kind[1] not in _REMOTE:
+            raise SettingError(
+                f"{self.address} is in a store of kind {kind[1]}. Allowed: a folder, s3://, gs://, http:// or https://"
+            )
+        return RemoteShardFiles(self.address, ShardCache(self.cache_path, limit=self.cache_bytes))
 
-    def expect(self, shards: Sequence[Shard]) -> None:
-        """Hear which shards are needed soon, the first of them first."""
+    def check_cache(self, index: ShardIndex, *, num_processes: int) -> None:
+        """Refuse a cache in which shards would be deleted before their photos are drawn.
 
-    def discard(self, shard: Shard) -> bool:
-        """Forget a copy that turned out to be broken; return whether another one can be had."""
+        Args:
+            index: of the data set.
+            num_processes: training processes on this machine, which share the cache.
+
+        Raises:
+            SettingError: it is too small; the message says how large it must be.
+        """
+        sizes = [shard.size for shards in index.splits.values() for shard in shards]
+        # Two windows, and one shard that validation reads in between.
+        needed = min(sum(sizes), max(sizes, default=0) * num_processes * (2 * self.window + 1))
+        if needed > self.cache_bytes and isinstance(self.files(), RemoteShardFiles):
+            raise SettingError(
+                f"CACHE_SIZE is {self.cache_bytes / 1e9:g} GB, but {num_processes} processes that mix "
+                f"{self.window} shards each need {needed / 1e9:.2f} GB. Raise it, or lower SHUFFLE_SHARDS"
+            )
 
 
-class FolderFiles:
-    """Shards in a local folder, read where they lie.
+def read_manifest(settings: Settings) -> Manifest:
+    """Read the manifest of the data set that the settings name.
+
+    Raises:
+        MissingInputError: there is no data set.
+        DataError: it is damaged.
+        SettingError, MachineError, MissingExtraError: a store that cannot be read.
+    """
+    source = ShardSource.from_settings(settings)
+    return Manifest.read(settings.data_path / DATASET_FOLDER) if source is None else source.files().index().manifest
+
+
+class ShardFiles:
+    """Shards in a local folder, read where they are.
 
     Args:
         folder: folder of the index.
@@ -47,8 +122,26 @@ class FolderFiles:
         self._folder = folder
         self._checked: set[str] = set()
 
+    def index(self) -> ShardIndex:
+        """Read the index.
+
+        Raises:
+            MissingInputError: there is none.
+            DataError: it is damaged.
+            MachineError, MissingExtraError: the store does not answer, or its client is not installed.
+        """
+        path = self._folder / INDEX_NAME
+        check_input(path, "Packed data set", 'Run "clothseg pack" first')
+        return ShardIndex.from_json(path.read_bytes(), where=str(path))
+
     def path(self, shard: Shard) -> Path:
-        """Return the shard's path; see `ShardFiles.path`. Its size is checked once in a process."""
+        """Return the path of a shard on this machine; its size is checked once in a process.
+
+        Raises:
+            DataError: it is broken.
+            MissingInputError: it does not exist.
+            MachineError: the store, the network or the disk failed.
+        """
         path = self._folder / shard.name
         if shard.name not in self._checked:
             try:
@@ -62,57 +155,61 @@ class FolderFiles:
             self._checked.add(shard.name)
         return path
 
-    def expect(self, shards: Sequence[Shard]) -> None:
-        """Do nothing: all shards are there."""
+    def prefetch(self, shards: Sequence[Shard]) -> None:
+        """Fetch the shards that are needed soon in the background, the first of them first."""
 
     def discard(self, shard: Shard) -> bool:
-        """Return False: there is but the one file."""
+        """Delete a broken copy; return whether the shard can be fetched again."""
         return False
 
 
-class CachedFiles:
-    """Shards of a remote store, of which some are copied to this machine.
+class RemoteShardFiles(ShardFiles):
+    """Shards in a remote store, some of them copied to this machine.
 
-    A copy is called by its checksum, so that data sets, processes and later trainings share one cache. Loader processes
+    A copy is named by its checksum, so that data sets, processes and later trainings share one cache. Loader processes
     that want one shard at the same time download it once.
 
     Args:
-        store: where the shards are.
-        cache: where copies go.
+        address: of the folder, such as s3://bucket/packed.
+        cache: where copies are.
     """
 
-    def __init__(self, store: RemoteStore, cache: CacheFolder) -> None:
-        self.store = store
+    def __init__(self, address: str, cache: ShardCache) -> None:
+        self.address = address.rstrip("/")
         self.cache = cache
         self._used: set[str] = set()
-        self._expected: tuple[str, ...] = ()
+        self._expected: tuple[Shard, ...] = ()
+
+    def index(self) -> ShardIndex:
+        """Read the index; see `ShardFiles.index`."""
+        content = self._request(INDEX_NAME, lambda files, path: bytes(files.cat_file(path)))
+        return ShardIndex.from_json(content, where=f"{self.address}/{INDEX_NAME}")
 
     def path(self, shard: Shard) -> Path:
-        """Return the shard's copy, downloaded if need be; see `ShardFiles.path`."""
+        """Return the path of a shard's copy, downloaded if needed; see `ShardFiles.path`."""
         path = self.cache.path(shard.sha256)
         if shard.sha256 in self._used and path.exists():
             return path
-        if not self.cache.touch(shard.sha256, size=shard.size):
+        if not self.cache.has(shard.sha256, size=shard.size, touch=True):
             self._download(shard, wait=True)
         self._used.add(shard.sha256)
         return path
 
-    def expect(self, shards: Sequence[Shard]) -> None:
-        """Download the shards that are not there, while the reading goes on; failures are left to `path`."""
-        names = tuple(shard.sha256 for shard in shards)
-        if names != self._expected:
-            self._expected = names
-            threading.Thread(target=self._run_ahead, args=(tuple(shards), names), daemon=True).start()
+    def prefetch(self, shards: Sequence[Shard]) -> None:
+        """Download the shards that are missing in a thread; its errors are left to `path`."""
+        if tuple(shards) != self._expected:
+            self._expected = tuple(shards)
+            threading.Thread(target=self._prefetch, args=(self._expected,), daemon=True).start()
 
     def discard(self, shard: Shard) -> bool:
-        """Delete the copy; return True, since the store has another."""
+        """Delete a broken copy; return True, as the store has another."""
         self._used.discard(shard.sha256)
         self.cache.path(shard.sha256).unlink(missing_ok=True)
         return True
 
-    def _run_ahead(self, shards: Sequence[Shard], names: tuple[str, ...]) -> None:
+    def _prefetch(self, shards: tuple[Shard, ...]) -> None:
         for shard in shards:
-            if self._expected != names:  # overtaken by the next window
+            if self._expected is not shards:  # the next window has begun
                 return
             try:
                 if not self.cache.has(shard.sha256, size=shard.size):
@@ -121,18 +218,58 @@ class CachedFiles:
                 return
 
     def _download(self, shard: Shard, *, wait: bool) -> None:
+        where = f"{self.address}/{shard.name}"
         with self.cache.adding(shard.sha256, size=shard.size, wait=wait) as part:
-            if part is None:  # another process has it in hand, or has just finished
+            if part is None:  # another process downloads it, or has just finished
                 return
-            for number in range(1, _UPLOADS + 1):
-                self.store.download(shard.name, part, size=shard.size)
+            for number in range(1, _DOWNLOADS + 1):
+                self._request(shard.name, lambda files, path: _copy(files, path, part, shard, where))
                 problem = _problem(part, shard)
                 if problem is None:
                     return
-                if number == _UPLOADS:
-                    raise DataError(
-                        f"Shard {self.store.address}/{shard.name} is broken: {problem}. Upload it again, or pack anew"
-                    )
+                if number == _DOWNLOADS:
+                    raise DataError(f"Shard {where} is broken: {problem}. Upload it again, or pack the data set again")
+
+    def _request(self, name: str, request: Callable[[Any, str], Answer]) -> Answer:
+        """Return the answer of `request(file_system, path)`, which is repeated while the store does not answer.
+
+        fsspec keeps one client per process and makes a new one after a fork.
+        """
+        where, pause = f"{self.address}/{name}", PAUSE
+        for number in range(1, TRIES + 1):
+            try:
+                return request(*_open(where))
+            except ClothsegError:
+                raise
+            except Exception as error:  # clients of stores raise nearly anything
+                if isinstance(error, OSError) and error.errno in _FULL_DISK:
+                    raise
+                if number == TRIES or isinstance(error, _FINAL):
+                    raise _named(where, error) from error
+                time.sleep(pause)
+                pause *= 2
+        raise AssertionError("unreachable")
+
+
+def _open(where: str) -> tuple[Any, str]:
+    """Return the fsspec file system of an address, and the file's path in it."""
+    fsspec = require("fsspec", "remote")
+    options: dict[str, Any] = {}
+    if where.startswith("http"):
+        # aiohttp ends a transfer after five minutes, however fast it is; only silence should end it.
+        aiohttp = require("aiohttp", "remote")
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+        options["client_kwargs"] = {"timeout": timeout}
+    files, path = fsspec.core.url_to_fs(where, **options)
+    return files, path
+
+
+def _copy(files: Any, path: str, part: Path, shard: Shard, where: str) -> None:
+    """Download a shard, unless the store says that it has more bytes than were reserved."""
+    size = files.size(path)
+    if size is not None and size > shard.size:
+        raise DataError(f"{where} has {size:,} bytes, the index says {shard.size:,}. Upload the packed data set again")
+    files.get_file(path, str(part))
 
 
 def _problem(path: Path, shard: Shard) -> str | None:
@@ -141,6 +278,14 @@ def _problem(path: Path, shard: Shard) -> str | None:
         return f"it has {size:,} bytes, the index says {shard.size:,}"
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != shard.sha256:
-        return f"its SHA-256 is {found}, the index says {shard.sha256}"
-    return None
+    return None if found == shard.sha256 else f"its SHA-256 is {found}, the index says {shard.sha256}"
+
+
+def _named(where: str, error: Exception) -> ClothsegError:
+    if isinstance(error, FileNotFoundError):
+        return MissingInputError(f"{where} is not there. Check the address, or upload the packed data set again")
+    if isinstance(error, ImportError):
+        return MissingExtraError(f'{one_line(error)}. Install it with: pip install "clothseg[remote]"')
+    if isinstance(error, PermissionError):
+        return MachineError(f"{where} may not be read ({one_line(error)}). Check your credentials for the store")
+    return MachineError(f"{where} cannot be read: {type(error).__name__}: {one_line(error)}. Check network and address")

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from clothseg.data.manifest import Manifest
-from clothseg.data.shard_source import read_manifest
+from clothseg.data.shard_files import read_manifest
 from clothseg.errors import ModelError, SettingError, check_input
 from clothseg.labels import load_classes
 from clothseg.settings import Settings
