@@ -324,9 +324,7 @@ def other_suffix(row):
     row["file_name"] = row["file_name"].replace(".jpg", ".JPG")
 
 
-def test_links_and_names_that_other_programs_write_are_understood(tmp_path):
-    write_custom(tmp_path / "custom", 4)
-    custom = tmp_path / "custom"
+def test_links_and_names_that_other_programs_write_are_understood(custom, tmp_path):
     masks = {}
     for change in (lambda content: None, link_as_text, link_by_name, whole_valued_floats, names_of_other_systems):
         if change is names_of_other_systems:
@@ -342,8 +340,7 @@ def test_links_and_names_that_other_programs_write_are_understood(tmp_path):
     assert all(found == masks["<lambda>"] for found in masks.values())
 
 
-def test_annotations_of_which_none_can_be_used_are_refused(tmp_path):
-    write_custom(tmp_path / "custom", 4)
+def test_annotations_of_which_none_can_be_used_are_refused(custom, tmp_path):
 
     def dangling(content):
         for row in content["annotations"]:
@@ -354,28 +351,26 @@ def test_annotations_of_which_none_can_be_used_are_refused(tmp_path):
             row["segmentation"] = [[1, 1]]
         content["images"].append({"id": 99, "file_name": "0.png", "width": 20, "height": 20})
 
-    (tmp_path / "custom" / "photos" / "0.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
-    for change, reason in ((dangling, r"missing image \(12\)"), (no_outline, r"polygon")):
+    (custom / "photos" / "0.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
+    for change, reason in ((dangling, r"missing image \(30\)"), (no_outline, r"polygon")):
         with pytest.raises(DataError, match=f"No .* of .* can be used: .*{reason}"):
-            prepare(tmp_path / "custom", tmp_path, annotations=rewritten(tmp_path / "custom", change), val_share=0.3)
+            prepare(custom, tmp_path, annotations=rewritten(custom, change), val_share=0.3)
         assert not list((tmp_path / "data").rglob("dataset.json"))
 
 
-def test_annotations_of_which_each_is_one_photo_off_are_refused(tmp_path):
-    write_custom(tmp_path / "custom", 5)
-    custom = tmp_path / "custom"
+def test_annotations_of_which_each_is_one_photo_off_are_refused(custom, tmp_path):
 
     def counted_from_one(content):
         for row in content["images"]:
             row["id"] += 1
 
     def one_dangling(content):
-        content["annotations"][4]["image_id"] = 7
+        content["annotations"][4]["image_id"] = 12
 
     shifted = rewritten(custom, counted_from_one)
     for flags in ({}, {"val_annotations": shifted}, {"val_annotations": custom / "instances.json"}):
         with pytest.raises(
-            DataError, match=r"image_id 0 to 4, but the ids are 1 to 5.*Add 1 to each image_id"
+            DataError, match=r"image_id 0 to 9, but the ids are 1 to 10.*Add 1 to each image_id"
         ) as refused:
             prepare(custom, tmp_path, annotations=shifted, **flags)
         assert refused.value.exit_code == 3
@@ -386,8 +381,7 @@ def test_annotations_of_which_each_is_one_photo_off_are_refused(tmp_path):
     assert [(one.reason, one.annotation_id) for one in problems] == [("missing image", 4)]
 
 
-def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
-    write_custom(tmp_path / "custom", 4)
+def test_what_is_odd_but_no_defect_is_said(custom, tmp_path, capsys):
 
     def only_left_out(content):
         for row in content["annotations"]:
@@ -406,15 +400,13 @@ def test_what_is_odd_but_no_defect_is_said(tmp_path, capsys):
         (only_left_out, "No mask has a pixel of another class than the background"),
         (short_polygon, "Polygons of fewer than 3 points are left out of 1 annotations that have others (ids 0)"),
     ):
-        code, folder = prepare(tmp_path / "custom", tmp_path, annotations=rewritten(tmp_path / "custom", change))
+        code, folder = prepare(custom, tmp_path, annotations=rewritten(custom, change))
         assert code == 0
         assert note in capsys.readouterr().err
         assert note in (folder / "preparation_report.json").read_text()
 
 
-def test_names_that_fit_no_photo_are_named_with_the_file_that_is_there(tmp_path):
-    write_custom(tmp_path / "custom", 6)
-    custom = tmp_path / "custom"
+def test_names_that_fit_no_photo_are_named_with_the_file_that_is_there(custom, tmp_path):
     (custom / "masks" / "street" / "look.5.png").rename(custom / "masks" / "look.5.png")
 
     def wrong_names(content):
@@ -431,13 +423,12 @@ def test_names_that_fit_no_photo_are_named_with_the_file_that_is_there(tmp_path)
         assert {next(name for name in there if f"but {name!r} is there" in one) for one in details} == set(there)
 
 
-def test_masks_in_a_format_that_is_not_read_are_named(tmp_path, capsys):
-    write_custom(tmp_path / "custom", 4)
-    masks = tmp_path / "custom" / "masks"
+def test_masks_in_a_format_that_is_not_read_are_named(custom, tmp_path, capsys):
+    masks = custom / "masks"
     for name in ("0", "2"):
         Image.open(masks / f"{name}.png").save(masks / f"{name}.tif")
     (masks / "0.png").unlink()
-    code, folder = prepare(tmp_path / "custom", tmp_path, masks=masks)
+    code, folder = prepare(custom, tmp_path, masks=masks)
     note = "Not read from the mask folder: 1 files (0.tif). Masks end in .png, .bmp, .gif: save others as PNG"
     assert code == 0
     assert capsys.readouterr().err.count(note) == 1
@@ -445,12 +436,10 @@ def test_masks_in_a_format_that_is_not_read_are_named(tmp_path, capsys):
     for path in masks.rglob("*.png"):
         path.unlink()
     with pytest.raises(DataError, match=r"No mask in .*masks; it has 0\.tif, 2\.tif\. Masks end in \.png"):
-        prepare(tmp_path / "custom", tmp_path, masks=masks)
+        prepare(custom, tmp_path, masks=masks)
 
 
-def test_index_masks_find_photos_whose_names_other_systems_wrote(tmp_path):
-    write_custom(tmp_path / "custom", 3)
-    custom = tmp_path / "custom"
+def test_index_masks_find_photos_whose_names_other_systems_wrote(custom, tmp_path):
     for old, new in (("photos/0.jpeg", "photos/e\u0301.JPG"), ("masks/0.png", "masks/é.PNG")):
         (custom / old).rename(custom / new)
     (custom / "masks/street/look.1.png").rename(custom / "masks" / "street\\look.1.png")
@@ -459,9 +448,8 @@ def test_index_masks_find_photos_whose_names_other_systems_wrote(tmp_path):
     assert verify(folder).defects == ()
 
 
-def test_a_path_that_the_system_refuses_is_named(tmp_path):
-    custom, long = tmp_path / "custom", tmp_path / ("a" * 300)
-    write_custom(custom, 3)
+def test_a_path_that_the_system_refuses_is_named(custom, tmp_path):
+    long = tmp_path / ("a" * 300)
     for flags in (
         {"annotations": long},
         {"masks": long},
@@ -476,27 +464,20 @@ def test_a_path_that_the_system_refuses_is_named(tmp_path):
         prepare(custom, long, masks=custom / "masks")
 
 
-def test_a_photo_or_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
-    write_custom(tmp_path / "custom", 3)
-    photos = tmp_path / "custom" / "photos"
+def test_a_photo_or_folder_that_cannot_be_opened_is_named(custom, tmp_path, monkeypatch):
+    photos = custom / "photos"
     (photos / "0.jpeg").unlink()
     (photos / "0.jpeg").symlink_to(tmp_path / "gone")
     (photos / "2.jpeg").unlink()
     os.mkfifo(photos / "2.jpeg")
-    write_more = tmp_path / "more"
-    write_custom(write_more, 8)
-    for name in ("street/look.3.jpg", "4.jpeg", "street/look.5.jpg"):
-        (write_more / "photos" / name).rename(photos / name)
-        mask = Path("masks", name).with_suffix(".png")
-        (write_more / mask).rename(tmp_path / "custom" / mask)
-    code, folder = prepare(tmp_path / "custom", tmp_path, masks=tmp_path / "custom" / "masks", val_share=0.4)
+    code, folder = prepare(custom, tmp_path, masks=custom / "masks", val_share=0.4)
     problems = {one.file_name: one.detail for split in Report.read(folder).splits.values() for one in split.problems}
     assert code == 1
     assert "0.jpeg" in problems["0.png"]
     assert "not a file" in problems["2.png"]
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"Folder cannot be listed: .*permission denied"):
-        prepare(tmp_path / "custom", tmp_path, masks=tmp_path / "custom" / "masks")
+        prepare(custom, tmp_path, masks=custom / "masks")
 
 
 def refuse(path):
