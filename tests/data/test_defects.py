@@ -12,6 +12,7 @@ from clothseg.data.fashionpedia import TRAIN
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
 from clothseg.data.prepare import Prepare
 from clothseg.data.report import Report
+from clothseg.data.source import MaskJob
 from clothseg.data.sources import Mirror
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import GROUPS
@@ -103,7 +104,7 @@ def _paint_again(mirror, folder):
     """Paint the training masks from what lies in the photo folder; `prepare` would put the photo back first."""
     source = Mirror(str(mirror))
     (folder / "stage").mkdir()
-    report, _ = source.write_masks(folder, TRAIN, folder / "stage", classes=GROUPS, num_workers=0, steps=hide_step)
+    report, _ = source.write_masks(MaskJob(folder, TRAIN, folder / "stage", GROUPS, 0, hide_step))
     return report
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from clothseg.data.annotations import choose_share
 from clothseg.data.fashionpedia import SPLITS, TRAIN, VAL, OfficialSplit
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
-from clothseg.data.painting import count_in_groups, make_folders, read_photo_size
-from clothseg.data.report import MaskCounts, Problem, RecordError, SplitReport
+from clothseg.data.painting import read_photo_size, write_in_groups
+from clothseg.data.report import Problem, RecordError, SplitReport
+from clothseg.data.source import MaskCounts, MaskJob
 from clothseg.data.sources import CustomSource, folders_fingerprint, link_photos
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, InputError, one_line
-from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask
 from clothseg.progress import Steps
 from clothseg.types import Int64Array
@@ -54,21 +54,13 @@ class IndexMasks(CustomSource):
             names = [name for stem in self._stems(split) for name in photo_names.get(stem, [])]
             link_photos(names, photos, folder / split.photos, steps)
 
-    def write_masks(
-        self, folder: Path, split: OfficialSplit, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
-    ) -> tuple[SplitReport, MaskCounts]:
+    def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Check the masks of a split and write those without a defect as plain grey PNG; the others are skipped."""
+        split = job.split
         stems = self._stems(split)
-        pairs, problems = self._pair(stems, folder / split.photos, masks, split)
-        make_folders(masks, stems)
-        with steps(f"Checking masks of {split.name}") as advance:
-            counts = count_in_groups(
-                partial(_check_group, len(classes)),
-                pairs,
-                num_classes=len(classes),
-                num_workers=num_workers,
-                advance=advance,
-            )
+        pairs, problems = self._pair(stems, job)
+        check_group = partial(_check_group, len(job.classes))
+        counts = write_in_groups(job, f"Checking masks of {split.name}", check_group, pairs)
         notes: tuple[str, ...] = ()
         unread = self._unread(split) if split == TRAIN or self.val_labels is not None else []
         if unread:
@@ -103,19 +95,17 @@ class IndexMasks(CustomSource):
         others = names_by_stem(masks, PHOTO_SUFFIXES - {*MASK_SUFFIXES})
         return sorted(name for stem, names in others.items() if stem not in read for name in names)
 
-    def _pair(
-        self, stems: Sequence[str], photos: Path, target: Path, split: OfficialSplit
-    ) -> tuple[list[_Pair], list[Problem]]:
-        """Return each mask with its photo, and the masks that have no photo or several."""
-        masks = self._masks_of(split)
-        mask_names, photo_names = names_by_stem(masks, MASK_SUFFIXES), names_by_stem(photos, PHOTO_SUFFIXES)
-        similar = lookalikes(names_by_stem(self.photos_of(split), PHOTO_SUFFIXES))
-        pairs, problems = [], []
+    def _pair(self, stems: Sequence[str], job: MaskJob) -> tuple[dict[str, _Pair], list[Problem]]:
+        """Return each mask with its photo by stem, and a problem for each mask that has no photo or several."""
+        masks, photos = self._masks_of(job.split), names_by_stem(job.photos, PHOTO_SUFFIXES)
+        mask_names = names_by_stem(masks, MASK_SUFFIXES)
+        similar = lookalikes(names_by_stem(self.photos_of(job.split), PHOTO_SUFFIXES))
+        pairs, problems = {}, []
         for stem in stems:
             try:
                 name = _only(mask_names[stem], "masks", stem, similar)
-                photo = _only(photo_names.get(stem, []), "photos", stem, similar)
-                pairs.append(_Pair(photos / photo, masks / name, target / f"{stem}.png", name))
+                photo = _only(photos.get(stem, []), "photos", stem, similar)
+                pairs[stem] = _Pair(job.photos / photo, masks / name, job.masks / f"{stem}.png", name)
             except RecordError as error:
                 problems.append(Problem(error.reason, error.detail, file_name=mask_names[stem][0]))
         return pairs, problems

@@ -7,7 +7,7 @@ edges alone: which region is on top between two of them, how many pixels that is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,13 +21,13 @@ from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import names_by_stem, stem_of
 from clothseg.data.processes import work_in_groups
 from clothseg.data.records import Instance, PhotoTask, check_records, unknown_names
-from clothseg.data.report import MaskCounts, Problem, RecordError, SplitReport
+from clothseg.data.report import Problem, RecordError, SplitReport
 from clothseg.data.segmentations import TOO_FEW_POINTS, read_outlines
+from clothseg.data.source import MaskCounts, MaskJob
 from clothseg.encoding import png_from_rows
 from clothseg.errors import InputError, MachineError, check_input, one_line
 from clothseg.labels import BACKGROUND_ID, CATEGORIES, GROUPS, ClassList
 from clothseg.pictures import MAX_PIXELS, PHOTO_SUFFIXES, read_picture
-from clothseg.progress import Advance, Steps
 from clothseg.rle import Edges
 from clothseg.types import Int64Array, UInt8Array
 
@@ -45,57 +45,42 @@ _TURNED_SIDEWAYS = (5, 6, 7, 8)
 Item = TypeVar("Item")
 
 
-def count_in_groups(
-    work: Callable[[Sequence[Item]], MaskCounts],
-    items: Sequence[Item],
-    *,
-    num_classes: int,
-    num_workers: int,
-    advance: Advance,
+def write_in_groups(
+    job: MaskJob, title: str, write_group: Callable[[Sequence[Item]], MaskCounts], items: Mapping[str, Item]
 ) -> MaskCounts:
-    """Return the sum of the counts that `work` returns for each group of photos or masks, in any number of processes.
+    """Write masks in groups, in any number of processes, and return the sum of the counts.
+
+    Args:
+        job: the folders, the number of processes and the progress.
+        title: of the progress.
+        write_group: writes the masks of some items and returns their counts; must be picklable.
+        items: by photo or mask name, relative and with slashes; the folders in these names are made below `job.masks`.
 
     Raises:
-        MachineError: a process died, or `work` raised it.
+        MachineError: a process died, or `write_group` raised it.
     """
-    counts = MaskCounts.zero(num_classes)
-    num_workers = min(num_workers, len(items) // PHOTOS_PER_PROCESS)
+    for parent in {PurePosixPath(name).parent for name in items}:
+        (job.masks / parent).mkdir(parents=True, exist_ok=True)
+    num_workers = min(job.num_workers, len(items) // PHOTOS_PER_PROCESS)
+    counts = MaskCounts.zero(len(job.classes))
     done = 0
-    for size, part in work_in_groups(work, items, num_workers=num_workers):
-        counts.add(part)
-        done += size
-        advance(done, len(items))
+    with job.steps(title) as advance:
+        for size, part in work_in_groups(write_group, items.values(), num_workers=num_workers):
+            counts.add(part)
+            done += size
+            advance(done, len(items))
     return counts
 
 
-def make_folders(masks: Path, names: Iterable[str]) -> None:
-    """Make the folders below `masks` that files with these relative names need."""
-    for parent in {PurePosixPath(name).parent for name in names}:
-        (masks / parent).mkdir(parents=True, exist_ok=True)
-
-
 def paint_annotations(
-    annotations: Path,
-    photos: Path,
-    masks: Path,
-    *,
-    split: str,
-    classes: ClassList,
-    num_workers: int,
-    steps: Steps,
-    photo_source: Path | None = None,
+    job: MaskJob, annotations: Path, *, photo_source: Path | None = None
 ) -> tuple[SplitReport, MaskCounts]:
     """Paint the mask of every photo that a COCO annotation file describes.
 
     Args:
+        job: the masks to write. A custom class list may leave categories out; with the two built-in lists, an
+            annotation whose category is in no class is a defect of the file.
         annotations: the COCO instance JSON.
-        photos: the folder of the photos.
-        masks: an empty folder for the masks.
-        split: the name of the split, for the progress.
-        classes: into which the categories are sorted. A custom list may leave categories out; with the two built-in
-            lists, an annotation whose category is in no class is a defect of the file.
-        num_workers: processes that paint.
-        steps: shows the progress.
         photo_source: folder that the photos came from, if it was another.
 
     Raises:
@@ -103,25 +88,19 @@ def paint_annotations(
         MachineError: a mask cannot be written, or a process died.
     """
     file = open_annotations(annotations)
-    is_custom = classes not in (GROUPS, CATEGORIES)
-    names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photo_source or photos)
-    records = check_records(file, classes, names, strict_categories=not is_custom)
-    make_folders(masks, [task.file_name for task in records.tasks])
-    with steps(f"Painting masks of {split}") as advance:
-        counts = count_in_groups(
-            partial(paint_group, photos, masks, len(classes)),
-            records.tasks,
-            num_classes=len(classes),
-            num_workers=num_workers,
-            advance=advance,
-        )
+    is_custom = job.classes not in (GROUPS, CATEGORIES)
+    names = PhotoNames(names_by_stem(job.photos, PHOTO_SUFFIXES), photo_source or job.photos)
+    records = check_records(file, job.classes, names, strict_categories=not is_custom)
+    write_group = partial(paint_group, job.photos, job.masks, len(job.classes))
+    tasks = {task.file_name: task for task in records.tasks}
+    counts = write_in_groups(job, f"Painting masks of {job.split.name}", write_group, tasks)
     report = SplitReport(
         num_photos=len(file.images),
         num_annotations=len(file.annotations) + sum(one.reason == ANNOTATION_RECORD for one in file.problems),
         num_masks=counts.num_masks,
         problems=(*records.problems, *counts.problems),
         left_out=dict(records.left_out.most_common()),
-        notes=_notes(file, classes if is_custom else None, counts.short_polygons),
+        notes=_notes(file, job.classes if is_custom else None, counts.short_polygons),
     )
     return report, counts
 

@@ -10,16 +10,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from clothseg.cores import available_cores
-from clothseg.data.fashionpedia import SPLITS, OfficialSplit
+from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.processes import LOCK_NAME, lock_folder
-from clothseg.data.report import REPORT_NAME, SAMPLE, MaskCounts, Report, SplitReport, hash_of
+from clothseg.data.report import REPORT_NAME, SAMPLE, Report, SplitReport, hash_of
+from clothseg.data.source import MaskCounts, MaskJob, Source
 from clothseg.errors import (
     ClothsegError,
     DataError,
@@ -39,36 +40,6 @@ PAINTER_VERSION = 1
 
 SHOWN_PROBLEMS = 10
 """How many skipped records are shown on the screen; the report names all."""
-
-
-class Source(Protocol):
-    """Where a dataset comes from. Every dataset gets the splits and folders of Fashionpedia."""
-
-    @property
-    def kind(self) -> str:
-        """Fashionpedia, sample, coco or masks."""
-
-    @property
-    def address(self) -> str:
-        """Where it is, as the user wrote it."""
-
-    def fingerprint(self) -> str:
-        """Return a text that changes when any input file has changed.
-
-        Raises:
-            MissingInputError: a local file is missing.
-        """
-
-    def collect(self, folder: Path, steps: Steps) -> None:
-        """Put the photos, and annotation files if there are any, into the dataset's folder."""
-
-    def write_masks(
-        self, folder: Path, split: OfficialSplit, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
-    ) -> tuple[SplitReport, MaskCounts]:
-        """Write the masks of a split into the empty folder `masks`."""
-
-    def describe(self, folder: Path) -> tuple[str, str | None]:
-        """Return the name and the licence of the collected data."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +185,7 @@ def prepare(
         reports: dict[str, SplitReport] = {}
         for split in SPLITS:
             with _written_whole(folder / split.masks) as stage:
-                report, counts = source.write_masks(
-                    folder, split, stage, classes=classes, num_workers=num_workers, steps=steps
-                )
+                report, counts = source.write_masks(MaskJob(folder, split, stage, classes, num_workers, steps))
                 reports[split.name] = report = _with_warning(report, counts)
                 if not counts.num_masks or _all_skipped(report, counts):
                     replace(wanted, splits=reports).write(folder)

@@ -10,10 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from clothseg.pictures import write_whole
-from clothseg.types import Int64Array
 
 REPORT_NAME = "preparation_report.json"
 VERSION = 1
@@ -51,42 +48,6 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """Return the known fields as plain values."""
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass
-class MaskCounts:
-    """Counts over the masks of some photos, and the records that were skipped."""
-
-    num_masks: int
-    pixels_per_class: Int64Array
-    """(num_classes,) over all masks."""
-    photos_per_class: Int64Array
-    """(num_classes,) masks in which the class occurs."""
-    problems: list[Problem] = field(default_factory=list)
-    num_annotations: int = 0
-    """Annotations that were painted."""
-    short_polygons: list[Any] = field(default_factory=list)
-    """Ids of annotations that were painted without one of their polygons, which has fewer than three points."""
-
-    @classmethod
-    def zero(cls, num_classes: int) -> MaskCounts:
-        """Return the counts over no masks."""
-        return cls(0, np.zeros(num_classes, dtype=np.int64), np.zeros(num_classes, dtype=np.int64))
-
-    def add_mask(self, pixels: Int64Array) -> None:
-        """Add one mask, given its (num_classes,) pixels per class."""
-        self.num_masks += 1
-        self.pixels_per_class += pixels
-        self.photos_per_class += pixels > 0
-
-    def add(self, other: MaskCounts) -> None:
-        """Add the counts of other photos."""
-        self.num_masks += other.num_masks
-        self.pixels_per_class += other.pixels_per_class
-        self.photos_per_class += other.photos_per_class
-        self.problems += other.problems
-        self.num_annotations += other.num_annotations
-        self.short_polygons += other.short_polygons
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from clothseg.data.fashionpedia import OfficialSplit
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import names_by_stem
 from clothseg.data.painting import paint_annotations
-from clothseg.data.report import SAMPLE, MaskCounts, SplitReport, hash_of
+from clothseg.data.report import SAMPLE, SplitReport, hash_of
 from clothseg.data.sample import draw_sample
+from clothseg.data.source import MaskCounts, MaskJob
 from clothseg.data.unzip import read_unpacked, unpack
 from clothseg.errors import check_input
-from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file
 from clothseg.progress import Steps
 from clothseg.settings import OFFICIAL_SOURCE
@@ -64,19 +64,9 @@ class Mirror:
             with steps(f"Unpacking {archive.name}", unit="bytes") as advance:
                 unpack(archive, photos, members_under=split.photos, progress=advance)
 
-    def write_masks(
-        self, folder: Path, split: OfficialSplit, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
-    ) -> tuple[SplitReport, MaskCounts]:
+    def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Paint the masks of a split."""
-        return paint_annotations(
-            fashionpedia.local_path(folder, split.annotations),
-            folder / split.photos,
-            masks,
-            split=split.name,
-            classes=classes,
-            num_workers=num_workers,
-            steps=steps,
-        )
+        return paint_annotations(job, fashionpedia.local_path(job.folder, job.split.annotations))
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return Fashionpedia's name and licence, or those that a mirror's annotation file states."""
@@ -178,20 +168,10 @@ class CocoAnnotations(CustomSource):
             files = {file for image in images for file in names.fitting(image.file_name)}
             link_photos(sorted(files), photos, folder / split.photos, steps)
 
-    def write_masks(
-        self, folder: Path, split: OfficialSplit, masks: Path, *, classes: ClassList, num_workers: int, steps: Steps
-    ) -> tuple[SplitReport, MaskCounts]:
+    def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Paint the masks of a split."""
-        return paint_annotations(
-            _annotations_path(folder, split),
-            folder / split.photos,
-            masks,
-            split=split.name,
-            classes=classes,
-            num_workers=num_workers,
-            steps=steps,
-            photo_source=self.photos_of(split),
-        )
+        annotations = _annotations_path(job.folder, job.split)
+        return paint_annotations(job, annotations, photo_source=self.photos_of(job.split))
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the description and licence that the annotation file states, or its file name."""
