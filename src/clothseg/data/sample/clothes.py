@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,9 +85,9 @@ class Garment:
             figure.paint(figure.arms[max(side, 0)].part(0, min(self.sleeve, 1.95), *widths), self.cloth, owners)
 
     def sew_on(self, name: str) -> None:
-        """Paint a part, a closure or a decoration, as `PARTS` names them."""
+        """Paint a garment part, a closure or a decoration, named as in Fashionpedia."""
         cloth = self.cloth if name == "lapel" or self.figure.rng.random() < 0.2 else Cloth.random(self.figure.rng)
-        for shapes in PARTS[name](self):
+        for shapes in part_of(self, name):
             self.figure.paint(shapes, cloth, self.figure.canvas.instance(name, *self.owners))
 
     def edge(self, level: float, side: int) -> tuple[float, float]:
@@ -134,6 +134,90 @@ class Garment:
         return smooth(self.figure.torso([(side * 0.04, -0.02), *self._side(side), *inner, (side * 0.03, 0.04)]))
 
 
+def part_of(garment: Garment, name: str) -> list[Instance]:
+    """Return the instances of a garment part or a closure; sleeves and buckles are painted with what they are on."""
+    figure, rng, opening = garment.figure, garment.figure.rng, garment.opening
+    match name:
+        case "hood":
+            half = [(0.0, -1.4), (1.1, -1.1), (1.5, -0.2), (1.6, 0.8), (0.9, 1.7)]
+            return [[smooth(figure.on_face(half + [(-x, y) for x, y in half[:0:-1]]))]]
+        case "collar":
+            tip, low = rng.uniform(0.05, 0.07), rng.uniform(0.14, 0.2)
+            return [_mirrored(garment, [(0.042, -0.06), (0.058, 0.03), (tip, low), (0.004, 0.085), (0.028, 0.02)])]
+        case "lapel":
+            wide, edge = rng.uniform(0.06, 0.078), opening * 0.75
+            outline = [(0.035, -0.04), (0.056, 0.02), (wide, 0.22), (wide * 0.8, 0.28), (edge, 0.6)]
+            return [[shape] for shape in _mirrored(garment, [*outline, (0.014 + edge / 2, 0.1)])]
+        case "epaulette":
+            lines = _mirrored(garment, [(0.05, 0.03), (figure.half_width(0.05, 1), 0.065)])
+            return [[band(line, 0.014)] for line in lines]
+        case "pocket":
+            x, level = (0.055, rng.choice([0.3, 0.8])) if garment.has_trunk else (0.052, 0.98)
+            wide, tall, tilt = rng.uniform(0.02, 0.03), rng.uniform(0.02, 0.03), rng.uniform(-0.25, 0.25)
+            return [[box(figure.torso([(side * x, level)]), wide, tall, side * tilt)] for side in SIDES]
+        case "neckline":
+            return [[band(garment.neckline(), rng.uniform(0.007, 0.011))]]
+        case "zipper":
+            start, stop = (garment.neck + 0.05, min(garment.hem, 1.1) - 0.03) if garment.has_trunk else (0.72, 0.95)
+            line = figure.torso([(opening * (0.6 + 0.4 * y), y) for y in np.linspace(start, stop, 4)])
+            return [[band(line, 0.007), box(line[0] + (0, 0.014), 0.009, 0.014)]]
+        case _:
+            return [_decoration(garment, name)]
+
+
+def _decoration(garment: Garment, name: str) -> Instance:
+    """Return the outlines of one of Fashionpedia's ten decorations."""
+    figure, rng, has_trunk = garment.figure, garment.figure.rng, garment.has_trunk
+    match name:
+        case "applique":
+            turn, radius = np.linspace(0, 2 * np.pi, 10, endpoint=False), rng.uniform(0.03, 0.045)
+            star = np.stack((np.sin(turn), -np.cos(turn)), axis=1) * np.resize((1.0, 0.45), (10, 1))
+            return [_spot(garment) + star * radius]
+        case "bead":
+            line = smooth(garment.neckline(), closed=False) if has_trunk else _hem(garment)
+            return [dot for down in (0.016, 0.032) for dot in _dots(np.add(line[2:-2], (0, down)), 0.007)]
+        case "bow":
+            center, size = (
+                figure.torso([(0, garment.neck + 0.06 if has_trunk else WAIST + 0.1)]),
+                rng.uniform(0.035, 0.055),
+            )
+            half = (smooth([(0, 0), (1.1, -0.6), (1.1, 0.5)]), np.array([(0, 0), (0.75, 1.4), (0.3, 1.4)]))
+            wings = [center + shape * (x, size) for shape in half for x in (-size, size)]
+            return [ellipse(center, size * 0.25, size * 0.3), *wings]
+        case "flower":
+            spot = _spot(garment)
+            centers = [spot, spot + rng.uniform(-0.05, 0.05, 2)]
+            petals = [rotate(ellipse((0.6, 0), 0.5, 0.3), turn) * 0.024 for turn in range(6)]
+            return [center + petal for center in centers for petal in petals]
+        case "fringe":
+            return [_waved(_hem(garment), rng.uniform(0.04, 0.07), 0.012)]
+        case "ribbon":
+            line, fall = garment.around(WAIST if has_trunk else 0.8), rng.uniform(0.1, 0.18)
+            return [band(line, 0.01), *(band([line[6], line[6] + (x, fall)], 0.01) for x in (-0.02, 0.035))]
+        case "rivet":
+            columns, top = (0.045, 0.063, 0.081), 0.14 if has_trunk else 0.9
+            return _dots(
+                figure.torso([(side * x, top + y) for side in SIDES for x in columns for y in (0, 0.06)]), 0.0065
+            )
+        case "ruffle":
+            deep = rng.uniform(0.025, 0.04)
+            return [_waved(_hem(garment), *(deep * wave for wave in (1, 1.3, 1.4, 1.3, 1, 0.7, 0.6, 0.7)))]
+        case "sequin":
+            top, low = (0.18, rng.uniform(0.4, 0.58)) if has_trunk else (0.75, 1.05)
+            rows = [garment.around(level, 0.6, count=8) for level in np.arange(top, low, 0.05)]
+            return [shape for row in rows for shape in _dots(row, 0.009)]
+        case "tassel":
+            line, long = _hem(garment), rng.uniform(0.05, 0.08)
+            bell = np.array([(-0.004, -0.02), (0.004, -0.02), (0.016, long), (-0.016, long)])
+            return [line[index] + bell for index in (len(line) // 4, 3 * len(line) // 4)]
+    raise ValueError(f"No shape for {name!r}")
+
+
+def _mirrored(garment: Garment, outline: Sequence[tuple[float, float]]) -> list[Points]:
+    """Return an outline, given as `Figure.torso` takes it, on both sides of the body."""
+    return [garment.figure.torso([(side * x, level) for x, level in outline]) for side in SIDES]
+
+
 def _spot(garment: Garment) -> Points:
     """Return a place for something small: on the chest, or on a thigh."""
     rng = garment.figure.rng
@@ -154,134 +238,3 @@ def _waved(line: Points, *depths: float) -> Points:
 
 def _dots(line: Points, radius: float) -> list[Points]:
     return [ellipse(point, radius, radius) for point in line]
-
-
-def _hood(garment: Garment) -> list[Instance]:
-    half = [(0.0, -1.4), (1.1, -1.1), (1.5, -0.2), (1.6, 0.8), (0.9, 1.7)]
-    return [[smooth(garment.figure.on_face(half + [(-x, y) for x, y in half[:0:-1]]))]]
-
-
-def _mirrored(garment: Garment, outline: Sequence[tuple[float, float]]) -> list[Points]:
-    """Return an outline, given as `Figure.torso` takes it, on both sides of the body."""
-    return [garment.figure.torso([(side * x, level) for x, level in outline]) for side in SIDES]
-
-
-def _collar(garment: Garment) -> list[Instance]:
-    tip, low = garment.figure.rng.uniform(0.05, 0.07), garment.figure.rng.uniform(0.14, 0.2)
-    return [_mirrored(garment, [(0.042, -0.06), (0.058, 0.03), (tip, low), (0.004, 0.085), (0.028, 0.02)])]
-
-
-def _lapels(garment: Garment) -> list[Instance]:
-    wide, edge = garment.figure.rng.uniform(0.06, 0.078), garment.opening * 0.75
-    outline = [(0.035, -0.04), (0.056, 0.02), (wide, 0.22), (wide * 0.8, 0.28), (edge, 0.6), (0.014 + edge / 2, 0.1)]
-    return [[shape] for shape in _mirrored(garment, outline)]
-
-
-def _epaulettes(garment: Garment) -> list[Instance]:
-    lines = _mirrored(garment, [(0.05, 0.03), (garment.figure.half_width(0.05, 1), 0.065)])
-    return [[band(line, 0.014)] for line in lines]
-
-
-def _pockets(garment: Garment) -> list[Instance]:
-    rng, figure = garment.figure.rng, garment.figure
-    x, level = (0.055, rng.choice([0.3, 0.8])) if garment.has_trunk else (0.052, 0.98)
-    wide, tall, tilt = rng.uniform(0.02, 0.03), rng.uniform(0.02, 0.03), rng.uniform(-0.25, 0.25)
-    return [[box(figure.torso([(side * x, level)]), wide, tall, side * tilt)] for side in SIDES]
-
-
-def _neckline(garment: Garment) -> list[Instance]:
-    return [[band(garment.neckline(), garment.figure.rng.uniform(0.007, 0.011))]]
-
-
-def _zipper(garment: Garment) -> list[Instance]:
-    start, stop = (garment.neck + 0.05, min(garment.hem, 1.1) - 0.03) if garment.has_trunk else (0.72, 0.95)
-    line = garment.figure.torso([(garment.opening * (0.6 + 0.4 * y), y) for y in np.linspace(start, stop, 4)])
-    return [[band(line, 0.007), box(line[0] + (0, 0.014), 0.009, 0.014)]]
-
-
-def _applique(garment: Garment) -> list[Instance]:
-    turn, radius = np.linspace(0, 2 * np.pi, 10, endpoint=False), garment.figure.rng.uniform(0.03, 0.045)
-    star = np.stack((np.sin(turn), -np.cos(turn)), axis=1) * np.resize((1.0, 0.45), (10, 1))
-    return [[_spot(garment) + star * radius]]
-
-
-def _beads(garment: Garment) -> list[Instance]:
-    line = smooth(garment.neckline(), closed=False) if garment.has_trunk else _hem(garment)
-    return [[dot for down in (0.016, 0.032) for dot in _dots(np.add(line[2:-2], (0, down)), 0.007)]]
-
-
-def _bow(garment: Garment) -> list[Instance]:
-    center = garment.figure.torso([(0, garment.neck + 0.06 if garment.has_trunk else WAIST + 0.1)])
-    size = garment.figure.rng.uniform(0.035, 0.055)
-    wing, tail = np.array([(0, 0), (1.1, -0.6), (1.1, 0.5)]), np.array([(0, 0), (0.75, 1.4), (0.3, 1.4)])
-    half = (smooth(wing), tail)
-    return [
-        [
-            ellipse(center, size * 0.25, size * 0.3),
-            *(center + shape * (x, size) for shape in half for x in (-size, size)),
-        ]
-    ]
-
-
-def _flowers(garment: Garment) -> list[Instance]:
-    rng, spot = garment.figure.rng, _spot(garment)
-    centers = [spot, spot + rng.uniform(-0.05, 0.05, 2)]
-    petals = [rotate(ellipse((0.6, 0), 0.5, 0.3), turn) * 0.024 for turn in range(6)]
-    return [[center + petal for center in centers for petal in petals]]
-
-
-def _fringe(garment: Garment) -> list[Instance]:
-    return [[_waved(_hem(garment), garment.figure.rng.uniform(0.04, 0.07), 0.012)]]
-
-
-def _ribbon(garment: Garment) -> list[Instance]:
-    line, fall = garment.around(WAIST if garment.has_trunk else 0.8), garment.figure.rng.uniform(0.1, 0.18)
-    ends = [band([line[6], line[6] + (x, fall)], 0.01) for x in (-0.02, 0.035)]
-    return [[band(line, 0.01), *ends]]
-
-
-def _rivets(garment: Garment) -> list[Instance]:
-    top = 0.14 if garment.has_trunk else 0.9
-    spots = [
-        (side * (0.045 + 0.018 * column), top + 0.06 * row) for side in SIDES for column in range(3) for row in (0, 1)
-    ]
-    return [_dots(garment.figure.torso(spots), 0.0065)]
-
-
-def _ruffle(garment: Garment) -> list[Instance]:
-    deep = garment.figure.rng.uniform(0.025, 0.04)
-    return [[_waved(_hem(garment), deep, deep * 1.3, deep * 1.4, deep * 1.3, deep, deep * 0.7, deep * 0.6, deep * 0.7)]]
-
-
-def _sequins(garment: Garment) -> list[Instance]:
-    top, low = (0.18, garment.figure.rng.uniform(0.4, 0.58)) if garment.has_trunk else (0.75, 1.05)
-    rows = [garment.around(level, 0.6, count=8) for level in np.arange(top, low, 0.05)]
-    return [[shape for row in rows for shape in _dots(row, 0.009)]]
-
-
-def _tassels(garment: Garment) -> list[Instance]:
-    line, long = _hem(garment), garment.figure.rng.uniform(0.05, 0.08)
-    bell = np.array([(-0.004, -0.02), (0.004, -0.02), (0.016, long), (-0.016, long)])
-    return [[line[index] + bell for index in (len(line) // 4, 3 * len(line) // 4)]]
-
-
-PARTS: dict[str, Callable[[Garment], list[Instance]]] = {
-    "hood": _hood,
-    "collar": _collar,
-    "lapel": _lapels,
-    "epaulette": _epaulettes,
-    "pocket": _pockets,
-    "neckline": _neckline,
-    "zipper": _zipper,
-    "applique": _applique,
-    "bead": _beads,
-    "bow": _bow,
-    "flower": _flowers,
-    "fringe": _fringe,
-    "ribbon": _ribbon,
-    "rivet": _rivets,
-    "ruffle": _ruffle,
-    "sequin": _sequins,
-    "tassel": _tassels,
-}
-"""The instances of each part, closure and decoration; sleeves and buckles are painted with what they are on."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from clothseg.data.sample.canvas import Cloth, band, box, ellipse, smooth
+from clothseg.data.sample.canvas import Cloth, Points, band, box, ellipse, smooth
 from clothseg.data.sample.clothes import Garment, Instance
 from clothseg.data.sample.figure import SIDES, WAIST, Figure
 from clothseg.labels import FASHIONPEDIA_CATEGORIES
@@ -133,7 +133,7 @@ def _wear(figure: Figure, outfit: Outfit, name: str) -> None:
     if name not in outfit.extras:
         return
     cloth = Cloth.random(figure.rng)
-    for shapes in ACCESSORIES[name](figure):
+    for shapes in _accessory(figure, name):
         owners = figure.canvas.instance(name)
         figure.paint(shapes, cloth, owners)
         if name in ("belt", "bag, wallet") and "buckle" in outfit.extras:
@@ -163,69 +163,59 @@ def _dress_arms(figure: Figure, outfit: Outfit) -> None:
             figure.paint(shapes, strap, figure.canvas.instance("watch"))
 
 
-def _tights(figure: Figure) -> list[Instance]:
-    return [[shape for side in SIDES for shape in (*figure.leg(side, 0, 2, 0.001), figure.foot(side, 0.017))]]
-
-
-def _socks(figure: Figure) -> list[Instance]:
-    start = 2 - figure.rng.uniform(0.2, 0.95)
-    return [[*figure.leg(side, start, 2, 0.002), figure.foot(side, 0.018)] for side in SIDES]
-
-
-def _leg_warmers(figure: Figure) -> list[Instance]:
-    start, ease = figure.rng.uniform(1.1, 1.4), figure.rng.uniform(0.01, 0.018)
-    return [figure.leg(side, start, 1.9, ease) for side in SIDES]
-
-
-def _shoes(figure: Figure) -> list[Instance]:
-    thick, boot = figure.rng.uniform(0.023, 0.03), figure.rng.choice([0.0, 0.0, figure.rng.uniform(0.25, 0.8)])
-    return [[figure.foot(side, thick), *figure.leg(side, 2 - boot, 2, 0.006)] for side in SIDES]
-
-
-def _belt(figure: Figure) -> list[Instance]:
-    level, half = WAIST + figure.rng.uniform(0.02, 0.14), figure.rng.uniform(0.01, 0.017)
-    reach = figure.half_width(level, 1) + 0.018
-    line = figure.torso([(x * reach, level + 0.03 * (1 - x * x)) for x in (-1, -0.5, 0, 0.5, 1)])
-    return [[band(line, half)]]
-
-
-def _tie(figure: Figure) -> list[Instance]:
-    if figure.rng.random() < 0.25:
-        wing = [(-0.045, 0.0), (0.0, 0.05), (0.045, 0.0), (0.045, 0.12), (0.0, 0.07), (-0.045, 0.12)]
-        return [[figure.torso(wing)]]
-    end, wide = figure.rng.uniform(0.5, 0.85), figure.rng.uniform(0.016, 0.024)
-    half = [(0.014, 0.02), (0.009, 0.1), (wide, end - 0.06), (0.0, end)]
-    return [[figure.torso(half + [(-x, level) for x, level in half[2::-1]])]]
-
-
-def _scarf(figure: Figure) -> list[Instance]:
+def _accessory(figure: Figure, name: str) -> list[Instance]:
+    """Return the instances of an accessory; gloves, watches and umbrellas are painted with the arms."""
     rng = figure.rng
-    side, length, wide = rng.choice(SIDES), rng.uniform(0.45, 1.0), rng.uniform(0.022, 0.032)
-    wrap = figure.torso([(x * 0.062, 0.02 + 0.09 * (1 - x * x)) for x in (-1, -0.6, 0, 0.6, 1)])
-    end = figure.torso([(side * 0.03, 0.02), (side * 0.045, 0.3 * length), (side * 0.04, length)])
-    return [[band(wrap, 0.022, 0.03, 0.022, round_ends=True), band(end, wide)]]
+    match name:
+        case "tights, stockings":
+            return [[shape for side in SIDES for shape in (*figure.leg(side, 0, 2, 0.001), figure.foot(side, 0.017))]]
+        case "sock":
+            start = 2 - rng.uniform(0.2, 0.95)
+            return [[*figure.leg(side, start, 2, 0.002), figure.foot(side, 0.018)] for side in SIDES]
+        case "leg warmer":
+            start, ease = rng.uniform(1.1, 1.4), rng.uniform(0.01, 0.018)
+            return [figure.leg(side, start, 1.9, ease) for side in SIDES]
+        case "shoe":
+            thick, boot = rng.uniform(0.023, 0.03), rng.choice([0.0, 0.0, rng.uniform(0.25, 0.8)])
+            return [[figure.foot(side, thick), *figure.leg(side, 2 - boot, 2, 0.006)] for side in SIDES]
+        case "belt":
+            level, half_width = WAIST + rng.uniform(0.02, 0.14), rng.uniform(0.01, 0.017)
+            reach = figure.half_width(level, 1) + 0.018
+            line = [(x * reach, level + 0.03 * (1 - x * x)) for x in (-1, -0.5, 0, 0.5, 1)]
+            return [[band(figure.torso(line), half_width)]]
+        case "tie":
+            half = [(-0.045, 0.0), (0.0, 0.05), (0.045, 0.0), (0.045, 0.12), (0.0, 0.07), (-0.045, 0.12)]
+            if rng.random() >= 0.25:
+                end, wide = rng.uniform(0.5, 0.85), rng.uniform(0.016, 0.024)
+                half = [(0.014, 0.02), (0.009, 0.1), (wide, end - 0.06), (0.0, end)]
+                half += [(-x, level) for x, level in half[2::-1]]
+            return [[figure.torso(half)]]
+        case "scarf":
+            side, length, wide = rng.choice(SIDES), rng.uniform(0.45, 1.0), rng.uniform(0.022, 0.032)
+            wrap = figure.torso([(x * 0.062, 0.02 + 0.09 * (1 - x * x)) for x in (-1, -0.6, 0, 0.6, 1)])
+            hanging = figure.torso([(side * 0.03, 0.02), (side * 0.045, 0.3 * length), (side * 0.04, length)])
+            return [[band(wrap, 0.022, 0.03, 0.022, round_ends=True), band(hanging, wide)]]
+        case "bag, wallet":
+            return _bag(figure)
+        case _:
+            return [[figure.on_face(shape) for shape in _on_head(figure, name)]]
 
 
-def _hat(figure: Figure) -> list[Instance]:
+def _on_head(figure: Figure, name: str) -> list[Points]:
+    """Return what is worn on the head, in radii of the head from its centre."""
     rng = figure.rng
-    high, wide = rng.uniform(1.4, 1.9), rng.uniform(0.95, 1.3)
-    half = [(0.0, -high), (wide * 0.75, -high * 0.95), (wide, -0.9), (1.15, -0.4), (0.0, -0.45)]
-    crown = smooth(half + [(-x, y) for x, y in half[3:0:-1]])
-    brim = ellipse((rng.uniform(-0.3, 0.3), -0.5), rng.uniform(1.2, 2.3), rng.uniform(0.15, 0.35))
-    return [[figure.on_face(crown), figure.on_face(brim)]]
-
-
-def _headband(figure: Figure) -> list[Instance]:
-    top = figure.rng.uniform(-1.1, -0.7)
-    line = figure.on_face([(-1.08, -0.3), (-0.75, top * 0.85), (0.0, top), (0.75, top * 0.85), (1.08, -0.3)])
-    return [[band(line, figure.rng.uniform(0.009, 0.015))]]
-
-
-def _glasses(figure: Figure) -> list[Instance]:
-    wide, tall = figure.rng.uniform(0.36, 0.46), figure.rng.uniform(0.26, 0.38)
-    lens = box if figure.rng.random() < 0.5 else ellipse
-    shapes = [lens((side * 0.46, 0.05), wide, tall) for side in SIDES]
-    return [[figure.on_face(shape) for shape in (*shapes, box((0, -0.02), 1.02, 0.06))]]
+    if name == "hat":
+        high, wide = rng.uniform(1.4, 1.9), rng.uniform(0.95, 1.3)
+        half = [(0.0, -high), (wide * 0.75, -high * 0.95), (wide, -0.9), (1.15, -0.4), (0.0, -0.45)]
+        brim = ellipse((rng.uniform(-0.3, 0.3), -0.5), rng.uniform(1.2, 2.3), rng.uniform(0.15, 0.35))
+        return [smooth(half + [(-x, y) for x, y in half[3:0:-1]]), brim]
+    if name == "glasses":
+        wide, tall = rng.uniform(0.36, 0.46), rng.uniform(0.26, 0.38)
+        lens = box if rng.random() < 0.5 else ellipse
+        return [*(lens((side * 0.46, 0.05), wide, tall) for side in SIDES), box((0, -0.02), 1.02, 0.06)]
+    top = rng.uniform(-1.1, -0.7)
+    line = [(-1.08, -0.3), (-0.75, top * 0.85), (0.0, top), (0.75, top * 0.85), (1.08, -0.3)]
+    return [band(line, rng.uniform(0.16, 0.26))]
 
 
 def _bag(figure: Figure) -> list[Instance]:
@@ -253,19 +243,3 @@ def _umbrella(figure: Figure) -> tuple[Instance, Instance]:
     dome = [(np.cos(turn), -0.6 * np.sin(turn)) for turn in np.linspace(0, np.pi, 13)]
     hem = [(x, -0.09 * (number % 2)) for number, x in enumerate(np.linspace(-1, 1, 13))]
     return [band([hand, peak], 0.005)], [peak + np.array([*dome, *hem[1:-1]]) * radius + (0, 0.6 * radius)]
-
-
-ACCESSORIES: dict[str, Callable[[Figure], list[Instance]]] = {
-    "tights, stockings": _tights,
-    "sock": _socks,
-    "shoe": _shoes,
-    "leg warmer": _leg_warmers,
-    "belt": _belt,
-    "tie": _tie,
-    "scarf": _scarf,
-    "glasses": _glasses,
-    HEADBAND: _headband,
-    "hat": _hat,
-    "bag, wallet": _bag,
-}
-"""The instances of each accessory; gloves, watches and umbrellas are painted with the arms."""
