@@ -61,9 +61,8 @@ def pack(arguments: argparse.Namespace) -> None:
     def scaled(path: Path) -> tuple[bytes, tuple[int, int]]:
         picture = Image.fromarray(read_picture(path).pixels)
         factor = SIZE / max(picture.size)
-        small = picture.resize(
-            (round(picture.width * factor), round(picture.height * factor)), Image.Resampling.LANCZOS
-        )
+        size = (round(picture.width * factor), round(picture.height * factor))
+        small = picture.resize(size, Image.Resampling.LANCZOS)
         content = io.BytesIO()
         small.save(content, "WEBP", quality=arguments.quality, method=2)
         return content.getvalue(), small.size
@@ -74,10 +73,8 @@ def pack(arguments: argparse.Namespace) -> None:
                 known.add(photo.name)
                 content, size = scaled(photo)
                 archive.writestr(f"{part}/{photo.stem}.webp", content)
-                mask, png = (
-                    Image.fromarray(plane[read_mask(mask_path)]).resize(size, Image.Resampling.NEAREST),
-                    io.BytesIO(),
-                )
+                mask = Image.fromarray(plane[read_mask(mask_path)]).resize(size, Image.Resampling.NEAREST)
+                png = io.BytesIO()
                 mask.save(png, "PNG", optimize=True)
                 archive.writestr(f"{part}/{photo.stem}.png", png.getvalue())
         for name in sorted(set(tags) - known):
@@ -139,8 +136,7 @@ def learn(
     """Train for `seconds` and return the average over the steps."""
     device = photos.image.device
     network.to(device).train()
-    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    network.to(memory_format=layout)
+    network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network)
     encoder = {id(parameter) for parameter in network.network.network.encoder.parameters()}
     groups = []
@@ -158,12 +154,10 @@ def learn(
     start, step, shown = time.perf_counter(), 0, 0.0
     sums: dict[str, Any] = {}
     while True:
-        if step in (1, 2, 12):
+        if step == 1:  # the first step loads kernels, and does not count
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            print(f"{name}: {step} steps in {time.perf_counter() - start:.2f} s", flush=True)
-            if step == 1:  # the first step loads kernels, and does not count
-                start = time.perf_counter()
+            start = time.perf_counter()
         elapsed = time.perf_counter() - start
         progress = elapsed / seconds
         if progress >= 1:
@@ -175,7 +169,7 @@ def learn(
         with torch.no_grad():
             image, mask = batch_of(photos, index, fill)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
-            categories, worn = network.coarse(image.contiguous(memory_format=layout))
+            categories, worn = network.coarse(image.contiguous(memory_format=torch.channels_last))
         parts = objective(*network.enlarged(categories.float()), worn.float(), mask)
         loss = 0.5 * parts["dice"] + 0.5 * parts["entropy"] + 0.3 * parts["fine"] + 0.2 * parts["gate"]
         optimizer.zero_grad(set_to_none=True)
@@ -209,11 +203,7 @@ def predicted(network: GatedNetwork, photos: Photos, *, flip: bool = False, batc
     for index in torch.arange(len(photos), device=device).split(batch_size):
         image = photos.image[index]
         fill = network.fill.view(1, 3, 1, 1).to(device=device, dtype=torch.uint8)
-        rows, columns = torch.arange(HEIGHT, device=device), torch.arange(WIDTH, device=device)
-        inside = (rows.view(1, -1, 1) < photos.size[index, :1, None]) & (
-            columns.view(1, 1, -1) < photos.size[index, 1:, None]
-        )
-        image = torch.where(inside.unsqueeze(1), image, fill)
+        image = torch.where(photos.inside(index).unsqueeze(1), image, fill)
         logits = network.coarse(image)[0].float()
         if flip:
             logits = (logits.log_softmax(1) + network.coarse(image.flip(3))[0].float().flip(3).log_softmax(1)) / 2
@@ -254,10 +244,7 @@ def label(network: GatedNetwork, photos: Photos, tags: dict[str, list[str]]) -> 
         category = torch.where(
             (best_fine < SURE) | (chosen == IGNORED) | (groups_of[category] != chosen), IGNORED, category
         )
-        rows, columns = torch.arange(HEIGHT, device=index.device), torch.arange(WIDTH, device=index.device)
-        inside = (rows.view(1, -1, 1) < photos.size[index, :1, None]) & (
-            columns.view(1, 1, -1) < photos.size[index, 1:, None]
-        )
+        inside = photos.inside(index)
         photos.mask[index, 0] = torch.where(inside, chosen, IGNORED).to(torch.uint8)
         photos.mask[index, 1] = torch.where(inside, category, IGNORED).to(torch.uint8)
     photos.has_masks = True
@@ -344,13 +331,9 @@ def train(arguments: argparse.Namespace) -> None:
                 ended=datetime.now(UTC),
             )
             (arguments.output / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
-        torch.save(
-            {
-                key: (value.half() if value.is_floating_point() else value).cpu()
-                for key, value in network.state_dict().items()
-            },
-            arguments.output / f"{name}.pt",
-        )
+        state = network.state_dict().items()
+        halved = {key: (value.half() if value.is_floating_point() else value).cpu() for key, value in state}
+        torch.save(halved, arguments.output / f"{name}.pt")
         (arguments.output / "log.json").write_text(json.dumps(log, indent=1))
 
     teacher_time, student_time, last_time = arguments.seconds
@@ -359,11 +342,8 @@ def train(arguments: argparse.Namespace) -> None:
     finish("teacher", teacher)
     label(teacher, parts["more"], tags)
     unknown = float((parts["more"].mask[:, 0] == IGNORED).float().mean())
-    print(
-        f"labelled {len(parts['more'])} photos, {unknown:.3f} of the pixels unknown, "
-        f"{time.perf_counter() - start:.0f} s",
-        flush=True,
-    )
+    seconds = time.perf_counter() - start
+    print(f"labelled {len(parts['more'])} photos, {unknown:.3f} of the pixels unknown, {seconds:.0f} s", flush=True)
     for name, labelled, seconds in (("student", ["fit"], student_time), ("last", ["fit", "tune"], last_time)):
         if seconds <= 0:
             continue
@@ -462,7 +442,6 @@ def main() -> None:
     training.add_argument("--rate", type=float, default=1.5e-3)
     training.add_argument("--encoder-rate", type=float, default=0.3)
     training.add_argument("--weight-decay", type=float, default=0.03)
-    training.add_argument("--channels-last", type=int, default=1)
     training.add_argument("--count", type=int, help="photos of each part to take, to try the program")
     training.add_argument("--seed", type=int, default=0)
     training.set_defaults(run=train)

@@ -54,11 +54,17 @@ class Photos:
         self.make_levels()
 
     def make_levels(self) -> None:
-        """Keep the photos at a half and a quarter, too, for zooms far below 1."""
+        """Keep the photos at half and quarter size, too, for zooms far below 1."""
         self.levels = [self.image]
         for _ in range(2):
             halves = [F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in self.levels[-1].split(64)]
             self.levels.append(torch.cat(halves))
+
+    def inside(self, index: Tensor) -> Tensor:
+        """Return where the input shows the photo, (B, H, W) bool."""
+        rows, columns = (torch.arange(side, device=index.device) for side in (HEIGHT, WIDTH))
+        height, width = self.size[index].unsqueeze(2).unbind(dim=1)
+        return (rows < height).unsqueeze(2) & (columns < width).unsqueeze(1)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,12 +1,12 @@
-"""Splits the training photos once, by the list in tune.txt, so that no choice looks at the validation photos.
+"""Splits the training photos by the list in tune.txt, so that no choice uses the validation photos.
 
     uv run python benchmarks/starter/split.py data splits
 
 writes two data sets of links to the photos and masks of a prepared one:
 
 - splits/fit: trains on the photos that tune.txt does not name, validates on those it names. Every choice is made here.
-- splits/all: trains on both parts; for the one last training. It validates on a few photos that it has learnt from, so
-  that says nothing but that all goes well; `clothseg evaluate` scores the model on the official validation photos.
+- splits/all: trains on both parts; for the last training. It validates on a few photos of the training, which shows
+  only that the training runs; `clothseg evaluate` scores the model on the official validation photos.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Pair = tuple[Path, Path]
 
 
 def link(found: Sequence[Pair], folder: Path, name: str, num_classes: int) -> Split:
-    """Link photos and masks into `folder` and return the split they make; one found again gets a name of its own."""
+    """Link photos and masks into `folder` and return the split they make; a repeated photo gets another name."""
     pixels, photos = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     seen: Counter[Path] = Counter()
     for photo, mask in found:
@@ -37,7 +37,7 @@ def link(found: Sequence[Pair], folder: Path, name: str, num_classes: int) -> Sp
         for source, kind in ((photo, name), (mask, f"{name}_masks")):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             (folder / kind / f"{stem}{source.suffix}").symlink_to(source.resolve())
-        here = np.bincount(read_mask(mask).ravel(), minlength=num_classes)[:num_classes]  # what is ignored lies beyond
+        here = np.bincount(read_mask(mask).ravel(), minlength=num_classes)[:num_classes]  # the ignored value is larger
         pixels += here
         photos += here > 0
     return Split(name, f"{name}_masks", len(found), tuple(pixels.tolist()), tuple(photos.tolist()))
@@ -49,9 +49,7 @@ def main() -> int:
     parser.add_argument("data_path", type=Path, help="folder of the prepared data set")
     parser.add_argument("output", type=Path, help="folder of the two new ones; must not exist")
     for name, kind in (("name", "what the data is called"), ("source", "where it is from"), ("licence", "its terms")):
-        parser.add_argument(
-            f"--{name}", help=f"{kind}, as the model file will say; as in the prepared data set if not given"
-        )
+        parser.add_argument(f"--{name}", help=f"{kind}, for the model file; that of the prepared data set by default")
     arguments = parser.parse_args()
     words = {name: value for name in ("name", "source", "licence") if (value := getattr(arguments, name))}
     folder = arguments.data_path / DATASET_FOLDER

@@ -1,4 +1,4 @@
-"""A network of finer classes whose groups are sums of probabilities, and which first decides what is worn at all."""
+"""A network of categories: a class is the sum of its categories, and categories absent from the photo are excluded."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def group_of_category(names: Sequence[str]) -> tuple[list[str], list[int]]:
 class GatedNetwork(nn.Module):
     """An FPN whose deepest features are averaged over the photo, to say which categories are worn.
 
-    That logit, by log-sigmoid, is added to the category's plane: what the whole photo rules out is found nowhere in
-    it. It is added to the deepest features, too, so that the decoder knows the rest of the photo.
+    The log-sigmoid of that logit is added to the category's plane: a category that the whole photo rules out is found
+    nowhere in it. The averaged features are added to the deepest ones, too, so that the decoder knows the whole photo.
 
     Args:
         network: with a plane for each category, background first.
