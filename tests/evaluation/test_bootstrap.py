@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clothseg.evaluation import bootstrap
-from clothseg.evaluation.bootstrap import interval, resampled_sums
+from clothseg.evaluation.bootstrap import Estimate, interval, resampled_sums
 
 
 def test_resampled_sums_equal_photos_drawn_one_by_one():
@@ -18,6 +18,11 @@ def test_sums_do_not_depend_on_how_many_are_made_at_a_time(monkeypatch):
     whole = resampled_sums(rows, resamples=100)
     monkeypatch.setattr(bootstrap, "_CHUNK", 11)
     np.testing.assert_array_equal(resampled_sums(rows, resamples=100), whole)
+
+
+def test_few_photos_have_no_interval():
+    values = np.linspace(0, 1, 100)
+    assert [Estimate.of(0.5, values, num_photos=count).has_interval for count in (4, 5)] == [False, True]
 
 
 def test_counts_beyond_32_bits_stay_exact():
