@@ -1,171 +1,139 @@
-import base64
-import json
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clothseg.data.card_page import card_page, notes
-from clothseg.data.manifest import DATASET_FOLDER, Manifest
-from clothseg.data.preview import collect_card
-from clothseg.encoding import encode_jpeg, encode_png
-from clothseg.errors import DataError
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.preview import draw_augmented, draw_sample, save_preview, spread
+from clothseg.data.preview_command import Preview
+from clothseg.encoding import encode_png
+from clothseg.errors import DataError, MissingInputError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_picture
 
-ANNOTATIONS = "instances_attributes_train2020.json"
+
+@given(count=st.integers(1, 20), total=st.integers(1, 500))
+def test_chosen_samples_are_spread_over_the_set(count: int, total: int) -> None:
+    chosen = spread(count, total)
+    assert len(chosen) == len(set(chosen)) == min(count, total)
+    assert chosen == sorted(chosen)
+    assert 0 <= chosen[0] <= total / len(chosen)
+    assert total - 1 - total / len(chosen) <= chosen[-1] < total
+    gaps = np.diff(chosen)
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
 
 
-@pytest.fixture
-def folder(prepared_path: Path) -> Path:
-    return prepared_path / DATASET_FOLDER
-
-
-def write_annotations(folder: Path) -> None:
-    categories = [
-        {"id": 7, "name": "jacket", "supercategory": "upperbody"},
-        {"id": 9, "name": "skirt", "supercategory": "lowerbody"},
-        {"id": 3, "name": "wing", "supercategory": "of a bird"},
+def test_pictures_of_each_split_and_of_augmented_samples_are_saved(prepared_path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "seen"
+    folder = prepared_path / DATASET_FOLDER
+    written = save_preview(folder, output, count=2, img_size=64, seed=1)
+    assert sorted(output.iterdir()) == sorted(written)
+    assert [path.name for path in written] == [
+        "train_01_street_01.jpg",
+        "train_02_street_05.jpg",
+        "train_augmented.jpg",
+        "val_01_street_07.jpg",
+        "val_02_street_09.jpg",
     ]
-    annotations = [{"id": number, "image_id": 1, "category_id": (7, 9, 7, 3, 55)[number % 5]} for number in range(20)]
-    content = {"images": [], "annotations": annotations, "categories": categories}
-    (folder / ANNOTATIONS).write_text(json.dumps(content))
+    before = {path: path.read_bytes() for path in written}
+    assert save_preview(folder, output, count=2, img_size=64, seed=1) == written
+    assert {path: path.read_bytes() for path in written} == before
+    photo = read_picture(folder / "train" / "street_01.jpg").pixels
+    height, width = photo.shape[:2]
+    shown = read_picture(written[0]).pixels
+    assert shown.shape[0] >= height
+    assert shown.shape[1] > 3 * width
+    assert np.abs(shown[:height, :width].astype(int) - photo).mean() < 5
 
 
-class Page(HTMLParser):
-    """Notes what a page consists of, and that its elements are closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
+def test_a_sample_shows_photo_mask_overlay_and_names() -> None:
+    mask = np.zeros((300, 200), dtype=np.uint8)
+    mask[50:150, 50:150] = 2
+    image = np.full((300, 200, 3), 200, dtype=np.uint8)
+    picture = draw_sample(image, mask, GROUPS)
+    assert np.array_equal(picture[:300, :200], image)
+    assert np.array_equal(picture[100, 208 + 100], GROUPS.palette[2])
+    assert np.array_equal(picture[10, 208 + 10], GROUPS.palette[0])
+    blended = picture[100, 2 * 208 + 100].astype(int)
+    assert np.abs(blended - (GROUPS.palette[2].astype(int) + 200) / 2).max() <= 1
+    legend = picture[:, 3 * 208 :].reshape(-1, 3)
+    assert (legend == GROUPS.palette[2]).all(axis=1).any()
+    assert not (legend == GROUPS.palette[12]).all(axis=1).any()
 
 
-def test_the_numbers_are_those_of_the_data_set(folder: Path) -> None:
-    write_annotations(folder)
-    card = collect_card(folder)
-    manifest = Manifest.read(folder)
-    train = card.splits["train"]
-    assert train.num_photos == 7
-    assert train.pixels_per_class == manifest.splits["train"].pixels_per_class
-    assert train.photos_per_class[2] == 7
-    assert train.sizes == ((33, 47), (60, 96), (200, 50))
-    assert train.instances_per_class == (0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0)
-    assert card.splits["val"].instances_per_class is None
+def test_a_large_photo_is_shown_smaller() -> None:
+    mask = np.zeros((2000, 1000), dtype=np.uint8)
+    picture = draw_sample(np.zeros((2000, 1000, 3), dtype=np.uint8), mask, GROUPS)
+    assert picture.shape[0] == 900
 
 
-def test_examples_show_the_class_where_there_is_most_of_it(folder: Path) -> None:
-    mask = np.zeros((90, 60), dtype=np.uint8)
-    mask[10:80, 10:50] = 8
-    (folder / "train_masks" / "street_00.png").write_bytes(encode_png(mask))
-    (folder / "train" / "street_00.jpg").write_bytes(encode_jpeg(np.full((90, 60, 3), 255, dtype=np.uint8), 95))
-    values = json.loads((folder / "dataset.json").read_text())
-    values["splits"]["train"]["photos_per_class"][8] = 1
-    (folder / "dataset.json").write_text(json.dumps(values))
+def test_the_augmented_samples_are_those_of_the_training(prepared_path: Path) -> None:
+    from clothseg.data.datamodule import ClothSegmentationData
 
-    examples = collect_card(folder).examples
-    assert set(examples) == {2, 8, 10}
-    assert [one.name for one in examples[8]] == ["street_00"]
-    assert examples[8][0].share == pytest.approx(70 * 40 / (90 * 60))
-    assert [len(examples[one]) for one in (2, 10)] == [3, 3]
-    picture = read_picture(examples[8][0].jpeg).pixels
-    assert picture.shape == (examples[8][0].height, examples[8][0].width, 3)
-    middle = picture[picture.shape[0] // 2, picture.shape[1] // 2].astype(int)
-    assert np.abs(middle - (0.65 * 255 + 0.35 * GROUPS.palette[8])).max() < 12
-    shares = [one.share for one in examples[2]]
-    assert shares == sorted(shares, reverse=True)
+    folder = prepared_path / DATASET_FOLDER
+    found = pairs(folder, Manifest.read(folder).splits["train"])
+    grid = draw_augmented(found, [3, 5], GROUPS, img_size=384, crop_size=256, seed=9)
+    data = ClothSegmentationData(prepared_path, img_size=384, crop_size=256, batch_size=2, num_workers=0, seed=9)
+    for row, index in enumerate([3, 5]):
+        for epoch in range(3):
+            sample = data.train_dataset[(epoch, index)]["image"].permute(1, 2, 0).numpy()
+            left = (epoch + 1) * 260
+            assert np.array_equal(grid[row * 512 : row * 512 + 256, left : left + 256], sample)
 
 
-def test_a_class_that_is_only_in_val_has_examples_from_there(folder: Path) -> None:
-    mask = np.zeros((60, 96), dtype=np.uint8)
-    mask[5:20, 5:20] = 11
-    (folder / "val_masks" / "street_08.png").write_bytes(encode_png(mask))
-    values = json.loads((folder / "dataset.json").read_text())
-    values["splits"]["val"]["photos_per_class"][11] = 1
-    (folder / "dataset.json").write_text(json.dumps(values))
-    card = collect_card(folder)
-    assert [(one.split, one.name) for one in card.examples[11]] == [("val", "street_08")]
+def test_the_command_saves_pictures_and_card(
+    prepared_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "seen"
+    assert Preview(prepared_path, output, count=1, img_size=64).run() == 0
+    printed = capsys.readouterr()
+    paths = [Path(line) for line in printed.out.splitlines()]
+    assert sorted(paths) == sorted(output.iterdir())
+    assert output / "dataset_card.html" in paths
+    assert "Saved 3 pictures" in printed.err
 
 
-def test_the_page_needs_nothing_but_itself_and_can_be_read_aloud(folder: Path) -> None:
-    write_annotations(folder)
-    text = card_page(collect_card(folder))
-    page = Page(text)
-    assert page.all("html") == [{"lang": "en"}]
-    assert not page.all("script")
-    assert not page.all("link")
-    assert "http" not in text
-    assert "url(" not in text
-    pictures = page.all("img")
-    assert len(pictures) == 6
-    for picture in pictures:
-        assert picture["alt"]
-        kind, _, content = (picture["src"] or "").partition(",")
-        assert kind == "data:image/jpeg;base64"
-        height, width = read_picture(base64.b64decode(content)).pixels.shape[:2]
-        assert (picture["width"], picture["height"]) == (str(width), str(height))
-    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
-    assert len(page.all("caption")) == len(page.all("table")) == 2
-    assert "color-scheme: light dark" in text
-    assert "prefers-color-scheme: dark" in text
-    shown = " ".join(page.text)
-    for name in GROUPS.names:
-        assert name in shown
-    assert "drawn for a test" in shown
-    assert "Apache-2.0" in shown
+def _no_data_set(folder: Path) -> None:
+    (folder / "dataset.json").unlink()
 
 
-def test_the_page_is_the_same_each_time(folder: Path) -> None:
-    assert card_page(collect_card(folder)) == card_page(collect_card(folder))
+def _empty_split(folder: Path) -> None:
+    for path in (folder / "val_masks").iterdir():
+        path.unlink()
 
 
-def test_what_is_missing_from_the_data_is_said(folder: Path) -> None:
-    found = notes(collect_card(folder))
-    assert any(one.startswith("Not in the training photos") and "closures" in one for one in found)
-    assert any("fewer than 20 training photos" in one and "upperbody" in one for one in found)
-    assert any("instances are not counted" in one for one in found)
-    assert not any("gets no score" in one for one in found)
-    write_annotations(folder)
-    assert not any("instances" in one for one in notes(collect_card(folder)))
+def _mask_of_another_size(folder: Path) -> None:
+    (folder / "train_masks" / "street_03.png").write_bytes(encode_png(np.zeros((5, 5), dtype=np.uint8)))
 
 
-def test_names_cannot_break_out_of_the_page(folder: Path) -> None:
-    values = json.loads((folder / "dataset.json").read_text())
-    values["name"] = "<script>alert(1)</script>"
-    values["source"] = '"><img src=x>'
-    values["classes"][2]["name"] = "<b>&upper"
-    (folder / "dataset.json").write_text(json.dumps(values))
-    page = Page(card_page(collect_card(folder)))
-    assert not page.all("script")
-    assert not page.all("b")
-    assert all("alt" in picture for picture in page.all("img"))
-    assert "<script>alert(1)</script>" in "".join(page.text)
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (_no_data_set, MissingInputError, r"data_prep\.py"),
+        (_empty_split, DataError, '"val"'),
+        (_mask_of_another_size, DataError, r"street_03\.png is 5 x 5 pixels"),
+    ],
+)
+def test_a_damaged_data_set_is_refused_by_name(
+    prepared_path: Path, tmp_path: Path, damage: Callable[[Path], None], error: type[Exception], message: str
+) -> None:
+    folder = prepared_path / DATASET_FOLDER
+    damage(folder)
+    with pytest.raises(error, match=message):
+        save_preview(folder, tmp_path / "seen", count=7, img_size=64, seed=1)
 
 
-def test_a_broken_mask_is_named(folder: Path) -> None:
-    path = folder / "train_masks" / "street_02.png"
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"street_02\.png"):
-        collect_card(folder)
-    path.write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match=r"street_02\.png"):
-        collect_card(folder)
+def test_a_count_below_one_is_refused(prepared_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="--count is 0"):
+        save_preview(prepared_path / DATASET_FOLDER, tmp_path / "seen", count=0, img_size=64, seed=1)
+    assert not (tmp_path / "seen").exists()
+
+
+def test_pictures_of_photos_with_long_names_are_saved(prepared_path: Path, tmp_path: Path) -> None:
+    folder = prepared_path / DATASET_FOLDER
+    for path in (folder / "train" / "street_01.jpg", folder / "train_masks" / "street_01.png"):
+        path.rename(path.with_stem("a" + "👗" * 61))
+    assert all(path.is_file() for path in save_preview(folder, tmp_path / "seen", count=9, img_size=64, seed=1))

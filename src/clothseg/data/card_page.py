@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 
 from clothseg import __version__
-from clothseg.data.preview import DatasetCard, Example, SplitFacts
+from clothseg.data.card import DatasetCard, Example, SplitFacts
 from clothseg.labels import BACKGROUND_ID
 
 FEW_PHOTOS = 20

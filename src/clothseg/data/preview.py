@@ -1,194 +1,146 @@
-"""What there is to know about a prepared data set: photos, sizes, instances and pixels per class, examples."""
+"""Pictures of a prepared data set: photo, mask and overlay with class names, and what augmentation makes of them."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from clothseg.data.annotations import open_annotations
-from clothseg.data.fashionpedia import SPLITS, local_path
+from clothseg.data.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.manifest import Manifest, pairs, stem_of
-from clothseg.data.pair import read_class_ids, read_pair
-from clothseg.drawing import overlay
+from clothseg.data.pair import read_pair
+from clothseg.drawing import classes_in, color_mask, legend, overlay, side_by_side, with_legend
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import DataError
+from clothseg.errors import DataError, SettingError
 from clothseg.labels import BACKGROUND_ID, ClassList
-from clothseg.progress import Advance, Steps, hide_step
-from clothseg.transforms import resize_image
-from clothseg.types import BoolArray, UInt8Array
+from clothseg.pictures import write_whole
+from clothseg.settings import CropSize
+from clothseg.transforms import Letterbox, resize_image, resize_mask
+from clothseg.types import UInt8Array
 
-EXAMPLES = 3
-"""Pictures of each class."""
-SEARCHED = 300
-"""Masks in which examples are looked for; more only while a class is missing."""
-EXAMPLE_SIDE = 240
-"""Pixels."""
-_GOLDEN_RATIO = (5**0.5 - 1) / 2
-
-
-@dataclass(frozen=True)
-class SplitFacts:
-    """One split in numbers."""
-
-    num_photos: int
-    sizes: tuple[tuple[int, int], ...]
-    """(height, width) of the smallest photo by pixels, the one in the middle, and the largest."""
-    pixels_per_class: tuple[int, ...]
-    photos_per_class: tuple[int, ...]
-    instances_per_class: tuple[int, ...] | None
-    """Annotations by class, as the annotation file beside the masks has them; None if there is no such file."""
+LARGEST_SIDE = 900
+"""Pixels; larger photos are shown smaller."""
+VARIANTS = 6
+"""Epochs of which the picture of augmented samples shows each photo."""
+VARIANT_SIDE = 256
 
 
-@dataclass(frozen=True)
-class Example:
-    """One garment of a class, cut out of its photo."""
+def spread(count: int, total: int) -> list[int]:
+    """Return `count` indices spread evenly over 0 to `total` - 1, or all of them if there are fewer.
 
-    split: str
-    name: str
-    share: float
-    """Part of the photo that the class covers."""
-    jpeg: bytes
-    width: int
-    height: int
+    >>> spread(4, 700)
+    [87, 262, 437, 612]
+    """
+    count = min(count, total)
+    return [(2 * number + 1) * total // (2 * count) for number in range(count)]
 
 
-@dataclass(frozen=True)
-class DatasetCard:
-    """A data set in numbers and pictures."""
-
-    manifest: Manifest
-    splits: dict[str, SplitFacts]
-    examples: dict[int, list[Example]]
-    """By class id; a class that occurs nowhere has none."""
-
-
-@dataclass
-class _Finds:
-    """The masks that show most of each class, among those looked at."""
-
-    wanted: dict[int, int]
-    """How many examples of each class can be found at all."""
-    best: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
-    """(share, index) by class id, largest share first."""
-
-    def add(self, index: int, mask: UInt8Array) -> None:
-        counts = np.bincount(mask.ravel())
-        for class_id in np.flatnonzero(counts).tolist():
-            if class_id in self.wanted:
-                found = [*self.best.get(class_id, ()), (counts[class_id] / mask.size, index)]
-                self.best[class_id] = sorted(found, key=lambda find: (-find[0], find[1]))[:EXAMPLES]
-
-    def is_complete(self) -> bool:
-        return all(len(self.best.get(class_id, ())) >= count for class_id, count in self.wanted.items())
-
-
-def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
-    """Look through a prepared data set.
-
-    Pixels and photos of each class are those of the manifest. The sizes come from the headers of the masks.
+def save_preview(
+    folder: Path, output: Path, *, count: int, img_size: int, seed: int, crop_size: CropSize | None = None
+) -> list[Path]:
+    """Save pictures of `count` samples of each split, and one of augmented training samples.
 
     Args:
         folder: `DATA_PATH / DATASET_FOLDER`.
-        steps: shows the progress.
+        output: folder of the pictures; those of the same names are replaced.
+        count: samples of each split, spread evenly over it.
+        img_size: longer side of a letterboxed photo in pixels.
+        seed: seed of the training; the augmented samples are those of its first epochs.
+        crop_size: side or (height, width) of the training samples; None is `img_size`.
+
+    Returns:
+        The paths of the pictures.
 
     Raises:
-        MissingInputError: there is no prepared data set.
-        DataError: it is damaged; a broken photo or mask is named.
+        SettingError: `count` is below 1, or `output` lies in the data set.
+        DataError: the data set is damaged or empty; a broken photo or mask is named.
+        MachineError: `output` cannot be written.
     """
+    if count < 1:
+        raise SettingError(f"--count is {count}. Allowed: a whole number from 1 up")
     manifest = Manifest.read(folder)
-    facts: dict[str, SplitFacts] = {}
-    examples: dict[int, list[Example]] = {}
-    for name, split in manifest.splits.items():
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise SettingError(f"--output {output} lies in the data set {folder}, among its photos. Pass another folder")
+    written = []
+    for split_name, split in manifest.splits.items():
         found = pairs(folder, split)
-        facts[name] = SplitFacts(
-            len(found),
-            _three_sizes([_png_size(mask) for _, mask in found]),
-            split.pixels_per_class,
-            split.photos_per_class,
-            _count_instances(folder, name, manifest.classes),
-        )
-        missing = [one for one in range(BACKGROUND_ID + 1, len(manifest.classes)) if one not in examples]
-        wanted = {one: min(EXAMPLES, split.photos_per_class[one]) for one in missing if split.photos_per_class[one]}
-        if not wanted:
-            continue
-        with steps(f"Looking for examples in {name}") as advance:
-            finds = _search(found, wanted, advance)
-        photos = folder / split.photos
-        for class_id, indices in sorted(finds.best.items()):
-            chosen = [found[index] for _, index in indices]
-            examples[class_id] = [_example(pair, photos, name, class_id, manifest.classes) for pair in chosen]
-    return DatasetCard(manifest, facts, examples)
+        if not found:
+            raise DataError(
+                f'The data set in {folder} has no photos in "{split_name}". Run "uv run data_prep.py" again'
+            )
+        chosen = spread(count, len(found))
+        for number, index in enumerate(chosen, start=1):
+            photo_path, mask_path = found[index]
+            stem = stem_of(photo_path.relative_to(folder / split.photos).as_posix()).replace("/", "_")
+            image, mask = read_pair(photo_path, mask_path, num_classes=len(manifest.classes))
+            short = os.fsencode(stem)[:80].decode(errors="ignore")  # a name ends at 255 bytes
+            path = output / f"{split_name}_{number:02}_{short}.jpg"
+            write_whole(path, encode_jpeg(draw_sample(image, mask, manifest.classes)))
+            written.append(path)
+        if split_name == "train":
+            path = output / "train_augmented.jpg"
+            grid = draw_augmented(found, chosen, manifest.classes, img_size=img_size, seed=seed, crop_size=crop_size)
+            write_whole(path, encode_jpeg(grid))
+            written.append(path)
+    return written
 
 
-def _search(found: Sequence[tuple[Path, Path]], wanted: dict[int, int], advance: Advance) -> _Finds:
-    finds = _Finds(wanted)
-    for number, index in enumerate(_far_apart(len(found)), start=1):
-        if number > SEARCHED and finds.is_complete():
-            break
-        finds.add(index, read_class_ids(found[index][1]))
-        advance(number, len(found) if number > SEARCHED else min(SEARCHED, len(found)))
-    return finds
+def draw_sample(image: UInt8Array, mask: UInt8Array, classes: ClassList) -> UInt8Array:
+    """Return photo, mask in colour and overlay side by side, with the names of the classes in it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, class ids.
+        classes: names and colours of the ids.
+    """
+    scale = min(1.0, LARGEST_SIDE / max(mask.shape))
+    size = max(1, round(mask.shape[0] * scale)), max(1, round(mask.shape[1] * scale))
+    named = [BACKGROUND_ID, *classes_in(mask)]
+    shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
+    image, mask = resize_image(image, size), resize_mask(mask, size)
+    views = side_by_side(image, color_mask(mask, classes), overlay(image, mask, classes))
+    return with_legend(views, classes, named, shares={one: float(shares[one]) for one in named})
 
 
-def _far_apart(total: int) -> Iterator[int]:
-    """Yield 0 to `total` - 1 in an order whose beginnings are spread over the whole."""
-    yield from np.argsort(np.arange(total) * _GOLDEN_RATIO % 1, kind="stable").tolist()
+def draw_augmented(
+    found: Sequence[tuple[Path, Path]],
+    indices: Sequence[int],
+    classes: ClassList,
+    *,
+    img_size: int,
+    seed: int,
+    crop_size: CropSize | None = None,
+) -> UInt8Array:
+    """Return a grid of training samples: two rows for a photo, plain and with its mask, a column for an epoch.
+
+    The first column has the sample as validation would see it.
+
+    Args:
+        found: (photo, mask) paths of the training split.
+        indices: which of them to show.
+        classes: names and colours of the ids.
+        img_size: longer side of a letterboxed photo in pixels.
+        seed: seed of the training.
+        crop_size: side or (height, width) of the samples; None is `img_size`.
+    """
+    rows = []
+    named: set[int] = set()
+    for index in indices:
+        image, mask = read_pair(*found[index], num_classes=len(classes))
+        samples = [augment(image, mask, draw_augmentation(np.random.default_rng(), mask.shape, img_size, None))]
+        for epoch in range(VARIANTS - 1):
+            rng = np.random.default_rng([seed, epoch, index])
+            samples.append(augment(image, mask, draw_augmentation(rng, mask.shape, img_size, Strength(), crop_size)))
+        shown = [_in_square(*sample) for sample in samples]
+        rows.append(side_by_side(*(sample for sample, _ in shown), gap=4))
+        rows.append(side_by_side(*(overlay(sample, target, classes) for sample, target in shown), gap=4))
+        named.update(classes_in(mask))
+    return side_by_side(np.concatenate(rows), legend(classes, sorted(named), height=2 * VARIANT_SIDE))
 
 
-def _count_instances(folder: Path, split_name: str, classes: ClassList) -> tuple[int, ...] | None:
-    for official in SPLITS:
-        path = local_path(folder, official.annotations)
-        if official.name != split_name or not path.is_file():
-            continue
-        file = open_annotations(path)
-        class_of = {}
-        for category in file.categories:
-            if isinstance(category.id, int):
-                class_of[category.id] = classes.id_for_category(str(category.name), str(category.supercategory))
-        counts = [0] * len(classes)
-        for record in file.annotations:
-            class_id = class_of.get(record.category_id) if isinstance(record.category_id, int) else None
-            if class_id is not None:
-                counts[class_id] += 1
-        return tuple(counts)
-    return None
-
-
-def _png_size(path: Path) -> tuple[int, int]:
-    with path.open("rb") as stream:
-        head = stream.read(24)
-    if len(head) < 24:
-        raise DataError(f'Mask {path} is cut off. Run "uv run data_prep.py" again')
-    width, height = struct.unpack_from(">II", head, 16)
-    return height, width
-
-
-def _three_sizes(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    return (ordered[0], ordered[len(ordered) // 2], ordered[-1]) if ordered else ()
-
-
-def _example(pair: tuple[Path, Path], photos: Path, split_name: str, class_id: int, classes: ClassList) -> Example:
-    image, mask = read_pair(*pair, num_classes=len(classes))
-    covered = mask == class_id
-    view = overlay(image, np.where(covered, mask, 0).astype(np.uint8), classes, opacity=0.35)
-    view = view[_surroundings(covered)]
-    scale = min(2.0, EXAMPLE_SIDE / max(view.shape))
-    view = resize_image(view, (max(1, round(view.shape[0] * scale)), max(1, round(view.shape[1] * scale))))
-    stem = stem_of(pair[0].relative_to(photos).as_posix())
-    return Example(split_name, stem, float(covered.mean()), encode_jpeg(view, 82), view.shape[1], view.shape[0])
-
-
-def _surroundings(covered: BoolArray) -> tuple[slice, slice]:
-    """Return the part of a photo to show: what is covered, a third more on each side, and at least 100 pixels."""
-    slices = []
-    for axis in (1, 0):
-        places = np.flatnonzero(covered.any(axis=axis))
-        first, last = int(places[0]), int(places[-1]) + 1
-        margin = max((last - first) // 3, (100 - (last - first)) // 2)
-        slices.append(slice(max(0, first - margin), last + margin))
-    return slices[0], slices[1]
+def _in_square(sample: UInt8Array, target: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+    """Return a sample and its mask in a square of `VARIANT_SIDE`, at the top left where they are not square."""
+    box = Letterbox.fit(target.shape[0], target.shape[1], VARIANT_SIDE, square=True)
+    return box.image(sample), box.mask(target)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from clothseg.data.card import collect_card
 from clothseg.data.card_page import card_page
 from clothseg.data.manifest import DATASET_FOLDER
-from clothseg.data.preview import collect_card
-from clothseg.data.samples import save_preview
+from clothseg.data.preview import save_preview
 from clothseg.pictures import write_whole
 from clothseg.progress import show_step
 from clothseg.settings import CropSize

@@ -1,0 +1,194 @@
+"""What there is to know about a prepared data set: photos, sizes, instances and pixels per class, examples."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from clothseg.data.annotations import open_annotations
+from clothseg.data.fashionpedia import SPLITS, local_path
+from clothseg.data.manifest import Manifest, pairs, stem_of
+from clothseg.data.pair import read_class_ids, read_pair
+from clothseg.drawing import overlay
+from clothseg.encoding import encode_jpeg
+from clothseg.errors import DataError
+from clothseg.labels import BACKGROUND_ID, ClassList
+from clothseg.progress import Advance, Steps, hide_step
+from clothseg.transforms import resize_image
+from clothseg.types import BoolArray, UInt8Array
+
+EXAMPLES = 3
+"""Pictures of each class."""
+SEARCHED = 300
+"""Masks in which examples are looked for; more only while a class is missing."""
+EXAMPLE_SIDE = 240
+"""Pixels."""
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """One split in numbers."""
+
+    num_photos: int
+    sizes: tuple[tuple[int, int], ...]
+    """(height, width) of the smallest photo by pixels, the one in the middle, and the largest."""
+    pixels_per_class: tuple[int, ...]
+    photos_per_class: tuple[int, ...]
+    instances_per_class: tuple[int, ...] | None
+    """Annotations by class, as the annotation file beside the masks has them; None if there is no such file."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One garment of a class, cut out of its photo."""
+
+    split: str
+    name: str
+    share: float
+    """Part of the photo that the class covers."""
+    jpeg: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """A data set in numbers and pictures."""
+
+    manifest: Manifest
+    splits: dict[str, SplitFacts]
+    examples: dict[int, list[Example]]
+    """By class id; a class that occurs nowhere has none."""
+
+
+@dataclass
+class _Finds:
+    """The masks that show most of each class, among those looked at."""
+
+    wanted: dict[int, int]
+    """How many examples of each class can be found at all."""
+    best: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
+    """(share, index) by class id, largest share first."""
+
+    def add(self, index: int, mask: UInt8Array) -> None:
+        counts = np.bincount(mask.ravel())
+        for class_id in np.flatnonzero(counts).tolist():
+            if class_id in self.wanted:
+                found = [*self.best.get(class_id, ()), (counts[class_id] / mask.size, index)]
+                self.best[class_id] = sorted(found, key=lambda find: (-find[0], find[1]))[:EXAMPLES]
+
+    def is_complete(self) -> bool:
+        return all(len(self.best.get(class_id, ())) >= count for class_id, count in self.wanted.items())
+
+
+def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
+    """Look through a prepared data set.
+
+    Pixels and photos of each class are those of the manifest. The sizes come from the headers of the masks.
+
+    Args:
+        folder: `DATA_PATH / DATASET_FOLDER`.
+        steps: shows the progress.
+
+    Raises:
+        MissingInputError: there is no prepared data set.
+        DataError: it is damaged; a broken photo or mask is named.
+    """
+    manifest = Manifest.read(folder)
+    facts: dict[str, SplitFacts] = {}
+    examples: dict[int, list[Example]] = {}
+    for name, split in manifest.splits.items():
+        found = pairs(folder, split)
+        facts[name] = SplitFacts(
+            len(found),
+            _three_sizes([_png_size(mask) for _, mask in found]),
+            split.pixels_per_class,
+            split.photos_per_class,
+            _count_instances(folder, name, manifest.classes),
+        )
+        missing = [one for one in range(BACKGROUND_ID + 1, len(manifest.classes)) if one not in examples]
+        wanted = {one: min(EXAMPLES, split.photos_per_class[one]) for one in missing if split.photos_per_class[one]}
+        if not wanted:
+            continue
+        with steps(f"Looking for examples in {name}") as advance:
+            finds = _search(found, wanted, advance)
+        photos = folder / split.photos
+        for class_id, indices in sorted(finds.best.items()):
+            chosen = [found[index] for _, index in indices]
+            examples[class_id] = [_example(pair, photos, name, class_id, manifest.classes) for pair in chosen]
+    return DatasetCard(manifest, facts, examples)
+
+
+def _search(found: Sequence[tuple[Path, Path]], wanted: dict[int, int], advance: Advance) -> _Finds:
+    finds = _Finds(wanted)
+    for number, index in enumerate(_far_apart(len(found)), start=1):
+        if number > SEARCHED and finds.is_complete():
+            break
+        finds.add(index, read_class_ids(found[index][1]))
+        advance(number, len(found) if number > SEARCHED else min(SEARCHED, len(found)))
+    return finds
+
+
+def _far_apart(total: int) -> Iterator[int]:
+    """Yield 0 to `total` - 1 in an order whose beginnings are spread over the whole."""
+    yield from np.argsort(np.arange(total) * _GOLDEN_RATIO % 1, kind="stable").tolist()
+
+
+def _count_instances(folder: Path, split_name: str, classes: ClassList) -> tuple[int, ...] | None:
+    for official in SPLITS:
+        path = local_path(folder, official.annotations)
+        if official.name != split_name or not path.is_file():
+            continue
+        file = open_annotations(path)
+        class_of = {}
+        for category in file.categories:
+            if isinstance(category.id, int):
+                class_of[category.id] = classes.id_for_category(str(category.name), str(category.supercategory))
+        counts = [0] * len(classes)
+        for record in file.annotations:
+            class_id = class_of.get(record.category_id) if isinstance(record.category_id, int) else None
+            if class_id is not None:
+                counts[class_id] += 1
+        return tuple(counts)
+    return None
+
+
+def _png_size(path: Path) -> tuple[int, int]:
+    with path.open("rb") as stream:
+        head = stream.read(24)
+    if len(head) < 24:
+        raise DataError(f'Mask {path} is cut off. Run "uv run data_prep.py" again')
+    width, height = struct.unpack_from(">II", head, 16)
+    return height, width
+
+
+def _three_sizes(sizes: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    return (ordered[0], ordered[len(ordered) // 2], ordered[-1]) if ordered else ()
+
+
+def _example(pair: tuple[Path, Path], photos: Path, split_name: str, class_id: int, classes: ClassList) -> Example:
+    image, mask = read_pair(*pair, num_classes=len(classes))
+    covered = mask == class_id
+    view = overlay(image, np.where(covered, mask, 0).astype(np.uint8), classes, opacity=0.35)
+    view = view[_surroundings(covered)]
+    scale = min(2.0, EXAMPLE_SIDE / max(view.shape))
+    view = resize_image(view, (max(1, round(view.shape[0] * scale)), max(1, round(view.shape[1] * scale))))
+    stem = stem_of(pair[0].relative_to(photos).as_posix())
+    return Example(split_name, stem, float(covered.mean()), encode_jpeg(view, 82), view.shape[1], view.shape[0])
+
+
+def _surroundings(covered: BoolArray) -> tuple[slice, slice]:
+    """Return the part of a photo to show: what is covered, a third more on each side, and at least 100 pixels."""
+    slices = []
+    for axis in (1, 0):
+        places = np.flatnonzero(covered.any(axis=axis))
+        first, last = int(places[0]), int(places[-1]) + 1
+        margin = max((last - first) // 3, (100 - (last - first)) // 2)
+        slices.append(slice(max(0, first - margin), last + margin))
+    return slices[0], slices[1]
