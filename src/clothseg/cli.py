@@ -30,7 +30,7 @@ COMMANDS = {
         "clothseg.data.pack:Pack",
         "pack prepared data into large files, to train from a remote store",
     ),
-    "preview": ("clothseg.data.preview_command:Preview", "save pictures of what training will see"),
+    "preview": ("clothseg.data.preview:Preview", "save pictures of what training will see"),
     "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
     "predict": ("clothseg.cluster.predict_command:Predict", "segment photos and folders"),
     "evaluate": ("clothseg.evaluation.evaluate:Evaluate", "score a model on prepared data"),

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clothseg.data.card import collect_card
-from clothseg.data.card_page import card_page, notes
+from clothseg.data.card import card_page, collect_card, notes
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.preview import draw_augmented, draw_sample, save_preview, spread
-from clothseg.data.preview_command import Preview
+from clothseg.data.preview import Preview, draw_augmented, draw_sample, save_preview, spread
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MissingInputError, SettingError
 from clothseg.labels import GROUPS

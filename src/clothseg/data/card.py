@@ -1,7 +1,8 @@
-"""What there is to know about a prepared data set: photos, sizes, instances and pixels per class, examples."""
+"""The card of a prepared data set, one HTML page: photos, sizes, instances and pixels per class, examples."""
 
 from __future__ import annotations
 
+import base64
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clothseg import __version__
 from clothseg.data.annotations import open_annotations
 from clothseg.data.fashionpedia import SPLITS, local_path
 from clothseg.data.manifest import Manifest, pairs, stem_of
@@ -24,10 +26,13 @@ from clothseg.types import BoolArray, UInt8Array
 EXAMPLES = 3
 """Pictures of each class."""
 SEARCHED = 300
-"""Masks in which examples are looked for; more only while a class is missing."""
+"""Masks that are searched for examples; more only while a class is missing."""
 EXAMPLE_SIDE = 240
 """Pixels."""
+FEW_PHOTOS = 20
+"""The card names classes that are in fewer training photos than this."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
+_TEMPLATE = Path(__file__).with_name("templates") / "card.html"
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,11 @@ class SplitFacts:
 
     num_photos: int
     sizes: tuple[tuple[int, int], ...]
-    """(height, width) of the smallest photo by pixels, the one in the middle, and the largest."""
+    """(height, width) of the smallest photo by pixels, the median one, and the largest."""
     pixels_per_class: tuple[int, ...]
     photos_per_class: tuple[int, ...]
     instances_per_class: tuple[int, ...] | None
-    """Annotations by class, as the annotation file beside the masks has them; None if there is no such file."""
+    """Annotations by class in the annotation file beside the masks; None if there is no such file."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,52 @@ class DatasetCard:
     """By class id; a class that occurs nowhere has none."""
 
 
+def card_page(card: DatasetCard) -> str:
+    """Return the card as an HTML page that needs no other file and no network."""
+    import jinja2  # training starts without it
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        card=card,
+        manifest=card.manifest,
+        classes=card.manifest.classes.classes,
+        notes=notes(card),
+        version=__version__,
+        BACKGROUND_ID=BACKGROUND_ID,
+    )
+
+
+def notes(card: DatasetCard) -> list[str]:
+    """Return what someone should know before training on this data, in sentences."""
+    garments = [one for one in range(len(card.manifest.classes)) if one != BACKGROUND_ID]
+    absent = (0,) * len(card.manifest.classes)
+    train, val = (card.splits[name].photos_per_class if name in card.splits else absent for name in ("train", "val"))
+    found = []
+    for words, class_ids in (
+        ("Not in the training photos, so no model can learn it", [one for one in garments if not train[one]]),
+        (
+            f"In fewer than {FEW_PHOTOS} training photos, so hardly learnt",
+            [one for one in garments if 0 < train[one] < FEW_PHOTOS],
+        ),
+        ("Not in the validation photos, so it gets no score", [one for one in garments if train[one] and not val[one]]),
+    ):
+        if class_ids:
+            found.append(f"{words}: {', '.join(card.manifest.classes.names[one] for one in class_ids)}.")
+    if not any(facts.instances_per_class for facts in card.splits.values()):
+        found.append("There is no annotation file beside the masks, so instances are not counted.")
+    return found
+
+
 @dataclass
 class _Finds:
-    """The masks that show most of each class, among those looked at."""
+    """The masks that show most of each class, among those searched."""
 
     wanted: dict[int, int]
-    """How many examples of each class can be found at all."""
+    """How many examples of each class exist, at most `EXAMPLES`."""
     best: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
     """(share, index) by class id, largest share first."""
 
@@ -87,7 +132,7 @@ class _Finds:
 
 
 def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
-    """Look through a prepared data set.
+    """Collect the facts and examples of a prepared data set.
 
     Pixels and photos of each class are those of the manifest. The sizes come from the headers of the masks.
 

@@ -1,21 +1,25 @@
-"""Pictures of a prepared data set: photo, mask and overlay with class names, and what augmentation makes of them."""
+"""`clothseg preview` and `loader.py`: saves pictures of a prepared data set, plain and augmented, and its card."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from clothseg.data.augmentation import Strength, augment, draw_augmentation
-from clothseg.data.manifest import Manifest, pairs, stem_of
+from clothseg.data.card import card_page, collect_card
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, stem_of
 from clothseg.data.pair import read_pair
 from clothseg.drawing import classes_in, color_mask, legend, overlay, side_by_side, with_legend
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError, SettingError
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import write_whole
+from clothseg.progress import show_step
 from clothseg.settings import CropSize
 from clothseg.transforms import Letterbox, resize_image, resize_mask
 from clothseg.types import UInt8Array
@@ -25,6 +29,46 @@ LARGEST_SIDE = 900
 VARIANTS = 6
 """Epochs of which the picture of augmented samples shows each photo."""
 VARIANT_SIDE = 256
+CARD_NAME = "dataset_card.html"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Save pictures of what training will see, and a page about the data set.
+
+    Args:
+        data_path: Folder of the prepared data set.
+        output: Folder of the pictures.
+        count: Photos of each split, spread evenly over it.
+        img_size: Longer side of a photo as validation shows it, in pixels.
+        crop_size: Side of the augmented samples in pixels, or height and width; none takes img_size.
+        seed: Seed of the augmented samples, as in training.
+    """
+
+    data_path: Path = Path("data")
+    output: Path = Path("visualized_samples")
+    count: int = 4
+    img_size: int = 512
+    crop_size: CropSize | None = None
+    seed: int = 42
+
+    def run(self) -> int:
+        """Save pictures and card; print their paths."""
+        folder = self.data_path / DATASET_FOLDER
+        written = save_preview(
+            folder,
+            self.output,
+            count=self.count,
+            img_size=self.img_size,
+            crop_size=self.crop_size,
+            seed=self.seed,
+        )
+        card_path = self.output / CARD_NAME
+        write_whole(card_path, card_page(collect_card(folder, steps=show_step)).encode())
+        for path in (*written, card_path):
+            print(path)
+        print(f"Saved {len(written)} pictures. Open {card_path} to see what the data set holds.", file=sys.stderr)
+        return 0
 
 
 def spread(count: int, total: int) -> list[int]:
