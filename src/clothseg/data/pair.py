@@ -1,4 +1,4 @@
-"""A photo and its mask: decoded fast, and checked that they fit together."""
+"""A photo and its mask: decoded, and checked that they match."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ from clothseg.types import UInt8Array
 _PREPARE = 'Run "uv run data_prep.py" again'
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """The bytes of a picture file, and its name in errors."""
+
+    content: bytes
+    name: str
+
+
 def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[UInt8Array, UInt8Array]:
-    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 class ids, `IGNORED_ID` where it is not known.
+    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 class ids, `IGNORED_ID` where it is unknown.
 
     Raises:
         DataError: one of them cannot be read, they differ in size, or the mask holds another id from `num_classes` on.
             The message names the file.
         MissingInputError: one of them is not there.
     """
-    photo, mask = Encoded(read_file(photo_path), str(photo_path)), Encoded(read_file(mask_path), str(mask_path))
+    photo, mask = (Encoded(read_file(path), str(path)) for path in (photo_path, mask_path))
     return decode_pair(photo, mask, num_classes=num_classes)
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A picture file's bytes, and how errors call it."""
-
-    content: bytes
-    name: str
-
-
 def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UInt8Array, UInt8Array]:
-    """Return what `read_pair` does of bytes that have been read.
+    """Return the same as `read_pair`, from bytes that have been read.
 
     Raises:
         DataError: as in `read_pair`.
     """
-    image, class_ids = decode_photo(photo), decode_class_ids(mask)
+    try:
+        image = read_picture(photo.content, name=photo.name).pixels
+    except PictureError as error:
+        raise DataError(f"{one_line(error)}. Training needs every photo of the data set") from error
+    class_ids = decode_class_ids(mask)
     if class_ids.shape != image.shape[:2]:
         raise DataError(
             f"Mask {mask.name} is {_size(class_ids)} pixels, its photo {photo.name} {_size(image)}. "
@@ -56,30 +60,31 @@ def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UIn
     return image, class_ids
 
 
-def read_photo(path: Path) -> UInt8Array:
-    """Return a photo as `pictures.read_picture` does, (H, W, 3) uint8 RGB.
-
-    Raises:
-        DataError: the photo cannot be read; the message names it.
-        MissingInputError: it is not there.
-    """
-    return decode_photo(Encoded(read_file(path), str(path)))
-
-
-def decode_photo(photo: Encoded) -> UInt8Array:
-    """Return what `read_photo` does of bytes that have been read.
-
-    Raises:
-        DataError: the photo cannot be decoded; the message names it.
-    """
-    try:
-        return read_picture(photo.content, name=photo.name).pixels
-    except PictureError as error:
-        raise DataError(f"{one_line(error)}. Training needs every photo of the data set") from error
-
-
 def _size(pixels: UInt8Array) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]}"
+
+
+def read_class_ids(path: Path) -> UInt8Array:
+    """Return an index mask, (H, W) uint8, as `pictures.read_mask` does, but masks that clothseg wrote faster.
+
+    Raises:
+        DataError: the mask cannot be read; the message names it.
+        MissingInputError: it is not there.
+    """
+    return decode_class_ids(Encoded(read_file(path), str(path)))
+
+
+def decode_class_ids(mask: Encoded) -> UInt8Array:
+    """Return the same as `read_class_ids`, from bytes that have been read.
+
+    Raises:
+        DataError: the mask cannot be decoded; the message names it.
+    """
+    try:
+        class_ids = decode_index_png(mask.content, max_pixels=MAX_PIXELS)
+    except ValueError as error:
+        raise DataError(f"Mask {mask.name} is broken: {error}. {_PREPARE}") from error
+    return read_mask(mask.content, name=mask.name) if class_ids is None else class_ids
 
 
 def read_file(path: Path) -> bytes:
@@ -94,26 +99,3 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({path_problem(error)}). {_PREPARE}") from error
-
-
-def read_class_ids(path: Path) -> UInt8Array:
-    """Return an index mask as `pictures.read_mask` does, (H, W) uint8, but those that clothseg wrote faster.
-
-    Raises:
-        DataError: the mask cannot be read; the message names it.
-        MissingInputError: it is not there.
-    """
-    return decode_class_ids(Encoded(read_file(path), str(path)))
-
-
-def decode_class_ids(mask: Encoded) -> UInt8Array:
-    """Return what `read_class_ids` does of bytes that have been read.
-
-    Raises:
-        DataError: the mask cannot be decoded; the message names it.
-    """
-    try:
-        class_ids = decode_index_png(mask.content, max_pixels=MAX_PIXELS)
-    except ValueError as error:
-        raise DataError(f"Mask {mask.name} is broken: {error}. {_PREPARE}") from error
-    return read_mask(mask.content, name=mask.name) if class_ids is None else class_ids
