@@ -77,9 +77,9 @@ def test_the_slowest_rate_that_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> N
         answer = SimpleNamespace(read1=lambda _, left=left: next(left))
         if is_stalled:
             with pytest.raises(http_client.RetryableError, match="stalls"):
-                list(http_client.read_blocks(answer, retries, first=1))
+                list(http_client.read_blocks(answer, retries))
         else:
-            assert list(http_client.read_blocks(answer, retries, first=1)) == blocks
+            assert list(http_client.read_blocks(answer, retries)) == blocks
 
 
 def test_nobody_listens_there(target: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data.unzip import Limits, Unpacked, read_unpacked, unpack
+from clothseg.data.unzip import Unpacked, read_unpacked, unpack
 from clothseg.errors import DataError, MachineError, MissingInputError
 
 
@@ -212,26 +212,27 @@ def test_unsafe_archives_are_refused_before_anything_is_written(tmp_path: Path) 
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize(
-    ("limits", "message"),
-    [
-        (Limits(ratio_from=1_000_000), r"'000\.jpg' would unpack from [\d,]+ to 2,000,000 bytes"),
-        (Limits(photo_bytes=1_000_000), r"has 2,000,000 bytes; a photo may have 1,000,000"),
-        (Limits(ratio_from=3_000_000), r"'the total' would unpack .* to 4,000,000 bytes"),
-        (Limits(num_members=1), "2 entries"),
-    ],
-)
-def test_bombs_are_refused(tmp_path: Path, folder: Path, limits: Limits, message: str) -> None:
+def test_zip_bombs_are_refused(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zeros = {f"train/{number:03d}.jpg": bytes(2_000_000) for number in range(2)}
     path = pack(tmp_path / "a.zip", zeros, zipfile.ZIP_DEFLATED)
-    with pytest.raises(DataError, match=message):
-        unpack(path, folder, members_under="train", limits=limits)
+    for limit, value, message in (
+        ("_RATIO_FROM", 1_000_000, r"'000\.jpg' would unpack from [\d,]+ to 2,000,000 bytes"),
+        ("_MAX_PHOTO_BYTES", 1_000_000, r"has 2,000,000 bytes; a photo may have 1,000,000"),
+        ("_RATIO_FROM", 3_000_000, r"'the total' would unpack .* to 4,000,000 bytes"),
+        ("_MAX_MEMBERS", 1, "2 entries"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"clothseg.data.unzip.{limit}", value)
+            with pytest.raises(DataError, match=message):
+                unpack(path, folder, members_under="train")
     assert not folder.exists()
     assert unpack(path, folder, members_under="train").num_photos == 2
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_size_that_lies_does_not_unpack_to_more(tmp_path: Path, folder: Path, compression: int) -> None:
+def test_a_size_that_lies_does_not_unpack_to_more(
+    tmp_path: Path, folder: Path, compression: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("train/a.jpg", bytes(5_000_000))
@@ -240,8 +241,9 @@ def test_a_size_that_lies_does_not_unpack_to_more(tmp_path: Path, folder: Path, 
     with pytest.raises(DataError, match="checksum"):
         unpack(path, folder, members_under="train")
     assert tree(folder) == {}
+    monkeypatch.setattr("clothseg.data.unzip._MAX_PHOTO_BYTES", 2_000)
     with pytest.raises(DataError, match=r"a photo may have 2,000"):
-        unpack(path, folder, members_under="train", limits=Limits(photo_bytes=2_000))
+        unpack(path, folder, members_under="train")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

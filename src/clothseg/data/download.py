@@ -6,7 +6,6 @@ import json
 import mmap
 import os
 import re
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from clothseg.data.http_client import RefusedError, RetryableError, RetryPolicy, open_response, read_blocks
+from clothseg.data.unzip import check_space
 from clothseg.data.unzip import find_defect as find_zip_defect
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError, disk_errors
 from clothseg.pictures import write_whole
@@ -22,8 +22,8 @@ from clothseg.progress import Advance
 
 _PROGRESS_EVERY = 1 << 20
 """Bytes between two calls of `progress`; encrypted connections bring 16 KB at a time."""
-_START_BYTES = 512
-"""Bytes from the start of a file that tell its kind."""
+_END_BYTES = 512
+"""Bytes from the start and the end of a file that tell its kind."""
 _PAGE_STARTS = (b"<!doctype html", b"<html")
 
 
@@ -111,35 +111,27 @@ def find_defect(path: Path, name: str, *, whole: bool) -> str | None:
             after some inner bracket.
     """
     with path.open("rb") as stream:
-        wrong_start = _find_wrong_start(stream.read(_START_BYTES), name)
-        stream.seek(-min(path.stat().st_size, _START_BYTES), os.SEEK_END)
+        start = stream.read(_END_BYTES)
+        stream.seek(-min(path.stat().st_size, _END_BYTES), os.SEEK_END)
         end = stream.read().rstrip()
-        if wrong_start:
-            return wrong_start
-        if name.endswith(".zip"):
-            return find_zip_defect(path)
-        if name.endswith(".json") and (not end.endswith(b"}") or (whole and _is_truncated(stream.fileno()))):
-            return "it is a JSON file without its end"
-    return None
-
-
-def _find_wrong_start(start: bytes, name: str) -> str | None:
-    """Return why a file that begins with `start` cannot be the one called `name`, or None."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.lower().startswith(_PAGE_STARTS):
         return "it is a web page"
-    if name.endswith(".zip") and not start.startswith(b"PK"):
-        return f"it is no zip archive (it starts with {start[:16]!r})"
+    if name.endswith(".zip"):
+        is_zip = start.startswith(b"PK")
+        return find_zip_defect(path) if is_zip else f"it is no zip archive (it starts with {start[:16]!r})"
     if name.endswith(".json") and not text.startswith(b"{"):
         return f"it is no JSON object (it starts with {start[:16]!r})"
+    if name.endswith(".json") and (not end.endswith(b"}") or (whole and _is_truncated(path))):
+        return "it is a JSON file without its end"
     return None
 
 
-def _is_truncated(descriptor: int) -> bool:
+def _is_truncated(path: Path) -> bool:
     """Return whether a JSON file lacks its end; what else is wrong with it is found when it is read."""
     import msgspec
 
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         try:
             msgspec.json.decode(content, type=msgspec.Raw)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -270,14 +262,11 @@ def _copy(
 ) -> None:
     """Append the bytes of a response to those that are there, until there are as many as there should be."""
     done, total = part.size, version.length
-    _check_space(part, total)
+    check_space(part.path.parent, (total or 0) - done, what=str(part.target))
     progress(done, total)
     reported = done
     with part.path.open("ab") as stream:
-        for block in read_blocks(response, retries, first=_START_BYTES):
-            wrong = _find_wrong_start(block, part.target.name) if done == 0 and len(block) >= _START_BYTES else None
-            if wrong:
-                raise RefusedError(f"Refused what {version.address} sends: {wrong}")
+        for block in read_blocks(response, retries):
             stream.write(block)
             done += len(block)
             if done - reported >= _PROGRESS_EVERY:
@@ -286,13 +275,3 @@ def _copy(
     if total is not None and done < total:
         raise RetryableError(f"the connection broke off after {done:,} of {total:,} bytes")
     progress(done, done)
-
-
-def _check_space(part: _PartialFile, total: int | None) -> None:
-    needed = (total or 0) - part.size
-    free = shutil.disk_usage(part.path.parent).free
-    if needed > free:
-        raise MachineError(
-            f"No room for {part.target}: {needed:,} bytes needed, {free:,} free. "
-            "Free some space, or choose another disk with --data-path"
-        )

@@ -132,13 +132,13 @@ def _check_response(address: str, response: http.client.HTTPResponse) -> None:
     raise RefusedError(f"Cannot fetch {address}: the server sends {problem}")
 
 
-def read_blocks(response: http.client.HTTPResponse, retries: RetryPolicy, *, first: int) -> Iterator[bytes]:
-    """Yield the bytes as they come, at least `first` of them at the start, until the server has no more.
+def read_blocks(response: http.client.HTTPResponse, retries: RetryPolicy) -> Iterator[bytes]:
+    """Yield the bytes as they come, until the server has no more.
 
     Raises:
         RetryableError: the connection broke off, was silent for `retries.timeout` seconds, or was too slow.
     """
-    since, received, held = time.monotonic(), 0, b""
+    since, received = time.monotonic(), 0
     while block := _read_block(response, retries):
         received += len(block)
         seconds = time.monotonic() - since
@@ -146,12 +146,7 @@ def read_blocks(response: http.client.HTTPResponse, retries: RetryPolicy, *, fir
             if received < retries.slowest * seconds:
                 raise RetryableError(f"the server stalls: {received:,} bytes in {seconds:.1f} s")
             since, received = time.monotonic(), 0
-        held += block
-        if len(held) >= first:
-            yield held
-            first, held = 1, b""
-    if held:
-        yield held
+        yield block
 
 
 def _read_block(response: http.client.HTTPResponse, retries: RetryPolicy) -> bytes:

@@ -30,26 +30,19 @@ _LONGEST_NAME = 255
 """Bytes of a file's or folder's name on all usual file systems."""
 _LONGEST_PATH = 2000
 """Bytes of a path in an archive; Linux takes 4,095 with the folders before it, and macOS 1,023."""
+_MAX_MEMBERS = 2_000_000
+_MAX_PHOTO_BYTES = 256 * 2**20
+"""Of one photo, packed or unpacked; a photo is read into memory at once."""
+_MAX_RATIO = 100
+"""Bytes for each packed byte, of a photo and in total. Photos are compressed already and come near 1."""
+_RATIO_FROM = 16 * 2**20
+"""The ratio is checked from this many bytes on: a small picture of one colour may well pack a thousand to one."""
 _DOWNLOAD_AGAIN = "Delete it and run this again to download it again"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, ValueError, EOFError)
 """What zipfile raises on a damaged archive, besides an OSError for a seek to before the start."""
 
 Members = Mapping[str, zipfile.ZipInfo]
 """The photos of an archive: their path relative to the folder, with slashes, and their row in the table of contents."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much an archive may unpack to; one that exceeds them is refused as a zip bomb."""
-
-    photo_bytes: int = 256 * 2**20
-    """Most bytes of one photo, packed or unpacked; a photo is read into memory at once."""
-    num_members: int = 2_000_000
-    """Most entries of an archive."""
-    ratio: int = 100
-    """Most bytes for each packed byte, of a photo and in total. Photos are compressed already and come near 1."""
-    ratio_from: int = 16 * 2**20
-    """The ratio is checked from this many bytes on: a small picture of one colour may well pack a thousand to one."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +59,7 @@ class Unpacked:
     """How many bytes these photos have."""
 
 
-def unpack(
-    archive: Path, folder: Path, *, members_under: str, progress: Advance | None = None, limits: Limits | None = None
-) -> Unpacked:
+def unpack(archive: Path, folder: Path, *, members_under: str, progress: Advance | None = None) -> Unpacked:
     """Write the photos that `archive` holds under `members_under` into `folder`, each with its CRC checked.
 
     The whole table of contents is checked before anything is written. Each photo is written whole under its final name,
@@ -83,7 +74,6 @@ def unpack(
         folder: where the photos go, sub-folders under `members_under` included.
         members_under: folder in the archive, such as `train`.
         progress: called after every photo with bytes of photos.
-        limits: what is refused as a zip bomb; the defaults suit photos.
 
     Raises:
         MissingInputError: the archive is not there.
@@ -92,7 +82,7 @@ def unpack(
         MachineError: the disk is full or cannot be written.
     """
     with _opened(archive) as contents:
-        members = _list_members(contents, archive, members_under=members_under, limits=limits or Limits())
+        members = _list_members(contents, archive, members_under)
         num_bytes = sum(info.file_size for info in members.values())
         result = Unpacked(archive.name, _digest(members), len(members), num_bytes)
         is_complete = _read_mark(folder) == result
@@ -103,7 +93,8 @@ def unpack(
             folder.mkdir(parents=True, exist_ok=True)
             if not is_complete:
                 _mark_path(folder).unlink(missing_ok=True)
-                _check_space(folder, members)
+                missing = [info for path, info in members.items() if not _has_size(folder / path, info)]
+                check_space(folder, sum(info.file_size for info in missing), what=f"the photos in {folder}")
             _write_photos(contents, folder, members, check_crc=not is_complete, progress=progress)
     if hasattr(os, "sync"):  # once for all photos: an fsync for each of 45,000 takes minutes
         os.sync()
@@ -150,6 +141,20 @@ def find_defect(path: Path) -> str | None:
     return None
 
 
+def check_space(folder: Path, needed: int, *, what: str) -> None:
+    """Refuse to write `needed` bytes into a folder whose disk does not have them free.
+
+    Raises:
+        MachineError: there is too little space for `what`.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise MachineError(
+            f"No space for {what}: {needed:,} bytes needed, {free:,} free. "
+            "Free some space, or choose another disk with --data-path"
+        )
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     if not path.is_file():
@@ -163,7 +168,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _list_members(archive: zipfile.ZipFile, path: Path, *, members_under: str, limits: Limits) -> Members:
+def _list_members(archive: zipfile.ZipFile, path: Path, members_under: str) -> Members:
     """Return the photos that the archive at `path` holds under `members_under`, after all its entries are checked.
 
     Raises:
@@ -172,8 +177,8 @@ def _list_members(archive: zipfile.ZipFile, path: Path, *, members_under: str, l
             not, and nothing of the archive is unpacked.
     """
     infos = archive.infolist()
-    if len(infos) > limits.num_members:
-        raise DataError(f"{path} has {len(infos):,} entries; at most {limits.num_members:,} are allowed")
+    if len(infos) > _MAX_MEMBERS:
+        raise DataError(f"{path} has {len(infos):,} entries; at most {_MAX_MEMBERS:,} are allowed")
     for info in infos:
         _check_entry(path, info)
     root = PurePosixPath(members_under)
@@ -185,7 +190,7 @@ def _list_members(archive: zipfile.ZipFile, path: Path, *, members_under: str, l
         found = f"photos only under: {', '.join(folders[:5])}" if folders else "no photos at all"
         raise DataError(f"{path} has no photos under {members_under}/ but {found}. Pass an archive with this layout")
     _check_names(path, [name for name, _ in members])
-    _check_sizes(path, dict(members), limits)
+    _check_sizes(path, dict(members))
     return dict(members)
 
 
@@ -226,21 +231,19 @@ def _check_names(path: Path, names: list[str]) -> None:
                 raise DataError(f"{path} is refused: {seen[str(parent)]!r} is a file, and the folder of {name!r}")
 
 
-def _check_sizes(path: Path, members: Members, limits: Limits) -> None:
+def _check_sizes(path: Path, members: Members) -> None:
     """Refuse zip bombs: huge photos, incredible ratios, and photos that share their bytes."""
     sizes = [(name, info.compress_size, info.file_size) for name, info in members.items()]
     sizes.append(("the total", path.stat().st_size, sum(info.file_size for info in members.values())))
     for name, packed, unpacked in sizes:
-        if unpacked > limits.ratio_from and unpacked > limits.ratio * packed:
+        if unpacked > _RATIO_FROM and unpacked > _MAX_RATIO * packed:
             raise DataError(
                 f"{path} is refused as a zip bomb: {name!r} would unpack from {packed:,} to {unpacked:,} bytes; "
-                f"at most {limits.ratio} to 1 is allowed"
+                f"at most {_MAX_RATIO} to 1 is allowed"
             )
-        if name in members and max(packed, unpacked) > limits.photo_bytes:
-            raise DataError(
-                f"{path} is refused: {name!r} has {max(packed, unpacked):,} bytes; "
-                f"a photo may have {limits.photo_bytes:,}"
-            )
+        size = max(packed, unpacked)
+        if name in members and size > _MAX_PHOTO_BYTES:
+            raise DataError(f"{path} is refused: {name!r} has {size:,} bytes; a photo may have {_MAX_PHOTO_BYTES:,}")
     for (name, info), (other, following) in itertools.pairwise(_in_order(members)):
         if info.header_offset + _LOCAL_HEADER_SIZE + info.compress_size > following.header_offset:
             raise DataError(f"{path} is refused: {name!r} and {other!r} share the same bytes")
@@ -270,16 +273,6 @@ def _read_mark(folder: Path) -> Unpacked | None:
         return Unpacked(**json.loads(_mark_path(folder).read_bytes()))
     except (OSError, ValueError, TypeError):  # not there, or written by something else
         return None
-
-
-def _check_space(folder: Path, members: Members) -> None:
-    needed = sum(info.file_size for path, info in members.items() if not _has_size(folder / path, info))
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MachineError(
-            f"No room to unpack into {folder}: {needed:,} bytes needed, {free:,} free. "
-            "Free some space, or choose another disk with --data-path"
-        )
 
 
 def _write_photos(
