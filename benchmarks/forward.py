@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import heading
-from ratios import Row, show
+from table import Row, heading, show
 
 Run = Callable[[], Any]
 PLAIN = "torch fp32, eager"

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import heading
-from ratios import Row, show
+from table import Row, heading, show
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image

@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from machine import heading, processor
 from PIL import Image
 from plain_prediction import plain_way
-from ratios import Row, show
+from table import Row, heading, processor, show
 
 PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless", "pycocotools", "pillow", "numpy")
 CONTENT_PHOTOS = 8

@@ -21,9 +21,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from machine import heading
 from pycocotools import mask as coco_mask
-from ratios import Row, show
+from table import Row, heading, show
 
 from clothseg.data import fashionpedia
 from clothseg.data.annotations import open_annotations

@@ -29,8 +29,7 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 import psutil
-from machine import heading, num_cores
-from ratios import Row, show
+from table import Row, heading, num_cores, show
 
 PACKAGES = ("torch", "openvino", "fastapi", "uvicorn", "opencv-python-headless", "pillow")
 NUM_DRAWN = 24

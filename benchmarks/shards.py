@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from machine import heading
-from ratios import Row, show
+from table import Row, heading, show
 
 from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.dataset import start_worker

@@ -12,8 +12,7 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
-from machine import heading
-from ratios import Row, show
+from table import Row, heading, show
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex

@@ -32,7 +32,7 @@ def makers():
     sys.path.insert(0, str(MAKERS))
     yield
     sys.path[:] = [one for one in sys.path if one not in (str(MAKERS), str(MAKERS.parent))]
-    for name in {*NAMES, "machine"} & (set(sys.modules) - before):
+    for name in {*NAMES, "table"} & (set(sys.modules) - before):
         del sys.modules[name]
 
 

@@ -29,7 +29,7 @@ from clothseg.errors import SettingError
 from clothseg.pictures import write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from machine import heading
+from table import heading
 
 
 def milliseconds(work: Callable[[], object], times: int) -> float:

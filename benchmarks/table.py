@@ -1,12 +1,40 @@
-"""On what a benchmark ran: processor, cores, versions, commit and date, for the head of its table."""
+"""The table of a benchmark: machine, versions, commit and date above rows of the plain way, ours, and their ratio."""
 
 import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    step: str
+    plain: str
+    ours: str
+    ratio: float
+    target: str = ""
+    """What is aimed at, in words; empty where nothing is."""
+    is_met: bool = True
+
+
+def show(title: str, rows: Sequence[Row]) -> int:
+    """Print the table and return the exit code: 1 if a target is missed."""
+    table = Table("step", "plain", "clothseg", "ratio", "target", title=title)
+    for row in rows:
+        table.add_row(
+            row.step, row.plain, row.ours, f"{row.ratio:.1f}", row.target + ("" if row.is_met else " (missed)")
+        )
+    Console(width=max(120, Console().width)).print(table)
+    return int(not all(row.is_met for row in rows))
 
 
 def processor() -> str:
