@@ -179,7 +179,7 @@ def _score_table(evaluation: Evaluation) -> Table:
     for name, photos, one in (
         ("pixel accuracy", "", summary.accuracy),
         ("large garments torn", f"{large.photos:,}", large.torn),
-        ("large garments of wrong majority", f"{large.photos:,}", large.wrong),
+        ("large garments of wrong majority", f"{large.photos:,}", large.wrong_majority),
     ):
         table.add_row(name, photos, score(one), bounds(one))
     return table

@@ -106,25 +106,29 @@ class SizeSummary:
 
 @dataclass(frozen=True)
 class Consistency:
-    """Whether large garments were predicted as one class, and as the right one; see `count_consistency`."""
+    """Whether large garments were predicted as one class, and as the right one; see `count_consistency`.
+
+    The JSON has these fields.
+    """
 
     garments: int
     photos: int
     torn: Estimate
     """Share of the large garments that are torn into more than one class."""
-    wrong: Estimate
+    wrong_majority: Estimate
     """Share of them whose majority class is wrong."""
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """The scores of the photos with a similar number of garments."""
+    """The scores of the photos with a similar number of garments. The JSON has these fields."""
 
-    name: str
+    garments: str
+    """Their number as text."""
     photos: int
     photo_iou: Estimate
     """Mean over the photos of the mean IoU over the garments in truth or prediction."""
-    accuracy: Estimate
+    pixel_accuracy: Estimate
 
 
 @dataclass(frozen=True)

@@ -176,10 +176,10 @@ class Evaluation:
             "intervals": interval_settings("bootstrap over photos"),
             "boundary_share_of_diagonal": BOUNDARY_SHARE,
             "found_from_iou": FOUND_IOU,
-            "pixel_accuracy": _estimate(summary.accuracy),
-            "photo_iou": _estimate(summary.photo_iou),
+            "pixel_accuracy": _plain(summary.accuracy),
+            "photo_iou": _plain(summary.photo_iou),
             "mean": {
-                **{name: _by_score(summary.means.get(name, {})) for name in MEANS},
+                **{name: _plain(summary.means.get(name, {})) for name in MEANS},
                 "left_out": list(summary.left_out),
                 "over_classes": [one.name for one in summary.classes if one.photos],
             },
@@ -188,20 +188,9 @@ class Evaluation:
             "large_garments": {
                 "from_share_of_photo": LARGE_SHARE,
                 "torn_above_share": TORN_SHARE,
-                "garments": summary.consistency.garments,
-                "photos": summary.consistency.photos,
-                "torn": _estimate(summary.consistency.torn),
-                "wrong_majority": _estimate(summary.consistency.wrong),
+                **_plain(vars(summary.consistency)),
             },
-            "garments_per_photo": [
-                {
-                    "garments": one.name,
-                    "photos": one.photos,
-                    "photo_iou": _estimate(one.photo_iou),
-                    "pixel_accuracy": _estimate(one.accuracy),
-                }
-                for one in summary.groups
-            ],
+            "garments_per_photo": [_plain(vars(one)) for one in summary.groups],
             "per_photo_counts": list(COUNTS),
         }
 
@@ -214,7 +203,7 @@ class Evaluation:
                 "photos": one.photos,
                 "pixels": one.pixels,
                 "predicted_pixels": one.predicted_pixels,
-                **_by_score(one.scores),
+                **_plain(one.scores),
             }
             for one in self.summary.classes
         ]
@@ -227,9 +216,9 @@ class Evaluation:
                 "below_pixels": one.size.below,
                 "objects": one.objects,
                 "photos": one.photos,
-                "recall": _estimate(one.recall),
-                "iou": _estimate(one.iou),
-                "found": _estimate(one.found),
+                "recall": _plain(one.recall),
+                "iou": _plain(one.iou),
+                "found": _plain(one.found),
                 "classes": {
                     name: {"objects": objects, "iou": iou}
                     for name, objects, iou in zip(self.counts.names, one.class_objects, one.class_iou, strict=True)
@@ -264,11 +253,10 @@ def nan_to_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _by_score(scores: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: _estimate(one) for name, one in scores.items()}
-
-
-def _estimate(one: Estimate) -> dict[str, float | None] | None:
-    if one.is_absent:
-        return None
-    return {"value": one.value, "low": nan_to_none(one.low), "high": nan_to_none(one.high)}
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: an estimate becomes a table of its numbers, or None if it is absent."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if not isinstance(value, Estimate):
+        return value
+    return None if value.is_absent else {name: nan_to_none(number) for name, number in vars(value).items()}
