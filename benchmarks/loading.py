@@ -25,6 +25,7 @@ from clothseg.data.dataset import ClothDataset, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.photo_pairs import FilePairs
 from clothseg.errors import ClothsegError
+from clothseg.transforms import IMAGENET
 
 SIZE = 512
 BATCH_SIZE = 8
@@ -75,10 +76,19 @@ def batch_loader(name: str, data_path: Path, samples: int) -> tuple[Callable[[ra
         FilePairs(found, folder / split.photos, num_classes=len(manifest.classes)),
         img_size=SIZE,
         strength=Strength(),
-        as_float=as_float,
     )
+
+    def load(indices: range) -> Any:
+        samples = [dataset[index] for index in indices]
+        if as_float:
+            for sample in samples:
+                sample["image"] = torch.from_numpy(IMAGENET.apply(sample["image"].permute(1, 2, 0).numpy())).permute(
+                    2, 0, 1
+                )
+        return collate(samples)
+
     start_worker()  # what the datamodule's loader processes start with
-    return lambda indices: collate([dataset[index] for index in indices]), len(found)
+    return load, len(found)
 
 
 def measure(name: str, data_path: Path, samples: int) -> float:

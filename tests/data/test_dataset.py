@@ -11,7 +11,7 @@ from clothseg.data.photo_pairs import FilePairs
 from clothseg.errors import DataError
 from clothseg.labels import IGNORED_ID
 from clothseg.pictures import read_mask, read_picture
-from clothseg.transforms import IMAGENET, Letterbox
+from clothseg.transforms import Letterbox
 
 SIZE = 64
 
@@ -61,13 +61,6 @@ def test_masks_hold_ids_and_padding_only(prepared_path: Path) -> None:
     assert seen == {0, 2, 10, IGNORED_ID}
 
 
-def test_float_samples_are_the_normalised_uint8_samples(prepared_path: Path) -> None:
-    plain, normalised = (dataset(prepared_path, strength=Strength(), as_float=flag) for flag in (False, True))
-    expected = IMAGENET.apply(plain[(1, 1)]["image"].permute(1, 2, 0).numpy())
-    assert np.array_equal(normalised[(1, 1)]["image"].permute(1, 2, 0).numpy(), expected)
-    assert collate([normalised[0]])["image"].dtype == torch.float32
-
-
 def test_a_batch_holds_its_samples_in_channels_last_memory(prepared_path: Path) -> None:
     samples = dataset(prepared_path, strength=Strength())
     parts = [samples[(2, index)] for index in range(3)]
@@ -92,7 +85,7 @@ def test_names_keep_sub_folders(prepared_path: Path) -> None:
     for kind, suffix in (("train", ".jpg"), ("train_masks", ".png")):
         (folder / kind / "a b").mkdir()
         (folder / kind / f"street_03{suffix}").rename(folder / kind / "a b" / f"street.3{suffix}")
-    assert "a b/street.3" in [dataset(prepared_path).name(index) for index in range(7)]
+    assert "a b/street.3" in [dataset(prepared_path).pairs.name(index) for index in range(7)]
 
 
 def test_starting_a_worker_twice_does_no_harm() -> None:

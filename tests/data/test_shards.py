@@ -219,13 +219,13 @@ def test_a_broken_shard_in_a_store_is_named(
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-700]), DataError, r"\.tar has [\d,]+ bytes, the index says"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1700]), DataError, r"\.tar is broken: it ends before byte"),
         (
             lambda path: path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9")),
             DataError,
             r"Shard train-0000\d\.tar is broken: the checksum of street_0\d\.jpg and its mask differs",
         ),
-        (lambda path: path.unlink(), MissingInputError, r"Shard .*train-0000\d\.tar is not there"),
+        (lambda path: path.unlink(), MissingInputError, r"Shard .*train-0000\d\.tar cannot be read \(No such file"),
     ],
     ids=["cut", "changed", "gone"],
 )
@@ -308,7 +308,7 @@ def test_a_read_whose_shard_is_gone_or_short_is_tried_again(shards_path):
     for gone in (0, 2):
         images.append(PackedPairs(shards, Moving(shards_path, gone), num_classes=13, window=1).read(0)[0])
     assert (images[0] == images[1]).all()
-    with pytest.raises(DataError, match=r"val-00000\.tar is broken: it ends before byte"):
+    with pytest.raises(MissingInputError, match=r"Shard .*gone cannot be read \(No such file"):
         PackedPairs(shards, Moving(shards_path, gone=3), num_classes=13, window=1).read(0)
     pairs = PackedPairs(shards, files := Moving(shards_path), num_classes=13, window=1)
     assert pairs.name(0) == "street_07"

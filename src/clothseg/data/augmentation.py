@@ -1,4 +1,4 @@
-"""Random variants of a photo and its mask: crop, flip, turn, shift, shear and colour in one warp and one matrix."""
+"""Random augmentation of a photo and its mask: all geometry in one warp, all changes of colour in one matrix."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from clothseg.types import Float64Array, UInt8Array
 Generator = np.random.Generator
 
 MAX_SHRINK = 2.0
-"""Linear interpolation reads 2 x 2 pixels; a photo that shrinks more is averaged first, or fine stripes turn coarse."""
+"""Linear interpolation reads 2 x 2 pixels; a photo that shrinks more is averaged first, as fine stripes would alias."""
 
 # Source: Rec. ITU-R BT.601, the weights of luma.
 LUMA = np.array([0.299, 0.587, 0.114])
-# Source: NTSC's YIQ; hue turns in the plane of I and Q.
+# Source: NTSC's YIQ; a change of hue is a rotation in the plane of I and Q.
 RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How far augmentation goes; each value is drawn evenly from its range.
+    """Ranges of the augmentation, from which each value is drawn uniformly.
 
-    But for the crop, the defaults are those of the usual torchvision list: RandomHorizontalFlip, RandomRotation 12,
+    Apart from the crop, the defaults are those of the usual torchvision list: RandomHorizontalFlip, RandomRotation 12,
     RandomAffine with shift 0.05 and shear 5, ColorJitter 0.2 with hue 0.05, RandomGrayscale 0.1. RandomResizedCrop
-    would only enlarge, and squeeze sides by up to a third; here a photo is as often smaller as larger than prediction
-    shows it, and its sides change against each other by at most `aspect`.
+    only enlarges, and changes the aspect ratio by up to a third; here a photo is smaller as often as larger than in
+    prediction, and its aspect ratio changes by at most `aspect`.
     """
 
     zoom: tuple[float, float] = (0.7, 1.4)
-    """Size of the photo against that in validation, where it just fits; as often below 1 as above."""
+    """Size of the photo relative to validation, where it just fits; below 1 as often as above."""
     aspect: float = 0.1
-    """Sides are stretched against each other by up to this share."""
+    """The aspect ratio changes by up to this share."""
     flip: float = 0.5
     """Probability of a mirror image."""
     rotation: float = 12.0
-    """Degrees, either way."""
+    """Degrees, in both directions."""
     shift: float = 0.05
-    """Share of the input's side, either way, beside the random place of the crop."""
+    """Share of the input's side, in both directions, in addition to the random place of the crop."""
     shear: float = 5.0
-    """Degrees, either way, in x and in y."""
+    """Degrees, in both directions, in x and in y."""
     brightness: float = 0.2
     """Factor 1 ± this."""
     contrast: float = 0.2
@@ -54,7 +54,7 @@ class Strength:
     saturation: float = 0.2
     """Factor 1 ± this."""
     hue: float = 0.05
-    """Share of a full turn of the colour circle, either way."""
+    """Share of the colour circle, in both directions."""
     gray: float = 0.1
     """Probability of a photo without colour."""
 
@@ -67,12 +67,12 @@ def input_size(img_size: int, crop_size: CropSize | None) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Augmentation:
-    """One variant of one photo: where each pixel goes and how its colour changes."""
+    """The parameters of one augmentation of one photo: where each pixel moves and how its colour changes."""
 
     letterbox: Letterbox | None
-    """The photo is only scaled, and this does it, as in validation; None: `matrix` does."""
+    """Without augmentation, this scales the photo as in validation; None: `matrix` warps it."""
     reduced_size: tuple[int, int]
-    """(height, width) to which the photo is averaged down before the warp; the photo's own size if it is not."""
+    """(height, width) to which the photo is averaged down before the warp; its own size if it is not."""
     matrix: Float64Array
     """(2, 3): place in the photo to place in the input, (x, y) in pixels; a pixel's centre lies at + 0.5."""
     color: Float64Array
@@ -88,13 +88,13 @@ def draw_augmentation(
     strength: Strength | None,
     crop_size: CropSize | None = None,
 ) -> Augmentation:
-    """Draw one variant of a photo; equal generators give equal variants.
+    """Draw the parameters of one augmentation; equal generators give equal parameters.
 
     Args:
-        rng: where chance comes from; always the same number of values is drawn.
+        rng: random number generator; the number of values drawn is always the same.
         photo_size: (height, width) of the photo.
         img_size: longer side of the photo at zoom 1, and side of the square input.
-        strength: ranges to draw from; None leaves the photo as validation has it.
+        strength: ranges to draw from; None letterboxes the photo as in validation.
         crop_size: side or (height, width) of the input, where it shows less of the photo; None is `img_size`.
     """
     height, width = photo_size
@@ -115,13 +115,13 @@ def draw_augmentation(
 def augment(
     image: UInt8Array, mask: UInt8Array, augmentation: Augmentation, normalization: Normalization = IMAGENET
 ) -> tuple[UInt8Array, UInt8Array]:
-    """Return the variant of a photo and of its mask that `augmentation` describes.
+    """Return a photo and its mask, augmented.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8, class ids.
         augmentation: drawn for a photo of this size.
-        normalization: its fill colour lies around the photo.
+        normalization: its fill colour pads the photo.
 
     Returns:
         (h, w, 3) uint8 RGB and (h, w) uint8 with `IGNORED_ID` around the photo.
@@ -163,9 +163,9 @@ def _draw_scales(rng: Generator, photo_size: tuple[int, int], img_size: int, str
 def _draw_matrix(
     rng: Generator, photo_size: tuple[int, int], scales: tuple[float, float], size: tuple[int, int], strength: Strength
 ) -> Float64Array:
-    """Return (2, 3): scale, place the crop and mirror; then shear, turn and shift about the input's centre."""
+    """Return (2, 3): scale, crop and flip; then shear, rotate and shift about the input's centre."""
     place = rng.uniform(size=2)
-    mirrored = rng.uniform() < strength.flip
+    is_flipped = rng.uniform() < strength.flip
     angle = math.radians(rng.uniform(-1, 1) * strength.rotation)
     shear_x, shear_y = np.tan(np.radians(rng.uniform(-1, 1, size=2) * strength.shear))
     height, width = size
@@ -173,29 +173,29 @@ def _draw_matrix(
 
     slack_x, slack_y = width - photo_size[1] * scales[0], height - photo_size[0] * scales[1]
     crop = np.array([[scales[0], 0, place[0] * slack_x], [0, scales[1], place[1] * slack_y], [0, 0, 1]])
-    if mirrored:
+    if is_flipped:
         crop = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ crop
     center_x, center_y = width / 2, height / 2
     shear = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])
-    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
-    about_center = _shift(center_x + shift_x, center_y + shift_y) @ turn @ shear @ _shift(-center_x, -center_y)
+    rotation = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
+    about_center = _shift(center_x + shift_x, center_y + shift_y) @ rotation @ shear @ _shift(-center_x, -center_y)
     return np.asarray((about_center @ crop)[:2])
 
 
 def _draw_color(rng: Generator, strength: Strength) -> Float64Array:
-    """Return (3, 4): brightness, contrast, saturation and hue in one; or luma alone.
+    """Return (3, 4): brightness, contrast, saturation and hue in one matrix; or luma alone.
 
-    Hue turns in YIQ, which is linear, where torchvision goes through HSV pixel by pixel.
+    Hue changes in YIQ, which is linear; torchvision converts each pixel to HSV.
     """
     brightness, contrast, saturation = 1 + rng.uniform(-1, 1, size=3) * (
         strength.brightness,
         strength.contrast,
         strength.saturation,
     )
-    turn = rng.uniform(-1, 1) * strength.hue * 2 * math.pi
+    rotation = rng.uniform(-1, 1) * strength.hue * 2 * math.pi
     if rng.uniform() < strength.gray:
         saturation = 0.0
-    cos, sin = math.cos(turn) * saturation, math.sin(turn) * saturation
+    cos, sin = math.cos(rotation) * saturation, math.sin(rotation) * saturation
     chroma = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
     factor = brightness * contrast
     offset = (1 - contrast) * brightness * float(LUMA @ IMAGENET.fill)

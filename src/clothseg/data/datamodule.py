@@ -1,4 +1,4 @@
-"""Batches of a prepared data set for Lightning, in an order that a resumed training continues."""
+"""The data module: training and validation batches of a prepared or packed data set, in an order that resumes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from clothseg.settings import CropSize, Settings
 
 
 class BatchLoader(DataLoader[Sample]):
-    """A DataLoader that begins an epoch when its first batch is asked for, and knows how far it has come.
+    """A DataLoader that begins an epoch when its first batch is requested, and that knows its position.
 
-    Lightning makes the iterator before it says which epoch it is resuming. torch's own loader fills its workers in that
-    moment, so they would load the wrong epoch.
+    Lightning makes the iterator before it sets the epoch of a resumed training. torch's own loader starts to load at
+    that moment, so it would load the wrong epoch.
     """
 
     epoch_sampler: EpochSampler
@@ -58,7 +58,7 @@ class BatchLoader(DataLoader[Sample]):
         except (ConnectionError, EOFError) as error:
             if not self.num_workers:
                 raise
-            # The process was killed while it handed over a batch, before torch noticed its end.
+            # The process was killed while it sent a batch, before torch noticed its end.
             raise RuntimeError(f"DataLoader worker is gone: {one_line(error)}") from error
         except Exception as error:
             if _MARK not in str(error):
@@ -76,19 +76,19 @@ class BatchLoader(DataLoader[Sample]):
         return dict(self._position)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the batches of `state`, if the next epoch asked for is the one it was in."""
+        """Continue after the batches of `state`, if the next epoch requested is the same."""
         self.epoch_sampler.start_at(state["batches_done"], epoch=state["epoch"])
 
 
 _MARK = "Original Traceback"
-"""What torch puts between its own words and the traceback of a loader process, both in the message of the error."""
+"""What torch writes before the traceback of a loader process, in the message of the error."""
 _SHARED_MEMORY_SIGNS = ("shared memory", "/torch_", "shm_open", "resize file")
 
 
 def _unwrapped(error: Exception) -> Exception:
-    """Return the error that a loader process met, without the traceback that torch puts into its message.
+    """Return the error of a loader process, without the traceback that torch puts into its message.
 
-    Memory that ran out keeps its kind, for whoever knows what to lower; what no one expected says how to see it.
+    Errors of memory keep their class, as the caller knows which setting to lower.
     """
     kind = type(error)
     traceback = str(error)
@@ -108,7 +108,7 @@ def _unwrapped(error: Exception) -> Exception:
 
 
 def out_of_shared_memory() -> MachineError:
-    """Return the error for loader processes that have no place for their batches."""
+    """Return the error for loader processes whose batches do not fit into shared memory."""
     try:
         size = f"{shutil.disk_usage(_SHARED_MEMORY).total / 2**20:,.3g} MB"
     except OSError:
@@ -126,18 +126,18 @@ class ClothSegmentationData(LightningDataModule):
     """Training and validation batches of the data set in `DATA_PATH / "fashionist"`, or of a packed one.
 
     Batches are {"image": (B, 3, H, W) uint8 RGB, "mask": (B, H, W) uint8 class ids with 255 around the photo,
-    "name": list of str}. The loaders share the samples out over processes themselves: give Lightning's Trainer
-    `use_distributed_sampler=False`.
+    "name": list of str}. The loaders distribute the samples over processes themselves: pass
+    `use_distributed_sampler=False` to Lightning's Trainer.
 
     Args:
         data_path: the setting DATA_PATH.
-        shards: the packed data set to take instead, if any.
+        shards: a packed data set, which replaces `data_path`.
         img_size: side of the batches in pixels.
         crop_size: side or (height, width) of the training batches, where they show less of a photo; None is `img_size`.
         batch_size: samples per batch and process.
-        num_workers: loader processes; None takes what the cores allow, 0 loads in the training process.
-        seed: start of the order and of the augmentation.
-        augment: vary the training photos; if not, they are letterboxed as in validation.
+        num_workers: loader processes; None: as many as the cores allow, 0 loads in the training process.
+        seed: seed of the order and of the augmentation.
+        augment: augment the training photos; if not, they are letterboxed as in validation.
 
     Raises:
         MissingInputError: there is no prepared data set.
@@ -253,11 +253,11 @@ def balanced_weights(pixels_per_class: Sequence[int], balance: float) -> tuple[f
     """Return how much a pixel of each class counts.
 
     A class weighs its share of the pixels to the power of minus `balance`, scaled so that the average pixel weighs 1,
-    and `HEAVIEST` at most. A class that is nowhere weighs 1; it is never asked for.
+    and `HEAVIEST` at most. A class without pixels weighs 1, which is never used.
 
     Args:
         pixels_per_class: of the training masks.
-        balance: 0 counts all pixels alike, 1 gives every class the same say.
+        balance: 0 gives all pixels the same weight, 1 gives all classes the same total weight.
 
     >>> [round(weight, 2) for weight in balanced_weights([900, 90, 10, 0], 0.5)]
     [0.78, 2.47, 7.41, 1.0]

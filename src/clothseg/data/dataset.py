@@ -1,4 +1,4 @@
-"""Samples for training and validation: a photo and its mask, augmented or letterboxed, and batches of them."""
+"""Samples for training and validation, a photo and its mask, augmented or letterboxed; and batches of them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from clothseg.data.photo_pairs import PhotoPairs
 from clothseg.data.sampler import SampleKey
 from clothseg.freed_memory import keep_freed_memory
 from clothseg.settings import CropSize
-from clothseg.transforms import IMAGENET
-from clothseg.types import UInt8Array
 
 
 class Sample(TypedDict):
     """One photo with its mask, as the network takes it."""
 
     image: Tensor
-    """(3, H, W) uint8 RGB, laid out in memory as (H, W, 3); float32 and normalised with `as_float`."""
+    """(3, H, W) uint8 RGB, in memory as (H, W, 3)."""
     mask: Tensor
     """(H, W) uint8 class ids; 255 around the photo."""
     name: str
@@ -35,14 +33,14 @@ class Batch(TypedDict):
     """Samples side by side."""
 
     image: Tensor
-    """(B, 3, H, W) uint8 RGB in channels-last memory; float32 and normalised with `as_float`."""
+    """(B, 3, H, W) uint8 RGB in channels-last memory."""
     mask: Tensor
     """(B, H, W) uint8 class ids; 255 around the photos."""
     name: list[str]
 
 
 class ClothDataset(Dataset[Sample]):
-    """Photos and their masks as samples of one size, square but for the augmented ones where `crop_size` is not.
+    """Photos and their masks as samples of one size, square unless they are augmented and `crop_size` is not.
 
     A sample is a pure function of the seed and its key, so that neither the number of workers nor a resumed training
     changes it.
@@ -51,9 +49,8 @@ class ClothDataset(Dataset[Sample]):
         pairs: the photos with their masks.
         img_size: longer side of a letterboxed photo, and side of the samples in pixels.
         crop_size: side or (height, width) of the augmented samples, where they show less; None is `img_size`.
-        seed: start of the random choices.
-        strength: how far photos are augmented; None letterboxes them, as validation and prediction do.
-        as_float: give float32 images, normalised here and not by the network, for networks of others.
+        seed: seed of the augmentation.
+        strength: ranges of the augmentation; None letterboxes the photos, as validation and prediction do.
     """
 
     def __init__(
@@ -64,14 +61,12 @@ class ClothDataset(Dataset[Sample]):
         crop_size: CropSize | None = None,
         seed: int = 42,
         strength: Strength | None = None,
-        as_float: bool = False,
     ) -> None:
         self.pairs = pairs
         self.img_size = img_size
         self.crop_size = crop_size
         self.seed = seed
         self.strength = strength
-        self.as_float = as_float
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -81,37 +76,25 @@ class ClothDataset(Dataset[Sample]):
 
         Raises:
             DataError: the photo or its mask cannot be read, or they do not fit together; the message names the file.
-            MissingInputError: one of them is not there.
+            MissingInputError: one of them does not exist.
+            MachineError: a remote store, the network or the disk failed.
         """
         if isinstance(key, SampleKey):
             self.pairs.prefetch(key.shards)
         epoch, index = key[:2] if isinstance(key, tuple) else (0, key)
-        image, mask = self.read(index)
+        image, mask = self.pairs.read(index)
         rng = np.random.default_rng([self.seed, epoch, self.pairs.number(index)])
         augmentation = draw_augmentation(rng, mask.shape, self.img_size, self.strength, self.crop_size)
         image, mask = augment(image, mask, augmentation)
         return {
-            "image": torch.from_numpy(IMAGENET.apply(image) if self.as_float else image).permute(2, 0, 1),
+            "image": torch.from_numpy(image).permute(2, 0, 1),
             "mask": torch.from_numpy(mask),
-            "name": self.name(index),
+            "name": self.pairs.name(index),
         }
-
-    def name(self, index: int) -> str:
-        """Return the path of a photo inside its folder, without the suffix."""
-        return self.pairs.name(index)
-
-    def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
-        """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, at the photo's own size.
-
-        Raises:
-            DataError: one of them cannot be read, or they do not fit together; the message names the file.
-            MissingInputError: one of them is not there.
-        """
-        return self.pairs.read(index)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Return `samples` as one batch; a loader process writes it straight into memory shared with the training."""
+    """Return `samples` as one batch; a loader process writes it into memory that it shares with the training."""
     images = default_collate([sample["image"].permute(1, 2, 0) for sample in samples])
     return {
         "image": images.permute(0, 3, 1, 2),
@@ -121,7 +104,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def start_worker(worker_id: int = 0) -> None:
-    """Set up a loader process: one thread, as the processes are what runs at once, and freed memory is kept.
+    """Set up a loader process: one thread, as the processes run in parallel, and an allocator that keeps freed memory.
 
     A 550 x 830 photo costs 1,050 page faults and 40% of its time otherwise. Up to 128 MB stay with the process.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 from zlib import crc32
 
 import numpy as np
@@ -20,33 +19,8 @@ _TRIES = 3
 """How often a shard is read before it counts as broken: other processes delete copies from the cache."""
 
 
-class PhotoPairs(Protocol):
-    """Photos with their masks, by index from 0."""
-
-    def __len__(self) -> int:
-        """Return how many pairs there are."""
-
-    def name(self, index: int) -> str:
-        """Return the path of a photo inside its folder, without the suffix."""
-
-    def number(self, index: int) -> int:
-        """Return the photo's place among all photos sorted by name, on which its augmentation depends."""
-
-    def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
-        """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, at the photo's own size.
-
-        Raises:
-            DataError: one of them cannot be read, or they do not fit together; the message names the file.
-            MissingInputError: one of them does not exist.
-            MachineError: a remote store, the network or the disk failed.
-        """
-
-    def prefetch(self, shards: Sequence[int]) -> None:
-        """Fetch shards that are needed soon, the first of them first, where photos are in shards."""
-
-
 class FilePairs:
-    """Pairs that are files in two folders; see `PhotoPairs`.
+    """Photos with their masks that are files in two folders, by index from 0.
 
     Args:
         pairs: (photo, mask) paths, as `manifest.pairs` returns them.
@@ -69,11 +43,16 @@ class FilePairs:
         return stem_of(Path(self._photos[index]).relative_to(self._folder).as_posix())
 
     def number(self, index: int) -> int:
-        """Return `index`: the pairs are sorted by name."""
+        """Return the photo's place among all photos sorted by name, on which its augmentation depends."""
         return index
 
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
-        """Read a photo and its mask; see `PhotoPairs.read`."""
+        """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, at the photo's own size.
+
+        Raises:
+            DataError: one of them cannot be read, or they do not fit together; the message names the file.
+            MissingInputError: one of them does not exist.
+        """
         return read_pair(Path(self._photos[index]), Path(self._masks[index]), num_classes=self._num_classes)
 
     def prefetch(self, shards: Sequence[int]) -> None:
@@ -81,7 +60,7 @@ class FilePairs:
 
 
 class PackedPairs:
-    """Pairs in shards, each read at once, checked and decoded; see `PhotoPairs`.
+    """Photos with their masks that are in shards, by index from 0.
 
     A shard is opened for each read and closed after it, so that loader processes share nothing and the cache can delete
     it at any time.
@@ -109,11 +88,17 @@ class PackedPairs:
         return self._find(index)[1].stem
 
     def number(self, index: int) -> int:
-        """Return the photo's place among all of the split, sorted by name; reads the contents of its shard."""
+        """Return the photo's place among all photos sorted by name; reads the contents of its shard."""
         return self._find(index)[1].number
 
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
-        """Read a photo and its mask; see `PhotoPairs.read`."""
+        """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, after a check of their bytes.
+
+        Raises:
+            DataError: one of them is broken, or they do not fit together; the message names the shard.
+            MissingInputError: the shard does not exist.
+            MachineError: the store, the network or the disk failed.
+        """
         shard, pair = self._find(index)
         content = self._read(shard, pair.photo_offset, pair.mask_offset + pair.mask_size - pair.photo_offset, pair)
         photo, mask = _split(content, pair)
@@ -124,7 +109,7 @@ class PackedPairs:
         )
 
     def prefetch(self, shards: Sequence[int]) -> None:
-        """Fetch these shards in the background."""
+        """Fetch shards that are needed soon in the background, the first of them first."""
         self._files.prefetch([self._shards[number] for number in shards])
 
     def _find(self, index: int) -> tuple[Shard, PackedPair]:
@@ -142,10 +127,18 @@ class PackedPairs:
     def _read(self, shard: Shard, offset: int, size: int, pair: PackedPair | None = None) -> bytes:
         """Return bytes of a shard, those of `pair` checked; a broken copy is fetched again."""
         problem = f"it ends before byte {offset + size:,}"
-        for _ in range(_TRIES):
-            content = _read_part(self._files.path(shard), offset, size)
-            if content is None:
-                continue
+        for number in range(1, _TRIES + 1):
+            path = self._files.path(shard)
+            try:
+                with path.open("rb", buffering=0) as stream:
+                    stream.seek(offset)
+                    content = stream.read(size)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and number < _TRIES:
+                    continue
+                raise MissingInputError(
+                    f"Shard {path} cannot be read ({error.strerror}). Copy it again, or check its permissions"
+                ) from error
             if len(content) == size:
                 if pair is None or _checksum(content, pair) == pair.crc32:
                     return content
@@ -155,16 +148,7 @@ class PackedPairs:
         raise DataError(f"Shard {shard.name} is broken: {problem}. Copy it again, or pack the data set again")
 
 
-def _read_part(path: Path, offset: int, size: int) -> bytes | None:
-    """Return bytes of a file, or None if it was deleted in the meantime."""
-    try:
-        with path.open("rb", buffering=0) as stream:
-            stream.seek(offset)
-            return stream.read(size)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise MissingInputError(f"{path} cannot be read ({error.strerror}). Check its permissions") from error
+PhotoPairs = FilePairs | PackedPairs
 
 
 def _split(content: bytes, pair: PackedPair) -> tuple[bytes, bytes]:

@@ -120,7 +120,6 @@ class ShardFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._checked: set[str] = set()
 
     def index(self) -> ShardIndex:
         """Read the index.
@@ -135,25 +134,14 @@ class ShardFiles:
         return ShardIndex.from_json(path.read_bytes(), where=str(path))
 
     def path(self, shard: Shard) -> Path:
-        """Return the path of a shard on this machine; its size is checked once in a process.
+        """Return the path of a shard on this machine.
 
         Raises:
-            DataError: it is broken.
-            MissingInputError: it does not exist.
+            DataError: the store's file is broken.
+            MissingInputError: the store has no such file.
             MachineError: the store, the network or the disk failed.
         """
-        path = self._folder / shard.name
-        if shard.name not in self._checked:
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                raise MissingInputError(
-                    f"Shard {path} is not there ({error.strerror}). Copy the whole folder again"
-                ) from error
-            if size != shard.size:
-                raise DataError(f"Shard {path} has {size:,} bytes, the index says {shard.size:,}. Copy it again")
-            self._checked.add(shard.name)
-        return path
+        return self._folder / shard.name
 
     def prefetch(self, shards: Sequence[Shard]) -> None:
         """Fetch the shards that are needed soon in the background, the first of them first."""
