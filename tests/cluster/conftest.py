@@ -115,12 +115,8 @@ def predict(model_path):
     def run(*inputs, **options):
         *photos, output = map(str, inputs)
         outputs = Outputs(json=True, cutouts="tight", soft_masks=True, formats=("coco", "label-studio"))
-        options = {
-            "model_options": ModelOptions(precision="fp32"),
-            "outputs": outputs,
-            "checkpoint_path": model_path,
-        } | options
-        return Predict(tuple(photos), output=output, **options).run()
+        fixed = {"model_options": ModelOptions(precision="fp32"), "outputs": outputs, "checkpoint_path": model_path}
+        return Predict(tuple(photos), output=output, **(fixed | options)).run()
 
     return run
 

@@ -3,13 +3,11 @@
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 
 import pytest
 
-from clothseg.errors import MissingModelError, ModelError, SettingError
 from tests.cluster.conftest import contents, contents_of_store
 from tests.cluster.photo_server import PhotoServer
 
@@ -58,7 +56,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     assert code == 0
     assert killed.result
     assert killed.result not in two_nodes.workers()
-    assert "lost with a worker and are done again (Actor" in told.err
+    assert "lost with a worker and are repeated (Actor" in told.err
     assert contents(tmp_path) == by_local_engine
     assert sorted(told.out.splitlines()) == sorted(str(tmp_path / name) for name in by_local_engine)
 
@@ -71,14 +69,6 @@ def test_a_lost_machine_delays_nothing(predict, two_nodes, photos, by_local_engi
         assert lost.result
     finally:
         two_nodes.make_whole()
-    assert contents(tmp_path) == by_local_engine
-
-
-def test_a_run_of_the_local_engine_is_resumed(predict, two_nodes, photos, by_local_engine, tmp_path, capfd):
-    assert predict(photos, tmp_path, engine="local") == 0
-    (tmp_path / "b" / "1 кофта_mask.png").unlink()
-    assert predict(photos, tmp_path, engine="ray", resume=True) == 0
-    assert ", 23 done before" in capfd.readouterr().err
     assert contents(tmp_path) == by_local_engine
 
 
@@ -141,26 +131,3 @@ def test_each_worker_holds_a_few_photos_however_many_there_are(predict, two_node
         assert predict(f"{web.address}/", output, engine="ray", workers=workers) == 0
     assert masks_in(output) == len(unfinished) == 60
     assert workers <= max(unfinished) <= workers * PHOTOS_AT_WORKER
-
-
-def test_what_the_cluster_cannot_do_is_named_before_any_photo_is_done(predict, two_nodes, photos, tmp_path):
-    broken, output = tmp_path / "model.onnx", tmp_path / "output"
-    broken.write_bytes(b"no model")
-    for options, error, words in (
-        ({"checkpoint_path": broken}, ModelError, r"model\.onnx"),
-        ({"checkpoint_path": tmp_path / "no.onnx"}, MissingModelError, r"no\.onnx"),
-        ({"workers": 3}, SettingError, "--workers 3: the cluster has room for 1 to 2, one for each CPU"),
-    ):
-        with pytest.raises(error, match=words):
-            predict(photos, output, engine="ray", **options)
-    assert contents(output) == {}
-
-
-def test_a_cluster_that_is_not_there_is_named_at_once(photos, run_in):
-    pytest.importorskip("ray.data", reason="Ray is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    # In a process of its own: this one may have joined a cluster already, and then stays with it.
-    ended = run_in("-m", "clothseg.cli", "predict", str(photos), "--engine", "ray", "--cluster", address)
-    assert ended.returncode == 5
-    assert f"Cannot join the Ray cluster at {address}: " in ended.stderr

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clothseg.cluster.remote import file_system
-from clothseg.cluster.search import find
+from clothseg.cluster.remote import file_system, find
 from clothseg.encoding import encode_jpeg, marked
 from clothseg.errors import InputError, MissingInputError, SettingError
 from tests.cluster.photo_server import PhotoServer

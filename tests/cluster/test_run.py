@@ -10,13 +10,14 @@ import pytest
 
 from clothseg import cli
 from clothseg.cluster.cluster import joined
-from clothseg.cluster.targets import Folder
-from clothseg.cluster.worker import Plan, Replica, describe, unpacked
+from clothseg.cluster.targets import FolderTarget
+from clothseg.cluster.worker import Replica, RunOptions, describe_model, unpack_error
 from clothseg.errors import ClothsegError, MachineError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.prediction.journal import JOURNAL_NAME
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
+from clothseg.settings import ModelOptions
 from tests.cluster.conftest import contents, contents_of_store
 from tests.cluster.local_ray import RayError
 from tests.cluster.photo_server import PhotoServer
@@ -93,7 +94,7 @@ def test_a_photo_that_ends_its_worker_costs_only_itself(predict, ray, photos, by
     told = capfd.readouterr()
     source = photos / "b" / "11 кофта.jpg"
     assert f"clothseg: Photo ended its worker 3 times: {source}. Save it again" in told.err
-    assert "4 photos were lost with a worker and are done again (RayError: It was killed.)" in told.err
+    assert "4 photos were lost with a worker and are repeated (RayError: It was killed.)" in told.err
     masks = {name: content for name, content in by_local_engine.items() if name.endswith("_mask.png")}
     del masks["b/11 кофта_mask.png"]
     assert {name: content for name, content in contents(tmp_path).items() if name.endswith("_mask.png")} == masks
@@ -189,33 +190,39 @@ def test_a_cluster_is_joined_and_left(ray, monkeypatch):
 
 
 @pytest.fixture
-def plan(model_path, tmp_path):
-    return Plan(model_path.name, "auto", "cpu", "fp32", TestTimeAugmentation(), Outputs(), Folder(tmp_path), threads=1)
+def options(model_path, tmp_path):
+    return RunOptions(
+        model_path.name,
+        ModelOptions(device="cpu", precision="fp32"),
+        TestTimeAugmentation(),
+        Outputs(),
+        FolderTarget(tmp_path),
+    )
 
 
-def reports_of(ray, plan, loaded, content, source):
+def reports_of(ray, options, loaded, content, source):
     """What a worker reports of one photo."""
     photo = {"number": 7, "source": str(source), "file": "a.jpg", "stem": "a", "size": -1}
-    worker = Replica(plan, loaded, [ray.put(content)])
+    worker = Replica(options, loaded, [ray.put(content)])
     (done,) = worker({"chunk": [json.dumps({"key": 3, "photos": [photo]})]})["done"]
     assert json.loads(done)["key"] == 3
     return json.loads(done)["reports"]
 
 
-def test_machines_that_would_write_other_files_are_refused(ray, plan, model_path, photos, tmp_path, monkeypatch):
+def test_machines_that_would_write_other_files_are_refused(ray, options, model_path, photos, tmp_path, monkeypatch):
     content, photo = model_path.read_bytes(), photos / "a" / "0 кофта.jpg"
-    loaded = describe(plan, content)
+    loaded = describe_model(options, content)
     assert loaded.classes == GROUPS
-    refused = unpacked(describe(dataclasses.replace(plan, version="0.0"), content))
+    refused = unpack_error(describe_model(dataclasses.replace(options, version="0.0"), content))
     assert isinstance(refused, MachineError)
     assert "was started with 0.0" in str(refused)
     other = dataclasses.replace(loaded, runtime_name="another")
-    (report,) = reports_of(ray, plan, other, content, photo)
+    (report,) = reports_of(ray, options, other, content, photo)
     assert "another machine with another" in report["fatal"][1]
-    (report,) = reports_of(ray, plan, loaded, content, photo)
+    (report,) = reports_of(ray, options, loaded, content, photo)
     assert "does not see the output folder" in report["fatal"][1]
     (tmp_path / JOURNAL_NAME).touch()
-    (report,) = reports_of(ray, plan, loaded, content, photo)
+    (report,) = reports_of(ray, options, loaded, content, photo)
     assert (report["number"], report["files"].keys()) == (7, {"a_mask.png", "a_overlay.jpg"})
     assert all((tmp_path / name).stat().st_size == size for name, size in report["files"].items())
 
@@ -226,9 +233,9 @@ def test_machines_that_would_write_other_files_are_refused(ray, plan, model_path
         raise ValueError("a fault")
 
     for write, error in ((full, MachineError), (broken, ClothsegError)):
-        monkeypatch.setattr(Folder, "write", write)
-        (report,) = reports_of(ray, plan, loaded, content, photo)
-        assert type(unpacked(report["fatal"])) is error
+        monkeypatch.setattr(FolderTarget, "write", write)
+        (report,) = reports_of(ray, options, loaded, content, photo)
+        assert type(unpack_error(report["fatal"])) is error
     assert report["fatal"][1] == f"{photo}: ValueError: a fault. Report this with the photo"
 
 
@@ -236,7 +243,7 @@ def test_what_is_fatal_at_a_worker_ends_the_run(predict, photos, tmp_path, monke
     def full(*_):
         raise MachineError("The disk is full")
 
-    monkeypatch.setattr(Folder, "write", full)
+    monkeypatch.setattr(FolderTarget, "write", full)
     with pytest.raises(MachineError, match="The disk is full"):
         predict(photos, tmp_path, engine="ray")
 

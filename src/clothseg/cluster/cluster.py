@@ -1,4 +1,4 @@
-"""The Ray cluster: joined or started, and how many copies of a model fit on it."""
+"""The Ray cluster: joined or started; how many copies of a model run on it, and the first one loaded."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 from rich.console import Console
 
-from clothseg.cluster.worker import Loaded, Plan, describe, unpacked
+from clothseg.cluster.worker import LoadedModel, RunOptions, describe_model, unpack_error
 from clothseg.errors import MachineError, SettingError, one_line, require
 
-WAIT_BEFORE_TELLING = 20.0
-"""Seconds that a slot may take before it is said what is waited for."""
+WAIT_SECONDS = 20.0
+"""After so many seconds without a free slot, the command says that it waits for one."""
 
 
 @dataclass(frozen=True)
 class Slots:
-    """What copies of the model run on."""
+    """CPUs or GPUs for copies of the model."""
 
     count: int
     num_gpus: int
@@ -30,32 +30,32 @@ class Slots:
 
     @property
     def resources(self) -> dict[str, int]:
-        """What Ray is to set aside for each copy."""
+        """What Ray reserves for each copy."""
         return {"num_cpus": 1, "num_gpus": self.num_gpus}
 
     @property
     def in_words(self) -> str:
-        """How many there are and of what."""
+        """Their number and kind."""
         kind = "GPU" if self.num_gpus else "CPU slot"
         return f"{self.count} {kind}{'' if self.count == 1 else 's'}"
 
 
 def set_environment() -> None:
-    """Choose how Ray behaves in this process, unless someone has chosen already; it looks when it is imported."""
+    """Set the environment variables that Ray reads when it is imported, unless they are set already."""
     # Under `uv run`, Ray would send the whole folder to every machine and start each worker in a new environment.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here calls nobody
-    # Ray prints a page on stdout, where ours are the paths, about each worker that died. We say it in one line.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here sends no statistics
+    # Ray prints a page to stdout, where the paths are, for each worker that died. The command prints one line instead.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors are ours to tell
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the command prints its errors
 
 
 @contextlib.contextmanager
 def joined(address: str | None) -> Iterator[Any]:
     """Give `ray`, connected to a cluster: at `address`, else at RAY_ADDRESS, else a new one on this machine.
 
-    A cluster that happens to run here is not joined unasked, as Ray would: it may be someone else's. A process that is
-    connected already stays so.
+    A cluster that runs on this machine is joined only if it is named: it may be someone else's. A process that is
+    already connected stays connected.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -71,7 +71,7 @@ def joined(address: str | None) -> Iterator[Any]:
     where = address or os.environ.get("RAY_ADDRESS")
     try:
         if where:
-            _knock(where)
+            _check_port(where)
         ray.init(address=where or "local", log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         raise MachineError(
@@ -79,15 +79,15 @@ def joined(address: str | None) -> Iterator[Any]:
             "Start it with: ray start --head, or pass --cluster HOST:PORT"
         ) from error
     finally:
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, which leaves with another exit code
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler would change the exit code
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Raise OSError where nobody listens: Ray would try for minutes."""
+def _check_port(address: str) -> None:
+    """Raise OSError if nothing listens at an address: Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if host and "/" not in host and port.isdecimal():
         with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
@@ -95,15 +95,15 @@ def _knock(address: str) -> None:
 
 
 def slots_of(ray: Any, *, runs_on_gpu: bool, workers: int | None) -> Slots:
-    """Return the slots for copies of the model: one for each GPU where it can use them, else for each CPU.
+    """Return the slots for copies of the model: the cluster's GPUs if it uses them, else its CPUs.
 
     Args:
         ray: connected.
-        runs_on_gpu: whether the model is asked to run on a GPU, or may and the cluster has some.
-        workers: no more than these.
+        runs_on_gpu: whether the model runs on a GPU.
+        workers: number of copies; None takes all slots.
 
     Raises:
-        SettingError: more copies than there are slots, or none at all.
+        SettingError: there are fewer slots than copies, or none.
     """
     resources = ray.cluster_resources()
     kind = "GPU" if runs_on_gpu else "CPU"
@@ -115,26 +115,26 @@ def slots_of(ray: Any, *, runs_on_gpu: bool, workers: int | None) -> Slots:
     return Slots(workers or there, int(runs_on_gpu))
 
 
-def first_loaded(ray: Any, plan: Plan, content: Any, slots: Slots, console: Console) -> Loaded:
-    """Load the model in one slot, to know what it is and that it runs there.
+def load_first(ray: Any, options: RunOptions, content: Any, slots: Slots, console: Console) -> LoadedModel:
+    """Load the model in one slot, to get its description and to check that it runs there.
 
     Raises:
         ClothsegError: it cannot be loaded.
         MachineError: the workers cannot run clothseg.
     """
-    asked = ray.remote(**slots.resources)(describe).remote(plan, content)
-    if not ray.wait([asked], timeout=WAIT_BEFORE_TELLING)[0]:
+    reference = ray.remote(**slots.resources)(describe_model).remote(options, content)
+    if not ray.wait([reference], timeout=WAIT_SECONDS)[0]:
         console.print("Waiting for a free slot of the cluster")
     try:
-        told = ray.get(asked)
+        described = ray.get(reference)
     except ray.exceptions.RayError as error:
         raise MachineError(
             f"A worker of the cluster cannot load the model: {_last_line(error)}. Install clothseg[cluster] "
-            f"{plan.version} on all its machines"
+            f"{options.version} on all its machines"
         ) from error
-    if isinstance(told, Loaded):
-        return told
-    raise unpacked(told)
+    if isinstance(described, LoadedModel):
+        return described
+    raise unpack_error(described)
 
 
 def _last_line(error: BaseException) -> str:

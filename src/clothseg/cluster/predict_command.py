@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
@@ -49,45 +49,37 @@ class RayEngine:
 
     def find(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
         """Return the photos that the command line means, and what is wrong with the inputs that mean none."""
-        from clothseg.cluster.search import find
-        from clothseg.cluster.targets import place_of
+        from clothseg.cluster.remote import find
+        from clothseg.cluster.targets import target_of
 
-        place_of(self.options.output)  # a wrong one is named before anything is listed
+        target_of(self.options.output)  # a wrong one is named before anything is listed
         return find(given, listed, output=self.options.output)
 
     @contextmanager
     def open(self, console: Console, photos: Sequence[Any]) -> Iterator[Run]:
         """Check the output, load the model on the cluster and say on `console` which it is."""
-        from clothseg.cluster.cluster import first_loaded, joined, slots_of
+        from clothseg.cluster.cluster import joined, load_first, slots_of
         from clothseg.cluster.run import ClusterRun, journal_of
-        from clothseg.cluster.targets import place_of
-        from clothseg.cluster.worker import Plan
+        from clothseg.cluster.targets import target_of
+        from clothseg.cluster.worker import RunOptions
 
         options, model_options = self.options, self.options.model_options
-        place = place_of(options.output)
-        place.check()
+        target = target_of(options.output)
+        target.check()
         model_path, origin = chosen_model(options.checkpoint_path, options.checkpoints_path)
         model = _content(model_path)
         with joined(options.cluster) as ray, TemporaryDirectory(prefix="clothseg-journal-") as folder:
             may_use_gpu = model_path.suffix.lower() == ".ckpt" and ray.cluster_resources().get("GPU", 0) >= 1
             on_gpu = model_options.device == "cuda" or (model_options.device == "auto" and may_use_gpu)
             slots = slots_of(ray, runs_on_gpu=on_gpu, workers=options.workers)
-            device = ("cuda" if on_gpu else "cpu") if model_options.device == "auto" else model_options.device
-            plan = Plan(
-                model_path.name,
-                model_options.runtime,
-                device,
-                model_options.precision,
-                options.augmentation,
-                options.outputs,
-                place,
-                threads=1,
-            )
+            if model_options.device == "auto":
+                model_options = replace(model_options, device="cuda" if on_gpu else "cpu")
+            run_options = RunOptions(model_path.name, model_options, options.augmentation, options.outputs, target)
             content = ray.put(model)
-            loaded = first_loaded(ray, plan, content, slots, console)
+            loaded = load_first(ray, run_options, content, slots, console)
             console.print(f"Model: {origin}{loaded.unseen} ({loaded.runtime_name}, {slots.in_words})")
-            journal = journal_of(plan, loaded, Path(folder))
-            yield ClusterRun(ray, photos, plan, loaded, slots, content, console, journal)
+            journal = journal_of(run_options, loaded, Path(folder))
+            yield ClusterRun(ray, photos, run_options, loaded, slots, content, console, journal)
 
 
 def _content(model_path: Path) -> bytes:

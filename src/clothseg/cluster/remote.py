@@ -1,17 +1,20 @@
-"""Files at addresses such as s3://bucket/photos: found, read and written through fsspec."""
+"""Photos and files at addresses such as s3://bucket/photos: found and named as on a disk, and read through fsspec."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from clothseg.encoding import HEAD_LENGTH, is_marked
 from clothseg.errors import (
     ClothsegError,
     InputError,
-    MachineError,
     MissingExtraError,
     MissingInputError,
     PictureError,
@@ -19,34 +22,72 @@ from clothseg.errors import (
     one_line,
     require,
 )
+from clothseg.pictures import PHOTO_SUFFIXES
+from clothseg.prediction.naming import folded, source_stem, unique_stems
+from clothseg.prediction.sources import FoundPhoto, find_photos, is_address, natural
 
-STORES = ("s3", "s3a", "gs", "gcs")
-"""Where results may be written: a PUT there is seen whole or not at all."""
-READABLE = (*STORES, "http", "https")
+WRITABLE_SCHEMES = ("s3", "s3a", "gs", "gcs")
+"""Where results may be written: an object appears there as a whole or not at all."""
+READABLE_SCHEMES = (*WRITABLE_SCHEMES, "http", "https")
 
-MOST_BYTES = 1 << 30
-"""Largest photo that is fetched; it is held in memory, and none of `pictures.MAX_PIXELS` is nearly as large."""
+MAX_BYTES = 1 << 30
+"""Largest photo that is read; it is held in memory, and no photo of `pictures.MAX_PIXELS` is nearly as large."""
 
 
-def scheme_of(address: str) -> str:
-    """Return what stands before ://, in small letters."""
-    return address.partition("://")[0].lower()
+@dataclass(frozen=True)
+class Photo:
+    """A photo to segment, on a disk or at an address, as plain values to send to a worker."""
+
+    source: str
+    """Its path or address."""
+    file: str
+    """Its path inside the folder it was found in; see `FoundPhoto.file`."""
+    stem: str
+    """See `FoundPhoto.stem`."""
+    identity: tuple[str, int, int]
+    """Source, size and modification time; of an object, its size and a number made from its ETag. -1: not known."""
+
+    @classmethod
+    def on_disk(cls, found: FoundPhoto) -> Photo:
+        """Return the description of a photo that was found on a disk."""
+        return cls(str(found.path), found.file, found.stem, found.identity)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A photo at an address whose outputs have no name yet."""
+
+    address: str
+    relative: PurePosixPath
+    """Its path inside the given address."""
+    base_name: str
+    """Last part of the given address."""
+    identity: tuple[str, int, int]
 
 
 def check_scheme(address: str, allowed: Sequence[str], purpose: str) -> None:
-    """Refuse an address of another kind.
+    """Refuse an address with another scheme.
 
     Raises:
-        SettingError: it is not one of `allowed`.
+        SettingError: the scheme is not one of `allowed`.
     """
-    if scheme_of(address) not in allowed:
+    if _scheme_of(address) not in allowed:
         kinds = ", ".join(f"{one}://" for one in allowed)
         raise SettingError(f"{purpose} cannot be at {address}. Allowed: a path, or an address that begins with {kinds}")
 
 
+def store_of(address: str) -> Any:
+    """Return fsspec's file system of an address.
+
+    Raises:
+        MissingExtraError: its package is not installed.
+    """
+    return file_system(_scheme_of(address))
+
+
 @functools.cache
 def file_system(scheme: str) -> Any:
-    """Return fsspec's file system for a kind of address; listings are not kept, since others write there, too.
+    """Return fsspec's file system of a scheme, without a cache of listings, since others write there, too.
 
     Raises:
         MissingExtraError: its package is not installed.
@@ -61,88 +102,171 @@ def file_system(scheme: str) -> Any:
         ) from error
 
 
+@contextmanager
+def store_errors(kind: type[ClothsegError], what: str, way_out: str) -> Iterator[None]:
+    """Raise errors of a store's client, which may be of any class, as `kind`."""
+    try:
+        yield
+    except ClothsegError:
+        raise
+    except Exception as error:
+        raise kind(f"{what} ({one_line(error)[:200]}). {way_out}") from error
+
+
 def read(address: str, size: int = -1) -> bytes:
-    """Fetch a photo.
+    """Read a photo.
 
     Args:
         address: where it is.
-        size: its bytes as they were listed, -1 where that is not known.
+        size: its bytes as they were listed, -1 if not known.
 
     Raises:
         MissingInputError: there is no such file.
-        PictureError: it cannot be fetched, or is too large.
+        PictureError: the photo cannot be fetched, or is too large.
     """
-    if size > MOST_BYTES:
-        raise PictureError(f"Photo is too large: {address} has {size:,} bytes, at most {MOST_BYTES:,} are read")
-    try:
-        content: bytes = file_system(scheme_of(address)).cat_file(address)
-    except FileNotFoundError as error:
-        raise MissingInputError(f"Photo not found: {address}. Check the address") from error
-    except ClothsegError:
-        raise
-    except Exception as error:  # a store's client raises nearly anything
-        raise PictureError(
-            f"Photo cannot be fetched: {address} ({reason(error)}). Run the command again with --resume"
-        ) from error
+    if size > MAX_BYTES:
+        raise PictureError(f"Photo is too large: {address} has {size:,} bytes, at most {MAX_BYTES:,} are read")
+    with store_errors(PictureError, f"Photo cannot be fetched: {address}", "Run the command again with --resume"):
+        try:
+            content: bytes = store_of(address).cat_file(address)
+        except FileNotFoundError as error:
+            raise MissingInputError(f"Photo not found: {address}. Check the address") from error
     return content
 
 
 def listed(address: str) -> dict[str, dict[str, Any]]:
-    """Return all files below an address, with what the store says of each, by their addresses without a scheme.
+    """Return all files below an address: their addresses without a scheme, and the store's details of each.
 
     Raises:
-        MissingInputError: there is nothing.
-        InputError: it cannot be listed.
+        MissingInputError: there are none.
+        InputError: the address cannot be listed.
     """
-    try:
-        found: dict[str, dict[str, Any]] = file_system(scheme_of(address)).find(address, detail=True)
-    except FileNotFoundError:
-        found = {}
-    except ClothsegError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"Folder cannot be listed: {address} ({reason(error)}). Check the address and the rights to it"
-        ) from error
+    found: dict[str, dict[str, Any]] = {}
+    way_out = "Check the address and your permissions there"
+    with store_errors(InputError, f"Folder cannot be listed: {address}", way_out), suppress(FileNotFoundError):
+        found = store_of(address).find(address, detail=True)
     if not found:
         raise MissingInputError(f"Nothing found at {address}. Check the address")
     return found
 
 
-@contextmanager
-def writing(address: str) -> Iterator[Any]:
-    """Give the file system of an address that is written to or cleared.
-
-    Raises:
-        MachineError: what the block does there fails.
-    """
-    try:
-        yield file_system(scheme_of(address))
-    except ClothsegError:
-        raise
-    except Exception as error:
-        raise MachineError(
-            f"Cannot write {address}: {reason(error)}. Check the address and the rights to it, then go on with --resume"
-        ) from error
-
-
-def reason(error: BaseException) -> str:
-    """Return in a few words why a store refused."""
-    return one_line(error)[:200]
-
-
 def without_scheme(address: str) -> str:
-    """Return the address as its file system's listings spell it: bucket/key, and for the web unchanged."""
-    stripped: str = file_system(scheme_of(address))._strip_protocol(address)
+    """Return the address as its file system's listings write it: bucket/key, and for the web unchanged."""
+    stripped: str = store_of(address)._strip_protocol(address)
     return stripped.rstrip("/")
 
 
-def path_of(address: str) -> str:
-    """Return the path in an address, without the query that a signed one carries.
+def find(
+    given: Sequence[str], listing: Iterable[str], *, output: str | Path
+) -> tuple[tuple[Photo, ...], tuple[InputError, ...]]:
+    """Find the photos of paths or addresses, and name their outputs as `find_photos` does.
 
-    >>> path_of("https://example.org/photos/a.jpg?signature=1"), path_of("s3://bucket/a?.jpg")
-    ('/photos/a.jpg', '/a?.jpg')
+    An address that ends like a photo is one, and is not requested before it is read; any other is a folder, which is
+    listed. Listed objects have a size and an ETag by which a later run detects changes.
+
+    Args:
+        given: paths or addresses of the command line.
+        listing: more of them, from a list.
+        output: where the outputs will be, a path or an address.
+
+    Returns:
+        The photos, and the errors of inputs without photos.
+
+    Raises:
+        SettingError: both paths and addresses are given, or an address that cannot be read.
     """
-    if scheme_of(address) in ("http", "https"):
+    listing = list(listing)
+    addresses = [one for one in (*given, *listing) if is_address(one)]
+    if not addresses:
+        search = find_photos(given, output=None if is_address(output) else Path(output), listed=listing)
+        return tuple(map(Photo.on_disk, search.photos)), search.problems
+    paths = [one for one in (*given, *listing) if not is_address(one)]
+    if paths:
+        raise SettingError(f"Both a path and an address: {paths[0]}, {addresses[0]}. Pass them in two runs")
+    candidates: dict[str, _Candidate] = {}
+    problems: list[InputError] = []
+    for address in addresses:
+        check_scheme(address, READABLE_SCHEMES, "Photos")
+        try:
+            for candidate in _candidates(address):
+                candidates.setdefault(candidate.address, candidate)
+        except InputError as error:
+            problems.append(error)
+    return _named(list(candidates.values()), output), tuple(problems)
+
+
+def _candidates(address: str) -> list[_Candidate]:
+    """Return the photos of one address."""
+    store_of(address)  # names the package that is not installed
+    is_web = _scheme_of(address) in ("http", "https")
+
+    def decoded(path: str) -> PurePosixPath:
+        return PurePosixPath(unquote(path) if is_web else path)
+
+    path = decoded(_path_of(address))
+    if path.suffix.lower() in PHOTO_SUFFIXES and not address.endswith("/"):
+        return [_Candidate(address, PurePosixPath(path.name), path.parent.name, (address, -1, -1))]
+    base = address.rstrip("/")
+    prefix = without_scheme(base) + "/"
+    found = []
+    for name, details in listed(address if is_web else base).items():
+        inside = name.removeprefix(prefix)
+        if name.startswith(prefix) and _is_photo(inside):
+            relative, where = decoded(inside), f"{base}/{inside}"
+            if ".." in relative.parts:
+                raise InputError(f"A name that leaves its folder: {where}. Rename it, or pass other photos")
+            found.append(_Candidate(where, relative, path.name or base, (where, *_version(details))))
+    found = [one for one in sorted(found, key=lambda one: natural(one.relative)) if not _is_output(one)]
+    if not found:
+        raise InputError(f"No photos in {address}. Looked for names ending in {', '.join(sorted(PHOTO_SUFFIXES))}")
+    return found
+
+
+def _scheme_of(address: str) -> str:
+    return address.partition("://")[0].lower()
+
+
+def _path_of(address: str) -> str:
+    """Return the path in an address, without the query of a signed URL."""
+    if _scheme_of(address) in ("http", "https"):
         return urlsplit(address).path
     return "/" + address.partition("://")[2].partition("/")[2]
+
+
+def _is_photo(inside: str) -> bool:
+    is_hidden = any(part.startswith(".") and part != ".." for part in inside.split("/"))
+    return not is_hidden and PurePosixPath(inside).suffix.lower() in PHOTO_SUFFIXES
+
+
+def _version(details: Mapping[str, Any]) -> tuple[int, int]:
+    """Return an object's size and a number that changes with its content; -1 where the store does not say."""
+    size = details.get("size")
+    tag = details.get("ETag") or details.get("etag") or details.get("mtime") or details.get("LastModified")
+    number = -1 if tag is None else int.from_bytes(hashlib.sha256(str(tag).encode()).digest()[:6], "big")
+    return -1 if size is None else int(size), number
+
+
+def _is_output(candidate: _Candidate) -> bool:
+    """Tell whether a run wrote the object; see `sources._is_output`."""
+    size = candidate.identity[1]
+    if source_stem(candidate.relative.name) is None or size == 0:
+        return False
+    end = HEAD_LENGTH if size < 0 else min(size, HEAD_LENGTH)  # stores refuse a range beyond the object's end
+    with store_errors(InputError, f"Photo cannot be read: {candidate.address}", "Check your permissions there"):
+        return is_marked(store_of(candidate.address).cat_file(candidate.address, start=0, end=end))
+
+
+def _named(candidates: Sequence[_Candidate], output: str | Path) -> tuple[Photo, ...]:
+    def beside(address: str, name: str) -> str:
+        return folded(f"{address.rpartition('/')[0]}/{name}")
+
+    sources = {beside(one.address, stem) for one in candidates if (stem := source_stem(one.relative.name)) is not None}
+
+    def overwrites(stem: str) -> bool:
+        return folded(f"{str(output).rstrip('/')}/{stem}") in sources
+
+    stems = unique_stems([(one.relative, one.base_name) for one in candidates], overwrites)
+    return tuple(
+        Photo(one.address, one.relative.as_posix(), stem, one.identity)
+        for one, stem in zip(candidates, stems, strict=True)
+    )

@@ -1,8 +1,13 @@
-"""Segments any number of photos on a Ray cluster, in rounds, so that what dies with a worker is done by another."""
+"""A run on a Ray cluster: passes of Ray Data over chunks of photos; chunks that are lost with a worker are repeated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import gc
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,88 +16,92 @@ from typing import Any
 from rich.console import Console
 
 from clothseg.cluster.cluster import Slots
-from clothseg.cluster.rounds import Round
-from clothseg.cluster.search import Photo
-from clothseg.cluster.stored_journal import StoredJournal
-from clothseg.cluster.targets import Folder
-from clothseg.cluster.worker import Loaded, Plan, unpacked
+from clothseg.cluster.remote import Photo
+from clothseg.cluster.targets import FolderTarget, StoredJournal
+from clothseg.cluster.worker import LoadedModel, Replica, RunOptions, unpack_error
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import write_collection
 from clothseg.prediction.predictor import Outcome
 
-MOST_PHOTOS_IN_CHUNK = 32
-"""Photos that a worker is given at a time: many make little of what Ray takes for a task, about 10 ms."""
+MAX_PHOTOS_IN_CHUNK = 32
+"""Photos of one Ray task: with many photos, Ray's overhead of about 10 ms per task is small."""
 CHUNKS_PER_SLOT = 8
-"""With few photos chunks are smaller, so that no worker is left with a large one at the end."""
-MOST_CHUNKS_IN_ROUND = 4096
-MOST_TRIES = 3
-"""A photo that was in the only chunk of a worker so often when it died is not tried again."""
+"""Chunks are smaller when there are few photos, so that no worker has a large one left at the end."""
+MAX_CHUNKS_IN_PASS = 4096
+MAX_TRIES = 3
+"""A photo is skipped if its worker died so often while it had no other photo."""
+TASKS_PER_WORKER = 2
+"""Chunks that a worker has at a time: the next one is there when one is done. The others wait (back-pressure)."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Photos that one worker does, one after the other."""
+    """Photos that one worker segments one after the other."""
 
     numbers: tuple[int, ...]
-    """Places in the run's photos."""
+    """Indices of the run's photos."""
     tries: int = 0
     """How often it was lost with its worker."""
 
 
-def journal_of(plan: Plan, loaded: Loaded, folder: Path) -> Journal | StoredJournal:
-    """Return the journal of a run, in `folder` if its output is none of this machine's."""
+def journal_of(options: RunOptions, model: LoadedModel, folder: Path) -> Journal | StoredJournal:
+    """Return the journal of a run; `folder` is used if the output is in a store."""
     run = described_run(
-        model=loaded.model, runtime_name=loaded.runtime_name, augmentation=plan.passes, outputs=plan.outputs
+        model=model.identity,
+        runtime_name=model.runtime_name,
+        augmentation=options.augmentation,
+        outputs=options.outputs,
     )
-    return Journal(plan.place.path, run) if isinstance(plan.place, Folder) else StoredJournal(plan.place, folder, run)
+    target = options.target
+    return Journal(target.path, run) if isinstance(target, FolderTarget) else StoredJournal(target, folder, run)
 
 
 @dataclass(frozen=True)
 class ClusterRun:
-    """The prediction of some photos into one place, by copies of the model on a Ray cluster."""
+    """Segments photos with copies of the model on a Ray cluster."""
 
     ray: Any = field(repr=False)
     photos: Sequence[Photo]
-    plan: Plan
-    loaded: Loaded
+    options: RunOptions
+    model: LoadedModel
     slots: Slots
     content: Any = field(repr=False)
-    """A reference to the model file's content in the cluster."""
+    """Ray's reference to the content of the model file."""
     console: Console = field(repr=False)
     journal: Journal | StoredJournal = field(repr=False)
 
     def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:
         """Segment the photos and write their outputs; a photo that cannot be read is reported, and the rest done.
 
-        A chunk whose worker dies is done again, by another. Files are whole or not there and come out the same each
-        time, and a photo is reported once, so nothing is lost or doubled.
+        A chunk whose worker dies is repeated by another. Files are written as a whole or not at all, with the same
+        content each time, and a photo is reported once, so nothing is lost or doubled.
 
         Args:
-            resume: pass over photos that an earlier run with the same model and options has done.
+            resume: skip photos that an earlier run with the same model and options has finished.
 
         Yields:
-            One outcome per photo, in the order in which they are done, those of an earlier run first.
+            One outcome per photo, in the order in which they are finished, those of an earlier run first.
 
         Raises:
-            ModelError: the network gave no numbers.
-            MachineError: the output cannot be written, or workers die and none does anything.
+            ModelError: the network's output is not finite.
+            MachineError: the output cannot be written, or workers die and none finishes anything.
         """
         done = self.journal.start(self.photos, resume=resume)
         for photo in self.photos:
             if photo.stem in done:
-                yield Outcome(photo, files=[*map(self.plan.place.shown, done[photo.stem])], is_new=False)
+                yield Outcome(photo, files=self._locations(done[photo.stem]), is_new=False)
         left = [number for number, photo in enumerate(self.photos) if photo.stem not in done]
         with self.journal:
-            for number, report in self._in_rounds(left):
+            for number, report in self._run_passes(left):
                 photo = self.photos[number]
                 if "error" in report:
-                    error = unpacked(report["error"])
+                    error = unpack_error(report["error"])
                     assert isinstance(error, InputError)
                     yield Outcome(photo, error=error)
                     continue
                 self.journal.add(Entry(photo.stem, photo.identity, report["files"], report["result"]))
-                yield Outcome(photo, files=[*map(self.plan.place.shown, report["files"])], notes=tuple(report["notes"]))
+                yield Outcome(photo, files=self._locations(report["files"]), notes=tuple(report["notes"]))
 
     def write_collection(self) -> tuple[str, ...]:
         """Write the formats that hold all photos together; called once all reports have come.
@@ -106,64 +115,154 @@ class ClusterRun:
         with TemporaryDirectory(prefix="clothseg-formats-") as folder:
             paths = write_collection(
                 Path(folder),
-                self.loaded.classes,
+                self.model.classes,
                 lambda: self.journal.results(self.photos),
-                formats=self.plan.outputs.formats,
+                formats=self.options.outputs.formats,
             )
             for path in paths:
-                self.plan.place.write(path.name, path.read_bytes())
-        return tuple(self.plan.place.shown(path.name) for path in paths)
+                self.options.target.write(path.name, path.read_bytes())
+        return self._locations(path.name for path in paths)
 
-    def _in_rounds(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _locations(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(map(self.options.target.location, names))
+
+    def _run_passes(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the number and the report of each photo once."""
         waiting = self._chunks(numbers)
-        num_barren = 0
+        num_empty = 0
         while waiting:
-            chunks, waiting = waiting[:MOST_CHUNKS_IN_ROUND], waiting[MOST_CHUNKS_IN_ROUND:]
-            this = Round(
-                self.ray, self.plan, self.loaded, self.content, self.slots, is_careful=any(one.tries for one in chunks)
-            )
+            chunks, waiting = waiting[:MAX_CHUNKS_IN_PASS], waiting[MAX_CHUNKS_IN_PASS:]
+            ray_pass = RayPass(self, one_at_a_time=any(one.tries for one in chunks))
             finished: set[int] = set()
-            for key, reports in this.reports([self._content(chunk) for chunk in chunks]):
+            for key, reports in ray_pass.reports([self._task(chunk) for chunk in chunks]):
                 finished.add(key)
                 for report in reports:
                     if "fatal" in report:
-                        raise unpacked(report["fatal"])
+                        raise unpack_error(report["fatal"])
                     yield report["number"], report
-            num_barren = 0 if finished or len(chunks) == 1 else num_barren + 1
-            if num_barren >= MOST_TRIES:
+            num_empty = 0 if finished or len(chunks) == 1 else num_empty + 1
+            if num_empty >= MAX_TRIES:
                 raise MachineError(
-                    f"The cluster finished nothing {num_barren} times in a row: {this.reason}. Put that right, then "
-                    "go on with --resume"
+                    f"The cluster finished nothing {num_empty} times in a row: {ray_pass.reason}. Solve this, then run "
+                    "the command with --resume"
                 )
             lost = [chunk for key, chunk in enumerate(chunks) if key not in finished]
             if num_lost := sum(len(chunk.numbers) for chunk in lost):
-                self.console.print(f"{num_lost} photos were lost with a worker and are done again ({this.reason})")
+                self.console.print(f"{num_lost} photos were lost with a worker and are repeated ({ray_pass.reason})")
             for chunk in lost:
-                if len(chunk.numbers) == 1 and chunk.tries + 1 >= MOST_TRIES:
-                    yield chunk.numbers[0], {"error": ("PictureError", self._ended(chunk))}
+                if len(chunk.numbers) == 1 and chunk.tries + 1 >= MAX_TRIES:
+                    yield chunk.numbers[0], {"error": ("PictureError", self._fatal_photo(chunk))}
                 else:
-                    waiting += _again(chunk)
+                    waiting += _repeated(chunk)
 
     def _chunks(self, numbers: Sequence[int]) -> list[Chunk]:
-        size = max(1, min(MOST_PHOTOS_IN_CHUNK, -(-len(numbers) // (self.slots.count * CHUNKS_PER_SLOT))))
+        size = max(1, min(MAX_PHOTOS_IN_CHUNK, -(-len(numbers) // (self.slots.count * CHUNKS_PER_SLOT))))
         return [Chunk(tuple(numbers[start : start + size])) for start in range(0, len(numbers), size)]
 
-    def _content(self, chunk: Chunk) -> list[Mapping[str, Any]]:
-        """Return what a worker is told of the photos of a chunk."""
+    def _task(self, chunk: Chunk) -> list[Mapping[str, Any]]:
+        """Return what a worker needs to know of the photos of a chunk."""
         photos = [(number, self.photos[number]) for number in chunk.numbers]
         return [
             {"number": number, "source": one.source, "file": one.file, "stem": one.stem, "size": one.identity[1]}
             for number, one in photos
         ]
 
-    def _ended(self, chunk: Chunk) -> str:
+    def _fatal_photo(self, chunk: Chunk) -> str:
         source = self.photos[chunk.numbers[0]].source
-        return f"Photo ended its worker {MOST_TRIES} times: {source}. Save it again, or look into the cluster's logs"
+        return f"Photo ended its worker {MAX_TRIES} times: {source}. Save it again, or look into the cluster's logs"
 
 
-def _again(chunk: Chunk) -> list[Chunk]:
-    """Return how a chunk that was lost is tried again: as it was, and after that photo by photo, to find the one."""
+def _repeated(chunk: Chunk) -> list[Chunk]:
+    """Return how a lost chunk is tried again: first as it was, then photo by photo to find the one that is fatal."""
     if chunk.tries == 0:
         return [Chunk(chunk.numbers, 1)]
     return [Chunk((number,), chunk.tries + 1 if len(chunk.numbers) == 1 else 1) for number in chunk.numbers]
+
+
+@dataclass
+class RayPass:
+    """One pass of Ray Data over some chunks; a chunk is done by one worker, or lost with it."""
+
+    run: ClusterRun
+    one_at_a_time: bool
+    """A worker has one chunk at a time, so that a chunk that ends its worker takes no other one with it."""
+    reason: str = "Ray does not say why"
+    """Why chunks were lost, in Ray's words."""
+
+    def reports(self, chunks: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Segment the chunks.
+
+        Args:
+            chunks: for each, what `Replica` needs to know of its photos.
+
+        Yields:
+            The index of a chunk and the reports of its photos, when it is finished; nothing for a lost chunk.
+        """
+        with self._capture_log():
+            try:
+                for batch in self._dataset(chunks).iter_batches(batch_size=None, prefetch_batches=0):
+                    for done in map(json.loads, batch["done"]):
+                        yield done["key"], done["reports"]
+            except self.run.ray.exceptions.RayError as error:  # the chunks that did not come are lost
+                self.reason = _in_words(error)
+
+    def _dataset(self, chunks: Sequence[Sequence[Mapping[str, Any]]]) -> Any:
+        run, data = self.run, self.run.ray.data
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = -1  # a lost chunk does not end the others
+        rows = [{"chunk": json.dumps({"key": key, "photos": photos})} for key, photos in enumerate(chunks)]
+        with warnings.catch_warnings():
+            # Ray 2.64 removes map_batches' free options, and with them max_task_retries; see pyproject.toml.
+            warnings.simplefilter("ignore", run.ray.util.annotations.RayDeprecationWarning)
+            return data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                Replica,
+                batch_size=None,
+                fn_constructor_args=(run.options, run.model, [run.content]),
+                compute=data.ActorPoolStrategy(
+                    size=min(run.slots.count, len(chunks)),
+                    max_tasks_in_flight_per_actor=1 if self.one_at_a_time else TASKS_PER_WORKER,
+                ),
+                # A worker that dies is started again where there is room, but its chunks do not wait for it: they are
+                # repeated in the next pass, so that a machine that never comes back delays nothing.
+                max_restarts=-1,
+                max_task_retries=0,
+                **run.slots.resources,
+            )
+
+    @contextlib.contextmanager
+    def _capture_log(self) -> Iterator[None]:
+        """Keep Ray Data's log off stderr, and take the reason of lost chunks from it.
+
+        Logged errors have frames that hold the pass's workers, and a worker that is referenced keeps its slot: the next
+        pass would wait for it without end. So no other handler gets them, and reference cycles are collected.
+        """
+        logger = logging.getLogger("ray.data")
+        before = logger.handlers, logger.level, logger.propagate
+        logger.handlers, logger.propagate = [_ReasonHandler(self)], False
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.handlers, _, logger.propagate = before
+            logger.setLevel(before[1])
+            gc.collect()
+
+
+class _ReasonHandler(logging.Handler):
+    """Takes the reason of lost chunks from Ray Data's log."""
+
+    def __init__(self, ray_pass: RayPass) -> None:
+        super().__init__(logging.ERROR)
+        self._pass = ray_pass
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            self._pass.reason = _in_words(error)
+
+
+def _in_words(error: BaseException) -> str:
+    """Return the class of an error and the last line of its message, in which Ray says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:160]}" if lines else type(error).__name__

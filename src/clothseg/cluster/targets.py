@@ -1,60 +1,58 @@
-"""Where results go: a folder that all machines see, or a prefix in an object store."""
+"""Output targets: a folder that all machines see, or a prefix in an object store, with the journal of its run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Self
 
-from clothseg.cluster.remote import STORES, check_scheme, file_system, listed, scheme_of, without_scheme, writing
+from clothseg.cluster.remote import (
+    WRITABLE_SCHEMES,
+    check_scheme,
+    listed,
+    store_errors,
+    store_of,
+    without_scheme,
+)
 from clothseg.errors import MachineError, MissingInputError
 from clothseg.pictures import write_whole
 from clothseg.prediction.folder import check_output
-from clothseg.prediction.journal import JOURNAL_NAME
+from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal, Photo
 from clothseg.prediction.sources import is_address
 
+PARTS = ".clothseg/"
+"""Prefix of the journal's parts in a store; hidden, since they are no results."""
 
-class Place(Protocol):
-    """Where results go. A file there is whole or not there."""
+_PART = re.compile(re.escape(PARTS) + r"[0-9]{8}\.jsonl")
 
-    def check(self) -> None:
-        """Refuse a place that cannot be written, before any time is spent.
-
-        Raises:
-            MachineError: it cannot be written.
-        """
-
-    def check_from_worker(self) -> None:
-        """Refuse a place that the machine of a worker does not see.
-
-        Raises:
-            MachineError: it is another one there.
-        """
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole.
-
-        Raises:
-            MachineError: it cannot be written.
-        """
-
-    def shown(self, name: str) -> str:
-        """Return where a file of the place is, for people."""
+MAX_PART_SECONDS, MAX_PART_ENTRIES = 20.0, 1000
+"""A part of the journal is written when its first entry is so old, or when it has so many."""
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderTarget:
     """A folder, which on several machines has to be a shared one."""
 
     path: Path
 
     def check(self) -> None:
-        """See `Place.check`."""
+        """Check that the folder can be written, before the run starts.
+
+        Raises:
+            MachineError: it cannot.
+        """
         check_output(self.path)
 
     def check_from_worker(self) -> None:
-        """See `Place.check_from_worker`; the journal, which is begun before any worker, tells the folder."""
+        """Check that a worker's machine sees the folder: it holds the journal, which is older than any worker.
+
+        Raises:
+            MachineError: it does not.
+        """
         if not (self.path / JOURNAL_NAME).is_file():
             raise MachineError(
                 f"A worker's machine does not see the output folder {self.path}. Pass an --output that all machines "
@@ -62,41 +60,46 @@ class Folder:
             )
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Place.write`."""
+        """Write a file, as a whole or not at all.
+
+        Raises:
+            MachineError: it cannot be written.
+        """
         write_whole(self.path / name, content)
 
-    def shown(self, name: str) -> str:
-        """See `Place.shown`."""
+    def location(self, name: str) -> str:
+        """Return the path of a file in the target."""
         return str(self.path / name)
 
 
 @dataclass(frozen=True)
-class Store:
-    """A prefix in an object store, such as s3://bucket/results."""
+class StoreTarget:
+    """A prefix in an object store, such as s3://bucket/results; its methods do what those of `FolderTarget` do."""
 
     address: str
 
     def check(self) -> None:
-        """See `Place.check`."""
-        with writing(self.address) as files:
-            bucket = without_scheme(self.address).partition("/")[0]
-            if not files.exists(bucket):
-                raise MachineError(f"No bucket {bucket}, or no right to see it: {self.address}. Pass another --output")
+        """See `FolderTarget.check`."""
+        bucket = without_scheme(self.address).partition("/")[0]
+        with self._errors():
+            exists = store_of(self.address).exists(bucket)
+        if not exists:
+            raise MachineError(f"No bucket {bucket}, or no permission to see it: {self.address}. Pass another --output")
 
     def check_from_worker(self) -> None:
-        """See `Place.check_from_worker`; an address is the same everywhere."""
+        """See `FolderTarget.check_from_worker`; an address is the same on all machines."""
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Place.write`: one PUT, or a multipart upload that is seen once it is complete."""
-        with writing(self.shown(name)) as files:
-            files.pipe_file(self.shown(name), content)
+        """See `FolderTarget.write`: one PUT, or a multipart upload, which appears when it is complete."""
+        with self._errors(name):
+            store_of(self.address).pipe_file(self.location(name), content)
 
-    def shown(self, name: str) -> str:
-        """See `Place.shown`."""
+    def location(self, name: str) -> str:
+        """Return the address of a file in the target."""
         return f"{self.address}/{name}"
 
     def sizes(self) -> Mapping[str, int]:
-        """Return the bytes of each file, by its path inside the place; also of none where there is nothing yet."""
+        """Return the bytes of each file, by its path inside the target; empty where there is nothing yet."""
         try:
             found = listed(self.address)
         except MissingInputError:
@@ -105,28 +108,118 @@ class Store:
         return {path[start:]: int(details["size"]) for path, details in found.items()}
 
     def read(self, name: str) -> bytes:
-        """Return what a file of the place holds."""
-        with writing(self.shown(name)):
-            content: bytes = file_system(scheme_of(self.address)).cat_file(self.shown(name))
+        """Return the content of a file."""
+        with self._errors(name):
+            content: bytes = store_of(self.address).cat_file(self.location(name))
             return content
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove files of the place."""
-        if addresses := [self.shown(name) for name in names]:
-            with writing(self.address) as files:
-                files.rm(addresses)
+        """Remove files."""
+        if addresses := [self.location(name) for name in names]:
+            with self._errors():
+                store_of(self.address).rm(addresses)
+
+    def _errors(self, name: str = "") -> AbstractContextManager[None]:
+        what = f"Cannot write {self.location(name) if name else self.address}"
+        return store_errors(
+            MachineError, what, "Check the address and your permissions there, then run the command with --resume"
+        )
 
 
-def place_of(output: str | Path) -> Folder | Store:
-    """Return the place that `--output` means.
+Target = FolderTarget | StoreTarget
+
+
+def target_of(output: str | Path) -> Target:
+    """Return the target that `--output` means.
 
     Raises:
-        SettingError: an address at which nothing can be written whole.
-        MissingExtraError: what writes there is not installed.
+        SettingError: an address at which files cannot be written as a whole.
+        MissingExtraError: the package that writes there is not installed.
     """
     if not is_address(output):
-        return Folder(Path(output))
+        return FolderTarget(Path(output))
     address = str(output).rstrip("/")
-    check_scheme(address, STORES, "Results")
-    file_system(scheme_of(address))
-    return Store(address)
+    check_scheme(address, WRITABLE_SCHEMES, "Results")
+    store_of(address)
+    return StoreTarget(address)
+
+
+class StoredJournal:
+    """A journal for an object store, where files cannot be appended to: a local file, and numbered parts in the store.
+
+    Each part is one PUT, so it is there as a whole or not at all. A run that is killed loses the entries since the last
+    part; their photos are segmented again, with the same results. Otherwise as `prediction.journal.Journal`.
+
+    Args:
+        store: the output.
+        folder: an empty local folder.
+        run: see `Journal`.
+    """
+
+    def __init__(self, store: StoreTarget, folder: Path, run: Mapping[str, Any]) -> None:
+        self._store = store
+        self._sizes: dict[str, int] = {}
+        self._path = folder / JOURNAL_NAME
+        self._journal = Journal(folder, run, size_of=lambda name: self._sizes.get(name))
+        self._number = 0
+        self._num_stored_bytes = 0
+        self._num_waiting = 0
+        self._waiting_since = 0.0
+
+    def start(self, photos: Iterable[Photo], *, resume: bool) -> dict[str, tuple[str, ...]]:
+        """Start the journal; see `Journal.start`."""
+        self._sizes = dict(self._store.sizes())
+        parts = sorted(name for name in self._sizes if _PART.fullmatch(name))
+        if resume:
+            self._download(parts)
+        done = self._journal.start(photos, resume=resume)
+        numbers = [int(name[len(PARTS) : -len(".jsonl")]) for name in parts]
+        self._number = max(numbers, default=0) + 1
+        self._store_part()
+        self._store.delete(parts)  # only now, when the new part holds their valid entries
+        self._sizes = {}
+        return done
+
+    def _download(self, parts: Iterable[str]) -> None:
+        """Join the parts of the newest run, which are the last; each part begins with the first line of its journal."""
+        head = b""
+        entries: list[bytes] = []
+        for name in parts:
+            first, _, rest = self._store.read(name).partition(b"\n")
+            if first != head:
+                head, entries = first, []
+            entries.append(rest)
+        self._path.write_bytes(head + b"\n" + b"".join(entries))
+
+    def __enter__(self) -> Self:
+        self._journal.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._journal.__exit__(*error)
+        if self._num_waiting:
+            self._store_part()
+
+    def add(self, entry: Entry) -> None:
+        """Record a finished photo."""
+        self._journal.add(entry)
+        self._num_waiting += 1
+        if self._num_waiting == 1:
+            self._waiting_since = time.monotonic()
+        if self._num_waiting >= MAX_PART_ENTRIES or time.monotonic() - self._waiting_since >= MAX_PART_SECONDS:
+            self._store_part()
+
+    def results(self, photos: Iterable[Photo]) -> Iterator[Mapping[str, Any]]:
+        """Yield the results of finished photos; see `Journal.results`."""
+        return self._journal.results(photos)
+
+    def _store_part(self) -> None:
+        """Write the new entries as one part, behind the journal's first line."""
+        with self._path.open("rb") as stream:
+            head = stream.readline()
+            stream.seek(max(self._num_stored_bytes, len(head)))
+            rest = stream.read()
+            self._num_stored_bytes = stream.tell()
+        self._store.write(f"{PARTS}{self._number:08}.jsonl", head + rest)
+        self._number += 1
+        self._num_waiting = 0
