@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
 import os
 import signal
 import sys
 import time
 import warnings
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
 from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
-from clothseg.pictures import read_picture
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.serving import messages
@@ -85,15 +82,10 @@ def _reply(predictor: Predictor, message: Message) -> Message:
     if message.header.get("sample"):
         return Message({"media_type": "image/jpeg"}, encode_jpeg(sample_picture(seed=1)))
     request = SegmentRequest(**message.header["segment"])
-    times = [time.perf_counter()]
-    picture = read_picture(message.body, max_pixels=request.max_pixels)
-    times.append(time.perf_counter())
-    segmentation = replace(predictor.predict(picture.pixels), file=request.file, notes=picture.notes)
-    times.append(time.perf_counter())
+    segmentation = predictor.predict(message.body, name=request.file, max_pixels=request.max_pixels)
+    start = time.perf_counter()
     media_type, body = render(segmentation, request)
-    times.append(time.perf_counter())
-    decode, predict, encode = (end - start for start, end in itertools.pairwise(times))
-    seconds = {"decode": decode, "predict": predict, "encode": encode}
+    seconds = {**segmentation.seconds, "encode": time.perf_counter() - start}
     return Message({"media_type": media_type, "model": predictor.model["sha256"], "seconds": seconds}, body)
 
 
