@@ -7,7 +7,6 @@ import http.server
 import re
 import ssl
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +35,6 @@ class Answer:
     silent: bool = False
     """Take the request and send nothing, until the server is closed."""
     chunked: bool = False
-    seconds_per_byte: float = 0.0
     shifted_range: int = 0
     """Answer a range with the bytes this much further on."""
 
@@ -153,12 +151,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(f"{len(body):x}\r\n".encode() + sent)
             if not ends:
                 self.wfile.write(b"\r\n0\r\n\r\n")
-        elif answer.seconds_per_byte:
-            for number in range(len(sent)):
-                self.wfile.write(sent[number : number + 1])
-                if self.server.owner.closing.is_set():
-                    return
-                time.sleep(answer.seconds_per_byte)
         else:
             self.wfile.write(sent)
         self.wfile.flush()

@@ -25,25 +25,18 @@ from tests.data.downloads import (
 )
 
 
-def test_a_good_server_is_asked_once_and_never_again(target: Path) -> None:
-    calls: list[tuple[int, int | None]] = []
-    with BrokenServer(Answer(CONTENT)) as server:
-        assert fetch(server.address + "/", ZIP, target, progress=lambda *call: calls.append(call)) == target
-        assert_whole(target)
-        assert fetch(server.address, ZIP, target) == target
-        assert [request.path for request in server.requests] == [f"/{ZIP}"]
-    assert calls[0] == (0, len(CONTENT))
-    assert calls[-1] == (len(CONTENT), len(CONTENT))
-
-
-def test_progress_is_told_now_and_then_and_never_runs_backwards(target: Path) -> None:
+def test_a_good_server_is_asked_once_and_progress_never_runs_backwards(target: Path) -> None:
     content = packed(num_bytes=5 << 20)
     calls: list[tuple[int, int | None]] = []
     with BrokenServer(Answer(content)) as server:
-        fetch(server.address, ZIP, target, progress=lambda *call: calls.append(call))
+        assert fetch(server.address + "/", ZIP, target, progress=lambda *call: calls.append(call)) == target
+        assert_whole(target, content)
+        assert fetch(server.address, ZIP, target) == target
+        assert [request.path for request in server.requests] == [f"/{ZIP}"]
     assert 4 <= len(calls) <= 8
     assert calls == sorted(calls)
     assert {total for _, total in calls} == {len(content)}
+    assert (calls[0][0], calls[-1][0]) == (0, len(content))
 
 
 def test_a_cut_connection_is_resumed_where_it_broke(target: Path) -> None:
