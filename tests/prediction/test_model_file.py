@@ -14,8 +14,7 @@ from clothseg.errors import MissingModelError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
 from clothseg.prediction import model_file
-from clothseg.prediction.model_file import ModelFile, seal_model
-from clothseg.prediction.protobuf import NoMessageError, fields, with_length
+from clothseg.prediction.model_file import ModelFile, _fields, _NoMessageError, _with_length, seal_model
 from clothseg.transforms import IMAGENET
 
 DESCRIPTION = ModelDescription(
@@ -74,7 +73,7 @@ def test_every_truncation_is_noticed():
 
 
 def test_every_appended_byte_is_noticed():
-    for more in (b"\0", b"\n", SEALED, with_length(14, b""), with_length(7, b"")):
+    for more in (b"\0", b"\n", SEALED, _with_length(14, b""), _with_length(7, b"")):
         with pytest.raises(ModelError):
             ModelFile.from_bytes(SEALED + more)
 
@@ -161,12 +160,12 @@ def test_bf16_is_allowed_where_the_check_on_real_photos_changed_little():
 @given(st.lists(st.tuples(st.integers(1, 2**28), st.binary(max_size=300)), max_size=5))
 @settings(max_examples=100)
 def test_written_fields_are_read_back(written):
-    message = b"".join(with_length(number, content) for number, content in written)
-    read = [(number, message[start:end]) for number, start, end in fields(message, 0, len(message))]
+    message = b"".join(_with_length(number, content) for number, content in written)
+    read = [(number, message[start:end]) for number, start, end in _fields(message, 0, len(message))]
     assert read == written
 
 
 def test_bytes_that_are_no_message_are_refused():
     for message in (b"\x0b", b"\x80", b"\xff" * 11, b"\x72\x05abc", b"\x02\x01a", b"\x09abc"):
-        with pytest.raises(NoMessageError):
-            list(fields(message, 0, len(message)))
+        with pytest.raises(_NoMessageError):
+            list(_fields(message, 0, len(message)))

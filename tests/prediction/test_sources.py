@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, MissingInputError, PictureError
 from clothseg.pictures import read_picture
-from clothseg.prediction.naming import _numbered
 from clothseg.prediction.segmentation import CUTOUT_ENDING
-from clothseg.prediction.sources import _Candidate, _unique_stems, find_photos, read_list
+from clothseg.prediction.sources import _Candidate, _numbered, _unique_stems, find_photos, read_list
 
 
 @pytest.fixture

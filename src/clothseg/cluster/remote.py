@@ -23,8 +23,7 @@ from clothseg.errors import (
     require,
 )
 from clothseg.pictures import PHOTO_SUFFIXES
-from clothseg.prediction.naming import folded, source_stem, unique_stems
-from clothseg.prediction.sources import FoundPhoto, find_photos, is_address, natural
+from clothseg.prediction.sources import FoundPhoto, find_photos, folded, is_address, natural, source_stem, unique_stems
 
 WRITABLE_SCHEMES = ("s3", "s3a", "gs", "gcs")
 """Where results may be written: an object appears there as a whole or not at all."""

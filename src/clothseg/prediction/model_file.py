@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ import numpy as np
 
 from clothseg.errors import ModelError, check_input, one_line, path_problem
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.protobuf import NoMessageError, fields, read_varint, with_length
 
 FORMAT = 1
 """Version of the JSON in the metadata; a later version is refused."""
@@ -42,6 +41,9 @@ _GRAPH_INITIALIZER = 5
 _TENSOR_DATA_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW = 2, 4, 8, 9
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _FLOAT_TYPES: Mapping[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
+
+# Source: protobuf.dev/programming-guides/encoding: the wire types, which say how a field ends.
+_VARINT, _EIGHT_BYTES, _WITH_LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class ModelFile:
         is_whole, sha256 = _check_seal(content)
         try:
             entries = _metadata(content)
-        except NoMessageError as error:
+        except _NoMessageError as error:
             raise ModelError("is cut off, damaged, or no ONNX file") from error
         if "clothseg" not in entries:
             raise ModelError("is not clothseg's: it does not say which classes it knows")
@@ -143,16 +145,16 @@ def _check_seal(content: bytes) -> tuple[bool, str]:
 
 
 def _entry(key: str, value: str) -> bytes:
-    parts = with_length(_ENTRY_KEY, key.encode()) + with_length(_ENTRY_VALUE, value.encode())
-    return with_length(_MODEL_METADATA, parts)
+    parts = _with_length(_ENTRY_KEY, key.encode()) + _with_length(_ENTRY_VALUE, value.encode())
+    return _with_length(_MODEL_METADATA, parts)
 
 
 def _metadata(content: bytes) -> dict[str, bytes]:
     """Return the metadata entries of an ONNX file."""
     entries = {}
-    for number, start, end in fields(content, 0, len(content)):
+    for number, start, end in _fields(content, 0, len(content)):
         if number == _MODEL_METADATA:
-            parts = {part: content[first:last] for part, first, last in fields(content, start, end)}
+            parts = {part: content[first:last] for part, first, last in _fields(content, start, end)}
             entries[parts.get(_ENTRY_KEY, b"").decode(errors="replace")] = parts.get(_ENTRY_VALUE, b"")
     return entries
 
@@ -177,21 +179,21 @@ def _first_without_numbers(content: bytes) -> str | None:
 
     Runtimes would not tell: their maximum of NaN and 0 may be 0, so that a broken layer gives plausible masks.
     """
-    for number, start, end in fields(content, 0, len(content)):
+    for number, start, end in _fields(content, 0, len(content)):
         if number != _MODEL_GRAPH:
             continue
-        for part, first, last in fields(content, start, end):
+        for part, first, last in _fields(content, start, end):
             if part == _GRAPH_INITIALIZER and not _has_numbers(content, first, last):
-                name = next((content[a:b] for n, a, b in fields(content, first, last) if n == _TENSOR_NAME), b"")
+                name = next((content[a:b] for n, a, b in _fields(content, first, last) if n == _TENSOR_NAME), b"")
                 return name.decode(errors="replace")
     return None
 
 
 def _has_numbers(content: bytes, start: int, end: int) -> bool:
-    parts = {number: (first, last) for number, first, last in fields(content, start, end)}
+    parts = {number: (first, last) for number, first, last in _fields(content, start, end)}
     if _TENSOR_DATA_TYPE not in parts:
         return True
-    kind = _FLOAT_TYPES.get(read_varint(content, parts[_TENSOR_DATA_TYPE][0])[0])
+    kind = _FLOAT_TYPES.get(_read_varint(content, parts[_TENSOR_DATA_TYPE][0])[0])
     if kind is None:
         return True
     for number in (_TENSOR_RAW, _TENSOR_FLOATS):
@@ -200,3 +202,70 @@ def _has_numbers(content: bytes, start: int, end: int) -> bool:
         if not np.isfinite(values).all():
             return False
     return True
+
+
+class _NoMessageError(ValueError):
+    """Bytes that are no protobuf message, or only a part of one."""
+
+
+def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (field number, start, end) of each field of the message from `start` to `end`.
+
+    Start and end are those of the field's own content: of a number, a text or another message.
+
+    Raises:
+        _NoMessageError: there is no message, or it is cut off.
+
+    >>> message = _with_length(1, b"key") + _with_length(2, b"value")
+    >>> [(number, message[first:last]) for number, first, last in _fields(message, 0, len(message))]
+    [(1, b'key'), (2, b'value')]
+    """
+    while start < end:
+        tag, start = _read_varint(content, start)
+        number, kind = tag >> 3, tag & 7
+        if kind == _WITH_LENGTH:
+            length, start = _read_varint(content, start)
+            after = start + length
+        elif kind == _VARINT:
+            _, after = _read_varint(content, start)
+        elif kind in (_EIGHT_BYTES, _FOUR_BYTES):
+            after = start + (8 if kind == _EIGHT_BYTES else 4)
+        else:
+            raise _NoMessageError(f"unknown wire type {kind}")
+        if after > end or number == 0:
+            raise _NoMessageError(f"field {number} does not end where its message does")
+        yield number, start, after
+        start = after
+
+
+def _with_length(number: int, content: bytes) -> bytes:
+    """Return a field that holds a text or another message."""
+    return _varint(number << 3 | _WITH_LENGTH) + _varint(len(content)) + content
+
+
+def _read_varint(content: bytes, place: int) -> tuple[int, int]:
+    """Return the number at `place` and the place after it.
+
+    Raises:
+        _NoMessageError: it does not end within ten bytes or within the content.
+    """
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(content):
+            break
+        byte = content[place]
+        value |= (byte & 0x7F) << shift
+        place += 1
+        if byte < 0x80:
+            return value, place
+    raise _NoMessageError("a number does not end")
+
+
+def _varint(value: int) -> bytes:
+    """Return a number as protobuf writes it: seven bits to a byte, lowest first, the eighth set where more follow."""
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json as json_text
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from clothseg import drawing
@@ -20,9 +21,8 @@ from clothseg.labels import ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.outputs import Cutouts
 from clothseg.prediction.polygons import Corners, outline
-from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.rle import Region, encode_regions
-from clothseg.transforms import resize_image
+from clothseg.transforms import resize_image, resize_mask, resize_plane
 from clothseg.types import Float32Array, UInt8Array
 
 FORMAT_VERSION = 1
@@ -120,7 +120,7 @@ class Segmentation:
                 score=score,
                 bbox=region.bbox,
             )
-            for region, score in zip(self.regions, scores(self.logits, self.mask, self.regions), strict=True)
+            for region, score in zip(self.regions, _scores(self.logits, self.mask, self.regions), strict=True)
         )
         return tuple(sorted(labels, key=lambda label: -label.area))
 
@@ -136,7 +136,7 @@ class Segmentation:
         Raises:
             SettingError: the model has no such class.
         """
-        return soft_mask(self.logits, self.classes.id_of(name), self.size)
+        return _soft_mask(self.logits, self.classes.id_of(name), self.size)
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = False) -> UInt8Array:
         """Return the photo with the garments in their colours.
@@ -293,3 +293,76 @@ def _names_in_files(classes: ClassList) -> list[str]:
     names = [re.sub(r"\W+", "-", name) for name in classes.names]
     times = Counter(name.casefold() for name in names)
     return [f"{name}-{number}" if times[name.casefold()] > 1 else name for number, name in enumerate(names)]
+
+
+def _soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Float32Array:
+    """Return the probability of a class on each pixel; the softmax is taken at the logits' resolution, then resized.
+
+    Args:
+        logits: (C, h, w) float32.
+        class_id: the class.
+        size: (height, width) of the result.
+
+    Returns:
+        (height, width) float32, 0 to 1.
+    """
+    highest = logits.max(axis=0)
+    total = np.zeros_like(highest)
+    for plane in logits:
+        total += np.exp(plane - highest)
+    return resize_plane(np.exp(logits[class_id] - highest) / total, size)
+
+
+def _scores(logits: Float32Array, mask: UInt8Array, regions: Sequence[Region]) -> list[float]:
+    """Return the mean probability of each region's class on the region, at the logits' resolution.
+
+    Only the part of the logits that the regions lie in is looked at, and nothing is enlarged.
+
+    Args:
+        logits: (C, h, w) float32.
+        mask: (H, W) uint8, class ids; the logits are of the same photo in another size.
+        regions: what of the mask is asked for.
+    """
+    if not regions:
+        return []
+    small = resize_mask(mask, (logits.shape[1], logits.shape[2]))
+    rows, columns = _frame(regions, mask.shape, small.shape)
+    shown, planes = small[rows, columns], logits[:, rows, columns]
+    highest = planes.max(axis=0)
+    total, own, part = np.zeros_like(highest), np.zeros_like(highest), np.empty_like(highest)
+    inside = {region.class_id: (shown == region.class_id).view(np.uint8) for region in regions}
+    for class_id, plane in enumerate(planes):
+        np.subtract(plane, highest, out=part)
+        cv2.exp(part, dst=part)
+        total += part
+        if class_id in inside:
+            cv2.copyTo(part, inside[class_id], own)
+    own /= total
+    found = []
+    for region in regions:
+        pixels = inside[region.class_id]
+        mean = float(cv2.mean(own, mask=pixels)[0]) if pixels.any() else _score_of_specks(logits, mask, region)
+        found.append(min(1.0, mean))
+    return found
+
+
+def _frame(regions: Sequence[Region], size: tuple[int, ...], small: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the rows and columns of the small mask that the regions of the large one lie in."""
+    slices = []
+    for axis in (1, 0):
+        first = min(region.bbox[axis] for region in regions)
+        after = max(region.bbox[axis] + region.bbox[axis + 2] for region in regions)
+        length, target = size[1 - axis], small[1 - axis]
+        slices.append(slice(first * target // length, -(-after * target // length)))
+    return slices[0], slices[1]
+
+
+def _score_of_specks(logits: Float32Array, mask: UInt8Array, region: Region) -> float:
+    """Return the score of a region so small that no pixel's centre at the logits' resolution lies in it."""
+    x, y, width, height = region.bbox
+    rows, columns = np.nonzero(mask[y : y + height, x : x + width] == region.class_id)
+    rows = (rows + y) * logits.shape[1] // mask.shape[0]
+    columns = (columns + x) * logits.shape[2] // mask.shape[1]
+    planes = logits[:, rows, columns]
+    parts = np.exp(planes - planes.max(axis=0))
+    return float((parts[region.class_id] / parts.sum(axis=0)).mean())
