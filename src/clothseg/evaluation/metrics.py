@@ -18,10 +18,9 @@ from clothseg.types import Float64Array, Int64Array
 
 Score = TypeVar("Score")
 
-SCORES = ("iou", "f1", "precision", "recall", "boundary_iou")
-"""The scores of a class, in the order of their axis."""
-
 TITLES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
+SCORES = tuple(TITLES)
+"""The scores of a class, in the order of their axis."""
 
 MEANS = ("with_background", "without_background", "without_left_out")
 """The means over classes, in the order of their axis; the last leaves out the classes that the user names."""
