@@ -38,7 +38,7 @@ def evaluate(make_data, write_masks, output):
 
 
 @pytest.mark.parametrize("ending", [".png", "_mask.png"])
-def test_masks_from_elsewhere_are_scored(evaluate, output, capsys, ending):
+def test_masks_of_another_program_are_scored(evaluate, output, capsys, ending):
     assert evaluate(ending=ending) == 0
     values = read_json(output)
     matrix = sum(confusion_matrix(PREDICTED[stem], TRUTH[stem], 4) for stem in TRUTH)
@@ -179,7 +179,7 @@ def test_nothing_scored_is_an_error_and_leaves_no_report(evaluate, output):
     assert list(output.iterdir()) == []
 
 
-def test_a_class_map_makes_foreign_ids_ours(evaluate, output, tmp_path):
+def test_a_class_map_changes_the_ids(evaluate, output, tmp_path):
     foreign = {stem: np.array([10, 30, 20], np.uint8)[mask] for stem, mask in PREDICTED.items()}
     class_map = tmp_path / "map.yaml"
     class_map.write_text("10: background\n20: shoe\n30: dress\n")

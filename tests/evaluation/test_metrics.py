@@ -106,7 +106,7 @@ def test_a_photo_without_garments_predicted_so_is_perfect():
     assert counts_of([(empty, empty)]).photo_iou.tolist() == [1]
 
 
-def test_a_counts_keeps_what_each_photo_counts():
+def test_the_counts_of_each_photo_add_up_to_the_matrix():
     pairs = pairs_of(4)
     counts = counts_of(pairs)
     np.testing.assert_array_equal(counts.counts[:, COUNTS.index("truth")].sum(axis=0), counts.matrix.sum(axis=1))
@@ -114,7 +114,7 @@ def test_a_counts_keeps_what_each_photo_counts():
     np.testing.assert_array_equal(counts.counts[:, COUNTS.index("hits")].sum(axis=0), counts.matrix.diagonal())
 
 
-def test_a_rare_class_does_not_lift_the_means_of_draws_without_it():
+def test_a_rare_class_does_not_raise_the_means_of_resamples_without_it():
     """Every resample's mean is over the same classes: a perfect model with one class never found scores 2/3 in all."""
     pairs = [(truth_of(1).copy(), truth_of(1)) for _ in range(12)]
     pairs[3][1][55:58, 40:44] = 3
