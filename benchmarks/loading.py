@@ -82,9 +82,8 @@ def batch_loader(name: str, data_path: Path, samples: int) -> tuple[Callable[[ra
         samples = [dataset[index] for index in indices]
         if as_float:
             for sample in samples:
-                sample["image"] = torch.from_numpy(IMAGENET.apply(sample["image"].permute(1, 2, 0).numpy())).permute(
-                    2, 0, 1
-                )
+                pixels = IMAGENET.apply(sample["image"].permute(1, 2, 0).numpy())
+                sample["image"] = torch.from_numpy(pixels).permute(2, 0, 1)
         return collate(samples)
 
     start_worker()  # what the datamodule's loader processes start with

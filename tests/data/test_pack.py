@@ -1,7 +1,8 @@
 import hashlib
 import json
 import os
-import shutil
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,11 +17,14 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from clothseg import cli
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.pack import key_of, pack
+from clothseg.data.pack import Pack, key_of, pack
 from clothseg.data.shards import INDEX_NAME, ShardIndex
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
+from clothseg.settings import Settings
 from tests.conftest import HANG_SECONDS
+from tests.test_architecture import ROOT
 
+GUIDE = (ROOT / "docs" / "how-to" / "pack-and-stream.md").read_text(encoding="utf-8")
 SMALL = 6_000
 """Bytes of a shard that holds about two of the drawn photos."""
 
@@ -59,17 +63,6 @@ def test_a_shard_is_a_plain_tar_file_with_the_very_files(packed):
             expected[f"{photo.stem}.mask.png"] = mask.read_bytes()
         del inside["__contents__"]
         assert inside == expected
-
-
-def test_gnu_tar_unpacks_a_shard(packed, tmp_path):
-    program = shutil.which("tar")
-    if program is None:
-        pytest.skip("no tar on this machine")
-    _, output = packed
-    ended = subprocess.run([program, "xf", output / "val-00000.tar"], cwd=tmp_path, capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert (tmp_path / "street_07.jpg").is_file()
-    assert (tmp_path / "street_07.mask.png").is_file()
 
 
 def test_webdataset_reads_a_shard(packed):
@@ -223,3 +216,24 @@ def test_an_output_that_the_system_refuses_is_named(prepared_path: Path, tmp_pat
     for output in (tmp_path / ("a" * 300), tmp_path / "file" / "shards"):
         with pytest.raises(MachineError, match=r"Cannot write to .*Choose another --output"):
             pack(prepared_path / DATASET_FOLDER, output, shard_bytes=SMALL)
+
+
+def test_every_command_of_the_guide_names_flags_that_exist(capsys):
+    commands = re.findall(r"^uv run .*$", GUIDE, flags=re.MULTILINE)
+    assert commands
+    wrong = []
+    for command in commands:
+        _, _, program, *arguments = shlex.split(command)
+        name = arguments[0] if program == "clothseg" else {"train.py": "train"}[program]
+        with pytest.raises(SystemExit) as ended:
+            cli.start(name, Settings(), arguments=["--help"])
+        assert ended.value.code == 0
+        flags = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+        wrong += [(command, one) for one in arguments if one.startswith("--") and one not in flags]
+    assert not wrong, wrong
+
+
+def test_the_numbers_of_the_guide_are_the_defaults():
+    assert f"--shard-size {Pack.shard_size:g}\n" in GUIDE
+    assert f"`SHUFFLE_SHARDS` shards ({Settings.shuffle_shards})" in GUIDE
+    assert f"`CACHE_SIZE` GB ({Settings.cache_size:g})" in GUIDE

@@ -43,27 +43,18 @@ def test_the_longest_unused_copies_leave_first(tmp_path):
     assert copy.stat().st_mtime > 1
 
 
-def test_a_copy_of_another_size_is_none(tmp_path):
+def test_a_copy_is_added_once_and_again_only_if_it_is_incomplete(tmp_path):
     folder = ShardCache(tmp_path, limit=100)
-    add(folder, "a", 30)
+    with pytest.raises(ZeroDivisionError), folder.adding("a", size=30, wait=True) as part:
+        part.write_bytes(bytes(1 // 0))
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.lock", "folder.lock"}
+    assert add(folder, "a", 30)
+    assert not add(folder, "a", 30)
     os.truncate(folder.path("a"), 20)
     assert not folder.has("a", size=30)
     assert not folder.has("a", size=30, touch=True)
     assert add(folder, "a", 30)
     assert folder.has("a", size=30)
-
-
-def test_what_is_there_is_not_added_again(tmp_path):
-    folder = ShardCache(tmp_path, limit=100)
-    assert add(folder, "a", 30)
-    assert not add(folder, "a", 30)
-
-
-def test_a_failed_addition_leaves_nothing(tmp_path):
-    folder = ShardCache(tmp_path, limit=100)
-    with pytest.raises(ZeroDivisionError), folder.adding("a", size=30, wait=True) as part:
-        part.write_bytes(bytes(1 // 0))
-    assert {path.name for path in tmp_path.iterdir()} <= {"a.lock", "folder.lock"}
 
 
 def test_a_shard_larger_than_the_cache_is_refused(tmp_path):

@@ -187,60 +187,60 @@ def test_a_download_with_a_wrong_checksum_is_repeated_once(web, tmp_path):
     assert web.asked[shard.name] == 4
 
 
+def damaged(content: bytes) -> bytes:
+    return content.replace(b"\xff\xd8", b"\xff\xd9")
+
+
+DAMAGES = {
+    "cut": (
+        lambda path: path.write_bytes(path.read_bytes()[:-1700]),
+        DataError,
+        r"train-0000\d\.tar is broken: it has",
+        r"train-0000\d\.tar is broken: it ends before byte",
+    ),
+    "longer": (
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
+        DataError,
+        "the index says .*Upload the packed data set again",
+        None,
+    ),
+    "changed": (
+        lambda path: path.write_bytes(damaged(path.read_bytes())),
+        DataError,
+        r"train-0000\d\.tar is broken: its SHA-256 is",
+        r"train-0000\d\.tar is broken: the checksum of street_0\d\.jpg and its mask differs",
+    ),
+    "gone": (
+        lambda path: path.unlink(),
+        MissingInputError,
+        r"train-0000\d\.tar is not there",
+        r"Shard .*train-0000\d\.tar cannot be read \(No such file",
+    ),
+}
+"""What happens to a shard, the error, and its message from a store and from a folder; None: a folder is read."""
+
+
 @pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.processes)])
-@pytest.mark.parametrize(
-    ("damage", "error", "message"),
-    [
-        (lambda path: path.write_bytes(path.read_bytes()[:-700]), DataError, r"train-0000\d\.tar is broken: it has"),
-        (
-            lambda path: path.write_bytes(path.read_bytes() + b"x"),
-            DataError,
-            "the index says .*Upload the packed data",
-        ),
-        (
-            lambda path: path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9")),
-            DataError,
-            r"train-0000\d\.tar is broken: its SHA-256 is",
-        ),
-        (lambda path: path.unlink(), MissingInputError, r"train-0000\d\.tar is not there"),
-    ],
-    ids=["cut", "longer", "changed", "gone"],
-)
-def test_a_broken_shard_in_a_store_is_named(
-    prepared_path, web, shards_path, tmp_path, damage, error, message, num_workers
-):
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_shard_is_named(prepared_path, web, shards_path, tmp_path, damage, num_workers):
+    change, error, in_store, in_folder = DAMAGES[damage]
     for path in shards_path.glob("train-*.tar"):
-        damage(path)
-    with pytest.raises(error, match=message):
-        samples_of(data_of(prepared_path, source_of(web.address, tmp_path), num_workers=num_workers), 0)
+        change(path)
+    for address, message in ((web.address, in_store), (shards_path, in_folder)):
+        data = data_of(prepared_path, source_of(address, tmp_path), num_workers=num_workers)
+        if message is None:
+            samples_of(data, 0)
+            continue
+        with pytest.raises(error, match=message):
+            samples_of(data, 0)
     assert not list((tmp_path / "cache").glob("*.shard"))
-
-
-@pytest.mark.parametrize(
-    ("damage", "error", "message"),
-    [
-        (lambda path: path.write_bytes(path.read_bytes()[:-1700]), DataError, r"\.tar is broken: it ends before byte"),
-        (
-            lambda path: path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9")),
-            DataError,
-            r"Shard train-0000\d\.tar is broken: the checksum of street_0\d\.jpg and its mask differs",
-        ),
-        (lambda path: path.unlink(), MissingInputError, r"Shard .*train-0000\d\.tar cannot be read \(No such file"),
-    ],
-    ids=["cut", "changed", "gone"],
-)
-def test_a_broken_shard_in_a_folder_is_named(prepared_path, shards_path, tmp_path, damage, error, message):
-    for path in shards_path.glob("train-*.tar"):
-        damage(path)
-    with pytest.raises(error, match=message):
-        samples_of(data_of(prepared_path, source_of(shards_path, tmp_path)), 0)
 
 
 def test_a_copy_that_breaks_in_the_cache_is_fetched_again(prepared_path, web, tmp_path):
     source = source_of(web.address, tmp_path)
     expected = samples_of(data_of(prepared_path, source), 0)
     for path in (tmp_path / "cache").glob("*.shard"):
-        path.write_bytes(path.read_bytes().replace(b"\xff\xd8", b"\xff\xd9"))
+        path.write_bytes(damaged(path.read_bytes()))
     assert samples_of(data_of(prepared_path, source), 0).keys() == expected.keys()
     assert web.asked["train-00000.tar"] == 2
     for path in (tmp_path / "cache").glob("*.shard"):
@@ -337,8 +337,3 @@ def test_damaged_contents_of_a_shard_are_named():
         if message not in str(caught.value):
             wrong.append((change, str(caught.value)))
     assert not wrong, wrong
-
-
-def test_the_index_holds_what_the_manifest_says(shards_path):
-    index = ShardIndex.from_json((shards_path / INDEX_NAME).read_bytes(), where="test")
-    assert {name: split.count for name, split in index.manifest.splits.items()} == {"train": 7, "val": 3}
