@@ -11,7 +11,7 @@ from clothseg.errors import MissingModelError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.module import ClothSegmentationModel
-from clothseg.model.seal import seal
+from clothseg.model.tensor_files import add_checksum
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*:UserWarning"),
@@ -47,23 +47,23 @@ def test_a_checkpoint_is_enough(checkpoint: Path) -> None:
     torch.testing.assert_close(network(image), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_sealed_checkpoint_reads_the_same(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_a_checksum_reads_the_same(checkpoint: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(checkpoint, tmp_path))
-    seal(path)
+    add_checksum(path)
     assert load_checkpoint(path)[0] == load_checkpoint(checkpoint)[0]
 
 
-@pytest.mark.parametrize("sealed", [True, False])
-def test_a_flipped_byte_is_noticed(sealed: bool, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_a_flipped_byte_is_noticed(has_checksum: bool, checkpoint: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(checkpoint, tmp_path))
-    if sealed:
-        seal(path)
+    if has_checksum:
+        add_checksum(path)
     content = path.read_bytes()
     for place in (0.3, 0.6):
         changed = bytearray(content)
         changed[int(place * len(content))] ^= 16
         path.write_bytes(changed)
-        with pytest.raises(ModelError, match="does not match its SHA-256" if sealed else "fails its checksum"):
+        with pytest.raises(ModelError, match="does not match its SHA-256" if has_checksum else "fails its checksum"):
             load_checkpoint(path)
 
 

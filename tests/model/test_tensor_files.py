@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pickle
 import zipfile
@@ -6,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from clothseg.errors import MissingModelError, ModelError
-from clothseg.model.tensor_files import read_tensor_file
+from clothseg.errors import ModelError
+from clothseg.model.tensor_files import add_checksum, has_checksum, read_tensor_file
 
 
 def read(path: Path) -> object:
@@ -30,11 +31,43 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "saved.pth"
 
 
-def test_tensors_and_plain_values_are_read(saved: Path) -> None:
-    content = read(saved)
-    assert isinstance(content, dict)
-    assert content["epoch"] == 3
-    assert torch.equal(content["weight"], torch.arange(5000.0))
+def test_tensors_and_plain_values_are_read_with_and_without_a_checksum(saved: Path) -> None:
+    before = saved.read_bytes()
+    for is_there in (False, True):
+        assert has_checksum(saved.read_bytes()) == is_there
+        content = read(saved)
+        assert isinstance(content, dict)
+        assert content["epoch"] == 3
+        assert torch.equal(content["weight"], torch.arange(5000.0))
+        if not is_there:
+            add_checksum(saved)
+    assert saved.read_bytes().endswith(b"sha256:" + hashlib.sha256(before[:-2]).hexdigest().encode())
+
+
+def test_a_file_with_a_checksum_that_is_changed_anywhere_is_refused(saved: Path) -> None:
+    add_checksum(saved)
+    content = saved.read_bytes()
+    length = 2 + len("sha256:") + 64
+    places = (*range(0, len(content) - length, 797), *range(len(content) - length, len(content)))
+    flipped = [content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :] for place in places]
+    cut = [content[:end] for end in range(len(content) - length + 2, len(content))]
+    for damaged in (*flipped, *cut, content + b"\n"):
+        with pytest.raises(ValueError, match="does not match its SHA-256"):
+            has_checksum(damaged)
+    saved.write_bytes(flipped[5])
+    with pytest.raises(ModelError, match=r"saved\.pth .* does not match its SHA-256; copy it again\. Do this"):
+        read(saved)
+
+
+def test_what_torch_did_not_write_gets_no_checksum(saved: Path, tmp_path: Path) -> None:
+    add_checksum(saved)
+    (tmp_path / "text.ckpt").write_text("hello")
+    for path in (saved, tmp_path / "text.ckpt"):
+        before = path.read_bytes()
+        with pytest.raises(ModelError, match="no place for a checksum"):
+            add_checksum(path)
+        assert path.read_bytes() == before
+    assert not has_checksum(b"x")
 
 
 def test_the_old_format_is_read(tmp_path: Path) -> None:
@@ -42,16 +75,6 @@ def test_the_old_format_is_read(tmp_path: Path) -> None:
     content = read(tmp_path / "old.pth")
     assert isinstance(content, dict)
     assert torch.equal(content["weight"], torch.ones(3))
-
-
-def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(MissingModelError, match=r"Checkpoint not found: .*a\.ckpt\. Do this\."):
-        read(tmp_path / "a.ckpt")
-
-
-def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is a folder, not a file: .*\. Do this\."):
-        read(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 import tyro
 
 from clothseg.errors import MissingModelError, ModelError, SettingError
-from clothseg.model.seal import check_seal
+from clothseg.model.tensor_files import has_checksum
 from clothseg.settings import Settings
 from clothseg.training.resume import ResumePoint, step_seed
 from clothseg.training.signals import TrainingStopped
@@ -70,7 +70,7 @@ def test_a_training_interrupted_anywhere_ends_as_an_undisturbed_one(finished, ca
         assert stopped.value.code == 128 + number
         assert stopped.value.last_path == last
         assert f"{name} stopped the training. Go on with: uv run train.py --ckpt {last}" in capsys.readouterr().err
-        assert check_seal(last)
+        assert has_checksum(last.read_bytes())
     watchers.append(Watcher())
     resumed, model = bench.train(settings, watcher=watchers[-1], resume=last)
 

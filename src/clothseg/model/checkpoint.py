@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clothseg.errors import ModelError, SettingError, check_input
+from clothseg.errors import ModelError, SettingError
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork, network_of
-from clothseg.model.seal import check_seal
 from clothseg.model.tensor_files import read_tensor_file
 
 _WAY_OUT = 'Train one with "uv run train.py", or pass --ckpt PATH'
@@ -46,8 +45,6 @@ def read_checkpoint(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     Raises:
         MissingModelError, ModelError: as `load_checkpoint`, as far as it shows without the network.
     """
-    check_input(path, "Checkpoint", _WAY_OUT, error=ModelError)
-    check_seal(path)
     content = read_tensor_file(path, kind="Checkpoint", way_out=_WAY_OUT)
     if not isinstance(content, Mapping) or not content:
         raise ModelError(f"Checkpoint {path} holds no model. {_WAY_OUT}")

@@ -1,8 +1,13 @@
-"""Files of tensors, read without running what is in them, and with a named error for each way they can be broken."""
+"""Files of tensors: read without running code, guarded by a SHA-256, with a named error for each way to be broken."""
 
+from __future__ import annotations
+
+import hashlib
 import io
+import mmap
 import pickle
 import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -13,6 +18,12 @@ from clothseg.errors import ModelError, check_input, one_line, path_problem
 
 _ZIP_START = b"PK\x03\x04"
 _PICKLE_START = b"\x80"
+_CHECKSUM_START = b"sha256:"
+
+# Source: PKWARE APPNOTE.TXT 6.3.10, section 4.3.16: the record that ends an archive, and the length of its comment.
+_END_SIGNATURE = b"PK\5\6"
+_END_LENGTH = 22
+_LONGEST_END = _END_LENGTH + (1 << 16)
 
 
 def read_tensor_file(path: Path, *, kind: str, way_out: str) -> object:
@@ -30,40 +41,79 @@ def read_tensor_file(path: Path, *, kind: str, way_out: str) -> object:
         ModelError: a folder, empty, text, cut off, damaged, or carrying code.
     """
     check_input(path, kind, way_out, error=ModelError)
-    content = _read_bytes(path, kind)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{kind} {path} cannot be read: {path_problem(error)}. Check its permissions") from error
     if not content:
         raise ModelError(f"{kind} {path} is empty (0 bytes). {way_out}")
     try:
         if path.suffix == ".safetensors":
             return load_safetensors(content)
-        _check_whole(content)
+        if not content.startswith(_PICKLE_START):  # the format of old files, which has no checksums
+            _check_archive(content)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _BrokenFileError as error:
         raise ModelError(f"{kind} {path} {error}. {way_out}") from None
     except pickle.UnpicklingError as error:
         raise ModelError(f"{kind} {path} {_refused_code(error)}. {way_out}") from error
-    except Exception as error:  # bytes of unknown making can fail a reader in any way
+    except Exception as error:  # bytes of unknown origin can fail a reader in any way
         raise ModelError(f"{kind} {path} cannot be read: {one_line(error)[:200]}. {way_out}") from error
 
 
+def add_checksum(path: Path) -> None:
+    """Write the SHA-256 of a file that `torch.save` wrote into the file itself.
+
+    Such a file is a ZIP archive that ends with the length of an empty comment; the checksum becomes that comment, which
+    torch ignores. A checksum in a file beside it could belong to another version of it after a kill.
+
+    Raises:
+        ModelError: the file is not such an archive.
+    """
+    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        end = len(content) - 2
+        if content[end:] != b"\0\0":
+            raise ModelError(f"{path} has no place for a checksum: torch.save did not write it, or it has one")
+        comment = _CHECKSUM_START + _sha256(content, end)
+        stream.seek(end)
+        stream.write(struct.pack("<H", len(comment)) + comment)
+
+
+def has_checksum(content: bytes) -> bool:
+    """Return whether the bytes of a file carry the checksum of `add_checksum`, and it is the right one.
+
+    Raises:
+        ValueError: the content or the checksum itself is damaged.
+    """
+    start = max(0, len(content) - _LONGEST_END)
+    record = content.rfind(_END_SIGNATURE, start)
+    comment_start = record + _END_LENGTH
+    if record < 0 or len(content) < comment_start:
+        return False  # no archive, or one that is cut off before the comment, which its reader notices
+    length, comment = struct.unpack_from("<H", content, comment_start - 2)[0], content[comment_start:]
+    if not length and not comment:
+        return False
+    if length != len(comment) or comment != _CHECKSUM_START + _sha256(content, comment_start - 2):
+        raise ValueError("does not match its SHA-256")
+    return True
+
+
+def _sha256(content: bytes | mmap.mmap, end: int) -> bytes:
+    with memoryview(content) as view, view[:end] as part:
+        return hashlib.sha256(part).hexdigest().encode()
+
+
 class _BrokenFileError(Exception):
-    """The second half of a sentence that starts with the file's name."""
+    """The second half of a sentence that starts with the name of the file."""
 
 
-def _read_bytes(path: Path, kind: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{kind} {path} cannot be read: {path_problem(error)}. Check its permissions") from error
-
-
-def _check_whole(content: bytes) -> None:
-    """Refuse what is no PyTorch file, is cut off, or fails a checksum, which torch itself does not look at."""
-    if content.startswith(_PICKLE_START):
-        return
+def _check_archive(content: bytes) -> None:
+    """Refuse what is no PyTorch file, is cut off, or fails a checksum, which torch itself does not verify."""
     if not content.startswith(_ZIP_START):
         raise _BrokenFileError("is not a PyTorch file")
     try:
+        if has_checksum(content):
+            return
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:

@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from clothseg.errors import MachineError, ModelError, one_line
 from clothseg.model.best import EARLIER_FOLDERS, POINTER_NAME, BestCheckpoint
-from clothseg.model.seal import seal
+from clothseg.model.tensor_files import add_checksum
 from clothseg.pictures import whole_file
 
 LAST_NAME = "last.ckpt"
@@ -27,7 +27,7 @@ _BEST_PATTERN = "clothseg-*.ckpt"
 
 
 class WholeFileIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, seals and syncs it, and only then gives it its name.
+    """Writes a checkpoint beside its target, adds its SHA-256, syncs it, and only then gives it its name.
 
     A kill at any moment leaves the checkpoint that was there before, whole; so does a full disk.
     """
@@ -43,7 +43,7 @@ class WholeFileIO(TorchCheckpointIO):
                 torch.save(checkpoint, temporary)
             except RuntimeError as error:  # how torch's own writer reports a full disk
                 raise MachineError(f"Cannot write {path}: {one_line(error)}. Free some space") from error
-            seal(temporary)
+            add_checksum(temporary)
 
 
 class Checkpoints(Checkpoint):

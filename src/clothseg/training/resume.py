@@ -12,11 +12,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from clothseg.errors import ModelError, SettingError, check_input
+from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
 from clothseg.model.module import DESCRIPTION_KEY
-from clothseg.model.seal import check_seal
 from clothseg.model.tensor_files import read_tensor_file
 from clothseg.settings import Settings
 
@@ -113,8 +112,6 @@ def read_resume_point(path: Path, model: ModelDescription) -> ResumePoint:
         ModelError: it is damaged, no checkpoint of a training, or of another model than `model`.
     """
     way_out = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
-    check_input(path, "Checkpoint", way_out, error=ModelError)
-    check_seal(path)
     checkpoint = read_tensor_file(path, kind="Checkpoint", way_out=way_out)
     if not isinstance(checkpoint, Mapping):
         raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {way_out}")
