@@ -76,7 +76,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     """Write a checkpoint with random weights and its export, and return their paths."""
     import torch
 
-    from clothseg.export.graph import to_onnx
+    from clothseg.export.portable import to_onnx
     from clothseg.labels import GROUPS
     from clothseg.model.description import ModelDescription
     from clothseg.model.network import build_network

@@ -35,7 +35,7 @@ COMMANDS = {
     "predict": ("clothseg.cluster.predict_command:Predict", "segment photos and folders"),
     "evaluate": ("clothseg.evaluation.evaluate:Evaluate", "score a model on prepared data"),
     "compare": ("clothseg.evaluation.compare:Compare", "compare two models on the same photos"),
-    "export": ("clothseg.export.export_command:Export", "write a portable model and prove that it agrees"),
+    "export": ("clothseg.export.export_command:Export", "write a portable model and compare it with the checkpoint"),
     "serve": ("clothseg.serving.serve_command:Serve", "answer over HTTP, with a page to try it"),
 }
 """Command name → (where its class is, what it does). A command is a frozen dataclass with `run() -> exit code`."""

@@ -4,7 +4,7 @@ import pytest
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError, InputError, SettingError
-from clothseg.export.photos import NUM_DRAWN, choose_photos
+from clothseg.export.agreement import NUM_DRAWN, choose_photos
 from clothseg.labels import CATEGORIES, GROUPS
 from tests.export.small_model import photo_of
 

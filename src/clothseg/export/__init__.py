@@ -1,1 +1,1 @@
-"""A trained model made portable: ONNX, checked against torch before it gets its name."""
+"""A trained model as one portable file: ONNX, compared with torch before it is written."""

@@ -1,20 +1,33 @@
-"""How far an exported model agrees with the network of torch it was made from."""
+"""Whether an exported model agrees with the network of torch, and on which photos that is checked."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
-from clothseg.errors import ModelError
+from clothseg.data.fashionpedia import VAL
+from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
+from clothseg.data.report import SAMPLE
+from clothseg.data.sample import sample_picture
+from clothseg.errors import ModelError, SettingError
+from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
+from clothseg.pictures import read_mask, read_picture
 from clothseg.prediction.runtimes import Runtime
+from clothseg.prediction.sources import find_photos
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.transforms import STRIDE, Letterbox, logits_to_mask
 from clothseg.types import Int64Array, UInt8Array
+
+_Item = TypeVar("_Item")
+
+NUM_DRAWN = 4
+"""Drawn photos are much alike; more would show no more."""
 
 LARGEST_LOGIT_DIFFERENCE = 1e-3
 """Of the largest logit. Two orders of float32 arithmetic differ by about 1e-5 of it; a wrong graph by 0.1 and more."""
@@ -29,8 +42,82 @@ _SIZES = ((1, STRIDE, STRIDE), (2, 3 * STRIDE, STRIDE), (3, STRIDE, 5 * STRIDE))
 
 
 @dataclass(frozen=True)
+class CheckPhotos:
+    """The photos of a check: those of the user, of a data set, or drawn ones."""
+
+    origin: str
+    """In words, for people; the model file keeps it, so of a path it names the last part only."""
+    paths: tuple[tuple[Path, Path | None], ...] = ()
+    """(photo, true mask or None) of each; empty where the photos are drawn."""
+    is_real: bool = True
+    """Whether they are photos, not drawings: bfloat16 is judged on photos only."""
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether every photo has a mask of the truth."""
+        return bool(self.paths) and all(mask is not None for _, mask in self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths) or NUM_DRAWN
+
+    def __iter__(self) -> Iterator[tuple[UInt8Array, UInt8Array | None]]:
+        """Yield (H, W, 3) uint8 RGB and the true mask, (H, W) uint8, or None, of each photo.
+
+        Raises:
+            InputError: a photo or a mask cannot be read.
+        """
+        if not self.paths:
+            for seed in range(NUM_DRAWN):
+                yield sample_picture(seed), None
+        for photo, mask in self.paths:
+            yield read_picture(photo).pixels, None if mask is None else read_mask(mask)
+
+
+def choose_photos(photos: Sequence[Path], data_path: Path, classes: ClassList, *, count: int) -> CheckPhotos:
+    """Choose the photos to check a model on.
+
+    Args:
+        photos: photos or folders; they come first.
+        data_path: where no photo is given, the validation split of the data set prepared here is taken, with its
+            masks if it has the classes of the model. Where there is none either, photos are drawn.
+        classes: the model's.
+        count: as many are taken, spread evenly over those found.
+
+    Raises:
+        InputError: a photo or folder is not there, or the data set is damaged.
+        SettingError: `count` is below 1.
+    """
+    if count < 1:
+        raise SettingError(f"The check needs photos, not {count}. Pass --count 1 or more")
+    if photos:
+        search = find_photos([str(one) for one in photos], output=Path())
+        if search.problems:
+            raise search.problems[0]
+        chosen = tuple((one.path, None) for one in _spread(search.photos, count))
+        return CheckPhotos(f"{len(chosen)} photos of {', '.join(one.name for one in photos)}", chosen)
+    folder = data_path / DATASET_FOLDER
+    if (folder / MANIFEST_NAME).is_file():
+        manifest = Manifest.read(folder)
+        if VAL.name in manifest.splits:
+            labelled = _spread(pairs(folder, manifest.splits[VAL.name]), count)
+            fits = manifest.classes.names == classes.names
+            if labelled:
+                return CheckPhotos(
+                    f"{len(labelled)} validation photos of {manifest.name}",
+                    tuple((photo, mask if fits else None) for photo, mask in labelled),
+                    is_real=manifest.source != SAMPLE,
+                )
+    return CheckPhotos(f"{NUM_DRAWN} drawn pictures", is_real=False)
+
+
+def _spread(items: Sequence[_Item], count: int) -> list[_Item]:
+    indices = np.unique(np.linspace(0, len(items) - 1, num=min(count, len(items))).round().astype(int))
+    return [items[index] for index in indices]
+
+
+@dataclass(frozen=True)
 class Agreement:
-    """What came out when one runtime and torch saw the same photos."""
+    """How the results of one runtime differ from those of torch on the same photos."""
 
     runtime: str
     """What ran the exported model, such as "OpenVINO on cpu, bf16"."""
@@ -40,9 +127,9 @@ class Agreement:
     share_differing: float
     """Pixels of all photos, at their own size, that got another class, from 0 to 1."""
     miou: float
-    """Against the truth; where there is none, of the masks against those of torch."""
+    """Of its masks against the truth; where there is none, against the masks of torch."""
     miou_change: float
-    """`miou` less that of torch; where there is no truth, less 1."""
+    """`miou` minus that of torch; where there is no truth, minus 1."""
     milliseconds: float
     """Median time of the network per photo."""
 
@@ -56,7 +143,7 @@ class Agreement:
         )
 
     def to_dict(self) -> dict[str, float]:
-        """Return what a model file keeps of it."""
+        """Return the figures that a model file keeps."""
         return {
             "largest_logit": self.largest_logit,
             "largest_logit_difference": self.largest_logit_difference,
@@ -66,13 +153,12 @@ class Agreement:
 
 
 @dataclass
-class _Sums:
+class _Totals:
     """What is counted of one runtime, photo by photo."""
 
     num_classes: int
     against_torch: Int64Array = field(init=False)
     against_truth: Int64Array = field(init=False)
-    largest_logit: float = 0.0
     largest_difference: float = 0.0
     seconds: list[float] = field(default_factory=list)
 
@@ -80,13 +166,14 @@ class _Sums:
         self.against_torch = np.zeros((self.num_classes, self.num_classes), np.int64)
         self.against_truth = self.against_torch.copy()
 
-    def see(self, difference: float, mask: UInt8Array, torch_mask: UInt8Array, truth: UInt8Array | None) -> None:
-        self.largest_difference = _larger(self.largest_difference, difference)
+    def add(self, difference: float, mask: UInt8Array, torch_mask: UInt8Array, truth: UInt8Array | None) -> None:
+        # NaN if one of them is: Python's own max would drop it.
+        self.largest_difference = float(np.maximum(self.largest_difference, difference))
         self.against_torch += confusion_matrix(mask, torch_mask, self.num_classes)
         if truth is not None:
             self.against_truth += confusion_matrix(mask, truth, self.num_classes)
 
-    def result(self, runtime: str, torch_miou: float, names: Sequence[str]) -> Agreement:
+    def agreement(self, runtime: str, largest_logit: float, torch_miou: float, names: Sequence[str]) -> Agreement:
         """Return the agreement; `torch_miou` is NaN where there is no truth."""
         has_truth = not np.isnan(torch_miou)
         counted = self.against_truth if has_truth else self.against_torch
@@ -94,7 +181,7 @@ class _Sums:
         pixels = int(self.against_torch.sum())
         return Agreement(
             runtime=runtime,
-            largest_logit=self.largest_logit,
+            largest_logit=largest_logit,
             largest_logit_difference=self.largest_difference,
             share_differing=1 - int(self.against_torch.diagonal().sum()) / pixels if pixels else 0.0,
             miou=miou,
@@ -108,10 +195,10 @@ def compare(
     others: Mapping[str, Runtime],
     photos: Iterable[tuple[UInt8Array, UInt8Array | None]],
 ) -> dict[str, Agreement]:
-    """Run all on the same photos, and say how the others agree with torch.
+    """Run all runtimes on the same photos, and return how they agree with torch.
 
     Args:
-        torch_runtime: what they have to agree with.
+        torch_runtime: the reference.
         others: by the name under which their agreement is returned.
         photos: (H, W, 3) uint8 RGB and the true mask, (H, W) uint8, or None, of each.
 
@@ -120,42 +207,33 @@ def compare(
     """
     runtimes = {"torch": torch_runtime, **others}
     description = torch_runtime.description
-    sums = {name: _Sums(description.classes.num_classes) for name in runtimes}
-    has_truth = True
+    totals = {name: _Totals(description.classes.num_classes) for name in runtimes}
+    has_truth, largest_logit = True, 0.0
     for pixels, truth in photos:
         has_truth = has_truth and truth is not None
-        _see_photo(runtimes, sums, pixels, truth)
-    for sums_of_one in sums.values():
-        sums_of_one.largest_logit = sums["torch"].largest_logit
+        box = Letterbox.fit(pixels.shape[0], pixels.shape[1], description.image_size)
+        batch = box.image(pixels, description.normalization)[None]
+        torch_logits: Any = None
+        torch_mask: Any = None
+        for name, runtime in runtimes.items():
+            start = time.perf_counter()
+            logits = box.crop(runtime.logits(batch)[0])
+            totals[name].seconds.append(time.perf_counter() - start)
+            mask = logits_to_mask(logits, box.photo_size)
+            if torch_logits is None:
+                torch_logits, torch_mask = logits, mask
+                largest_logit = max(largest_logit, float(np.abs(logits).max()))
+            totals[name].add(float(np.abs(logits - torch_logits).max()), mask, torch_mask, truth)
     names = description.classes.names
-    torch_miou = Scores.from_confusion(sums["torch"].against_truth, names).mean_iou if has_truth else float("nan")
-    return {name: sums[name].result(one.name, torch_miou, names) for name, one in runtimes.items()}
-
-
-def _see_photo(
-    runtimes: Mapping[str, Runtime], sums: Mapping[str, _Sums], pixels: UInt8Array, truth: UInt8Array | None
-) -> None:
-    description = runtimes["torch"].description
-    box = Letterbox.fit(pixels.shape[0], pixels.shape[1], description.image_size)
-    batch = box.image(pixels, description.normalization)[None]
-    torch_logits: Any = None
-    torch_mask: Any = None
-    for name, runtime in runtimes.items():
-        start = time.perf_counter()
-        logits = box.crop(runtime.logits(batch)[0])
-        sums[name].seconds.append(time.perf_counter() - start)
-        mask = logits_to_mask(logits, box.photo_size)
-        if torch_logits is None:
-            torch_logits, torch_mask = logits, mask
-            sums[name].largest_logit = max(sums[name].largest_logit, float(np.abs(logits).max()))
-        sums[name].see(float(np.abs(logits - torch_logits).max()), mask, torch_mask, truth)
+    torch_miou = Scores.from_confusion(totals["torch"].against_truth, names).mean_iou if has_truth else float("nan")
+    return {name: totals[name].agreement(one.name, largest_logit, torch_miou, names) for name, one in runtimes.items()}
 
 
 def check_sizes(torch_runtime: Runtime, other: Runtime, description: ModelDescription) -> None:
-    """Refuse a model that gives other logits than torch for some size of input or number of photos.
+    """Compare the logits with those of torch for several sizes of input and numbers of photos.
 
     Raises:
-        ModelError: it does; the size is named.
+        ModelError: they differ; the size is named.
     """
     rng = np.random.default_rng(0)
     for count, height, width in _SIZES:
@@ -174,7 +252,7 @@ def check_sizes(torch_runtime: Runtime, other: Runtime, description: ModelDescri
 
 
 def refuse_disagreement(agreement: Agreement) -> None:
-    """Refuse a model that is not the same network as in torch.
+    """Refuse a model that differs from the network in torch by more than rounding.
 
     Raises:
         ModelError: with the figures.
@@ -186,8 +264,3 @@ def refuse_disagreement(agreement: Agreement) -> None:
             f"class on {agreement.share_differing:.3%} of the pixels, and changes mIoU by "
             f"{agreement.miou_change:+.4f}. No model was written; predict with the checkpoint itself"
         )
-
-
-def _larger(first: float, second: float) -> float:
-    """Return the larger number, or NaN if one of them is: Python's own max would drop it."""
-    return float(np.maximum(first, second))

@@ -1,4 +1,4 @@
-"""The command `clothseg export`: a checkpoint in, one portable model file that agrees with it out."""
+"""The command `clothseg export`: write a checkpoint as one portable model file that agrees with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUFFIX = ".onnx"
 
 @dataclass(frozen=True)
 class Export:
-    """Write a checkpoint as one portable file that needs no torch, and prove that it agrees."""
+    """Write a checkpoint as one portable file that needs no torch, and show that it agrees with the checkpoint."""
 
     checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="CKPT")] = None
     """Checkpoint to export; without one, the newest best checkpoint of your own training."""
@@ -51,11 +51,11 @@ class Export:
             MissingExtraError: torch or what exports is not installed.
             MachineError: the file cannot be written.
         """
-        # The file by itself, not "whatever stderr is": while torch exports, that is elsewhere.
+        # This file, not the one that sys.stderr is later: while torch exports, that is another one.
         console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
         source, target = self._paths()
         require("torch", "train")
-        from clothseg.export.photos import choose_photos
+        from clothseg.export.agreement import choose_photos
         from clothseg.export.portable import make_portable
         from clothseg.model.checkpoint import load_checkpoint
 

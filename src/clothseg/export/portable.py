@@ -1,21 +1,24 @@
-"""From a network of torch to the content of a model file that was shown to agree with it."""
+"""From a network of torch to a portable model file: an ONNX graph that was shown to agree with torch."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
+import logging
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from clothseg.errors import SettingError
-from clothseg.export.agreement import Agreement, check_sizes, compare, refuse_disagreement
-from clothseg.export.graph import OPSET, to_onnx
-from clothseg.export.photos import CheckPhotos
+from clothseg import __version__
+from clothseg.errors import ModelError, SettingError, one_line, require
+from clothseg.export.agreement import Agreement, CheckPhotos, check_sizes, compare, refuse_disagreement
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork
 from clothseg.prediction.model_file import ModelFile, seal_model
@@ -23,6 +26,13 @@ from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
 from clothseg.prediction.runtimes.openvino import OpenVINORuntime
 from clothseg.prediction.runtimes.torch import TorchRuntime
+from clothseg.transforms import STRIDE
+
+OPSET = 20
+"""Version of ONNX's operators: the first with GELU, read by OpenVINO from 2024.0 and ONNX Runtime from 1.17."""
+
+_EXAMPLE = (2, 8 * STRIDE, 7 * STRIDE)
+"""Photos, height and width of the traced input: none of them 1 and no two alike, so that none is taken for fixed."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +41,16 @@ class PortableModel:
 
     file: ModelFile
     agreements: Mapping[str, Agreement]
-    """By runtime: torch, openvino, and where they are here, openvino bf16 and onnxruntime."""
+    """By runtime: torch, openvino, and where this machine has them, openvino bf16 and onnxruntime."""
 
 
 def make_portable(description: ModelDescription, network: SegmentationNetwork, photos: CheckPhotos) -> PortableModel:
-    """Export a network, and compare it with torch on `photos` in every runtime that is installed.
+    """Export a network, and compare it with torch on `photos` in every installed runtime.
 
     Raises:
-        ModelError: the network cannot be exported, or what came out disagrees with torch.
+        ModelError: the network cannot be exported, or the exported one disagrees with torch.
         InputError: a photo cannot be read.
-        MissingExtraError: what exports is not installed.
+        MissingExtraError: onnx or onnxscript is not installed.
     """
     graph = to_onnx(network)
     reference = TorchRuntime(description, network.eval(), torch.device("cpu"))
@@ -67,12 +77,12 @@ def _runtimes(model_path: Path) -> dict[str, Runtime]:
 
 
 def _exact(runtimes: Mapping[str, Runtime]) -> list[str]:
-    """Return the names of those that compute in float32, which must agree; bfloat16 is measured, and judged by use."""
+    """Return the names of the float32 runtimes, which must agree; bfloat16 is measured, and prediction decides."""
     return [name for name in runtimes if name != "openvino bf16"]
 
 
 def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str, Any]:
-    """Return what the model file keeps of the check."""
+    """Return the results that the model file keeps."""
     rounded = agreements.get("openvino bf16") if photos.is_real else None
     return {
         "photos": photos.origin,
@@ -84,3 +94,91 @@ def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str
         "bf16_miou_change": None if rounded is None else rounded.miou_change,
         "bf16_share_differing": None if rounded is None else rounded.share_differing,
     }
+
+
+class _Rows(nn.Module):
+    """A network that takes photos as decoders return them, rows of RGB bytes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image.permute(0, 3, 1, 2))
+        return logits
+
+
+def to_onnx(network: nn.Module) -> bytes:
+    """Return the network as a serialised ONNX model.
+
+    Its input `image` is (B, h, w, 3) uint8 RGB, h and w multiples of 32: what a decoder of photos gives, so that
+    nothing is converted or copied before the graph, which normalises. Its output `logits` is (B, C, h, w) float32.
+
+    Args:
+        network: takes (B, 3, h, w) uint8 RGB, in evaluation mode.
+
+    Raises:
+        ModelError: the network has a part that ONNX cannot express.
+        MissingExtraError: onnx or onnxscript is not installed.
+    """
+    for module in ("onnx", "onnxscript"):
+        require(module, "train")
+    count, height, width = _EXAMPLE
+    example = torch.zeros(count, height, width, 3, dtype=torch.uint8)
+    rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                _Rows(network).eval(),
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=["image"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                dynamic_shapes={"image": {0: torch.export.Dim("batch"), 1: STRIDE * rows, 2: STRIDE * columns}},
+            )
+        assert program is not None
+        model = program.model_proto
+    except Exception as error:  # the exporter raises nearly anything on what it cannot express
+        raise ModelError(
+            f"The network cannot be written as ONNX ({_reason(error)}). Predict with the checkpoint itself, or "
+            "train another ARCHITECTURE or ENCODER_NAME: unet and fpn can be written with nearly all encoders"
+        ) from error
+    return _tidied(model)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Hide the messages of the exporter for its own developers; the result is measured afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first cause: the exporter wraps it in pages of advice to its own developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {one_line(error)[:200]}"
+
+
+def _tidied(model: Any) -> bytes:
+    """Return the bytes of a ModelProto without the exporter's notes, which are a megabyte and tell file paths."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    graph.ClearField("value_info")
+    graph.name = "clothseg"
+    model.producer_name, model.producer_version = "clothseg", __version__
+    for value in (*graph.input, *graph.output):
+        places = (0, 1, 2) if value.name == "image" else (0, 2, 3)
+        for place, name in zip(places, ("batch", "height", "width"), strict=True):
+            value.type.tensor_type.shape.dim[place].dim_param = name
+    return bytes(model.SerializeToString(deterministic=True))

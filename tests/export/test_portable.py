@@ -5,7 +5,7 @@ from torch import nn
 
 from clothseg import __version__
 from clothseg.errors import ModelError
-from clothseg.export.graph import to_onnx
+from clothseg.export.portable import to_onnx
 
 
 @pytest.fixture(scope="module")
