@@ -67,25 +67,13 @@ def test_a_flipped_byte_is_noticed(has_checksum: bool, checkpoint: Path, tmp_pat
             load_checkpoint(path)
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_what_is_no_model_is_named(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingModelError, match=r'Checkpoint not found: .*a\.ckpt\. Train one with "uv run train\.py"'):
         load_checkpoint(tmp_path / "a.ckpt")
-
-
-def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a folder"):
         load_checkpoint(tmp_path)
-
-
-def test_truncated(checkpoint: Path, tmp_path: Path) -> None:
-    path = tmp_path / "a.ckpt"
-    path.write_bytes(checkpoint.read_bytes()[:-1000])
-    with pytest.raises(ModelError, match="cut off or damaged"):
-        load_checkpoint(path)
-
-
-def test_nothing_of_a_model(tmp_path: Path) -> None:
-    for content, message in ((b"", "is empty"), (b"text", "not a PyTorch file"), (b"PK\3\4rest", "cut off or damaged")):
+    cut = checkpoint.read_bytes()[:-1000]
+    for content, message in ((b"", "is empty"), (b"text", "not a PyTorch file"), (cut, "cut off or damaged")):
         (tmp_path / "a.ckpt").write_bytes(content)
         with pytest.raises(ModelError, match=message):
             load_checkpoint(tmp_path / "a.ckpt")

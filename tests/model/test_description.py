@@ -115,8 +115,8 @@ def test_no_table_is_refused() -> None:
             ModelDescription.from_dict(values)
 
 
-def test_reading_a_description_does_not_import_torch() -> None:
-    code = "import sys, clothseg.model.description; sys.exit('torch' in sys.modules)"
+def test_what_prediction_reads_does_not_import_torch() -> None:
+    code = "import sys, clothseg.model.best, clothseg.model.description; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

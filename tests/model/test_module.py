@@ -139,14 +139,6 @@ def test_a_loss_that_is_no_number_stops_at_once(
     assert trainer.global_step == 0
 
 
-def test_a_batch_too_small_to_average_is_named(
-    samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer
-) -> None:
-    model = make_model(architecture="deeplabv3plus", encoder_name="resnet18")
-    with pytest.raises(SettingError, match=r"a batch of 1 at 64 pixels\. Raise BATCH_SIZE"):
-        make_trainer(max_epochs=1).fit(model, loader(samples, 1))
-
-
 def test_a_batch_of_one_trains(samples: Samples, loader: Any, make_model: MakeModel, make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(max_steps=2)
     trainer.fit(make_model(), loader(samples, 1))

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -136,20 +136,13 @@ def flags_of(settings: Settings, *names: str, **values: Any) -> list[str]:
 
 def process_environment(**more: str) -> dict[str, str]:
     """Return the environment of a training in a process of its own, without what launchers and trainings set."""
-    launchers = ("SLURM_", "TORCHELASTIC_", "CLOTHSEG_FIRST_PROCESS")
+    launchers = ("SLURM_", "TORCHELASTIC_")
     return {name: value for name, value in os.environ.items() if not name.startswith(launchers)} | more
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _environment() -> Iterator[None]:
-    """Forget what a training tells the processes it would start."""
-    yield
-    os.environ.pop("CLOTHSEG_FIRST_PROCESS", None)
 
 
 @pytest.fixture

@@ -24,8 +24,7 @@ from clothseg import cli
 from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
-from clothseg.training.averaging import AveragedWeights
-from clothseg.training.callbacks import Progress
+from clothseg.training.callbacks import AveragedWeights, Progress
 from clothseg.training.checkpoints import Checkpoints
 from clothseg.training.fit import fit
 from clothseg.training.train_command import Train

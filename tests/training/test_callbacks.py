@@ -4,7 +4,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from clothseg.model.checkpoint import load_checkpoint
-from clothseg.training.averaging import moving_average
+from clothseg.training.callbacks import moving_average
 
 
 def test_the_average_follows_early_steps_fast_and_late_ones_slowly():

@@ -16,11 +16,10 @@ from torch.utils.data import DataLoader
 from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import MachineError, ModelError
 from clothseg.model.best import BestCheckpoint, find_best
-from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.tensor_files import has_checksum
-from clothseg.training.averaging import AveragedWeights
-from clothseg.training.checkpoints import Checkpoints, WholeFileIO, set_aside
+from clothseg.training.callbacks import AveragedWeights
+from clothseg.training.checkpoints import Checkpoints, WholeFileIO, move_earlier
 from clothseg.training.fit import fit
 from tests.training.conftest import Watcher
 
@@ -88,13 +87,6 @@ def test_the_best_scores_leave_absent_classes_out(finished):
     assert "val_iou/hat" not in scores
 
 
-def test_a_checkpoint_can_be_predicted_with(finished):
-    description, network = load_checkpoint(finished.result.last_path)
-    assert description.training_data["counts"] == {"train": 12, "val": 4}
-    saved = network.state_dict()
-    assert all(torch.equal(tensor, finished.weights[f"network.{name}"]) for name, tensor in saved.items())
-
-
 def test_a_new_training_moves_earlier_checkpoints_aside(bench, capsys):
     settings = replace(bench.settings, epochs=1)
     bench.train(settings)
@@ -111,14 +103,14 @@ def test_a_new_training_moves_earlier_checkpoints_aside(bench, capsys):
     assert not list(settings.checkpoints_path.glob("*-v1*"))
 
 
-def test_set_aside_counts_on(tmp_path):
-    assert set_aside(tmp_path) is None
+def test_move_earlier_counts_on(tmp_path):
+    assert move_earlier(tmp_path) is None
     for number in (1, 2):
         (tmp_path / "last.ckpt").write_bytes(b"%d" % number)
-        assert set_aside(tmp_path) == tmp_path / f"earlier-{number:03d}"
+        assert move_earlier(tmp_path) == tmp_path / f"earlier-{number:03d}"
     assert (tmp_path / "earlier-002" / "last.ckpt").read_bytes() == b"2"
     (tmp_path / "notes.txt").write_text("the user's")
-    assert set_aside(tmp_path) is None
+    assert move_earlier(tmp_path) is None
 
 
 class PoisonWeights(Callback):

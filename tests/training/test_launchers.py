@@ -164,7 +164,7 @@ def test_a_slurm_job_stopped_killed_and_requeued_learns_what_torchrun_does(proje
     assert stopped.returncode == 128 + signal.SIGUSR1, stopped.stderr
     assert (project / "asked").read_text() == f"requeue {number}\n"
     last = project / f"checkpoints/job-{number}/last.ckpt"
-    assert f"SIGUSR1 stopped the training. Go on with: uv run train.py --ckpt {last.relative_to(project)}" in (
+    assert f"SIGUSR1 stopped the training. Resume with: uv run train.py --ckpt {last.relative_to(project)}" in (
         stopped.stderr
     )
     killed = start_job(project, number, 1)

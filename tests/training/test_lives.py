@@ -44,7 +44,7 @@ def test_a_training_of_many_lives_ends_as_an_undisturbed_one(bench):
     said = {life["end"]: life["messages"] for life in lives}
     last = settings.checkpoints_path / "last.ckpt"
     assert any(life["parts"] for life in lives if life["end"] == "SIGKILL while saving"), "no kill came while saving"
-    assert f"SIGTERM stopped the training. Go on with: uv run train.py --ckpt {last}" in said["SIGTERM"]
+    assert f"SIGTERM stopped the training. Resume with: uv run train.py --ckpt {last}" in said["SIGTERM"]
     assert re.search(r"loss became nan in epoch \d, training step \d \(photos \d{3}, \d{3}, ", said["NaN"])
     assert f"Cannot write {last}" in said["full disk"]
 

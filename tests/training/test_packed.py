@@ -95,6 +95,6 @@ def test_two_processes_share_the_shards_until_one_is_killed_and_go_on_until_thei
         said += process.stderr.read()  # ends when both processes have left
     assert "2 x cpu" in said
     assert said.count(f"epoch {epoch}  ") == 1, said
-    assert said.count("SIGTERM stopped the training. Go on with") == 1, said
+    assert said.count("SIGTERM stopped the training. Resume with") == 1, said
     assert has_checksum(last.read_bytes())
     assert torch.load(last, weights_only=True)["global_step"] >= 3 * (epoch + 1)

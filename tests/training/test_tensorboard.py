@@ -4,7 +4,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from clothseg.training.callbacks import draw_prediction
+from clothseg.training.tensorboard import draw_prediction
 
 
 def read_log(folder) -> EventAccumulator:

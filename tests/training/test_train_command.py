@@ -70,7 +70,7 @@ def test_each_end_of_a_training_has_its_exit_code_and_message(bench, capsys, mon
         os.kill(os.getpid(), signal.SIGTERM)
 
     ends = [
-        (stop, (), 143, f"SIGTERM stopped the training. Go on with: uv run train.py --ckpt {last}"),
+        (stop, (), 143, f"SIGTERM stopped the training. Resume with: uv run train.py --ckpt {last}"),
         (poison, (), 4, "loss became nan in epoch 0, training step 1 (photos "),
         (fill_disk, (), 5, "Cannot write a file: the disk is full"),
         (stop, ("--data-path", str(bench.root / "nowhere")), 3, "data_prep.py"),
@@ -99,7 +99,7 @@ def test_each_end_of_a_training_has_its_exit_code_and_message(bench, capsys, mon
 def test_a_training_without_a_whole_epoch_names_its_checkpoint_once(capsys):
     result = FitResult(best_path=None, last_path=Path("my last.ckpt"), scores={}, epochs=0, is_main_process=True)
     print_result(result, CLASSES)
-    assert capsys.readouterr().out == "No epoch was completed. Go on with: uv run train.py --ckpt 'my last.ckpt'\n"
+    assert capsys.readouterr().out == "No epoch was completed. Resume with: uv run train.py --ckpt 'my last.ckpt'\n"
     print_result(replace(result, is_main_process=False), CLASSES)
     assert capsys.readouterr().out == ""
 

@@ -1,1 +1,1 @@
-"""The network, its loss, how it learns, and what a model file says of itself."""
+"""The network, its loss and optimizer, and the model file with its description."""

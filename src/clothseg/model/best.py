@@ -1,4 +1,4 @@
-"""Which checkpoint of a training is the best one, readable without torch."""
+"""The best checkpoint of a training, found without torch."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class BestCheckpoint:
     epoch: int
     """The epoch after which it was saved, counted from 0."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Every validation score by its name in TensorBoard; classes that the photos do not show are not among them."""
+    """Every validation score by its name in TensorBoard, without the classes that the photos do not show."""
 
     def write(self, folder: Path) -> None:
-        """Write the pointer into `folder`, whole or not at all.
+        """Write the pointer into `folder`, completely or not at all.
 
         Raises:
             MachineError: the folder cannot be written.

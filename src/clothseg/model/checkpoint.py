@@ -1,4 +1,4 @@
-"""A model read back from a checkpoint: its description and its network, with nothing run and nothing downloaded."""
+"""Reading a model from a checkpoint: its description and its network, without running code or downloading."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ _PREFIX = "network."
 
 
 def load_checkpoint(path: str | Path) -> tuple[ModelDescription, SegmentationNetwork]:
-    """Read a checkpoint of `ClothSegmentationModel`: all that is needed to use the model is in it.
+    """Read a checkpoint of `ClothSegmentationModel`, which contains all that is needed to use the model.
 
     Returns:
         The description, and the network in evaluation mode on the CPU.
@@ -25,7 +25,7 @@ def load_checkpoint(path: str | Path) -> tuple[ModelDescription, SegmentationNet
     Raises:
         MissingModelError: there is no such file.
         ModelError: a folder, empty, text, cut off, damaged, carrying code, a bare state dict, of another network or
-            class count than it says, or with weights that are no numbers.
+            class count than it says, or with weights that are NaN or infinite.
     """
     path = Path(path)
     description, tensors = read_checkpoint(path)
@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     """Read the description and the network's tensors, without building the network.
 
     Raises:
-        MissingModelError, ModelError: as `load_checkpoint`, as far as it shows without the network.
+        MissingModelError, ModelError: as `load_checkpoint`, without comparing with the network.
     """
     content = read_tensor_file(path, kind="Checkpoint", way_out=_WAY_OUT)
     if not isinstance(content, Mapping) or not content:

@@ -1,4 +1,4 @@
-"""What a model file says of itself: classes, network, image size, normalisation, licence, training data and scores."""
+"""The description in a model file: classes, network, image size, normalisation, licence, training data and scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clothseg.transforms import STRIDE, Normalization
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """All that is needed to use a model again, in plain values; torch is not among it.
+    """All that is needed to use a model again, in plain values, without torch.
 
     >>> from clothseg.labels import GROUPS
     >>> from clothseg.transforms import IMAGENET
@@ -32,13 +32,13 @@ class ModelDescription:
     encoder_name: str
     """Encoder, by its name in segmentation-models-pytorch, or tu-NAME."""
     decoder_width: float = 1.0
-    """The decoder's channels as a multiple of what segmentation-models-pytorch gives it; files of before say none."""
+    """The decoder's channels as a multiple of those of segmentation-models-pytorch; 1 in files without it."""
     image_size: int
     """Longer side of the network's input in pixels, as in training."""
     normalization: Normalization
-    """What is taken from and divided out of each RGB channel before the network sees it."""
+    """Mean and standard deviation of each RGB channel of the network's input."""
     licence: str = ""
-    """Terms the weights come with; empty where nothing they were made from carries terms of its own."""
+    """Licence terms of the weights; empty where nothing that they were made from has terms."""
     training_data: Mapping[str, Any] = field(default_factory=dict)
     """Name, source, licence and counts of what the model was trained on; plain values."""
     scores: Mapping[str, Any] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class ModelDescription:
 
     @property
     def unknown_classes(self) -> tuple[str, ...]:
-        """Names of the classes that no photo it was trained on showed; empty where that was not noted."""
+        """Names of the classes that no training photo showed; empty where the file does not say."""
         known = self.training_data.get("known_classes")
         return tuple(name for name in self.classes.names if name not in known) if known else ()
 
@@ -66,10 +66,10 @@ class ModelDescription:
     def from_dict(cls, values: object) -> ModelDescription:
         """Build a description from what `to_dict` returned.
 
-        Keys of a later version that this one does not know are passed over.
+        Unknown keys, as of a later version, are ignored.
 
         Raises:
-            ModelError: a part is missing or not what it should be; the message names it.
+            ModelError: a part is missing or wrong; the message names it.
         """
         if not isinstance(values, Mapping):
             raise ModelError(f"The model's description is {_short(values)}, not a table of values; {_WAY_OUT}")

@@ -1,4 +1,4 @@
-"""Which networks can be built: names of decoders and encoders, the normalisation and the licence of their weights."""
+"""Decoders and encoders by name, with the normalisation and the licence of their weights."""
 
 import timm
 from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING
@@ -15,7 +15,7 @@ MIT_LICENCE = (
     "a model trained from them is bound by the same terms. "
     "Source: the licence of SegFormer, github.com/NVlabs/SegFormer/blob/master/LICENSE"
 )
-"""What is said where MiT weights are chosen, and written into the model."""
+"""Printed where MiT weights are chosen, and written into the model."""
 
 _FREE_LICENCES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0")
 
@@ -57,7 +57,7 @@ def check_encoder(name: str) -> None:
         if name in smp_encoders:
             return
         allowed = [*smp_encoders, *(TIMM_PREFIX + one for one in timm.list_models())]
-        # A name of timm without its prefix is the likeliest slip of all.
+        # A name of timm without its prefix is the most likely mistake.
         likely = [TIMM_PREFIX + name] if timm.is_model(name) else []
         raise SettingError(
             f"Unknown ENCODER_NAME {name!r}. Nearest: {', '.join([*likely, nearest(name, allowed)])}. "
@@ -93,9 +93,9 @@ def normalization_of(encoder_name: str) -> Normalization:
 
 
 def licence_note(encoder_name: str, encoder_weights: str | None) -> str:
-    """Return the terms that the chosen weights bring into the trained model; empty where they bring none.
+    """Return the licence terms that the trained model inherits from the chosen weights; empty where there are none.
 
-    Weights read from a file are taken for the published ones: where they came from cannot be seen from the file.
+    Weights of a file are treated as the published ones: the file does not say where they come from.
     """
     if encoder_weights is None:
         return ""

@@ -1,4 +1,4 @@
-"""How the network learns: loss, optimizer and schedule, and the scores of a whole validation epoch."""
+"""The model that Lightning trains: network, loss and optimizer, and the scores of a validation epoch."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class TrainingData(Protocol):
 
 
 class ClothSegmentationModel(LightningModule):
-    """A network that learns to find clothes.
+    """A network that learns to segment clothes.
 
     Logs `train_loss` and `train_loss_step`, `val_loss`, `val_iou`, `val_f1`, `val_acc`, and `val_iou/NAME` for every
     class that the validation photos show; a class they do not show is in no mean and is not logged.
 
-    `val_loss` is the mean over photos of the loss of the batch each was in. As the Dice part is of a batch as a whole,
+    `val_loss` is the mean over photos of the loss of the batch of each. As the Dice part is of a batch as a whole,
     runs compare by `val_loss` only at equal batch size; the scores do not depend on it.
 
     Args:
@@ -55,7 +55,7 @@ class ClothSegmentationModel(LightningModule):
         encoder_name: encoder of segmentation-models-pytorch, or tu-NAME for one of timm.
         encoder_weights: imagenet, None or the path of a state dict; see `build_network`.
         decoder_width: the decoder's channels as a multiple of its own.
-        image_size: longer side of the photos it is made for, in pixels.
+        image_size: longer side of its photos, in pixels.
         loss: dice-ce or dice-focal.
         class_weights: (C,) how much a pixel of each class counts in dice-ce; None counts all alike.
         learning_rate: the highest of the schedule.
@@ -154,7 +154,7 @@ class ClothSegmentationModel(LightningModule):
 
     @property
     def description(self) -> ModelDescription:
-        """What a model file says of this model, with the scores of its latest validation."""
+        """The description for a model file, with the scores of the latest validation."""
         return ModelDescription(
             classes=self.classes,
             architecture=self.architecture,
@@ -173,14 +173,14 @@ class ClothSegmentationModel(LightningModule):
         return logits
 
     def configure_model(self) -> None:
-        """Lay the weights out with the channels last, as convolutions on CPUs and tensor cores want them."""
+        """Store the weights channels last, which is faster for convolutions on CPUs and tensor cores."""
         self.network.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch.
 
         Raises:
-            ModelError: the loss is no number; the photos of the batch are named.
+            ModelError: the loss is NaN or infinite; the photos of the batch are named.
             SettingError: a batch of one photo is too small for this network.
         """
         try:
@@ -216,7 +216,7 @@ class ClothSegmentationModel(LightningModule):
         return {"prediction": prediction}
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the batches of an earlier validation, one cut short included."""
+        """Reset what was counted in an earlier validation."""
         self.mean_loss.reset()
         self.confusion.reset()
 
@@ -226,7 +226,7 @@ class ClothSegmentationModel(LightningModule):
         values = {"val_loss": float(self.mean_loss.compute())}
         means = {"val_iou": scores.mean_iou, "val_f1": scores.mean_f1, "val_acc": scores.accuracy}
         iou = {name: float(value) for name, value in zip(scores.names, scores.iou, strict=True) if value == value}
-        # Without a single counted pixel the means are no numbers, and there is nothing to log.
+        # Without a single counted pixel the means are NaN, and are not logged.
         values |= {name: value for name, value in means.items() if value == value}
         self.log_dict(values, prog_bar=True, sync_dist=True)
         self.log_dict({f"val_iou/{name}": value for name, value in iou.items()}, sync_dist=True)
@@ -234,10 +234,10 @@ class ClothSegmentationModel(LightningModule):
             self.last_scores = values | {"iou": {name: iou.get(name) for name in scores.names}}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW, and a schedule that moves at every step.
+        """Return AdamW, and a schedule with another learning rate at every step.
 
         Raises:
-            SettingError: the training has no end that the schedule could aim at.
+            SettingError: the number of epochs is unlimited.
         """
         num_steps = self.trainer.estimated_stepping_batches
         if num_steps == float("inf"):
@@ -257,12 +257,12 @@ class ClothSegmentationModel(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the model's description; drop the source of the encoder's first weights, which are in the file itself."""
+        """Add the model's description; remove the name of the encoder's first weights, which the file replaces."""
         checkpoint[DESCRIPTION_KEY] = self.description.to_dict()
         checkpoint["hyper_parameters"] = dict(checkpoint["hyper_parameters"]) | {"encoder_weights": None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over what only the first run could know: the licence of the first weights, and the latest scores."""
+        """Restore what only the first run knows: the licence of the first weights, and the latest scores."""
         description = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
         self.licence = description.licence
         self.last_scores = dict(description.scores)
@@ -273,6 +273,6 @@ class ClothSegmentationModel(LightningModule):
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             raise ModelError(
                 f"The loss became {loss.item()} in epoch {self.current_epoch}, {where} (photos {shown}). "
-                "The checkpoints hold the state before: go on from the last one with --precision 32-true if it was "
-                f"another, or train anew with a lower LEARNING_RATE (now {self.hparams['learning_rate']:g})"
+                "The checkpoints hold the state before: resume the last one with --precision 32-true if it was "
+                f"another, or start a new training with a lower LEARNING_RATE (now {self.hparams['learning_rate']:g})"
             )

@@ -1,4 +1,4 @@
-"""The network: photos as bytes in, normalised where it runs, one plane of logits per class out."""
+"""The network: photos as bytes in, normalised on its device, one plane of logits per class out."""
 
 import copy
 import inspect
@@ -85,8 +85,8 @@ def build_network(
         decoder_width: the decoder's channels as a multiple of what segmentation-models-pytorch gives it.
 
     Raises:
-        SettingError: an unknown name, decoder and encoder that do not go together, a decoder of one width only, or no
-            weights published.
+        SettingError: an unknown name, a decoder and an encoder that do not fit together, a decoder of one width only,
+            or no published weights.
         MissingModelError: the file of weights is not there.
         ModelError: the file of weights is broken or made for another encoder.
         MachineError: the published weights cannot be downloaded.
@@ -102,7 +102,7 @@ def build_network(
         encoder = network.get_submodule("encoder")
         missing = load_fitting(encoder, tensors)
         if missing and encoder_name.startswith(TIMM_PREFIX) and (is_published or _fits_timm(encoder_name, tensors)):
-            # timm renames tensors where it takes features from a model, so timm itself has to load its own files.
+            # timm renames tensors where it extracts features from a model, so timm itself has to load its own files.
             overlay = {"pretrained_cfg_overlay": {"state_dict": tensors}}
             network = _create(architecture, encoder_name, num_classes, weights=True, **channels, **overlay)
         elif missing:
@@ -116,7 +116,7 @@ def build_network(
 
 
 def network_of(description: ModelDescription) -> SegmentationNetwork:
-    """Build the network that a model file describes, with random weights, ready for those of the file."""
+    """Build the network that a model file describes, with random weights."""
     network = build_network(
         description.architecture,
         description.encoder_name,
@@ -128,10 +128,10 @@ def network_of(description: ModelDescription) -> SegmentationNetwork:
 
 
 def freeze_unused(network: SegmentationNetwork, image_size: int) -> None:
-    """Take out of training the parameters that no output depends on, such as the last layer of EfficientNet.
+    """Freeze the parameters that no output depends on, such as the last layer of EfficientNet.
 
-    Training over several processes waits for the gradient of each parameter, and these never get one. They are found
-    by a pass over tensors that have a shape but no values, which takes a fraction of a second.
+    Training on several processes waits for the gradient of each parameter, and these never get one. They are found by
+    a forward and a backward pass over tensors without values, which takes a fraction of a second.
 
     Args:
         network: is changed in place.
@@ -146,7 +146,7 @@ def freeze_unused(network: SegmentationNetwork, image_size: int) -> None:
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = one_line(error)[:200].rstrip(".")
         if isinstance(error, NotImplementedError) or "meta" in reason:
-            return  # some operation needs values, so this way tells nothing; all parameters stay in training
+            return  # some operation needs values; all parameters stay in training
         raise SettingError(
             f"This ARCHITECTURE and ENCODER_NAME cannot take photos of IMG_SIZE {image_size}: {reason}. "
             "Choose another size or another encoder"
@@ -210,7 +210,7 @@ def _create(
 
 
 def _fits_timm(encoder_name: str, tensors: dict[str, Tensor]) -> bool:
-    """Say whether `tensors` are a whole model of timm, its classifier apart."""
+    """Return whether `tensors` are a whole model of timm, with or without its classifier."""
     with torch.device("meta"):
         expected = timm.create_model(encoder_name.removeprefix(TIMM_PREFIX), num_classes=0).state_dict()
     fitting = fit_state_dict(tensors, expected)

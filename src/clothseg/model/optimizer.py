@@ -45,7 +45,7 @@ def learning_rate_factor(step: int, num_steps: int, warmup: float) -> float:
     """Return the share of the highest learning rate that step `step` of `num_steps` uses.
 
     It rises evenly over the first `warmup` of the steps, reaches 1, and falls along half a cosine towards 0. The factor
-    depends on its arguments alone, so a resumed training goes on along the same curve.
+    depends on its arguments alone, so a resumed training follows the same curve.
 
     Args:
         step: steps done, from 0.

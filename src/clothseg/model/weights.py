@@ -1,4 +1,4 @@
-"""Weights that an encoder starts from: found in the cache, downloaded, or read from a file, and fitted to it."""
+"""The first weights of an encoder: found in the cache, downloaded, or read from a file, and matched to it."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from clothseg.model.tensor_files import read_tensor_file
 IMAGENET_WEIGHTS = "imagenet"
 
 _CONNECTION_SECONDS = 8
-"""How long the hub may take to answer at all; a download that has begun may take as long as it needs."""
+"""Time limit for the first answer of the hub; a download that has begun has none."""
 
 _WAY_OUT = (
     "Set ENCODER_WEIGHTS (--encoder-weights) to none or to the path of a state dict, or set HTTPS_PROXY or HF_ENDPOINT "
@@ -32,21 +32,21 @@ _WAY_OUT = (
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of weights on the Hugging Face hub, or at an address of its own."""
+    """A file of weights on the Hugging Face hub, or at another address."""
 
     repository: str
     """owner/name on the hub, or the full address of the file."""
     names: tuple[str, ...] = ()
-    """File names to try, the first that exists is taken."""
+    """File names to try; the first that exists is taken."""
     revision: str | None = None
 
 
 def find_imagenet_weights(encoder_name: str) -> Path:
-    """Return the file of an encoder's ImageNet weights: from the hub's cache where it is there, else downloaded.
+    """Return the file of an encoder's ImageNet weights: from the hub's cache if it is there, else downloaded.
 
     Raises:
-        SettingError: nobody published ImageNet weights for this encoder.
-        MachineError: not in the cache, and the hub cannot be reached; said within seconds.
+        SettingError: no ImageNet weights of this encoder are published.
+        MachineError: not in the cache, and the hub does not answer within seconds.
     """
     source = imagenet_source(encoder_name)
     if not source.names:
@@ -62,7 +62,7 @@ def imagenet_source(encoder_name: str) -> HubFile:
     """Return where the ImageNet weights of an encoder are published.
 
     Raises:
-        SettingError: nobody published any.
+        SettingError: none are published.
     """
     if encoder_name.startswith(TIMM_PREFIX):
         config = timm.get_pretrained_cfg(encoder_name.removeprefix(TIMM_PREFIX), allow_unregistered=True)
@@ -102,8 +102,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def fit_state_dict(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return those of `tensors` that `expected` has under the same name and in the same shape.
 
-    Names may carry what they stood under elsewhere, as in `module.`, `backbone.` or `network.network.encoder.`: the
-    prefix under which most tensors fit is taken off. Tensors that nobody expects, such as a classifier's, are left out.
+    Names may have the prefix of the module that they come from, such as `module.`, `backbone.` or
+    `network.network.encoder.`: the prefix under which most tensors fit is removed. Other tensors, such as those of a
+    classifier, are left out.
     """
     best: dict[str, Tensor] = {}
     for prefix in sorted(_prefixes(tensors, expected), key=len):
@@ -119,14 +120,14 @@ def fit_state_dict(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 
 
 def load_fitting(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> int:
-    """Load `tensors` into `encoder` if every tensor that it learned or counted is there.
+    """Load `tensors` into `encoder` if they include all its parameters and statistics.
 
     Returns:
-        How many tensors are missing; with any, nothing was loaded.
+        Number of missing tensors; unless it is 0, nothing was loaded.
     """
     expected = encoder.state_dict()
     fitting = fit_state_dict(tensors, expected)
-    # Old files lack these counters, and nothing that we use reads them.
+    # Old files lack these counters, which nothing here reads.
     missing = [name for name in expected if name not in fitting and not name.endswith("num_batches_tracked")]
     if not missing:
         nn.Module.load_state_dict(encoder, fitting, strict=False)
@@ -134,7 +135,7 @@ def load_fitting(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> int:
 
 
 def _prefixes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> set[str]:
-    """Return all that stands before an expected name in the names of `tensors`; a few expected names show it."""
+    """Return the prefixes under which the names of `tensors` contain one of the first few expected names."""
     samples = list(expected)[:3]
     return {""} | {name.removesuffix(sample) for sample in samples for name in tensors if name.endswith(f".{sample}")}
 
@@ -148,7 +149,7 @@ def _download_from_hub(encoder_name: str, source: HubFile) -> Path:
     error: BaseException | None = None
     for name in source.names:
         address = huggingface_hub.hf_hub_url(source.repository, name, revision=source.revision)
-        # The hub's own download retries a dead line for minutes; this asks once, with a limit.
+        # The hub's own download retries for minutes where nothing answers; this asks once, with a time limit.
         error = _failure(partial(huggingface_hub.get_hf_file_metadata, address, timeout=5))
         if error is None:
             try:
@@ -181,9 +182,9 @@ def _download_address(encoder_name: str, address: str) -> Path:
 
 
 def _failure(ask: Callable[[], Any]) -> BaseException | None:
-    """Return the error of `ask`, or None where it got an answer.
+    """Return the error of `ask`, or None if it got an answer.
 
-    It runs in a thread because looking up a host name has no time limit of its own.
+    It runs in a thread because the look-up of a host name has no time limit.
     """
     errors: list[BaseException] = [TimeoutError(f"no answer within {_CONNECTION_SECONDS} seconds")]
 
@@ -191,7 +192,7 @@ def _failure(ask: Callable[[], Any]) -> BaseException | None:
         try:
             ask()
             errors.clear()
-        except Exception as error:  # noqa: BLE001 - handed over to the caller
+        except Exception as error:  # noqa: BLE001 - returned to the caller
             errors[0] = error
 
     thread = threading.Thread(target=run, daemon=True)

@@ -1,1 +1,1 @@
-"""Fitting a model: what runs, what watches it, and the checkpoints it leaves."""
+"""Training: fitting a model, its callbacks, checkpoints and logs."""

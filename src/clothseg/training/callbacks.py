@@ -1,34 +1,32 @@
-"""What watches a training: progress, learning rate, early stopping, prediction pictures and checkpoints."""
+"""The callbacks of a training: progress, messages, averaged weights, and the list of all of them."""
 
 from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    RichProgressBar,
+    WeightAveraging,
+)
 from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
 
-from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
-from clothseg.labels import ClassList
 from clothseg.progress import ProgressLines
 from clothseg.settings import Settings
-from clothseg.training.averaging import AveragedWeights
 from clothseg.training.checkpoints import Checkpoints
-from clothseg.transforms import Letterbox, resize_image, resize_mask
-from clothseg.types import UInt8Array
+from clothseg.training.tensorboard import PredictionPictures
 
-_SHOWN_SIZE = 320
-"""Longer side of a photo in TensorBoard, in pixels; larger ones would make a log of gigabytes."""
+_SHOWN_SCORES = ("train_loss", "val_loss", "val_iou", "val_f1", "val_acc")
 
 
 def build_callbacks(settings: Settings) -> list[Callback]:
-    """Return what watches a training; `fit` adds what makes it resumable."""
+    """Return what observes a training; `fit` adds what makes it resumable."""
     callbacks: list[Callback] = [
         Progress(),
         LearningRateMonitor(logging_interval="step"),
@@ -60,7 +58,7 @@ class Progress(RichProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar on, or print a line if it is time."""
+        """Advance the bar, or print a line if it is time."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._lines is not None and trainer.is_global_zero:
             loss = self.get_metrics(trainer, pl_module).get("loss", math.nan)
@@ -76,7 +74,7 @@ class Messages(Callback):
     """Prints what is trained, and one line per epoch: they stay above the progress bar and in a batch job's log."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print what is trained on what and where, and the terms the model comes with."""
+        """Print what is trained on what and where, and the terms of the model's licence."""
         if not trainer.is_global_zero:
             return
         model: Any = pl_module
@@ -91,7 +89,7 @@ class Messages(Callback):
             print(f"Licence: {model.licence}", file=sys.stderr)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the epoch's losses and mean scores; a score that nothing was counted for is left out."""
+        """Print the epoch's losses and mean scores; a score for which no pixel was counted is left out."""
         if not trainer.is_global_zero:
             return
         scores = {name: float(trainer.callback_metrics.get(name, math.nan)) for name in _SHOWN_SCORES}
@@ -99,86 +97,50 @@ class Messages(Callback):
         print(f"epoch {trainer.current_epoch}  {line}", file=sys.stderr)
 
 
-_SHOWN_SCORES = ("train_loss", "val_loss", "val_iou", "val_f1", "val_acc")
+class AveragedWeights(WeightAveraging):
+    """Keeps an exponential moving average of the weights; the average is validated and saved, and not trained on.
 
-
-@dataclass(frozen=True)
-class _Example:
-    """A photo to be shown after each epoch."""
-
-    tag: str
-    image: UInt8Array
-    """(S, S, 3) uint8 RGB, as validation sees it."""
-    mask: UInt8Array
-    """(S, S) uint8, the true class ids."""
-    box: Letterbox
-
-
-class PredictionPictures(Callback):
-    """Shows in TensorBoard, after each epoch, how the model segments the same few photos: photo, truth, prediction.
-
-    The pictures are drawn by the first process, after the validation and not in it, from photos without augmentation,
-    so that those of two epochs can be compared.
+    It stands after callbacks that draw what the validated model predicts, and before those that save.
 
     Args:
-        count: photos of each split, spread evenly over it.
+        decay: share of the average that a step leaves unchanged. It rises to this, as the average of a short training
+            would otherwise still contain the random weights of its start.
+            Source: tensorflow.org, tf.train.ExponentialMovingAverage, min(decay, (1 + n) / (10 + n)).
     """
 
-    def __init__(self, count: int = 3) -> None:
-        self.count = count
-        self._examples: list[_Example] = []
+    def __init__(self, decay: float) -> None:
+        super().__init__(avg_fn=moving_average(decay))
+        self._is_swapped = False
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read the photos to be shown."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Trainer sets it where fit was given one
-        if trainer.is_global_zero:
-            self._examples = [
-                *_examples("train", data.train_dataset, self.count),
-                *_examples("val", data.val_dataset, self.count),
-            ]
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Swap the averaged weights in."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_swapped = True
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the averaged weights until the predictions were drawn."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the pictures of this epoch; the model is still in evaluation mode here, and keeps no gradients."""
-        logger = trainer.logger
-        if not isinstance(logger, TensorBoardLogger):
-            return
-        for example in self._examples:
-            picture = _picture(pl_module, example)
-            logger.experiment.add_image(example.tag, picture, trainer.global_step, dataformats="HWC")
+        """Swap the weights of the training in again."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_swapped = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Save the average as the model, and the weights of the training beside it, also within a validation."""
+        validated = checkpoint["state_dict"]
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._is_swapped:
+            checkpoint["current_model_state"], checkpoint["state_dict"] = checkpoint["state_dict"], validated
 
 
-def _examples(split_name: str, dataset: Any, count: int) -> list[_Example]:
-    indices = sorted({round(index) for index in np.linspace(0, len(dataset) - 1, count)})
-    examples = []
-    for number, index in enumerate(indices):
-        image, mask = dataset.pairs.read(index)
-        height, width = mask.shape
-        box = Letterbox.fit(height, width, dataset.img_size, square=True)
-        examples.append(_Example(f"predictions/{split_name}_{number}", box.image(image), box.mask(mask), box))
-    return examples
+def moving_average(decay: float) -> Any:
+    """Return the function that moves an averaged tensor towards the one of a step, for torch's AveragedModel."""
 
+    def move(average: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+        steps = int(num_averaged)
+        share = min(decay, (1 + steps) / (10 + steps))
+        if not average.is_floating_point():
+            return current
+        return average.lerp(current.to(average.dtype), 1 - share)
 
-def _picture(module: LightningModule, example: _Example) -> UInt8Array:
-    image = torch.from_numpy(example.image).permute(2, 0, 1).unsqueeze(0).to(module.device)
-    with torch.inference_mode():
-        prediction = module(image)[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-    height, width = example.box.scaled_size
-    photo, truth, predicted = (plane[:height, :width] for plane in (example.image, example.mask, prediction))
-    scale = min(1.0, _SHOWN_SIZE / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    classes: ClassList = module.classes  # type: ignore[assignment]  # Lightning types every attribute as a tensor
-    return draw_prediction(resize_image(photo, size), resize_mask(truth, size), resize_mask(predicted, size), classes)
-
-
-def draw_prediction(image: UInt8Array, truth: UInt8Array, prediction: UInt8Array, classes: ClassList) -> UInt8Array:
-    """Return photo, truth and prediction side by side, with the names of the classes that either shows.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        truth: (H, W) uint8, class ids.
-        prediction: (H, W) uint8, class ids.
-        classes: names and colours of the ids.
-    """
-    shown = sorted({*classes_in(truth), *classes_in(prediction)})
-    views = side_by_side(image, overlay(image, truth, classes), overlay(image, prediction, classes))
-    return with_legend(views, classes, shown)
+    return move

@@ -1,4 +1,4 @@
-"""Checkpoints: the best three and the last, each written whole, none lost."""
+"""The checkpoints of a training: the best three and the last, each complete at any moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from clothseg.model.tensor_files import add_checksum
 from clothseg.pictures import whole_file
 
 LAST_NAME = "last.ckpt"
-"""The checkpoint that a training continues from."""
+"""The checkpoint that a training resumes from."""
 
 _BEST_PATTERN = "clothseg-*.ckpt"
 
@@ -29,7 +29,7 @@ _BEST_PATTERN = "clothseg-*.ckpt"
 class WholeFileIO(TorchCheckpointIO):
     """Writes a checkpoint beside its target, adds its SHA-256, syncs it, and only then gives it its name.
 
-    A kill at any moment leaves the checkpoint that was there before, whole; so does a full disk.
+    A kill at any moment leaves the previous checkpoint complete; so does a full disk.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -50,11 +50,11 @@ class Checkpoints(Checkpoint):
     """Keeps the checkpoints with the lowest `val_loss`, the last one, and a pointer to the best.
 
     After each epoch the best are written as `clothseg-<epoch>-<val_loss>.ckpt`, then `best.json`, then `last.ckpt`,
-    which is also written every few minutes within an epoch. A training that continues `last.ckpt` of its folder goes on
-    with that folder's best; any other training first moves what it finds there into `earlier-001`, `earlier-002`, ... .
+    which is also written every few minutes within an epoch. A training that resumes `last.ckpt` of its folder keeps
+    that folder's best; any other training first moves what it finds there into `earlier-001`, `earlier-002`, ... .
 
     Args:
-        folder: where the checkpoints are to be.
+        folder: where the checkpoints are written.
         keep: how many of the best stay.
         every: time between two writings of `last.ckpt` within an epoch.
     """
@@ -128,19 +128,19 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: Trainer, path: Path) -> None:
         _check_finite(trainer.lightning_module, path)
         if self._is_first_save and not self._continues and trainer.is_global_zero:
-            moved = set_aside(self.folder)
+            moved = move_earlier(self.folder)
             if moved is not None:
                 print(f"The checkpoints of an earlier training are now in {moved}", file=sys.stderr)
         self._is_first_save = False
         trainer.save_checkpoint(path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a continued training needs to know of the best so far, as plain values."""
+        """Return what a resumed training needs to know of the best so far, as plain values."""
         best = None if self.best is None else {**vars(self.best), "scores": dict(self.best.scores)}
         return {"losses": dict(self.losses), "best": best}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take up the best so far if the training continues in its own folder."""
+        """Restore the best so far if the training resumes in its own folder."""
         self._continues = continues(trainer.ckpt_path, self.folder)
         state = checkpoint["callbacks"].get(self.state_key)
         if not self._continues or state is None:
@@ -151,11 +151,11 @@ class Checkpoints(Checkpoint):
 
 
 def continues(resume: Any, folder: Path) -> bool:
-    """Tell whether resuming from `resume` goes on with the training whose checkpoints are in `folder`."""
+    """Return whether `resume` is the last checkpoint of the training whose checkpoints are in `folder`."""
     return resume is not None and Path(resume).resolve() == (folder / LAST_NAME).resolve()
 
 
-def set_aside(folder: Path) -> Path | None:
+def move_earlier(folder: Path) -> Path | None:
     """Move the checkpoints in `folder` into a new folder inside it.
 
     Returns:
@@ -184,5 +184,5 @@ def _check_finite(module: LightningModule, path: Path) -> None:
         if weights.is_floating_point() and not bool(weights.isfinite().all()):
             raise ModelError(
                 f"Weight {name} is NaN or infinite; {path} was not written and the checkpoints before it are good. "
-                "Train anew with a lower LEARNING_RATE"
+                "Start a new training with a lower LEARNING_RATE"
             )

@@ -1,4 +1,4 @@
-"""One training run: set up Lightning, fit, and say what came out."""
+"""One training run: set up Lightning, fit, and print the result."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
@@ -30,24 +32,29 @@ from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.optimizer import preferred_precision
 from clothseg.settings import Settings
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO
-from clothseg.training.launchers import check_processes
-from clothseg.training.lost_process import LeaveTogether, is_lost_connection, lost_connection
 from clothseg.training.resume import ExactResume, read_resume_point
-from clothseg.training.signals import StopOnSignal
-from clothseg.training.tensorboard import describe_run, log_folder_of, open_log
+from clothseg.training.signals import EndTogether, StopOnSignal, is_lost_connection, lost_connection
+from clothseg.training.tensorboard import describe_run, open_log
 
 _CLIP_NORM = 1.0
-"""Longest gradient that is followed in full; a rare batch of odd photos then cannot throw the weights far off."""
+"""Largest norm of a gradient that is not clipped, so that a rare batch of odd photos cannot move the weights far."""
 
 _QUIET = (
-    "does not have many workers",  # the cores this process may use were counted already
+    "does not have many workers",  # the number of cores is known already
     "exists and is not empty",
     "Consider setting `persistent_workers",
-    "Please add the following callbacks",  # a resumed training may watch itself in another way
-    "WeightAveraging callback with a model that overrides",  # it lays weights out, and splits none
+    "Please add the following callbacks",  # a resumed training may have other callbacks
+    "WeightAveraging callback with a model that overrides",  # it changes the memory format only
     "isinstance(treespec, LeafSpec)",  # Lightning 2.6 itself calls what torch 2.15 deprecates
 )
-"""Warnings of Lightning about things that are so on purpose, or its own affair."""
+"""Warnings of Lightning about what is intended, or about its own code."""
+
+_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+_WAY_OUT = {
+    "torchrun": "Give DEVICES the number of --nproc-per-node, and NUM_NODES that of --nnodes",
+    "SLURM": "Give DEVICES the number of --ntasks-per-node, and NUM_NODES that of --nodes",
+}
 
 
 @dataclass(frozen=True)
@@ -80,14 +87,14 @@ def fit(
         model: the model to train.
         data: its batches.
         settings: how to train.
-        callbacks: what watches the training; `Checkpoints` is added if it is not among them.
-        resume: checkpoint to go on from, at the very step where it was written.
+        callbacks: what observes the training; `Checkpoints` is added if it is not among them.
+        resume: checkpoint to resume, at the very step after which it was written.
 
     Raises:
         SettingError: settings that do not fit the machine, or not the training to be resumed.
         ModelError: `resume` is no checkpoint of a training, or does not fit `model`; the loss became NaN.
         MachineError: out of memory or disk.
-        TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is whole.
+        TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is complete.
     """
     _check_paths(settings, resume)
     point = None if resume is None else read_resume_point(resume, model.description)
@@ -98,19 +105,19 @@ def fit(
         callbacks = [*callbacks, checkpoints]
     log = open_log(settings, point)
     num_photos, order = len(data.train_dataset), data.train_sampler.description
-    exact = ExactResume(settings, num_photos=num_photos, order=order, log_folder=log_folder_of(log))
-    together = LeaveTogether(checkpoints.last_path)
+    exact = ExactResume(settings, num_photos=num_photos, order=order, log_folder=Path(log.log_dir).name)
+    together = EndTogether(checkpoints.last_path)
     with _quiet(), _named_failures(settings, checkpoints.last_path), StopOnSignal(checkpoints) as stop:
         trainer = build_trainer(data, settings=settings, callbacks=[together, *callbacks, exact, stop], log=log)
         if trainer.strategy.root_device.type == "cpu":
-            # A step frees the activations of every layer, and the next asks for them again. Kept, a step of U-Net with
-            # mobilenet_v2 at 384 pixels, 4 photos and one thread takes 12% less processor time (2033 → 1798 ms, medians
-            # over epochs of two trainings each, the cores busy with others; 2026-11-25) and a few per cent more memory.
+            # Each step allocates the activations of every layer anew. Where the process keeps them, a step of U-Net
+            # with mobilenet_v2 at 384 pixels, 4 photos and one thread takes 12% less processor time (2033 → 1798 ms,
+            # medians over epochs of two trainings each, the cores busy with others; 2026-11-25).
             keep_freed_memory(NO_LIMIT)
         if point is not None:
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos, order=order)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
-                print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to go on", file=sys.stderr)
+                print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to continue", file=sys.stderr)
         for folder in (checkpoints.folder, settings.logs_path):
             _check_writable(folder)
         if trainer.is_global_zero:
@@ -132,7 +139,7 @@ def print_result(result: FitResult, classes: ClassList) -> None:
     if not result.is_main_process:
         return
     if result.best_path is None:
-        print(f"No epoch was completed. Go on with: uv run train.py --ckpt {shlex.quote(str(result.last_path))}")
+        print(f"No epoch was completed. Resume with: uv run train.py --ckpt {shlex.quote(str(result.last_path))}")
         return
     scores = result.scores
     width = max(len(name) for name in classes.names)
@@ -171,10 +178,10 @@ def build_trainer(
             callbacks=list(callbacks),
             logger=log,
             plugins=[WholeFileIO()],
-            use_distributed_sampler=False,  # EpochSampler shares the samples out, and knows where to go on
+            use_distributed_sampler=False,  # EpochSampler distributes the samples, and resumes within an epoch
             num_sanity_val_steps=0,  # would show up in the scores of the first epoch
             sync_batchnorm=is_on_gpu,  # several GPUs then learn as one with a larger batch; torch has none for the CPU
-            benchmark=is_on_gpu,  # every batch has one size, so the fastest convolution is worth looking for
+            benchmark=is_on_gpu,  # every batch has one size, so that measuring convolutions pays off
             enable_model_summary=False,
         )
     except MisconfigurationException as error:
@@ -185,15 +192,43 @@ def build_trainer(
         if "SLURM" in str(error):  # tasks that were asked for in a way that Lightning does not take
             raise SettingError(one_line(error)) from error
         raise
-    check_processes(trainer)
+    _check_processes(trainer)
     steps = math.ceil(len(data.train_dataset) / (data.batch_size * trainer.world_size))
     connector: Any = trainer  # the number of processes, and so of steps, is known only now
     connector.log_every_n_steps = max(1, min(50, steps // 10))
     return trainer
 
 
+def _check_processes(trainer: Trainer) -> None:
+    """Refuse to train on another number of processes than were started.
+
+    Where the settings ask for one process, Lightning trains in each by itself, and all write to the same files; where
+    they ask for more than there are, it waits for the others.
+
+    Raises:
+        SettingError: torchrun or SLURM started more or fewer processes than the settings ask for, here or in all.
+    """
+    environment: TorchElasticEnvironment | SLURMEnvironment
+    if TorchElasticEnvironment.detect():  # the first choice, as it is Lightning's: it may run inside a SLURM job
+        name, environment = "torchrun", TorchElasticEnvironment()
+    elif SLURMEnvironment.detect():
+        name, environment = "SLURM", SLURMEnvironment()
+    else:
+        return
+    devices, nodes, started = trainer.num_devices, trainer.num_nodes, environment.world_size()
+    if started != devices * nodes:
+        raise SettingError(
+            f"{name} started {started} processes, but {devices} on each of {nodes} machines are asked for. "
+            f"{_WAY_OUT[name]}"
+        )
+    try:
+        environment.validate_settings(num_devices=devices, num_nodes=nodes)
+    except ValueError as error:
+        raise SettingError(f"{one_line(error)} {_WAY_OUT[name]}") from error
+
+
 def _check_paths(settings: Settings, resume: Path | None) -> None:
-    """Refuse paths that Lightning, which opens them with fsspec, takes for a chain of addresses.
+    """Refuse paths that Lightning, which opens them with fsspec, reads as a chain of addresses.
 
     Raises:
         SettingError: there is `::` in one.
@@ -202,7 +237,7 @@ def _check_paths(settings: Settings, resume: Path | None) -> None:
     for name, path in given.items():
         if path is not None and "::" in str(path):
             raise SettingError(
-                f'{name} is {path}. Lightning takes "::" for the end of an address. Pass a path without it'
+                f'{name} is {path}. Lightning reads "::" as the end of an address. Pass a path without it'
             )
 
 
@@ -224,7 +259,7 @@ def _check_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what Lightning says about itself and its devices, and nothing else."""
+    """Silence the messages of Lightning about itself and its devices, and nothing else."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -240,7 +275,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _killed_loader(error: RuntimeError) -> MachineError:
-    """Return the error for a loader process that the system ended; a bus error is how a full /dev/shm ends it."""
+    """Return the error for a loader process that the system killed; with a full /dev/shm, that is a bus error."""
     if "Bus error" in str(error) or "shared memory" in str(error):
         return out_of_shared_memory()
     return MachineError(
@@ -248,12 +283,9 @@ def _killed_loader(error: RuntimeError) -> MachineError:
     )
 
 
-_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-
-
 @contextlib.contextmanager
 def _named_failures(settings: Settings, last_path: Path) -> Iterator[None]:
-    """Turn what a machine too small or a batch too small makes torch say into what to do about it."""
+    """Turn errors of torch about memory, loader processes and lost connections into ones that say what to do."""
     sizes = f"BATCH_SIZE {settings.batch_size} and IMG_SIZE {settings.img_size}"
     try:
         yield

@@ -1,4 +1,4 @@
-"""Going on where a checkpoint stopped: the same step, the same samples, the same random numbers."""
+"""Resuming a training exactly: at the same step, with the same samples and random numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KEPT_SETTINGS = (
 follows, from the next step on, the curve of a training planned with that many epochs."""
 
 _VALIDATION_TO_DO = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-"""What Lightning counts when a validation was broken off in its first batch: resumed, it runs the whole validation."""
+"""Lightning's counters of a validation that stopped in its first batch: resumed, it runs the whole validation."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class ResumePoint:
 
     path: Path
     epoch: int
-    """The epoch to go on in, counted from 0."""
+    """The epoch to resume in, counted from 0."""
     batches_done: int
-    """Batches of that epoch that each process has already learnt from."""
+    """Batches of that epoch that each process has already trained on."""
     global_step: int
     """Optimizer steps done."""
     num_ranks: int
@@ -53,7 +53,7 @@ class ResumePoint:
     settings: Mapping[str, Any]
     """Its settings, as `Settings.to_dict` gives them."""
     order: str = "photo by photo"
-    """How its photos were ordered, in the words of its sampler."""
+    """How its photos were ordered, as its sampler describes it."""
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any], path: Path) -> ResumePoint:
@@ -71,16 +71,16 @@ class ResumePoint:
         return cls(path=path, global_step=checkpoint["global_step"], **state)
 
     def check(self, settings: Settings, *, num_ranks: int, num_photos: int, order: str = "photo by photo") -> None:
-        """Refuse to go on in another way than the training began.
+        """Refuse to resume with other settings than those of the training.
 
         Raises:
-            SettingError: a setting, the number of processes or of photos, or their order is another one.
+            SettingError: a setting, the number of processes or photos, or their order differs.
         """
         for name in _KEPT_SETTINGS:
             if name not in self.settings:
                 raise SettingError(
-                    f"{self.path} was trained by an earlier clothseg, which had no {name.upper()} and learnt "
-                    "otherwise, so its epoch cannot be continued. Start a new training without --ckpt"
+                    f"{self.path} was trained by an earlier clothseg, which had no {name.upper()} and trained "
+                    "otherwise, so its epoch cannot be resumed. Start a new training without --ckpt"
                 )
             before, now = self.settings[name], settings.to_dict()[name]
             if before != now:
@@ -99,7 +99,7 @@ class ResumePoint:
 
     def _refuse(self, before: str, now: str, way_out: str) -> None:
         raise SettingError(
-            f"{self.path} was trained with {before}, now it is {now}, so its epoch cannot be continued. "
+            f"{self.path} was trained with {before}, now it is {now}, so its epoch cannot be resumed. "
             f"{way_out}, or start a new training without --ckpt"
         )
 
@@ -128,17 +128,17 @@ def read_resume_point(path: Path, model: ModelDescription) -> ResumePoint:
 
 
 class ExactResume(Callback):
-    """Makes an interrupted and resumed training end with the weights of an undisturbed one.
+    """Makes a resumed training end with the same weights as an uninterrupted one.
 
     The order of the photos and their augmentation are functions of seed and epoch (`clothseg.data`), and so is, through
     this callback, every random number of a step (dropout): a function of seed, epoch, batch and process. So no state of
-    a generator has to be stored, and a checkpoint needs only say which step comes next. What does differ is the
-    `train_loss` of an epoch that was resumed in its middle: it is the mean over the steps since.
+    a generator has to be stored, and a checkpoint only says which step comes next. What does differ is the `train_loss`
+    of an epoch that was resumed in its middle: it is the mean over the steps since.
 
     Args:
         settings: stored in each checkpoint, to be compared when it is resumed.
         num_photos: training photos.
-        order: how they are ordered, in the words of their sampler.
+        order: how they are ordered, as their sampler describes it.
         log_folder: folder of the TensorBoard log, inside the logs folder.
     """
 
@@ -183,7 +183,7 @@ class ExactResume(Callback):
             "settings": self.settings.to_dict(),
         }
         if trainer.validating:
-            # Lightning takes a validation broken off after any other batch for done, and trains past the epoch's end.
+            # Lightning counts a validation that stopped after any other batch as done, and trains past the epoch's end.
             checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = {
                 "total": dict(_VALIDATION_TO_DO),
                 "current": dict(_VALIDATION_TO_DO),
@@ -192,5 +192,5 @@ class ExactResume(Callback):
 
 
 def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Return the seed of one training step on one process: alike only for like arguments, for all that matters."""
+    """Return the seed of one training step on one process; other arguments give another seed."""
     return int(np.random.SeedSequence([seed, epoch, batch, rank]).generate_state(1, np.uint64)[0])

@@ -17,19 +17,19 @@ from clothseg.settings import Settings
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model on the prepared data set, or go on with a training.
+    """Train a model on the prepared data set, or resume a training.
 
     The best checkpoints by val_loss and last.ckpt go to the checkpoints folder, curves and pictures to the logs folder:
     uv run tensorboard --logdir logs
     """
 
     ckpt: Path | None = None
-    """Checkpoint to go on from, such as checkpoints/last.ckpt: same optimizer, learning rate, epoch and next photo.
+    """Checkpoint to resume, such as checkpoints/last.ckpt: same optimizer, learning rate, epoch and next photo.
     With more epochs than before, the learning rate follows the longer curve from there on."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
     def run(self) -> int:
-        """Train, say what came out, and return the exit code."""
+        """Train, print the result, and return the exit code."""
         check_inputs(self)
         from clothseg.data.datamodule import ClothSegmentationData
         from clothseg.model.module import ClothSegmentationModel
@@ -45,25 +45,25 @@ class Train:
 
 
 def check_inputs(command: Train) -> None:
-    """Refuse what is not there before torch is loaded, which takes seconds.
+    """Check that the inputs exist before torch is loaded, which takes seconds.
 
     Raises:
         MissingInputError, DataError: there is no data set, or its manifest is damaged.
         MachineError, MissingExtraError: it is in a store that cannot be read.
-        SettingError: `classes` asks for other classes than the data set was prepared with.
+        SettingError: `classes` names other classes than the data set was prepared with.
         MissingModelError: the checkpoint to resume from is not there.
     """
     manifest = read_manifest(command.settings)
     check_classes(command.settings, manifest)
     if command.ckpt is not None:
-        way_out = "Pass the path of a last.ckpt, or train anew without --ckpt"
+        way_out = "Pass the path of a last.ckpt, or start a new training without --ckpt"
         check_input(command.ckpt, "Checkpoint", way_out, error=ModelError)
 
 
 def check_classes(settings: Settings, manifest: Manifest) -> None:
-    """Refuse classes that were asked for and are not those of the data set, which holds masks of its own only.
+    """Refuse a `classes` setting that differs from the classes of the data set, whose masks have these only.
 
-    The default asks for nothing, so that a data set with classes of its own trains without naming them again.
+    The default is not compared, so that a data set with custom classes trains without naming them again.
 
     Raises:
         SettingError: the classes differ.
