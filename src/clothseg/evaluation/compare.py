@@ -17,8 +17,7 @@ from clothseg.evaluation.metrics import TITLES
 from clothseg.evaluation.predictions import Predictions, open_masks, open_model
 from clothseg.evaluation.records import EvaluationRecord, Provenance
 from clothseg.evaluation.report import ABSENT, change, change_bounds, num_photos, number, write_reports
-from clothseg.evaluation.scored_data import ScoredData, open_data
-from clothseg.evaluation.scoring import score_photos
+from clothseg.evaluation.scoring import ScoredData, open_data, score_photos
 from clothseg.prediction.folder import check_output
 from clothseg.prediction.predictor import load
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation

@@ -13,7 +13,6 @@ import numpy as np
 
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem, stem_of
 from clothseg.errors import DataError, MissingInputError, SettingError, check_input, nearest
-from clothseg.evaluation.scored_data import ScoredPhoto
 from clothseg.labels import ClassList, read_yaml
 from clothseg.pictures import read_mask
 from clothseg.prediction.predictor import Predictor, in_order
@@ -39,8 +38,13 @@ _THREADS = 2  # they read files and count; more threads would only hold more mas
 class Predictions(Protocol):
     """Gives the predicted mask of each photo."""
 
-    def mask(self, photo: ScoredPhoto) -> UInt8Array:
-        """Return the predicted class ids of the data set, (H, W) uint8; raises InputError if there are none."""
+    def mask(self, name: str, photo: Path) -> UInt8Array:
+        """Return the predicted class ids of the data set, (H, W) uint8; raises InputError if there are none.
+
+        Args:
+            name: path of the photo inside the split's photo folder, with slashes.
+            photo: path of the photo.
+        """
 
     def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield `work(item)` of each item in order, some of them at the same time."""
@@ -56,14 +60,14 @@ class ModelPredictions:
     predictor: Predictor
     table: IdTable
 
-    def mask(self, photo: ScoredPhoto) -> UInt8Array:
+    def mask(self, name: str, photo: Path) -> UInt8Array:
         """Return the predicted class ids, (H, W) uint8.
 
         Raises:
             InputError: the photo cannot be read.
             ModelError: the network returned NaN or infinite values.
         """
-        return np.asarray(cv2.LUT(self.predictor.predict(photo.path).mask, self.table), dtype=np.uint8)
+        return np.asarray(cv2.LUT(self.predictor.predict(photo).mask, self.table), dtype=np.uint8)
 
     def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield `work(item)` of each item in order, so that neither cores nor network wait."""
@@ -91,14 +95,14 @@ class FolderPredictions:
     folder: Path
     table: IdTable
 
-    def mask(self, photo: ScoredPhoto) -> UInt8Array:
+    def mask(self, name: str, photo: Path) -> UInt8Array:
         """Return the predicted class ids, (H, W) uint8.
 
         Raises:
             MissingInputError: the photo has no mask in the folder.
             DataError: the mask cannot be read, or has an id that no class has; the message names it.
         """
-        path = self._path(photo)
+        path = self._path(name)
         mask = read_mask(path)
         mapped = np.asarray(cv2.LUT(mask, self.table), dtype=np.uint8)
         if (unknown := np.unique(mask[mapped == UNKNOWN])).size:
@@ -118,16 +122,16 @@ class FolderPredictions:
         """Return the folder's name."""
         return {"kind": "masks", "name": self.folder.resolve().name}
 
-    def _path(self, photo: ScoredPhoto) -> Path:
-        stem = stem_of(photo.name)
+    def _path(self, photo_name: str) -> Path:
+        stem = stem_of(photo_name)
         for name in (stem, stem + _MASK_STEM_ENDING):
             if masks := self._names.get(name):
                 if len(masks) > 1:
-                    raise DataError(f"Several masks of {photo.name} in {self.folder}: {', '.join(masks)}. Keep one")
+                    raise DataError(f"Several masks of {photo_name} in {self.folder}: {', '.join(masks)}. Keep one")
                 return self.folder / masks[0]
         instead = instead_of(stem, self._lookalikes) or instead_of(stem + _MASK_STEM_ENDING, self._lookalikes)
         raise MissingInputError(
-            f"No mask of {photo.name} in {self.folder}{instead}. Name it {stem}.png or {stem}{MASK_ENDING}"
+            f"No mask of {photo_name} in {self.folder}{instead}. Name it {stem}.png or {stem}{MASK_ENDING}"
         )
 
     @cached_property

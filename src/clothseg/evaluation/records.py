@@ -24,8 +24,7 @@ from clothseg.evaluation.counts import COUNTS, SplitCounts
 from clothseg.evaluation.metrics import MEANS, Summary
 from clothseg.evaluation.objects import FOUND_IOU, LARGE_SHARE, TORN_SHARE
 from clothseg.evaluation.predictions import Predictions
-from clothseg.evaluation.scored_data import ScoredData
-from clothseg.evaluation.scoring import Failure
+from clothseg.evaluation.scoring import Failure, ScoredData
 from clothseg.labels import ClassList
 from clothseg.scores import BOUNDARY_SHARE
 

@@ -1,29 +1,104 @@
-"""Predicts, counts and compares every photo with its truth in bounded memory, and draws the worst photos."""
+"""Scores every photo of a split against its truth, in bounded memory, and draws the worst ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
+from clothseg.data.pair import read_class_ids
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import DataError, InputError, one_line
+from clothseg.errors import DataError, InputError, SettingError, check_input, one_line
 from clothseg.evaluation.counts import COUNTS, PhotoCounts, SplitCounts
 from clothseg.evaluation.predictions import Predictions
-from clothseg.evaluation.scored_data import ScoredData, ScoredPhoto
-from clothseg.labels import BACKGROUND_ID, ClothingClass
+from clothseg.labels import BACKGROUND_ID, ClassList, ClothingClass
 from clothseg.pictures import read_picture
 from clothseg.progress import tracked
 from clothseg.transforms import resize_image, resize_mask
-from clothseg.types import Int64Array
+from clothseg.types import Int64Array, UInt8Array
 
 WORST_PHOTOS = 12
 """How many photos with the lowest IoU a report shows."""
 PICTURE_SIDE = 384
 """Longer side of a picture in pixels: sharp at a third of a page's width."""
+
+
+@dataclass(frozen=True)
+class ScoredPhoto:
+    """A photo and the path of its true mask."""
+
+    name: str
+    """Path inside the split's photo folder, with slashes."""
+    path: Path
+    truth_path: Path
+
+    def truth(self, num_classes: int) -> UInt8Array:
+        """Return the true class ids, (H, W) uint8.
+
+        Raises:
+            DataError: the mask cannot be read, or has an id of `num_classes` or more; the message names it.
+        """
+        truth = read_class_ids(self.truth_path)
+        if (highest := int(truth.max(initial=0))) >= num_classes:
+            raise DataError(
+                f"Mask {self.truth_path} has class id {highest}; the data set has the ids 0 to {num_classes - 1}. "
+                'Run "clothseg verify"'
+            )
+        return truth
+
+
+@dataclass(frozen=True)
+class ScoredData:
+    """A data set's manifest and the photos to score."""
+
+    manifest: Manifest
+    split: str
+    photos: tuple[ScoredPhoto, ...]
+
+    @property
+    def classes(self) -> ClassList:
+        """The classes of the data set: those that get scores."""
+        return self.manifest.classes
+
+
+def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> ScoredData:
+    """Find the photos to score.
+
+    Args:
+        data_path: a DATA_PATH, or the data set's own folder in it.
+        split_name: a split of the data set's manifest, such as val.
+        count: score this many photos, spread evenly over the split; None scores all.
+
+    Raises:
+        MissingInputError: there is no prepared data set.
+        DataError: the data set is damaged, or the split has no photos.
+        SettingError: there is no such split, or `count` is below 1.
+    """
+    if count is not None and count < 1:
+        raise SettingError(f"--count is {count}. Pass 1 or more")
+    check_input(data_path, "Data folder", 'Pass one that "uv run data_prep.py" prepared', folder=True)
+    folder = data_path / DATASET_FOLDER
+    if not (folder / MANIFEST_NAME).is_file() and (data_path / MANIFEST_NAME).is_file():
+        folder = data_path
+    manifest = Manifest.read(folder)
+    if split_name not in manifest.splits:
+        raise SettingError(f"{folder} has no split {split_name!r}. It has: {', '.join(sorted(manifest.splits))}")
+    split = manifest.splits[split_name]
+    photos = tuple(
+        ScoredPhoto(photo.relative_to(folder / split.photos).as_posix(), photo, mask)
+        for photo, mask in pairs(folder, split)
+    )
+    if not photos:
+        raise DataError(f'The split {split_name} of {folder} has no photos. Run "uv run data_prep.py" again')
+    if count is not None:
+        indices = np.linspace(0, len(photos) - 1, num=min(count, len(photos))).round().astype(int)
+        photos = tuple(photos[index] for index in np.unique(indices))
+    return ScoredData(manifest, split_name, photos)
 
 
 @dataclass(frozen=True)
@@ -77,7 +152,7 @@ def score_photos(
 
 
 def _count(predictions: Predictions, photo: ScoredPhoto, num_classes: int) -> PhotoCounts:
-    truth, prediction = photo.truth(num_classes), predictions.mask(photo)
+    truth, prediction = photo.truth(num_classes), predictions.mask(photo.name, photo.path)
     if prediction.shape != truth.shape:
         (height, width), (true_height, true_width) = prediction.shape, truth.shape
         raise DataError(
@@ -143,7 +218,7 @@ def _classes_in_photo(counts: Int64Array, classes: tuple[ClothingClass, ...]) ->
 def _draw(photo: ScoredPhoto, predictions: Predictions, data: ScoredData) -> tuple[tuple[bytes, ...], tuple[int, int]]:
     """Return the three JPEGs, and their (width, height)."""
     pixels = read_picture(photo.path).pixels
-    masks = photo.truth(len(data.classes)), predictions.mask(photo)
+    masks = photo.truth(len(data.classes)), predictions.mask(photo.name, photo.path)
     scale = min(1.0, PICTURE_SIDE / max(pixels.shape))
     size = max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
     small = resize_image(pixels, size)
