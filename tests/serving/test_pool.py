@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import pytest
-from fastapi import APIRouter
 
 from clothseg.errors import ModelError
 from clothseg.serving import pool as pool_module
@@ -338,10 +337,3 @@ def test_a_pool_that_closes_answers_all_photos(run):
         assert now.worker.ended.done()
 
     run(steps)
-
-
-def test_routes_are_public_or_need_a_key():
-    public, private = APIRouter(), APIRouter()
-    Routes(None, Limits(), Metrics()).add_to(public, private)
-    assert [route.path for route in public.routes] == ["/healthz", "/readyz"]
-    assert [route.path for route in private.routes] == ["/v1/segment", "/v1/model", "/v1/sample", "/metrics"]

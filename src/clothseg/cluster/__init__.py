@@ -1,1 +1,1 @@
-"""Prediction past one machine: the same files, from copies of the model on a Ray cluster."""
+"""Prediction on several machines: copies of the model on a Ray cluster write the same files as one machine."""

@@ -1,4 +1,4 @@
-"""The command `clothseg predict` with all its engines: this process, or a Ray cluster."""
+"""The command `clothseg predict` with both engines: this process, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Predict(predict_command.Predict):
     output: Annotated[str | Path, tyro.conf.arg(metavar="DIR_OR_ADDRESS")] = "output"
     """Folder to write to; folders of photos keep their structure in it. With ray also s3://… or gs://…."""
     engine: Literal["local", "ray"] = "local"
-    """What does the work: this process, or copies of the model on a Ray cluster, also with photos at s3, gs and http
-    addresses."""
+    """Where photos are segmented: in this process, or by copies of the model on a Ray cluster, which also read photos
+    at s3, gs and http addresses."""
     workers: int | None = None
     """With ray: copies of the model; one for each CPU slot or GPU of the cluster, unless given."""
     cluster: str | None = None
@@ -48,7 +48,7 @@ class RayEngine:
     options: Predict
 
     def find(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
-        """Return the photos that the command line means, and what is wrong with the inputs that mean none."""
+        """Return the photos of the command line, and the errors of inputs without photos."""
         from clothseg.cluster.remote import find
         from clothseg.cluster.targets import target_of
 
@@ -57,7 +57,7 @@ class RayEngine:
 
     @contextmanager
     def open(self, console: Console, photos: Sequence[Any]) -> Iterator[Run]:
-        """Check the output, load the model on the cluster and say on `console` which it is."""
+        """Check the output, load the model on the cluster and print on `console` which it is."""
         from clothseg.cluster.cluster import joined, load_first, slots_of
         from clothseg.cluster.run import ClusterRun, journal_of
         from clothseg.cluster.targets import target_of

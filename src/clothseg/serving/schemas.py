@@ -1,4 +1,4 @@
-"""What the API takes and gives, as its OpenAPI tells it."""
+"""Requests and responses of the API, as its OpenAPI describes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clothseg.serving.uploads import FIELD
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 Responses = dict[int | str, dict[str, Any]]
-"""What an operation may answer, by status, as FastAPI takes it."""
+"""Responses of an operation by status code, in FastAPI's form."""
 
 
 class RunLengths(BaseModel):
@@ -147,12 +147,12 @@ _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"
 
 
 def content(media_type: str) -> Responses:
-    """Return an answer of one media type that is no JSON, for an operation's OpenAPI."""
+    """Return the description of a response of one media type that is not JSON, for an operation's OpenAPI."""
     return {200: {"content": {media_type: _BINARY}}}
 
 
 def problems(*codes: int) -> Responses:
-    """Return the errors of an operation for its OpenAPI."""
+    """Return the description of an operation's errors, for its OpenAPI."""
     return {
         code: {
             "description": _MEANINGS[code],

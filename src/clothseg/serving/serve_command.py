@@ -17,20 +17,20 @@ from clothseg.settings import ModelOptions
 
 @dataclass(frozen=True)
 class Serve:
-    """Serve segmentation over HTTP, with a page to try it; Ctrl+C ends it when what was accepted is answered."""
+    """Serve segmentation over HTTP, with a page to try it; after Ctrl+C, accepted requests are still answered."""
 
     checkpoint_path: Annotated[Path | None, tyro.conf.arg(name="model")] = None
     """Model file; without one, the newest best checkpoint of your own training, or else the packaged starter model."""
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets other machines in, which is for behind a proxy: see docs/how-to/deploy.md."""
+    """Address to listen on; 0.0.0.0 accepts other machines, for use behind a proxy: see docs/how-to/deploy.md."""
     port: int = 8000
     """Port to listen on; 0 takes any that is free."""
     workers: int = 1
     """Processes that segment; they share the cores."""
     limits: Annotated[Limits, tyro.conf.arg(name="")] = field(default_factory=Limits)
     api_key: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = field(default=(), repr=False)
-    """A key that lets a request in; repeat it for more. Without any, everyone is let in. Other users of the machine can
-    read it from the command line; the environment variable CLOTHSEG_API_KEYS they cannot."""
+    """API key that requests must have; repeat it for more. Without any, all requests are accepted. Other users of the
+    machine can read it from the command line, but not from the environment variable CLOTHSEG_API_KEYS."""
     cors_origin: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Origin of another site whose pages may use the API, such as https://example.org; repeat it for more."""
     model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
@@ -38,10 +38,10 @@ class Serve:
     """Folder in which the newest best checkpoint is looked for."""
 
     def run(self) -> int:
-        """Serve until a signal comes; the address goes to stdout, all else to stderr.
+        """Serve until a signal comes; print the address to stdout, all else to stderr.
 
         Returns:
-            0; a signal leaves with 128 and its number.
+            0; after a signal, the exit code is 128 plus its number.
 
         Raises:
             MissingExtraError: the extra `serve` is not installed.
