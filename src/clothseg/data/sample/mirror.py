@@ -150,7 +150,7 @@ def _develop(photo: Float32Array, rng: np.random.Generator) -> UInt8Array:
     gain, contrast = rng.uniform(0.85, 1.15) * (1 + rng.normal(0, 0.03, 3)), rng.uniform(0.85, 1.1)
     light = 1 + rng.normal(0, 0.08) * rows + rng.normal(0, 0.1) * columns
     noise = rng.integers(-8, 9, (height, width, 1), dtype=np.int8) * np.float32(rng.uniform(0, 1))
-    lit = photo * light[..., None].astype(np.float32) * (gain * contrast).astype(np.float32)
+    lit = photo * (light[..., None] * gain * contrast).astype(np.float32)
     return np.asarray(np.clip(lit + np.float32(128 * (1 - contrast)) + noise, 0, 255), dtype=np.uint8)
 
 
