@@ -68,12 +68,10 @@ def our_photos(way: Way, photos: Sequence[Path], output: Path) -> None:
 
 def our_folder(way: Way, photos: Sequence[Path], output: Path) -> None:
     """Predict photos as the command does with a folder."""
-    from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
     from clothseg.prediction.folder import FolderRun
     from clothseg.prediction.outputs import Outputs
     from clothseg.prediction.sources import find_photos
 
-    keep_freed_memory(FOR_PHOTOS)
     found = find_photos(photos, output=output).photos
     loaded = predictor(way.model, way.precision, many_photos=True)
     for _ in FolderRun(loaded, found, output, Outputs(json=True)).outcomes():

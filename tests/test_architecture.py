@@ -14,7 +14,7 @@ RECIPE = ("config.py", "data_prep.py", "loader.py", "model.py", "callbacks.py", 
 LAYERS = (
     {"errors", "types"},
     {"labels"},
-    {"settings", "jpeg", "profiles", "encoding", "freed_memory", "rle", "progress", "cores"},
+    {"settings", "encoding", "rle", "progress", "cores"},
     {"pictures", "transforms", "scores", "drawing"},
     {"model", "data"},
     {"prediction"},

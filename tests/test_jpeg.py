@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from clothseg import jpeg
-from clothseg.encoding import encode_jpeg
+from clothseg import encoding
+from clothseg.encoding import decode_jpeg, encode_jpeg, orient
 from clothseg.errors import PictureError
-from clothseg.jpeg import decode_jpeg, turned
 from clothseg.pictures import read_picture
 
 
@@ -48,8 +47,8 @@ def test_a_photo_is_turned_as_pillow_turns_it(photo: np.ndarray, monkeypatch: py
         exif = Image.Exif()
         exif[0x0112] = orientation
         with_orientation.append(encoded(Image.fromarray(photo), exif=exif))
-    for decoder in (jpeg.simplejpeg, None):
-        monkeypatch.setattr(jpeg, "simplejpeg", decoder)
+    for decoder in (encoding.simplejpeg, None):
+        monkeypatch.setattr(encoding, "simplejpeg", decoder)
         for content in with_orientation:
             assert (decode_jpeg(content) is None) == (decoder is None)
             assert np.array_equal(read_picture(content).pixels, by_pillow(content))
@@ -57,10 +56,10 @@ def test_a_photo_is_turned_as_pillow_turns_it(photo: np.ndarray, monkeypatch: py
 
 def test_no_number_of_exif_turns_nothing(photo: np.ndarray) -> None:
     for orientation in (0, 9, "6", b"6", (6,), None):
-        assert turned(photo, orientation) is photo  # type: ignore[arg-type]
+        assert orient(photo, orientation) is photo  # type: ignore[arg-type]
 
 
-def test_a_photo_turned_by_xmp_is_turned(photo: np.ndarray) -> None:
+def test_a_photo_turned_by_xmp_is_orient(photo: np.ndarray) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     content = encoded(Image.fromarray(photo), xmp=xmp)
     assert read_picture(content).pixels.shape == (93, 61, 3)

@@ -12,9 +12,8 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from clothseg import pictures
 from clothseg.data.pair import Encoded, decode_class_ids
-from clothseg.encoding import encode_jpeg, encode_png
+from clothseg.encoding import encode_jpeg, encode_png, orient
 from clothseg.errors import DataError, LargePictureError, MachineError, MissingInputError, PictureError
-from clothseg.jpeg import turned
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_mask, read_picture, whole_file, write_whole
 
@@ -363,7 +362,7 @@ def test_masks_are_turned_as_their_photos_are():
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = orientation
-        expected = turned(stored, orientation)
+        expected = orient(stored, orientation)
         grey, indexed = Image.fromarray(stored), Image.fromarray(stored)
         indexed.putpalette(GROUPS.palette.tobytes())
         for image in (grey, indexed):

@@ -1,7 +1,9 @@
-"""Pixels as the content of a picture file: PNG, with a palette for masks, and JPEG; and index masks read back fast."""
+"""Encoded pictures: PNG and JPEG written and index masks and JPEG read, EXIF orientation, colour profiles."""
 
 from __future__ import annotations
 
+import functools
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -10,9 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageCms
 
 from clothseg.errors import MachineError
 from clothseg.types import UInt8Array
+
+try:
+    import simplejpeg
+except ModuleNotFoundError:  # Pillow reads the same pixels
+    simplejpeg = None
 
 HEAD_LENGTH = 128
 """Bytes at a file's start by which `is_marked` decides."""
@@ -23,6 +31,26 @@ _EIGHT_BIT_INDICES = ((8, 0, 0, 0, 0), (8, 3, 0, 0, 0))
 """Bit depth, colour type (grey, palette), compression, filter method, no interlacing."""
 _UNFILTERED, _UP_FILTER = 0, 2
 _BLOCK = 32
+
+_JPEG_COLORS = ("YCbCr", "RGB", "Gray")
+"""Colours that libjpeg-turbo turns into RGB; Pillow reads CMYK."""
+
+# Source: EXIF 2.32, tag 0x0112. Whether rows and columns swap, and what is then mirrored, as in `cv2.flip`.
+_ORIENTATIONS = {
+    2: (False, 1),
+    3: (False, -1),
+    4: (False, 0),
+    5: (True, None),
+    6: (True, 1),
+    7: (True, -1),
+    8: (True, 0),
+}
+
+_MODES_BY_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+"""The colour space that a profile names, and Pillow's mode for it; others fit no image that comes here."""
+
+_LARGEST_CHANGE_OF_SRGB = 2
+"""A profile that moves no colour by more than this, of 255, is sRGB under another name."""
 
 
 def encode_png(array: UInt8Array, *, palette: UInt8Array | None = None) -> bytes:
@@ -181,3 +209,78 @@ def _sum_down(differences: UInt8Array) -> UInt8Array:
     for number in range(1, len(blocks)):
         blocks[number] += blocks[number - 1, -1]
     return blocks.reshape(-1, width)[:height]
+
+
+def decode_jpeg(content: bytes) -> UInt8Array | None:
+    """Return the pixels of a JPEG as they are stored, (H, W, 3) uint8 RGB, equal to Pillow's.
+
+    About three times as fast: Pillow keeps four bytes a pixel and copies them twice on the way to an array.
+
+    The caller has checked from its header that it is not too large.
+
+    Returns:
+        None for CMYK and for a broken file: Pillow then reads it, or says what is wrong.
+    """
+    if simplejpeg is None:
+        return None
+    try:
+        if simplejpeg.decode_jpeg_header(content)[2] not in _JPEG_COLORS:
+            return None
+        return np.asarray(simplejpeg.decode_jpeg(content), dtype=np.uint8)
+    except ValueError:
+        return None
+
+
+def orient(pixels: UInt8Array, orientation: int) -> UInt8Array:
+    """Return stored pixels, (H, W, 3) or (H, W), EXIF-oriented; `orientation` is EXIF's number, 1 to 8."""
+    if orientation not in _ORIENTATIONS:
+        return pixels
+    swaps, mirrored = _ORIENTATIONS[orientation]
+    if swaps:
+        pixels = np.asarray(cv2.transpose(pixels), dtype=np.uint8)
+    return pixels if mirrored is None else np.asarray(cv2.flip(pixels, mirrored), dtype=np.uint8)
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str]:
+    """Return an image of mode RGB, L or CMYK as RGB in sRGB, and a note where its profile cannot be used."""
+    if not profile:
+        return _as_rgb(image), ""
+    try:
+        mode, transform = _transform(profile)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return _as_rgb(image), "its colour profile is broken and was ignored"
+    if mode == "L" and image.mode == "RGB":  # grey that a decoder has spread over three channels
+        image = image.getchannel(0)
+    if mode != image.mode:
+        return _as_rgb(image), f"its colour profile is for {mode} colours, not {image.mode}, and was ignored"
+    if transform is None:
+        return _as_rgb(image), ""
+    return _applied(image, transform), ""
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@functools.lru_cache(16)
+def _transform(profile: bytes) -> tuple[str, Any]:
+    """Return the mode of a profile, and its transform into sRGB or None where that changes next to nothing."""
+    opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    space = opened.profile.xcolor_space
+    mode = _MODES_BY_SPACE.get(space)
+    if mode is None:
+        return space.strip(), None
+    transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
+    levels = np.linspace(0, 255, 6).astype(np.uint8)
+    if mode == "CMYK":
+        return mode, transform
+    colors = levels[None, :] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    before = Image.fromarray(np.ascontiguousarray(colors))
+    change = np.asarray(_applied(before, transform), np.int16) - np.asarray(before.convert("RGB"), np.int16)
+    return mode, None if np.abs(change).max() <= _LARGEST_CHANGE_OF_SRGB else transform
+
+
+def _applied(image: Image.Image, transform: Any) -> Image.Image:
+    changed = ImageCms.applyTransform(image, transform)
+    assert changed is not None  # None only where it changes the image in place
+    return changed

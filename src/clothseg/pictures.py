@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from clothseg.encoding import decode_jpeg, orient, to_srgb
 from clothseg.errors import (
     ClothsegError,
     DataError,
@@ -27,8 +28,6 @@ from clothseg.errors import (
     one_line,
     path_problem,
 )
-from clothseg.jpeg import decode_jpeg, turned
-from clothseg.profiles import to_srgb
 from clothseg.types import UInt8Array
 
 PhotoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | UInt8Array
@@ -235,7 +234,7 @@ def _decode(image: Image.Image, name: str, max_pixels: int, stream: BinaryIO | N
         pixels = np.array(image, dtype=np.uint8)
     else:
         note = ""
-    return Picture(turned(pixels, orientation), (*notes, *filter(None, (note,))))
+    return Picture(orient(pixels, orientation), (*notes, *filter(None, (note,))))
 
 
 def _decode_quickly(stream: BinaryIO) -> UInt8Array | None:
@@ -319,7 +318,7 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
                     raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
                 factor = _factor_of_values(image.mode, header, name)
                 values = np.array(image, dtype=np.uint8) // np.uint8(factor)
-                return turned(values, _orientation(image))
+                return orient(values, _orientation(image))
     except PictureError as error:
         raise DataError(f"Mask cannot be read: {one_line(error)}") from error
 

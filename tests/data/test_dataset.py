@@ -1,3 +1,6 @@
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +94,30 @@ def test_names_keep_sub_folders(prepared_path: Path) -> None:
 def test_starting_a_worker_twice_does_no_harm() -> None:
     start_worker(0)
     start_worker(1)
+
+
+PAGE_FAULTS = """
+import resource, sys
+import numpy as np
+from clothseg.data.dataset import LARGEST_TRIM_THRESHOLD, keep_freed_memory
+
+def use():
+    buffers = [np.ones(20 << 20, np.uint8) for _ in range(10)]
+
+if sys.argv[1] == "kept":
+    keep_freed_memory(LARGEST_TRIM_THRESHOLD)
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_buffers_that_were_freed_cost_no_page_faults_again():
+    faults = {
+        word: int(subprocess.run([sys.executable, "-c", PAGE_FAULTS, word], capture_output=True, check=True).stdout)
+        for word in ("kept", "as usual")
+    }
+    assert faults["kept"] < 100
+    assert faults["as usual"] > 1000

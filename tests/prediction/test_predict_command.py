@@ -8,7 +8,6 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
 from clothseg import cli
-from clothseg.freed_memory import FOR_PHOTOS
 from clothseg.pictures import read_mask
 from clothseg.prediction.predict_command import shown
 from clothseg.settings import Settings
@@ -70,13 +69,6 @@ def test_the_precision_of_training_is_none_of_prediction(predict, photo_file):
     code, _, err = predict(photo_file("a.jpg"), settings=Settings(precision="bf16-mixed"))
     assert code == 0
     assert err[0].endswith("(torch on cpu)")
-
-
-def test_the_command_keeps_the_memory_it_frees(predict, photo_file, monkeypatch):
-    limits = []
-    monkeypatch.setattr("clothseg.prediction.predict_command.keep_freed_memory", limits.append)
-    predict(photo_file("a.jpg"))
-    assert limits == [FOR_PHOTOS]
 
 
 def test_a_bad_photo_is_named_and_the_rest_done(predict, photo_file):

@@ -19,7 +19,6 @@ from clothseg import errors
 from clothseg.cluster import remote
 from clothseg.cluster.targets import Target
 from clothseg.errors import ClothsegError, InputError, MachineError, one_line
-from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.labels import ClassList
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Predictor, load, unseen
@@ -102,7 +101,6 @@ class Replica:
     def __init__(self, options: RunOptions, model: LoadedModel, content: list[Any]) -> None:
         import ray
 
-        keep_freed_memory(FOR_PHOTOS)
         self._options = options
         self._failure: tuple[str, str] | None = None
         try:

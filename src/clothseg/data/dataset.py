@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -14,7 +17,6 @@ from torch.utils.data import Dataset, default_collate
 from clothseg.data.augmentation import Strength, augment, draw_augmentation
 from clothseg.data.photo_pairs import PhotoPairs
 from clothseg.data.sampler import SampleKey
-from clothseg.freed_memory import keep_freed_memory
 from clothseg.settings import CropSize
 
 
@@ -110,3 +112,26 @@ def start_worker(worker_id: int = 0) -> None:
     """
     cv2.setNumThreads(0)
     keep_freed_memory(128 << 20)
+
+
+# Source: glibc, malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+LARGEST_TRIM_THRESHOLD = (1 << 31) - 1
+"""In bytes; glibc takes no larger one."""
+
+_LARGEST_MMAP_THRESHOLD = 32 << 20
+
+
+def keep_freed_memory(limit: int) -> None:
+    """Let the allocator keep up to `limit` bytes of freed memory in this process, if its C library is glibc.
+
+    By default glibc returns a freed buffer of pixels or activations to the system, and the next one costs a page fault
+    per 4 KB.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # musl has no mallopt
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+            mallopt(_M_TRIM_THRESHOLD, limit)

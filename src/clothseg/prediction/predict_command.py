@@ -14,7 +14,6 @@ import tyro
 from rich.console import Console
 
 from clothseg.errors import InputError, SettingError, one_line
-from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.prediction.folder import FolderRun, check_output
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Outcome, load
@@ -96,7 +95,6 @@ class LocalEngine:
         """Check the output, load the model and say on `console` which it is."""
         options, output = self.options, Path(self.options.output)
         check_output(output)
-        keep_freed_memory(FOR_PHOTOS)  # here and not in `load`: a library leaves its host's memory alone
         predictor = load(
             options.checkpoint_path,
             many_photos=len(photos) > 1,

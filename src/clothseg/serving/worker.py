@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
-from clothseg.freed_memory import FOR_PHOTOS, keep_freed_memory
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.serving import messages
@@ -49,7 +48,6 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")  # a photo that is too large is refused with a message instead
-    keep_freed_memory(FOR_PHOTOS)
     try:
         predictor = load(**json.loads(sys.argv[1]))
     except ClothsegError as error:

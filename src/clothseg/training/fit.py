@@ -25,8 +25,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from clothseg.data.datamodule import ClothSegmentationData, out_of_shared_memory
+from clothseg.data.dataset import LARGEST_TRIM_THRESHOLD, keep_freed_memory
 from clothseg.errors import MachineError, SettingError, one_line
-from clothseg.freed_memory import NO_LIMIT, keep_freed_memory
 from clothseg.labels import ClassList
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.optimizer import preferred_precision
@@ -113,7 +113,7 @@ def fit(
             # Each step allocates the activations of every layer anew. Where the process keeps them, a step of U-Net
             # with mobilenet_v2 at 384 pixels, 4 photos and one thread takes 12% less processor time (2033 → 1798 ms,
             # medians over epochs of two trainings each, the cores busy with others; 2026-11-25).
-            keep_freed_memory(NO_LIMIT)
+            keep_freed_memory(LARGEST_TRIM_THRESHOLD)
         if point is not None:
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos, order=order)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
