@@ -93,6 +93,17 @@ def turned(orientation):
     return exif
 
 
+def frame_last(content):
+    """Return a JPEG with its frame header behind all of its tables, where most have it before the Huffman tables."""
+    segments, place = [], 2
+    while content[place + 1] != 0xDA:
+        end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        segments.append(content[place:end])
+        place = end
+    segments.sort(key=lambda segment: segment[1] == 0xC0)
+    return content[:2] + b"".join(segments) + content[place:]
+
+
 def test_the_size_is_that_of_the_decoded_photo(tmp_path):
     path = tmp_path / "photo.jpg"
     photos = {
@@ -100,6 +111,9 @@ def test_the_size_is_that_of_the_decoded_photo(tmp_path):
         "grey": encoded("JPEG", "L"),
         "CMYK": encoded("JPEG", "CMYK"),
         "progressive": encoded("JPEG", progressive=True),
+        "comment": encoded("JPEG", comment=b"x" * 60_000),
+        "profile": encoded("JPEG", icc_profile=b"p" * 20_000),
+        "frame header last": frame_last(encoded("JPEG")),
         "bytes behind the end": encoded("JPEG") + b"\0" * 10,
         **{f"orientation {number}": encoded("JPEG", exif=turned(number)) for number in range(1, 9)},
         **{f"{kind}, orientation 6": encoded(kind, exif=turned(6)) for kind in ("PNG", "WEBP")},
