@@ -17,9 +17,7 @@ from clothseg.training import signals
 from clothseg.training.checkpoints import Checkpoints
 from clothseg.training.signals import EndTogether, StopOnSignal, _ignore_signals
 from tests.conftest import HANG_SECONDS
-from tests.training.conftest import Watcher, flags_of, process_environment
-
-HERE = Path(__file__).parent
+from tests.training.conftest import flags_of, process_environment
 
 
 @pytest.mark.processes
@@ -44,46 +42,6 @@ def test_sigterm_to_all_processes_of_a_job_saves_and_leaves_with_143(bench):
     assert has_checksum(last.read_bytes())
     assert torch.load(last, weights_only=True)["clothseg_training"]["epoch"] >= 2
     assert not list(bench.settings.checkpoints_path.glob(".*"))
-
-
-KILLED = """
-import os, signal, sys
-from datetime import timedelta
-from pathlib import Path
-sys.path.insert(0, {here!r})
-import torch
-from conftest import Watcher
-from clothseg.data.datamodule import ClothSegmentationData
-from clothseg.model.module import ClothSegmentationModel
-from clothseg.training.fit import fit
-from clothseg.settings import Settings
-from clothseg.training.callbacks import AveragedWeights
-from clothseg.training.checkpoints import Checkpoints
-
-torch.set_num_threads(1)
-settings = Settings(**{values!r})
-data = ClothSegmentationData.from_settings(settings)
-callbacks = [
-    Watcher("train", 1, 2, lambda: os.kill(os.getpid(), signal.SIGKILL)),
-    AveragedWeights(settings.averaging),
-    Checkpoints(settings.checkpoints_path, every=timedelta(0)),
-]
-fit(ClothSegmentationModel.from_settings(settings, data), data, settings=settings, callbacks=callbacks)
-"""
-
-
-@pytest.mark.processes
-def test_kill_9_and_resume_ends_as_an_undisturbed_training(finished):
-    bench = finished.bench
-    settings = bench.named("killed", epochs=3)
-    code = KILLED.format(here=str(HERE), values=settings.to_dict())
-    ended = subprocess.run([sys.executable, "-c", code], check=False, env=process_environment())
-    assert ended.returncode == -signal.SIGKILL
-    watcher = Watcher()
-    resumed, model = bench.train(settings, resume=settings.checkpoints_path / "last.ckpt", watcher=watcher)
-    assert watcher.samples == finished.watcher.samples[12 + 2 * 4 :]
-    assert all(torch.equal(tensor, finished.weights[name]) for name, tensor in model.state_dict().items())
-    assert resumed.scores == finished.result.scores
 
 
 def test_a_second_ctrl_c_leaves_at_once(bench):

@@ -32,7 +32,7 @@ from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.optimizer import preferred_precision
 from clothseg.settings import Settings
 from clothseg.training.checkpoints import Checkpoints, WholeFileIO
-from clothseg.training.resume import ExactResume, read_resume_point
+from clothseg.training.resume import ExactResume, ResumePoint
 from clothseg.training.signals import EndTogether, StopOnSignal, is_lost_connection, lost_connection
 from clothseg.training.tensorboard import describe_run, open_log
 
@@ -97,7 +97,7 @@ def fit(
         TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is complete.
     """
     _check_paths(settings, resume)
-    point = None if resume is None else read_resume_point(resume, model.description)
+    point = None if resume is None else ResumePoint.read(resume, model.description)
     seed_everything(settings.seed, workers=True, verbose=False)
     checkpoints = next((one for one in callbacks if isinstance(one, Checkpoints)), None)
     if checkpoints is None:

@@ -56,18 +56,31 @@ class ResumePoint:
     """How its photos were ordered, as its sampler describes it."""
 
     @classmethod
-    def of(cls, checkpoint: Mapping[str, Any], path: Path) -> ResumePoint:
-        """Read the resume point of a loaded checkpoint.
+    def read(cls, path: Path, model: ModelDescription) -> ResumePoint:
+        """Read where a checkpoint stopped, before anything is set up.
 
         Raises:
-            ModelError: the checkpoint holds a model but no training to resume.
+            MissingModelError: there is no such file.
+            ModelError: it is damaged, no checkpoint of a training, or of another model than `model`.
         """
+        way_out = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
+        checkpoint = read_tensor_file(path, kind="Checkpoint", way_out=way_out)
+        if not isinstance(checkpoint, Mapping):
+            raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {way_out}")
         state = checkpoint.get(TRAINING_KEY)
         if not isinstance(state, Mapping) or "loops" not in checkpoint or "optimizer_states" not in checkpoint:
             raise ModelError(
                 f"{path} holds a model but not the state of a training. Resume from a checkpoint that training wrote, "
                 "such as checkpoints/last.ckpt"
             )
+        trained = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
+        for name in ("classes", "architecture", "encoder_name", "decoder_width"):
+            before, now = getattr(trained, name), getattr(model, name)
+            if before != now:
+                before, now = (", ".join(one.names) if isinstance(one, ClassList) else one for one in (before, now))
+                raise ModelError(
+                    f"{path} was trained with {name.upper()} {before}, now it is {now}. Use the same, or {way_out}"
+                )
         return cls(path=path, global_step=checkpoint["global_step"], **state)
 
     def check(self, settings: Settings, *, num_ranks: int, num_photos: int, order: str = "photo by photo") -> None:
@@ -102,29 +115,6 @@ class ResumePoint:
             f"{self.path} was trained with {before}, now it is {now}, so its epoch cannot be resumed. "
             f"{way_out}, or start a new training without --ckpt"
         )
-
-
-def read_resume_point(path: Path, model: ModelDescription) -> ResumePoint:
-    """Read where a checkpoint stopped, before anything is set up.
-
-    Raises:
-        MissingModelError: there is no such file.
-        ModelError: it is damaged, no checkpoint of a training, or of another model than `model`.
-    """
-    way_out = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
-    checkpoint = read_tensor_file(path, kind="Checkpoint", way_out=way_out)
-    if not isinstance(checkpoint, Mapping):
-        raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {way_out}")
-    point = ResumePoint.of(checkpoint, path)
-    trained = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
-    for name in ("classes", "architecture", "encoder_name", "decoder_width"):
-        before, now = getattr(trained, name), getattr(model, name)
-        if before != now:
-            before, now = (", ".join(one.names) if isinstance(one, ClassList) else one for one in (before, now))
-            raise ModelError(
-                f"{path} was trained with {name.upper()} {before}, now it is {now}. Use the same, or {way_out}"
-            )
-    return point
 
 
 class ExactResume(Callback):
