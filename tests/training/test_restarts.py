@@ -16,19 +16,19 @@ from tests.training.conftest import Watcher, process_environment
 
 pytestmark = pytest.mark.processes
 
-LIVES = Path(__file__).with_name("lives.py")
+RESTARTS = Path(__file__).with_name("restarts.py")
 CODES = {"SIGKILL": -9, "SIGKILL while saving": -9, "SIGTERM": 143, "SIGUSR1": 138, "NaN": 4, "full disk": 5, "done": 0}
 
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs fork and waitid")
-def test_a_training_of_many_lives_ends_as_an_undisturbed_one(bench):
+def test_a_training_that_is_ended_in_many_ways_ends_as_an_undisturbed_one(bench):
     # Large enough that a kill can come while its checkpoint is written.
     values = {"epochs": 5, "architecture": "deeplabv3plus", "decoder_width": 1.0}
-    undisturbed, settings = bench.named("undisturbed", **values), bench.named("lives", **values)
+    undisturbed, settings = bench.named("undisturbed", **values), bench.named("restarts", **values)
     watcher = Watcher()
     result, model = bench.train(undisturbed, watcher=watcher)
     done = subprocess.run(
-        [sys.executable, str(LIVES), json.dumps(settings.to_dict()), "7"],
+        [sys.executable, str(RESTARTS), json.dumps(settings.to_dict()), "7"],
         capture_output=True,
         text=True,
         check=False,
@@ -36,14 +36,14 @@ def test_a_training_of_many_lives_ends_as_an_undisturbed_one(bench):
         timeout=HANG_SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    lives = [json.loads(line) for line in done.stdout.splitlines()]
-    for life in lives:
-        assert life["code"] == CODES[life["end"]], life
-        assert "Traceback" not in life["messages"]
-        assert "-9" in str(life["code"]) or not life["parts"], "only a kill leaves a file that is half written"
-    said = {life["end"]: life["messages"] for life in lives}
+    runs = [json.loads(line) for line in done.stdout.splitlines()]
+    for run in runs:
+        assert run["code"] == CODES[run["end"]], run
+        assert "Traceback" not in run["messages"]
+        assert "-9" in str(run["code"]) or not run["parts"], "only a kill leaves a file that is half written"
+    said = {run["end"]: run["messages"] for run in runs}
     last = settings.checkpoints_path / "last.ckpt"
-    assert any(life["parts"] for life in lives if life["end"] == "SIGKILL while saving"), "no kill came while saving"
+    assert any(run["parts"] for run in runs if run["end"] == "SIGKILL while saving"), "no kill came while saving"
     assert f"SIGTERM stopped the training. Resume with: uv run train.py --ckpt {last}" in said["SIGTERM"]
     assert re.search(r"loss became nan in epoch \d, training step \d \(photos \d{3}, \d{3}, ", said["NaN"])
     assert f"Cannot write {last}" in said["full disk"]
@@ -60,10 +60,10 @@ def test_a_training_of_many_lives_ends_as_an_undisturbed_one(bench):
 
 
 def check_samples(journal: Path, expected: list[tuple[int, str]]) -> None:
-    """What a life learnt after its last checkpoint is lost; all the rest adds up to each sample once per epoch."""
+    """What a run learned after its last checkpoint is lost; all the rest adds up to each sample once per epoch."""
     learnt: list[dict] = []
     for note in map(json.loads, journal.read_text().splitlines()):
-        while learnt and learnt[-1]["step"] >= note["step"] and learnt[-1]["life"] != note["life"]:
+        while learnt and learnt[-1]["step"] >= note["step"] and learnt[-1]["run"] != note["run"]:
             learnt.pop()
         learnt.append(note)
     assert [(note["step"][0], name) for note in learnt for name in note["names"]] == expected

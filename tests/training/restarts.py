@@ -1,6 +1,6 @@
-"""One training in many lives: each is ended for real in another way, and the next goes on from what it left.
+"""One training that is ended in many ways, each for real, and resumed after each.
 
-A program of its own, since a process that has trained cannot be forked. It prints one line of JSON per life.
+A separate program, because a process that has trained cannot be forked. It prints one line of JSON per run.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from clothseg.training.fit import fit
 from clothseg.training.train_command import Train
 
 ENDS = ("SIGKILL", "SIGKILL while saving", "SIGTERM", "NaN", "SIGKILL", "full disk", "SIGKILL while saving", "SIGUSR1")
-"""How the lives end; the one after these comes to the training's end."""
+"""How the runs end; the one after these finishes the training."""
 
 
-class Life(Callback):
-    """Notes the samples of each step in a file, and lets the second step fail where that is how this life ends."""
+class Run(Callback):
+    """Writes the samples of each step to a file, and lets the second step fail where this run ends so."""
 
     def __init__(self, number: int, end: str, settings: Settings) -> None:
         self.number = number
@@ -43,7 +43,7 @@ class Life(Callback):
         self.steps = 0
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        note = {"life": self.number, "step": [trainer.current_epoch, batch_idx], "names": batch["name"]}
+        note = {"run": self.number, "step": [trainer.current_epoch, batch_idx], "names": batch["name"]}
         with journal_of(self.settings).open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(note) + "\n")
         time.sleep(0.05)  # a step takes a while, so that a kill may come within
@@ -60,13 +60,13 @@ def journal_of(settings: Settings) -> Path:
     return settings.checkpoints_path.with_name("journal.jsonl")
 
 
-def train(settings: Settings, life: Life) -> None:
+def train(settings: Settings, one: Run) -> None:
     """Train as `train.py` does, with a checkpoint after every step, and leave with its exit code."""
 
     def run(command: Train) -> int:
         data = ClothSegmentationData.from_settings(settings)
         checkpoints = Checkpoints(settings.checkpoints_path, every=timedelta(0))
-        callbacks = [life, Progress(), AveragedWeights(settings.averaging), checkpoints]
+        callbacks = [one, Progress(), AveragedWeights(settings.averaging), checkpoints]
         fit(
             ClothSegmentationModel.from_settings(settings, data),
             data,
@@ -86,8 +86,8 @@ def wait_for(is_there: Callable[[], Any], process_id: int) -> None:
         time.sleep(0.0002)
 
 
-def end_life(end: str, process_id: int, folder: Path, has_begun: Callable[[], bool], rng: random.Random) -> None:
-    """Wait for the life's first step, and for the moment after it, and send the signal."""
+def end_run(end: str, process_id: int, folder: Path, has_begun: Callable[[], bool], rng: random.Random) -> None:
+    """Wait for the first step of a run, and for the moment after it, and send the signal."""
     wait_for(has_begun, process_id)
     if end == "SIGKILL":
         time.sleep(rng.uniform(0, 0.15))
@@ -98,25 +98,25 @@ def end_life(end: str, process_id: int, folder: Path, has_begun: Callable[[], bo
 
 
 def main(settings: Settings, seed: int) -> None:
-    """Live until the training is done."""
+    """Run until the training is done."""
     rng = random.Random(seed)
     folder, ends = settings.checkpoints_path, [*ENDS, "done"]
     folder.mkdir(parents=True)
     journal_of(settings).touch()
     for number, end in enumerate(ends):
         size = journal_of(settings).stat().st_size
-        messages = folder.with_name(f"life-{number}.txt")
+        messages = folder.with_name(f"run-{number}.txt")
         process_id = os.fork()
         if process_id == 0:
             os.dup2(os.open(messages, os.O_WRONLY | os.O_CREAT), 2)
             try:
-                train(settings, Life(number, end, settings))
+                train(settings, Run(number, end, settings))
             except SystemExit as left:
                 sys.stderr.flush()
                 os._exit(int(left.code or 0))
             finally:
                 sys.stderr.flush()
-        end_life(end, process_id, folder, lambda size=size: journal_of(settings).stat().st_size > size, rng)
+        end_run(end, process_id, folder, lambda size=size: journal_of(settings).stat().st_size > size, rng)
         code = os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
         parts = [path.name for path in folder.glob(".*.part")]
         told = {"end": end, "code": code, "parts": parts, "messages": messages.read_text(encoding="utf-8")}
