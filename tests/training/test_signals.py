@@ -148,14 +148,14 @@ def test_a_process_whose_parent_is_gone_ends_or_is_asked_to_stop(exit_codes, mon
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
     EndTogether(Path("last.ckpt")).on_train_start(trainer_of(local_rank=1), None)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "getppid", lambda: 1)
+        patch.setattr(os, "getppid", lambda: -1)
         assert exit_codes.get(timeout=HANG_SECONDS) == 5
         wait_for_threads()
     assert "The first process of the training was killed." in capsys.readouterr().err
     for name in ("TORCHELASTIC_RUN_ID", "RANK", "GROUP_RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "1")
     EndTogether(Path("last.ckpt")).on_train_start(trainer_of(), None)
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "getppid", lambda: -1)
     assert stopped.wait(HANG_SECONDS)
     wait_for_threads()
     assert "torchrun is gone; the training stops after this step" in capsys.readouterr().err
