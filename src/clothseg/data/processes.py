@@ -23,7 +23,7 @@ LOCK_NAME = ".lock"
 GROUP_SIZE = 32
 """Items that one process gets at a time."""
 _GROUPS_AHEAD = 3
-"""Groups waiting for each process: enough to keep it busy, few enough to keep the parent small."""
+"""Groups waiting for each process: enough to keep it busy, few enough to limit the parent's memory."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,7 +40,7 @@ def work_in_groups(
         num_workers: processes; with less than 2 this process does the work.
 
     Raises:
-        MachineError: a process died.
+        MachineError: a process ended unexpectedly.
     """
     groups = _grouped(items)
     if num_workers < 2:
@@ -62,7 +62,7 @@ def work_in_groups(
             yield size, future.result()
     except BrokenExecutor as error:
         raise MachineError(
-            "A process that prepares photos has died, most likely for want of memory. Run it again with fewer --workers"
+            "A worker process ended unexpectedly, probably because memory ran out. Run this again with fewer --workers"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -85,20 +85,20 @@ def unpack(archive: Path, folder: Path, *, members_under: str, progress: Advance
         members = _list_members(contents, archive, members_under)
         num_bytes = sum(info.file_size for info in members.values())
         result = Unpacked(archive.name, _digest(members), len(members), num_bytes)
-        is_complete = _read_mark(folder) == result
+        is_complete = _read_record(folder) == result
         if is_complete and all(_has_size(folder / path, info) for path, info in members.items()):
             return result
         way_out = "Make the disk readable and writable, or choose another with --data-path"
         with disk_errors(f"Cannot unpack {archive} into {folder}", way_out):
             folder.mkdir(parents=True, exist_ok=True)
             if not is_complete:
-                _mark_path(folder).unlink(missing_ok=True)
+                _record_path(folder).unlink(missing_ok=True)
                 missing = [info for path, info in members.items() if not _has_size(folder / path, info)]
                 check_space(folder, sum(info.file_size for info in missing), what=f"the photos in {folder}")
             _write_photos(contents, folder, members, check_crc=not is_complete, progress=progress)
     if hasattr(os, "sync"):  # once for all photos: an fsync for each of 45,000 takes minutes
         os.sync()
-    write_whole(_mark_path(folder), json.dumps(asdict(result), indent=1).encode() + b"\n", sync=True)
+    write_whole(_record_path(folder), json.dumps(asdict(result), indent=1).encode() + b"\n", sync=True)
     return result
 
 
@@ -108,11 +108,11 @@ def read_unpacked(folder: Path) -> Unpacked | None:
     Complete means that `FOLDER.unpacked.json` is there and the photos in the folder have the count and the total size
     that it says. With other photos among them the answer is None, and `unpack` has to look into the archive.
     """
-    mark = _read_mark(folder)
-    if mark is None:
+    record = _read_record(folder)
+    if record is None:
         return None
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and _is_photo(path)]
-    return mark if (len(sizes), sum(sizes)) == (mark.num_photos, mark.num_bytes) else None
+    return record if (len(sizes), sum(sizes)) == (record.num_photos, record.num_bytes) else None
 
 
 def find_defect(path: Path) -> str | None:
@@ -264,13 +264,13 @@ def _digest(members: Members) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def _mark_path(folder: Path) -> Path:
+def _record_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.unpacked.json")
 
 
-def _read_mark(folder: Path) -> Unpacked | None:
+def _read_record(folder: Path) -> Unpacked | None:
     try:
-        return Unpacked(**json.loads(_mark_path(folder).read_bytes()))
+        return Unpacked(**json.loads(_record_path(folder).read_bytes()))
     except (OSError, ValueError, TypeError):  # not there, or written by something else
         return None
 
