@@ -80,7 +80,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     from clothseg.labels import GROUPS
     from clothseg.model.description import ModelDescription
     from clothseg.model.network import build_network
-    from clothseg.prediction.model_file import seal_model
+    from clothseg.prediction.model_file import add_metadata
 
     torch.manual_seed(0)
     network = build_network(
@@ -101,7 +101,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     checkpoint, portable = folder / "model.ckpt", folder / "model.onnx"
     weights = {f"network.{name}": one for name, one in network.state_dict().items()}
     torch.save({"clothseg": description.to_dict(), "state_dict": weights}, checkpoint)
-    portable.write_bytes(seal_model(to_onnx(network), description, {}))
+    portable.write_bytes(add_metadata(to_onnx(network), description, {}))
     return checkpoint, portable
 
 

@@ -16,7 +16,7 @@ from clothseg.errors import MissingInputError
 from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.model_file import ModelFile, seal_model
+from clothseg.prediction.model_file import ModelFile, add_metadata
 from clothseg.transforms import IMAGENET
 from tests.test_architecture import ROOT
 
@@ -76,7 +76,7 @@ def color_model(source=""):
         normalization=IMAGENET,
         training_data=data,
     )
-    return seal_model(model.SerializeToString(), description, {})
+    return add_metadata(model.SerializeToString(), description, {})
 
 
 def write_data(folder):
@@ -253,7 +253,7 @@ def test_a_second_run_makes_the_same_documents(place, run):
 def test_scores_of_another_model_are_refused(place, run, tmp_path):
     other = tmp_path / "other.onnx"
     content = color_model()
-    other.write_bytes(seal_model(content, ModelFile.from_bytes(content).description, {"again": 1}))
+    other.write_bytes(add_metadata(content, ModelFile.from_bytes(content).description, {"again": 1}))
     with pytest.raises(SystemExit, match="is of a model"):
         run("report", "--model", other, "--results", place / "results", "--output", tmp_path)
     assert not list(tmp_path.glob("*.md"))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clothseg.encoding import encode_png
-from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.predictor import load
 from clothseg.serving.app import PAGE_FOLDER
 from tests.conftest import HANG_SECONDS
@@ -66,7 +66,7 @@ def environment(tmp_path_factory):
 def test_the_wheel_predicts_without_torch(environment, small_graph):
     folder, program = environment
     write_checkpoint(folder / "small.ckpt")
-    (folder / "model.onnx").write_bytes(seal_model(small_graph, DESCRIPTION, {}))
+    (folder / "model.onnx").write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
     Image.fromarray(photo_of(90, 60)).save(folder / "photo.png")
 
     assert run(str(program), "-c", SCRIPT.replace("{TORCH}", repr(sorted(TORCH))), cwd=folder) == "\n"
@@ -113,7 +113,7 @@ def test_the_wheel_with_its_extra_serves(environment, tmp_path, small_graph):
     """The steps of the Dockerfile: the wheel, a clean environment, a server, a request."""
     folder, program = environment
     command = (str(program.with_name("clothseg")),)
-    (tmp_path / "model.onnx").write_bytes(seal_model(small_graph, DESCRIPTION, {}))
+    (tmp_path / "model.onnx").write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
     without = subprocess.run([*command, "serve"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert without.returncode == 5
     assert 'pip install "clothseg[serve]"' in without.stderr

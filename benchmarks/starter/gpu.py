@@ -366,7 +366,7 @@ def export(arguments: argparse.Namespace) -> None:
     from clothseg.labels import GROUPS
     from clothseg.model.description import ModelDescription
     from clothseg.pictures import write_whole
-    from clothseg.prediction.model_file import seal_model
+    from clothseg.prediction.model_file import add_metadata
     from clothseg.prediction.runtimes.torch import TorchRuntime
 
     with zipfile.ZipFile(arguments.photos) as archive:
@@ -409,7 +409,7 @@ def export(arguments: argparse.Namespace) -> None:
         check = dict(model.file.check)
         check["agreement"] = {**check["agreement"], "torch bf16": rounded.to_dict()}
         check |= {"bf16_miou_change": rounded.miou_change, "bf16_share_differing": rounded.share_differing}
-        content = seal_model(to_onnx(network), description, check)
+        content = add_metadata(to_onnx(network), description, check)
     write_whole(arguments.output, content)
     for name, one in model.agreements.items():
         print(name, one)

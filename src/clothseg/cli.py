@@ -1,4 +1,4 @@
-"""The table of commands, and how each one starts and leaves."""
+"""The table of commands, and how each one starts and exits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COMMANDS = {
 
 
 class Command(Protocol):
-    """What a line of the table leads to."""
+    """A class in the table."""
 
     def run(self) -> int:
         """Do the work and return the exit code: 0 all done, 1 some of it failed and was named."""
@@ -120,7 +120,7 @@ def _parse(command: type[Command], settings: Settings, arguments: Sequence[str] 
 
 @contextlib.contextmanager
 def _leaving() -> Any:
-    """Turn what ends a command into the contract's one line on stderr and exit code."""
+    """Turn what ends a command into one line on stderr and its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     warnings.filterwarnings("ignore", module="PIL")  # a photo that is too large is refused by name instead
     try:
@@ -128,7 +128,7 @@ def _leaving() -> Any:
     except ClothsegError as error:
         _fail(one_line(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("Interrupted. Nothing is half written; run the same command again to go on", 128 + signal.SIGINT)
+        _fail("Interrupted. Nothing is half written; run the same command again to resume", 128 + signal.SIGINT)
     except BrokenPipeError:
         # Whoever read the output has left, as `head` does; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

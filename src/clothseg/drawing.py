@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from clothseg.labels import BACKGROUND_ID, IGNORED_ID, ClassList
 from clothseg.types import UInt8Array
 
-_PAPER, _INK = 255, 30  # of each channel; filling with one number is many times as fast as with three
+_PAPER, _INK = 255, 30  # of each channel; filling with one number is much faster than with three
 _LOWEST_ROW = 16  # pixels; smaller text cannot be read
 
 # For each mask value, whether an overlay colours it: every garment, neither background nor padding.
@@ -91,7 +91,7 @@ def legend(
 
 
 def _caption(name: str, class_id: int, shares: Mapping[int, float] | None) -> tuple[str, ...]:
-    """Return what stands beside a colour, in parts that come again: a name, single digits."""
+    """Return the text beside a colour in parts that recur and are cached: a name, single digits."""
     if shares is None:
         return (name,)
     share = shares.get(class_id, 0.0)
@@ -100,7 +100,7 @@ def _caption(name: str, class_id: int, shares: Mapping[int, float] | None) -> tu
 
 @lru_cache(maxsize=1024)
 def _text(text: str, row: int) -> UInt8Array:
-    """Return words in ink on paper, (row, w) uint8 grey; kept, since drawing letters takes longer than all the rest."""
+    """Return words in ink on paper, (row, w) uint8 grey; cached, as drawing letters takes longer than the rest."""
     font = ImageFont.load_default(round(row * 0.72))
     picture = Image.new("L", (max(1, round(font.getlength(text))), row), _PAPER)
     ImageDraw.Draw(picture).text((0, row / 2), text, fill=_INK, font=font, anchor="lm")
@@ -124,7 +124,7 @@ def side_by_side(*images: UInt8Array, gap: int = 8) -> UInt8Array:
     """Join pictures, (H, W, 3) uint8 RGB each, from left to right on white, `gap` pixels apart."""
     height = max(image.shape[0] for image in images)
     if gap == 0 and all(image.shape[0] == height for image in images):
-        return np.concatenate(images, axis=1)  # nothing of the white would be seen
+        return np.concatenate(images, axis=1)  # no white would show
     width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
     canvas = np.full((height, width, 3), _PAPER, dtype=np.uint8)
     left = 0

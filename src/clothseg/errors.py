@@ -1,4 +1,4 @@
-"""What can go wrong, with the exit code of each kind and what to do next.
+"""The errors that clothseg raises, each kind with its exit code.
 
 Every message says what happened, the value, and the way out. The command line prints it as one line on stderr and
 leaves with `exit_code`; Python code catches `ClothsegError` or the builtin each class also is.
@@ -59,7 +59,7 @@ class MissingModelError(ModelError, FileNotFoundError):
 
 
 class MachineError(ClothsegError, OSError):
-    """The disk, the network, the memory or an installation stands in the way."""
+    """The disk, the network, the memory or an installation is the cause."""
 
     exit_code = 5
 
@@ -76,9 +76,9 @@ def one_line(error: BaseException) -> str:
 
 
 def path_kind(path: str | os.PathLike[str]) -> str:
-    """Return what stands at a path: "a file", "a folder", "a pipe, socket or device", or nothing: "".
+    """Return what a path is: "a file", "a folder", "a pipe, socket or device", or nothing: "".
 
-    Whatever is no regular file would be waited for without end, or is no data.
+    Reading anything else than a regular file may block forever.
 
     Raises:
         OSError: the system refuses the path; `path_problem` says why.

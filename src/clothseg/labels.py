@@ -211,7 +211,7 @@ CATEGORIES = _fashionpedia_categories()
 
 
 def read_yaml(path: Path, what: str, way_out: str) -> Any:
-    """Read a YAML file in which each value is the text that stands there, but for whole numbers.
+    """Read a YAML file in which every value is text, except whole numbers.
 
     YAML itself would make a bool of `no`, nothing of `null` and a date of `2024-05-01`.
 

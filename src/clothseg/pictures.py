@@ -1,4 +1,4 @@
-"""The one way a photo becomes RGB pixels, and the one way a file is written whole."""
+"""Reading photos and index masks as pixels, and writing files atomically."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PhotoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes
 PHOTO_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".ppm", ".jfif")
 )
-"""Lower-case endings by which folders are searched for photos; what a file is, is read from its content."""
+"""Lower-case endings by which folders are searched for photos; the format of a file is read from its content."""
 
 MAX_PIXELS = 89_000_000
 """Largest photo that is decoded, read from the header first; about 270 MB of RGB. Pillow warns from 89.5 million on."""
@@ -79,15 +79,15 @@ class Picture:
     pixels: UInt8Array
     """(H, W, 3) uint8 RGB."""
     notes: tuple[str, ...] = ()
-    """What was left out or changed on the way, in words: only the first frame, transparency on white."""
+    """What was left out or changed, in words: only the first frame, transparency on white."""
 
 
 def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Picture:
     """Decode a photo.
 
     Args:
-        source: path, encoded bytes, an open binary file, which is read from where it stands, a Pillow image, or
-            (H, W, 3) uint8 RGB pixels, which are taken as they are.
+        source: path, encoded bytes, an open binary file, which is read from its current position, a Pillow image, or
+            (H, W, 3) uint8 RGB pixels, which are used as they are.
         max_pixels: larger photos are refused from their header, before anything is decoded.
         name: what errors call encoded bytes, such as the address they came from.
 
@@ -194,7 +194,7 @@ def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.I
         import pi_heif
     except ModuleNotFoundError as error:
         raise PictureError(f'HEIC photo: {name}. Install its decoder: pip install "clothseg[heic]"') from error
-    heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)  # turned upright as the file says
+    heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)  # oriented as the file says
     _check_size(heif.size, name, max_pixels)  # before `data`, which decodes
     image = Image.frombytes(heif.mode, heif.size, bytes(heif.data), "raw", heif.mode, heif.stride)
     image.info["icc_profile"] = heif.info.get("icc_profile")
@@ -243,7 +243,7 @@ def _decode_quickly(stream: BinaryIO) -> UInt8Array | None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return EXIF's number for how a photo has to be turned; 1 is not at all."""
+    """Return EXIF's orientation, 1 to 8; 1 needs no change."""
     number: int = image.getexif().get(ExifTags.Base.Orientation, 1)
     return number
 
@@ -281,7 +281,7 @@ _HEADER = 30
 
 
 def _factor_of_values(mode: str, header: bytes, name: str) -> int:
-    """Return by what the values of an index mask are divided to be those in the file.
+    """Return the number by which Pillow has multiplied the values of an index mask.
 
     Pillow multiplies those of a grey PNG of 2 or 4 bits, so that white is 255, and reads a BMP of several bits with a
     palette of black and white as one of 1 bit.
@@ -349,7 +349,7 @@ def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
             _sync_folder(path.parent)
     except OSError as error:
         _remove(temporary)
-        if isinstance(error, ClothsegError):  # raised within the block, and says what it has to say
+        if isinstance(error, ClothsegError):  # raised within the block with its own message
             raise
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or one_line(error)
         raise MachineError(f"Cannot write {path}: {reason}. Free some space, or choose another folder") from error

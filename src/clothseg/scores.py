@@ -1,4 +1,4 @@
-"""One confusion matrix or a row of counts, and every score that follows from it; boundary IoU."""
+"""Scores from a confusion matrix or from counts per class; boundary IoU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def confusion_matrix(
         prediction: class ids below `num_classes`, of any shape.
         target: class ids of the same shape; pixels that hold `ignored` are left out.
         num_classes: C, how many classes there are.
-        ignored: value of `target` that counts nowhere.
+        ignored: value of `target` that is excluded.
 
     Returns:
         (C, C) int64: row = true class, column = predicted class.
@@ -80,7 +80,7 @@ def boundary_counts(
         prediction: (H, W) uint8, class ids below `num_classes`.
         target: (H, W) uint8, class ids; pixels that hold `ignored` belong to no class in either.
         num_classes: C, how many classes there are.
-        ignored: value of `target` that counts nowhere.
+        ignored: value of `target` that is excluded.
 
     Returns:
         (2, C) int64: intersection and union. Their quotient is the boundary IoU.

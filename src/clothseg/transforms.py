@@ -107,8 +107,8 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
     """Return the class of each pixel at `size` from logits of another size: the highest of the linearly resized planes.
 
     A resized plane is a mean of four neighbours. So where four neighbours have the same highest class, that class is
-    the highest anywhere between them, and nothing is resized; only the pixels along borders, a few of a hundred, are
-    worked out. No softmax: it does not move the maximum.
+    the highest anywhere between them, and nothing is resized; only the pixels along borders, a few per cent, are
+    computed. No softmax: it does not move the maximum.
 
     Args:
         logits: (C, h, w) float32, the padding cropped away; C below 255.
@@ -119,7 +119,7 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
     """
     rows, columns = _Neighbours.along(logits.shape[1], size[0]), _Neighbours.along(logits.shape[2], size[1])
     between = _between_equals(_highest(logits))
-    # Whole rows are copied many times as fast as columns, so that two turns cost less than they save.
+    # Whole rows are copied many times as fast as columns, so two transpositions cost less than they save.
     wide = cv2.transpose(cv2.transpose(between)[columns.first])
     mask = np.asarray(wide, dtype=np.uint8)[rows.first]
     unclear = np.flatnonzero(mask == IGNORED_ID)
@@ -131,12 +131,12 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
 
 
 _PIECE = 1 << 15
-"""Pixels worked out in one go: with 13 classes 2 MB for each of the four neighbours."""
+"""Pixels computed at once: with 13 classes 2 MB for each of the four neighbours."""
 
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """Between which two places of an axis each place of the resized axis lies; as `cv2.resize` has it."""
+    """The two source indices around each index of a resized axis, and their weights; as in `cv2.resize`."""
 
     first: Int64Array
     second: Int64Array

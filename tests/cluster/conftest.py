@@ -8,7 +8,7 @@ import pytest
 from clothseg.cluster.cluster import joined, set_environment
 from clothseg.cluster.predict_command import Predict
 from clothseg.encoding import encode_jpeg
-from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.outputs import Outputs
 from clothseg.settings import ModelOptions
 from tests.cluster.local_ray import LocalRay
@@ -89,7 +89,7 @@ def ray(monkeypatch):
 def model_path(tmp_path_factory, small_graph):
     """A small real network, exported."""
     path = tmp_path_factory.mktemp("model") / "small.onnx"
-    path.write_bytes(seal_model(small_graph, DESCRIPTION, {}))
+    path.write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
     return path
 
 

@@ -12,7 +12,7 @@ from clothseg.errors import DataError, InputError, ModelError, SettingError
 from clothseg.export.agreement import NUM_DRAWN, Agreement, check_sizes, choose_photos, compare, refuse_disagreement
 from clothseg.labels import CATEGORIES, GROUPS
 from clothseg.pictures import read_picture
-from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.predictor import open_runtime
 from tests.export.small_model import DESCRIPTION, photo_of, write_checkpoint
 
@@ -119,7 +119,7 @@ def test_real_photos_give_the_same_masks_as_torch(tmp_path, small_graph):
     with zipfile.ZipFile(ARCHIVE) as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")][::150]
         photos = [(read_picture(archive.read(name)).pixels, None) for name in names]
-    (tmp_path / "small.onnx").write_bytes(seal_model(small_graph, DESCRIPTION, {}))
+    (tmp_path / "small.onnx").write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
     torch_runtime = open_runtime(write_checkpoint(tmp_path / "small.ckpt"), device="cpu")
     others = {name: open_runtime(tmp_path / "small.onnx", runtime=name) for name in ("openvino", "onnxruntime")}
     agreements = compare(torch_runtime, others, photos)

@@ -14,7 +14,7 @@ from clothseg.errors import MissingModelError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
 from clothseg.prediction import model_file
-from clothseg.prediction.model_file import ModelFile, _fields, _NoMessageError, _with_length, seal_model
+from clothseg.prediction.model_file import ModelFile, _fields, _NoMessageError, _with_length, add_metadata
 from clothseg.transforms import IMAGENET
 
 DESCRIPTION = ModelDescription(
@@ -36,7 +36,7 @@ def graph_with(**tensors):
 
 
 GRAPH = graph_with(weight=np.linspace(-1, 1, 9, dtype=np.float32))
-SEALED = seal_model(GRAPH, DESCRIPTION, {"bf16_miou_change": 0.0001})
+SEALED = add_metadata(GRAPH, DESCRIPTION, {"bf16_miou_change": 0.0001})
 
 
 def test_a_sealed_model_is_read_back():
@@ -116,21 +116,21 @@ def test_weights_that_are_not_finite_are_refused():
             weights[777] = value
             graph = graph_with(fine=np.ones(3, np.float32), counts=np.arange(3), broken=weights)
             with pytest.raises(ModelError, match=r"no numbers \(NaN or infinite\), first in broken"):
-                ModelFile.from_bytes(seal_model(graph, DESCRIPTION, {}))
+                ModelFile.from_bytes(add_metadata(graph, DESCRIPTION, {}))
     broken = helper.make_tensor("old", TensorProto.FLOAT, [3], [1.0, math.nan, 2.0])
     assert not broken.raw_data, "it is in ONNX's older field"
     with pytest.raises(ModelError, match="first in old"):
-        ModelFile.from_bytes(seal_model(graph_with(old=broken), DESCRIPTION, {}))
+        ModelFile.from_bytes(add_metadata(graph_with(old=broken), DESCRIPTION, {}))
 
 
 def test_large_whole_and_empty_weights_are_finite():
     for weights in (np.float32([3e38, -3e38]), np.arange(5), np.zeros(0, np.float32)):
-        assert ModelFile.from_bytes(seal_model(graph_with(weights=weights), DESCRIPTION, {})).check == {}
+        assert ModelFile.from_bytes(add_metadata(graph_with(weights=weights), DESCRIPTION, {})).check == {}
 
 
 def test_a_later_format_is_refused(monkeypatch):
     monkeypatch.setattr(model_file, "FORMAT", 2)
-    later = seal_model(GRAPH, DESCRIPTION, {})
+    later = add_metadata(GRAPH, DESCRIPTION, {})
     monkeypatch.undo()
     with pytest.raises(ModelError, match=r"later clothseg \(format 2, this one reads 1\): pip install -U clothseg"):
         ModelFile.from_bytes(later)
@@ -139,7 +139,7 @@ def test_a_later_format_is_refused(monkeypatch):
 def test_a_malformed_description_is_refused():
     wrong = replace(DESCRIPTION, image_size=33)
     with pytest.raises(ModelError, match="wrong image_size: 33"):
-        ModelFile.from_bytes(seal_model(GRAPH, wrong, {}))
+        ModelFile.from_bytes(add_metadata(GRAPH, wrong, {}))
 
 
 def test_bf16_is_allowed_where_the_check_on_real_photos_changed_little():
@@ -153,8 +153,8 @@ def test_bf16_is_allowed_where_the_check_on_real_photos_changed_little():
         (0.0001, None, False),
     ):
         check = {"bf16_miou_change": change, "bf16_share_differing": share}
-        assert ModelFile.from_bytes(seal_model(GRAPH, DESCRIPTION, check)).allows_bf16 is allowed, check
-    assert ModelFile.from_bytes(seal_model(GRAPH, DESCRIPTION, {})).allows_bf16 is False
+        assert ModelFile.from_bytes(add_metadata(GRAPH, DESCRIPTION, check)).allows_bf16 is allowed, check
+    assert ModelFile.from_bytes(add_metadata(GRAPH, DESCRIPTION, {})).allows_bf16 is False
 
 
 @given(st.lists(st.tuples(st.integers(1, 2**28), st.binary(max_size=300)), max_size=5))

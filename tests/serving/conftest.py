@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from clothseg.encoding import encode_jpeg
-from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.predictor import load
 from tests.export.small_model import DESCRIPTION, photo_of
 from tests.serving.running_server import RunningServer
@@ -26,7 +26,7 @@ def assert_problem(answer, status, kind):
 def model_path(tmp_path_factory, small_graph):
     """A small real network, exported."""
     path = tmp_path_factory.mktemp("served") / "small.onnx"
-    path.write_bytes(seal_model(small_graph, DESCRIPTION, {}))
+    path.write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
     return path
 
 

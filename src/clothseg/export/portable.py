@@ -21,7 +21,7 @@ from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.export.agreement import Agreement, CheckPhotos, check_sizes, compare, refuse_disagreement
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork
-from clothseg.prediction.model_file import ModelFile, seal_model
+from clothseg.prediction.model_file import ModelFile, add_metadata
 from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
 from clothseg.prediction.runtimes.openvino import OpenVINORuntime
@@ -56,14 +56,14 @@ def make_portable(description: ModelDescription, network: SegmentationNetwork, p
     reference = TorchRuntime(description, network.eval(), torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
-        unchecked.write_bytes(seal_model(graph, description, {}))
+        unchecked.write_bytes(add_metadata(graph, description, {}))
         others = _runtimes(unchecked)
         for name in _exact(others):
             check_sizes(reference, others[name], description)
         agreements = compare(reference, others, photos)
     for name in _exact(others):
         refuse_disagreement(agreements[name])
-    content = seal_model(graph, description, _check(agreements, photos))
+    content = add_metadata(graph, description, _check(agreements, photos))
     return PortableModel(ModelFile.from_bytes(content), agreements)
 
 

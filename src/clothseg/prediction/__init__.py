@@ -1,1 +1,1 @@
-"""From a photo to its garments: the one door, its runtimes and its results."""
+"""Prediction: from a photo to its garments, the entry point, its runtimes and its results."""

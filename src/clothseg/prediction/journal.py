@@ -1,4 +1,4 @@
-"""What a run has finished, line by line in the output folder, so that a later run can go on where it ended."""
+"""The record of finished photos, line by line in the output folder, from which a later run resumes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Photo(Protocol):
 def described_run(
     *, model: Mapping[str, str], runtime_name: str, augmentation: TestTimeAugmentation, outputs: Outputs
 ) -> dict[str, Any]:
-    """Return all that decides about the files of a photo, for the first line of a journal."""
+    """Return everything that determines the files of a photo, for the first line of a journal."""
     written: dict[str, Any] = asdict(outputs) | {"results": outputs.need_results}
     del written["formats"]  # they are written anew from the results
     return {
@@ -67,9 +67,9 @@ class Entry:
         return cls(photo.stem, photo.identity, sizes, result)
 
     def is_whole(self, photo: Photo, size_of: Callable[[str], int | None]) -> bool:
-        """Tell whether the photo has not changed since, and its files are there with the sizes they had.
+        """Return whether the photo is unchanged and its files exist in the recorded sizes.
 
-        Files get their names only when they are whole, so a file of the right size is not looked into.
+        Files get their names only when they are complete, so a file of the right size is not read.
 
         Args:
             photo: as it is now.
@@ -83,12 +83,12 @@ class Entry:
 class Journal:
     """The journal of one run: a first line that says what the run does, and a line for each photo that is done.
 
-    A line is added once all files of its photo have their names, so a kill at any moment loses at most the photos that
-    were under way. A line that a kill cut off is passed over.
+    A line is added once all files of its photo have their names, so a kill at any moment loses at most the
+    photos in progress. An incomplete line is ignored.
 
     Args:
         folder: where the journal lies.
-        run: what decides about the files' content: model, options, version. Results of another run are not its own.
+        run: what decides about the files' content: model, options, version. Entries of other runs are ignored.
         size_of: gives the bytes of a file in the output, or None where there is none; where None, the output is the
             journal's own folder.
     """
@@ -135,7 +135,7 @@ class Journal:
             self._stream = None
 
     def add(self, entry: Entry) -> None:
-        """Note a photo as done."""
+        """Record a photo as done."""
         assert self._stream is not None, "use the journal in a with block"
         self._stream.write(_line(vars(entry)))
         self._stream.flush()
@@ -156,15 +156,15 @@ class Journal:
 
     def results(self, photos: Iterable[Photo]) -> Iterator[Mapping[str, Any]]:
         """Yield the results of those of `photos` that are done, in their order, holding one at a time."""
-        places: dict[str, int] = {}
+        offsets: dict[str, int] = {}
         with self._path.open("rb") as stream:
-            for place, line in _lines(stream):
+            for offset, line in _lines(stream):
                 entry = _entry(_parsed(line))
                 if entry is not None:
-                    places[entry.stem] = place
+                    offsets[entry.stem] = offset
             for photo in photos:
-                if photo.stem in places:
-                    stream.seek(places[photo.stem])
+                if photo.stem in offsets:
+                    stream.seek(offsets[photo.stem])
                     entry = _entry(_parsed(stream.readline()))
                     if entry is not None and entry.result is not None:
                         yield entry.result
@@ -177,10 +177,10 @@ class Journal:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    place = 0
+    offset = 0
     for line in stream:
-        yield place, line
-        place += len(line)
+        yield offset, line
+        offset += len(line)
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Pre-annotations for Label Studio: tasks whose garments are brush strokes to correct, and the labelling interface."""
+"""Pre-annotations for Label Studio: tasks with the garments as brush strokes, and the labelling interface."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from clothseg.types import BoolArray, Int64Array
 TASKS_NAME, INTERFACE_NAME = "label_studio_tasks.json", "label_studio_interface.xml"
 
 LOCAL_FILES = "/data/local-files/?d="
-"""How Label Studio addresses a photo in the folder that it may serve files from."""
+"""Start of Label Studio's address of a photo in its folder of local files."""
 
-# Bits of a run's length, of which each run takes the least that hold it. Source: rle-pack of thi.ng/umbrella, whose
+# Bits of a run's length, of which each run uses the fewest that suffice. Source: rle-pack of thi.ng/umbrella, whose
 # packing Label Studio uses; these four are what its own converter writes.
 _LENGTH_BITS = (3, 4, 8, 16)
 _VALUE_BITS = 8
@@ -98,7 +98,7 @@ def _interface(classes: ClassList) -> str:
 
 
 def pack(inside: BoolArray) -> list[int]:
-    """Return a mask as Label Studio's brush takes it: the bytes of an RGBA picture, packed as runs of bits.
+    """Return a mask as Label Studio stores brush strokes: the bytes of an RGBA picture, packed as runs of bits.
 
     A head of 32 bits for the number of values, 5 for the bits of a value less one, and four times 4 for the bits of a
     length less one; then for each run a 1, which of the lengths, the length less one, and the value.

@@ -1,12 +1,12 @@
 """An exported model as a file: ONNX that describes itself, ends in its own SHA-256, and is read without torch or onnx.
 
-An ONNX file is one protobuf message, and a message goes on where more fields are written after it. A model file is:
+An ONNX file is one protobuf message, and more fields may be appended to a message. A model file is:
 
 1. what the exporter wrote: the graph and its weights;
 2. a metadata entry `clothseg`: JSON with the format's version, the model's description and how the export was checked;
 3. a metadata entry `clothseg.sha256`: the SHA-256 of every byte before this entry, and nothing after it.
 
-The last entry has a fixed length, so whatever byte of the file changes, is lost or added, it shows. Any reader of ONNX
+The last entry has a fixed length, so any byte that changes, is lost or is added is detected. Any reader of ONNX
 reads the file as it is.
 """
 
@@ -28,10 +28,10 @@ FORMAT = 1
 """Version of the JSON in the metadata; a later version is refused."""
 
 LARGEST_BF16_CHANGE = 0.002
-"""bfloat16 is used unasked only where the export's check on real photos changed mIoU by less than this …"""
+"""auto takes bfloat16 only where the export's check on real photos changed mIoU by less than this …"""
 
 LARGEST_BF16_SHARE = 0.02
-"""… and gave fewer of the pixels another class: where gains and losses cancel out, mIoU shows nothing."""
+"""… and gave fewer of the pixels another class: mIoU does not show gains and losses that cancel out."""
 
 _WAY_OUT = 'Make one from a checkpoint with "clothseg export CKPT", or use another model'
 
@@ -48,7 +48,7 @@ _VARINT, _EIGHT_BYTES, _WITH_LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file that was read whole and found undamaged."""
+    """A model file that was read and verified."""
 
     content: bytes = field(repr=False)
     """The file: ONNX, ready for any runtime."""
@@ -81,12 +81,12 @@ class ModelFile:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> ModelFile:
-        """Take apart what `seal_model` returned.
+        """Read what `add_metadata` returned.
 
         Raises:
-            ModelError: as `read`; the message goes on after the name of the file.
+            ModelError: as `read`; the message is completed with the name of the file.
         """
-        is_whole, sha256 = _check_seal(content)
+        is_whole, sha256 = _check_sha256(content)
         try:
             entries = _metadata(content)
         except _NoMessageError as error:
@@ -109,7 +109,7 @@ class ModelFile:
         return all(isinstance(value, int | float) and abs(value) < limit for value, limit in values)
 
 
-def seal_model(graph: bytes, description: ModelDescription, check: Mapping[str, Any]) -> bytes:
+def add_metadata(graph: bytes, description: ModelDescription, check: Mapping[str, Any]) -> bytes:
     """Return the content of a model file.
 
     Args:
@@ -120,27 +120,27 @@ def seal_model(graph: bytes, description: ModelDescription, check: Mapping[str, 
     """
     values = {"format": FORMAT, "description": description.to_dict(), "check": dict(check)}
     content = graph + _entry("clothseg", json.dumps(values, ensure_ascii=False, allow_nan=False))
-    return content + _seal(hashlib.sha256(content).hexdigest())
+    return content + _sha256_entry(hashlib.sha256(content).hexdigest())
 
 
-def _seal(digest: str) -> bytes:
+def _sha256_entry(digest: str) -> bytes:
     return _entry("clothseg.sha256", digest)
 
 
-def _check_seal(content: bytes) -> tuple[bool, str]:
-    """Tell whether the file ends in a seal, and refuse it where the seal is of another content.
+def _check_sha256(content: bytes) -> tuple[bool, str]:
+    """Return whether the file ends in its SHA-256; raise an error where that is of other content.
 
     Returns:
-        Whether there is a seal, and the SHA-256 of the file with its seal, for which its bytes are read only once.
+        Whether there is that entry, and the SHA-256 of the whole file, for which its bytes are read only once.
     """
-    length = len(_seal(64 * "0"))
-    seal = content[-length:]
-    if not seal.startswith(_seal(64 * "0")[:-64]):
+    length = len(_sha256_entry(64 * "0"))
+    entry = content[-length:]
+    if not entry.startswith(_sha256_entry(64 * "0")[:-64]):
         return False, ""
     digest = hashlib.sha256(memoryview(content)[:-length])
-    if seal != _seal(digest.hexdigest()):
+    if entry != _sha256_entry(digest.hexdigest()):
         raise ModelError("is damaged: it does not match its SHA-256")
-    digest.update(seal)
+    digest.update(entry)
     return True, digest.hexdigest()
 
 
@@ -177,7 +177,7 @@ def _described(entry: bytes) -> tuple[ModelDescription, Mapping[str, Any]]:
 def _first_without_numbers(content: bytes) -> str | None:
     """Return the name of the first weight tensor that holds NaN or infinity, or None.
 
-    Runtimes would not tell: their maximum of NaN and 0 may be 0, so that a broken layer gives plausible masks.
+    Runtimes do not report them: their maximum of NaN and 0 may be 0, so a broken layer gives plausible masks.
     """
     for number, start, end in _fields(content, 0, len(content)):
         if number != _MODEL_GRAPH:
@@ -205,7 +205,7 @@ def _has_numbers(content: bytes, start: int, end: int) -> bool:
 
 
 class _NoMessageError(ValueError):
-    """Bytes that are no protobuf message, or only a part of one."""
+    """Bytes that are not a complete protobuf message."""
 
 
 def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -243,21 +243,21 @@ def _with_length(number: int, content: bytes) -> bytes:
     return _varint(number << 3 | _WITH_LENGTH) + _varint(len(content)) + content
 
 
-def _read_varint(content: bytes, place: int) -> tuple[int, int]:
-    """Return the number at `place` and the place after it.
+def _read_varint(content: bytes, offset: int) -> tuple[int, int]:
+    """Return the number at `offset` and the offset after it.
 
     Raises:
         _NoMessageError: it does not end within ten bytes or within the content.
     """
     value = 0
     for shift in range(0, 70, 7):
-        if place >= len(content):
+        if offset >= len(content):
             break
-        byte = content[place]
+        byte = content[offset]
         value |= (byte & 0x7F) << shift
-        place += 1
+        offset += 1
         if byte < 0x80:
-            return value, place
+            return value, offset
     raise _NoMessageError("a number does not end")
 
 

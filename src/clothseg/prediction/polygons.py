@@ -90,9 +90,9 @@ def _simplified(loop: Corners, tolerance: float) -> Corners:
 
 
 def _joined(loops: list[Corners]) -> Corners:
-    """Return one closed line through an outline and its holes, going in and out over the shortest ways.
+    """Return one closed line through an outline and its holes, connected by the shortest lines.
 
-    Holes are gone round the other way, so that the area is right and either rule of filling leaves them out.
+    Holes run in the opposite direction, so that the area is right and both fill rules exclude them.
     """
     line = loops[0]
     for loop in loops[1:]:

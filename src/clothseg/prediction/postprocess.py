@@ -1,6 +1,6 @@
-"""Masks made ready for editing and try-on: keep, merge, grow, shrink, feather, fill holes, drop specks.
+"""Postprocessing of masks for editing and try-on: keep, merge, grow, shrink, feather, fill holes, drop specks.
 
-Each function but `feather` takes a segmentation and returns another; the first is left as it was. Class names are the
+Each function but `feather` takes a segmentation and returns another; the input is unchanged. Class names are the
 model's, and distances are in pixels of the photo.
 """
 
@@ -86,7 +86,7 @@ def drop_specks(segmentation: Segmentation, min_area: int, *, names: Sequence[st
     Args:
         segmentation: what to start from.
         min_area: pieces with at least so many pixels stay; pixels that touch at a corner are one piece.
-        names: the classes to look at; all garments if None.
+        names: the classes to treat; all garments if None.
 
     Raises:
         SettingError: the model has no such class, or `min_area` is below 0.
@@ -106,7 +106,7 @@ def drop_specks(segmentation: Segmentation, min_area: int, *, names: Sequence[st
 
 
 def feather(segmentation: Segmentation, name: str, radius: float) -> Float32Array:
-    """Return how much of a class there is on each pixel, with a soft edge: an alpha channel for laying it on a picture.
+    """Return how much of a class there is on each pixel, with a soft edge: an alpha channel for compositing.
 
     Args:
         segmentation: what to start from.

@@ -1,4 +1,4 @@
-"""The result of a prediction: the mask of one photo, what it shows, and every form it can be had in."""
+"""The result of a prediction: the mask of one photo, its classes, and everything that is made from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORMAT_VERSION = 1
 
 MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING = "_mask.png", "_overlay.jpg", "_results.json"
 CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.png", "_soft-{name}.png"
-"""What is put behind a photo's stem to name its outputs."""
+"""What follows a photo's stem in the names of its outputs."""
 
 # Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
 _LONGEST_JPEG_SIDE = 64_000
@@ -59,9 +59,9 @@ class Label:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A photo and the class of each of its pixels, in the photo's own size and as a person sees it (EXIF applied).
+    """A photo and the class of each of its pixels, in the photo's own size, EXIF-oriented.
 
-    Boxes, codes and scores are worked out when they are asked for, and then kept.
+    Boxes, run-length codes and scores are computed on first use and cached.
 
     >>> segmentation = predictor.predict("photo.jpg")
     >>> segmentation.mask.shape, segmentation.mask.dtype
@@ -75,7 +75,7 @@ class Segmentation:
     """
 
     mask: UInt8Array
-    """(H, W) uint8, class ids; read-only, since what was worked out from it would no longer fit. Change a copy."""
+    """(H, W) uint8, class ids; read-only, since cached values depend on it. Change a copy."""
     photo: UInt8Array
     """(H, W, 3) uint8 RGB."""
     classes: ClassList
@@ -151,7 +151,7 @@ class Segmentation:
         return self._with_legend(drawing.overlay(self.photo, self.mask, self.classes, opacity=opacity), legend)
 
     def cutout(self, name: str, *, tight: bool = False) -> UInt8Array:
-        """Return one garment class alone, on nothing.
+        """Return one garment class on a transparent background.
 
         Args:
             name: the class, such as "upperbody".
@@ -255,7 +255,7 @@ class Segmentation:
     def contents(
         self, *, json: bool = False, cutouts: Cutouts = "none", soft_masks: bool = False
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield what `save` writes, for other places than a folder: what follows a file's stem, and its content."""
+        """Yield the files that `save` writes: what follows the stem in each name, and the content."""
         yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
         yield OVERLAY_ENDING, marked(encode_jpeg(self._overlay_for_jpeg()))
         if json:
@@ -316,12 +316,12 @@ def _soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Fl
 def _scores(logits: Float32Array, mask: UInt8Array, regions: Sequence[Region]) -> list[float]:
     """Return the mean probability of each region's class on the region, at the logits' resolution.
 
-    Only the part of the logits that the regions lie in is looked at, and nothing is enlarged.
+    Only the part of the logits that contains the regions is used, and nothing is enlarged.
 
     Args:
         logits: (C, h, w) float32.
         mask: (H, W) uint8, class ids; the logits are of the same photo in another size.
-        regions: what of the mask is asked for.
+        regions: of the mask.
     """
     if not regions:
         return []

@@ -1,4 +1,4 @@
-"""Which photos a command line means, and a name of its own for the outputs of each."""
+"""The photos that a command line means, and a unique name for the outputs of each."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class FoundPhoto:
 
 @dataclass(frozen=True)
 class Search:
-    """What the inputs of a command line came to."""
+    """The photos that were found, and the inputs that gave none."""
 
     photos: tuple[FoundPhoto, ...]
     problems: tuple[InputError, ...]
-    """Inputs that are not there, or hold no photo, and folders that cannot be read."""
+    """Missing inputs, inputs without photos, and folders that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: It
     """Find the photos that `inputs` mean, and name their outputs.
 
     Args:
-        inputs: what a person typed.
+        inputs: as given on the command line.
         output: where the outputs will be; None where that is no folder of this machine.
         listed: more photos or folders, as a list names them. Their outputs keep the relative paths that stand in it, so
             that a photo's outputs do not depend on what else is listed.
 
     An input is a photo, a folder (searched for endings of photos; linked folders are followed, hidden files and folders
     skipped), or a pattern such as `photos/**/*.jpg`. A photo meant twice is taken once. Masks, overlays and cut-outs
-    that a run wrote are no photos where a folder or a pattern gives them; they say themselves who made them.
+    that a run wrote are no photos where a folder or a pattern contains them; their files are marked as clothseg's.
 
-    Outputs are named by the photo's path inside the folder, without its ending. Photos that would share a name, also
-    where capitals do not count, keep their ending (`a.jpg_mask.png`), then get the folder's name before it, then a
+    Outputs are named by the photo's path inside the folder, without its ending. Photos that would share a name, even
+    if case is ignored, keep their ending (`a.jpg_mask.png`), then get the folder's name before it, then a
     number; so do photos whose outputs would overwrite one of the photos, or a picture that clothseg did not write.
     """
     candidates: dict[Path, _Candidate] = {}
@@ -215,9 +215,9 @@ def _photos_below(folder: Path, problems: list[InputError]) -> list[Path]:
 
 
 def _is_output(path: Path) -> bool:
-    """Tell whether a run wrote this file; a folder, a pipe, or a file that cannot be read, is a person's."""
+    """Tell whether a run wrote this file; a folder, a pipe, or a file that cannot be read is not."""
     try:
-        if path_kind(path) != "a file":  # a pipe would be waited for without end
+        if path_kind(path) != "a file":  # reading a pipe may block forever
             return False
         with path.open("rb") as stream:
             return is_marked(stream.read(HEAD_LENGTH))
@@ -246,7 +246,7 @@ def _unique_stems(photos: Sequence[_Candidate], output: Path | None) -> list[str
 def _paths_in(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
-    except OSError:  # it is made later, or refused then
+    except OSError:  # it does not exist yet
         return []
 
 
@@ -259,12 +259,12 @@ def natural(path: PurePath) -> list[tuple[list[str | int], str]]:
 
 
 def _place(path: Path) -> Path:
-    """Return where a file lies, links of folders followed; a link to a file is a file of its own."""
+    """Return the path of a file with linked folders resolved; a link to a file stays a path of its own."""
     return path.parent.resolve() / path.name
 
 
 def unique_stems(photos: Sequence[tuple[PurePath, str]], is_forbidden: Callable[[str], bool]) -> list[str]:
-    """Return the start of the outputs' names of each photo; no two are the same, also where capitals do not count.
+    """Return the start of the outputs' names of each photo; no two are equal, even if case is ignored.
 
     A photo's is its path without its ending; with it, where photos would share one; then with the folder's name
     before it; then with a number.
@@ -299,7 +299,7 @@ def source_stem(name: str) -> str | None:
 
 
 def folded(path: str) -> str:
-    """Return `path` as a file system sees it for which A is a, and é is e with an accent."""
+    """Return `path` as compared by file systems that ignore case and Unicode normalisation."""
     return unicodedata.normalize("NFC", path).casefold()
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from clothseg.prediction.model_file import seal_model
+from clothseg.prediction.model_file import add_metadata
 from tests.export.small_model import DESCRIPTION
 
 
@@ -10,7 +10,7 @@ def write_portable(tmp_path_factory, small_graph):
 
     def write(check=None, name="small.onnx"):
         path = tmp_path_factory.mktemp("portable") / name
-        path.write_bytes(seal_model(small_graph, DESCRIPTION, check or {}))
+        path.write_bytes(add_metadata(small_graph, DESCRIPTION, check or {}))
         return path
 
     return write

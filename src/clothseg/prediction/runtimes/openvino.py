@@ -1,4 +1,4 @@
-"""Runs an exported model with OpenVINO on the CPU, in bfloat16 where that is fast and was shown to change nothing."""
+"""Runs an exported model with OpenVINO on the CPU, in bfloat16 where that is fast and was shown to keep the masks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Compiled:
     """A network compiled for one size of input, with as many requests as it computes at a time."""
 
     requests: SimpleQueue[Any]
-    """What is free now; each holds memory for one photo."""
+    """The free ones; each holds memory for one photo."""
     network: Any = field(repr=False)
 
 
@@ -43,7 +43,7 @@ class OpenVINORuntime:
     """A network of OpenVINO.
 
     Each size of input gets a network compiled for it, so that a photo's logits are the same bits whatever was computed
-    before it and in whichever process: one compiled for any size runs slower and gives slightly others. The shorter
+    before and in any process: one compiled for any size runs slower and gives slightly others. The shorter
     side is a multiple of 32, so there are few sizes; those that occur most are kept.
 
     Args:
@@ -51,8 +51,8 @@ class OpenVINORuntime:
         model: an `openvino.Model` whose batch, height and width are open.
         precision: fp32 or bf16.
         sha256: of the model file.
-        streams: photos computed at a time, each on its share of the cores. One photo on all cores is there soonest; one
-            on each core gives the most photos a second.
+        streams: photos computed at a time, each on its share of the cores. One stream is fastest for one photo; one on
+            each core gives the most photos a second.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class OpenVINORuntime:
 
 @cache
 def one_core() -> Any:
-    """Return the one `openvino.Core` of this process, which lives as long as the process.
+    """Return the only `openvino.Core` of this process, which is never deleted.
 
     On Linux each Core's CPU plugin installs a stack for signal handlers and, when it ends, puts back the one before.
     Where Cores end in another order than they began, that one is gone already, and the next signal with a handler of
@@ -172,8 +172,8 @@ def one_core() -> Any:
 def import_openvino() -> ModuleType:
     """Import OpenVINO without its model converter, which would double the time and is not needed to run a model.
 
-    OpenVINO passes over a converter that cannot be imported, as there are installations without it; None in
-    `sys.modules` makes it so. Source: "The module cache" in Python's language reference. For whoever else uses OpenVINO
+    OpenVINO ignores a converter that cannot be imported, as some installations lack it; None in `sys.modules` has that
+    effect. Source: "The module cache" in Python's language reference. For whoever else uses OpenVINO
     in this process, `openvino.convert_model` still works.
 
     Raises:
@@ -199,7 +199,7 @@ def _convert_model(*arguments: Any, **options: Any) -> Any:
 
 
 def multiplies_bf16() -> bool:
-    """Say whether the CPU has instructions for bfloat16; OpenVINO's own answer also counts CPUs that emulate it.
+    """Return whether the CPU has instructions for bfloat16; OpenVINO's own answer also counts CPUs that emulate it.
 
     Known on Linux only; elsewhere bfloat16 is used when asked for.
     """
