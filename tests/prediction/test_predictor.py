@@ -1,5 +1,6 @@
 import io
 import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 
 from clothseg.errors import MissingModelError, ModelError, PictureError
 from clothseg.labels import GROUPS
-from clothseg.prediction.predictor import load
+from clothseg.prediction.predictor import Predictor, in_order, load
+from tests.conftest import HANG_SECONDS
+from tests.prediction.conftest import ColorRuntime
 
 
 def test_a_figure_is_segmented(predictor, figure):
@@ -148,15 +151,6 @@ def test_closing_the_results_early_ends_the_threads(predictor, figure):
     assert not [thread for thread in threading.enumerate() if "clothseg-photo" in thread.name]
 
 
-def test_errors_of_the_callers_iterator_are_raised(predictor, figure):
-    def photos():
-        yield figure[0]
-        raise KeyError("the caller's own")
-
-    with pytest.raises(KeyError, match="the caller's own"):
-        list(predictor.predict_many(photos()))
-
-
 def test_the_starter_model_is_the_default_without_checkpoints(tmp_path, figure):
     predictor = load(checkpoints_path=tmp_path)
     assert "packaged starter model" in predictor.origin
@@ -169,3 +163,75 @@ def test_a_missing_model_error_says_how_to_get_one(tmp_path, monkeypatch):
         load(checkpoints_path=tmp_path)
     with pytest.raises(MissingModelError, match=r"Model not found: .*none\.ckpt"):
         load(tmp_path / "none.ckpt")
+
+
+def test_a_slow_reader_holds_the_workers_back():
+    taken = []
+
+    def items():
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    results = in_order(lambda number: number, items(), workers=2)
+    for number in range(5):
+        assert next(results) == number
+        assert len(taken) <= number + 4
+    results.close()
+    assert len(taken) <= 8
+
+
+def test_workers_work_at_the_same_time():
+    meeting = threading.Barrier(3, timeout=HANG_SECONDS)  # broken unless three are there at once
+    assert len(list(in_order(lambda _: meeting.wait(), range(6), workers=3))) == 6
+
+
+@pytest.mark.parametrize("culprit", ["work", "items"])
+def test_an_error_comes_at_its_place_and_ends_the_threads(culprit):
+    def items():
+        yield from (1, 2)
+        if culprit == "items":
+            raise KeyError("the caller's")
+        yield 3
+
+    def work(number):
+        if number == 3:
+            raise KeyError("the work's")
+        return number
+
+    results, done = in_order(work, items(), workers=1), []
+    with pytest.raises(KeyError):
+        done.extend(results)
+    assert done in ([1, 2], [])  # items are taken ahead, so theirs may come early
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clothseg-photo")]
+
+
+class Streams(ColorRuntime):
+    """Computes as its base does and records how many calls run at a time; a call waits for one on each stream."""
+
+    def __init__(self, streams):
+        super().__init__(64)
+        self.streams = streams
+        self.most_at_a_time = 0
+        self._now = 0
+        self._all_streams = threading.Barrier(streams, timeout=HANG_SECONDS)
+        self._lock = threading.Lock()
+
+    def logits(self, batch):
+        with self._lock:
+            self._now += 1
+            self.most_at_a_time = max(self.most_at_a_time, self._now)
+        self._all_streams.wait()
+        time.sleep(0.01)  # one call too many at a time would come in it
+        found = super().logits(batch)
+        with self._lock:
+            self._now -= 1
+        return found
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_the_network_computes_as_many_photos_at_a_time_as_the_runtime_has_streams(figure, streams):
+    runtime = Streams(streams)
+    found = list(Predictor(runtime, model={}).predict_many([figure[0]] * 4 * streams))
+    assert runtime.most_at_a_time == streams
+    assert all((one.mask == found[0].mask).all() for one in found)
