@@ -108,7 +108,7 @@ def overlaps(mask, outlines):
     return found
 
 
-def test_own_labels_become_a_data_set_with_own_classes(outlines, tmp_path):
+def test_custom_labels_become_a_data_set_with_custom_classes(outlines, tmp_path):
     clothseg("verify", "--workers", "1")
     clothseg("preview", "--count", "1")
 
@@ -125,7 +125,7 @@ def test_own_labels_become_a_data_set_with_own_classes(outlines, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_learns_own_classes_and_predicts_them(outlines, tmp_path):
+def test_a_model_learns_custom_classes_and_predicts_them(outlines, tmp_path):
     clothseg("train", *NETWORK, *TRAINING, "--patience", "0", "--num-workers", "0")
     clothseg("predict", "photos/00.jpg", "--json")
 

@@ -23,7 +23,7 @@ from clothseg.settings import Settings
 COMMANDS = {
     "prepare": (
         "clothseg.data.prepare:Prepare",
-        "download Fashionpedia, or take your own data, and paint masks",
+        "download Fashionpedia, or take a custom dataset, and paint masks",
     ),
     "verify": ("clothseg.data.verify:Verify", "check a prepared data set and print its counts"),
     "pack": (
