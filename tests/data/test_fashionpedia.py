@@ -12,7 +12,7 @@ from clothseg.data.sources import Mirror
 from clothseg.data.unzip import unpack
 from clothseg.settings import OFFICIAL_SOURCE
 
-MIRROR = Path(__file__).parents[2] / "shared" / "fashionpedia-mirror"
+MIRROR = Path(__file__).parents[3] / "shared" / "fashionpedia-mirror"
 with_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"{MIRROR} is not there")
 
 
