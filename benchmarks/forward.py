@@ -80,7 +80,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     from clothseg.labels import GROUPS
     from clothseg.model.description import ModelDescription
     from clothseg.model.network import build_network
-    from clothseg.prediction.model_file import add_metadata
+    from clothseg.prediction.runtimes.model_file import add_metadata
 
     torch.manual_seed(0)
     network = build_network(

@@ -16,7 +16,7 @@ from clothseg.errors import MissingInputError
 from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.model_file import ModelFile, add_metadata
+from clothseg.prediction.runtimes.model_file import ModelFile, add_metadata
 from clothseg.transforms import IMAGENET
 from tests.test_architecture import ROOT
 

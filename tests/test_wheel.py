@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from clothseg.encoding import encode_png
-from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.predictor import load
+from clothseg.prediction.runtimes.model_file import add_metadata
 from clothseg.serving.app import PAGE_FOLDER
 from tests.conftest import HANG_SECONDS
 from tests.export.small_model import DESCRIPTION, photo_of, write_checkpoint

@@ -366,7 +366,7 @@ def export(arguments: argparse.Namespace) -> None:
     from clothseg.labels import GROUPS
     from clothseg.model.description import ModelDescription
     from clothseg.pictures import write_whole
-    from clothseg.prediction.model_file import add_metadata
+    from clothseg.prediction.runtimes.model_file import add_metadata
     from clothseg.prediction.runtimes.torch import TorchRuntime
 
     with zipfile.ZipFile(arguments.photos) as archive:

@@ -27,8 +27,8 @@ from clothseg.errors import ClothsegError
 from clothseg.evaluation.comparison import compare
 from clothseg.evaluation.records import EvaluationRecord
 from clothseg.pictures import read_picture, write_whole
-from clothseg.prediction.model_file import ModelFile
 from clothseg.prediction.predictor import Predictor
+from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.starter import MODEL_NAME, starter_model
 from clothseg.transforms import resize_image
 

@@ -8,8 +8,8 @@ import pytest
 from clothseg.cluster.cluster import joined, set_environment
 from clothseg.cluster.predict_command import Predict
 from clothseg.encoding import encode_jpeg
-from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.outputs import Outputs
+from clothseg.prediction.runtimes.model_file import add_metadata
 from clothseg.settings import ModelOptions
 from tests.cluster.local_ray import LocalRay
 from tests.cluster.two_nodes import BUCKET, ObjectStore, TwoNodes, start

@@ -12,8 +12,8 @@ from clothseg.errors import DataError, InputError, ModelError, SettingError
 from clothseg.export.agreement import NUM_DRAWN, Agreement, check_sizes, choose_photos, compare, refuse_disagreement
 from clothseg.labels import CATEGORIES, GROUPS
 from clothseg.pictures import read_picture
-from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.predictor import open_runtime
+from clothseg.prediction.runtimes.model_file import add_metadata
 from tests.export.small_model import DESCRIPTION, photo_of, write_checkpoint
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "street-unlabelled" / "photos.zip"

@@ -11,8 +11,8 @@ from clothseg.export import portable
 from clothseg.export.export_command import Export
 from clothseg.model.best import BestCheckpoint
 from clothseg.model.checkpoint import load_checkpoint
-from clothseg.prediction.model_file import ModelFile
 from clothseg.prediction.predictor import load
+from clothseg.prediction.runtimes.model_file import ModelFile
 from tests.export.small_model import DESCRIPTION, photo_of, small_network, write_checkpoint
 
 

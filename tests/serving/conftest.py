@@ -3,8 +3,8 @@ import sys
 import pytest
 
 from clothseg.encoding import encode_jpeg
-from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.predictor import load
+from clothseg.prediction.runtimes.model_file import add_metadata
 from tests.export.small_model import DESCRIPTION, photo_of
 from tests.serving.running_server import RunningServer
 

@@ -10,7 +10,7 @@ import pytest
 
 import clothseg
 from clothseg.data.sample import sample_picture
-from clothseg.prediction.model_file import ModelFile
+from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.starter import starter_model
 from tests.test_architecture import ROOT
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from clothseg.errors import MissingModelError, SettingError, require
 from clothseg.model.best import find_best
 from clothseg.pictures import write_whole
-from clothseg.prediction.model_file import LARGEST_BF16_CHANGE, LARGEST_BF16_SHARE
+from clothseg.prediction.runtimes.model_file import LARGEST_BF16_CHANGE, LARGEST_BF16_SHARE
 
 if TYPE_CHECKING:
     from clothseg.export.portable import PortableModel

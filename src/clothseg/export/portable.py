@@ -21,8 +21,8 @@ from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.export.agreement import Agreement, CheckPhotos, check_sizes, compare, refuse_disagreement
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork
-from clothseg.prediction.model_file import ModelFile, add_metadata
 from clothseg.prediction.runtimes import Runtime
+from clothseg.prediction.runtimes.model_file import ModelFile, add_metadata
 from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
 from clothseg.prediction.runtimes.openvino import OpenVINORuntime
 from clothseg.prediction.runtimes.torch import TorchRuntime

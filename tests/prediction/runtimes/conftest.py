@@ -1,6 +1,6 @@
 import pytest
 
-from clothseg.prediction.model_file import add_metadata
+from clothseg.prediction.runtimes.model_file import add_metadata
 from tests.export.small_model import DESCRIPTION
 
 

@@ -6,8 +6,8 @@ import onnx
 import pytest
 
 from clothseg.errors import MissingExtraError, ModelError, SettingError
-from clothseg.prediction.model_file import add_metadata
 from clothseg.prediction.predictor import open_runtime
+from clothseg.prediction.runtimes.model_file import add_metadata
 from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
 from tests.export.small_model import DESCRIPTION
 

@@ -11,7 +11,7 @@ import numpy as np
 from clothseg.cores import num_threads
 from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.model_file import ModelFile
+from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.types import Float32Array, UInt8Array
 
 _ONLY_ERRORS = 3

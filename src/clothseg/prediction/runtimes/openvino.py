@@ -18,7 +18,7 @@ import numpy as np
 from clothseg.cores import num_cores, num_threads
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.model_file import ModelFile
+from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.types import Float32Array, UInt8Array
 
 _CONVERTER = "openvino.tools.ovc"
