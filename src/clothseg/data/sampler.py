@@ -169,19 +169,21 @@ class ShardSampler(EpochSampler):
         order = np.arange(len(self._counts))
         if self.shuffle:
             order = self._generator(epoch, 0, _SHARDS).permutation(order)
-        indices = np.concatenate([self._shard(epoch, shard) for shard in order.tolist()])[start : start + len(self)]
-        places = np.repeat(np.arange(len(order)), self._counts[order])[start : start + len(self)]
-        last = int(places[-1]) + 1
-        for begin in range(int(places[0]), last, self._window):
+        stop = start + len(self)
+        ends = np.cumsum(self._counts[order])
+        begins = ends - self._counts[order]
+        last = int(np.searchsorted(begins, stop, side="left"))
+        for begin in range(int(np.searchsorted(ends, start, side="right")), last, self._window):
             end = min(begin + self._window, last)
-            left, right = np.searchsorted(places, (begin, end)).tolist()
-            if right <= first:
+            if min(ends[end - 1], stop) - start <= first:
                 continue
-            chosen = indices[left:right]
+            chosen = np.concatenate([self._shard(epoch, shard) for shard in order[begin:end].tolist()])
+            chosen = chosen[max(0, start - begins[begin]) : stop - begins[begin]]
             if self.shuffle:
                 chosen = self._generator(epoch, start + begin, _WINDOW).permutation(chosen)
             shards = tuple(order[begin : min(end + self._window, last)].tolist())
-            for index in chosen[max(0, first - left) :].tolist():
+            done = max(0, begins[begin] - start)
+            for index in chosen[max(0, first - done) :].tolist():
                 yield SampleKey(epoch, index, shards)
 
     def _shard(self, epoch: int, shard: int) -> Int64Array:
