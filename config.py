@@ -9,7 +9,7 @@ CACHE_SIZE = 20.0  # how large that folder may become, in GB
 SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"  # where Fashionpedia comes from: an address or a local folder
 CLASSES = "groups"  # "groups" (13), "categories" (Fashionpedia's 46 and background), or the path of a YAML file
 IMG_SIZE = 512  # input resolution; 1024 captures more detail but requires more VRAM and time; a multiple of 32
-CROP_SIZE = None  # part of a photo that a step looks at: a side, or (height, width); None: IMG_SIZE. Less costs less
+CROP_SIZE = None  # part of a photo in a training step: a side, or (height, width); None: IMG_SIZE. Smaller is faster
 BATCH_SIZE = 32  # photos per step; reduce to 16 or 8 if you run into CUDA out-of-memory errors
 NUM_WORKERS = None  # processes that load photos; None: what the cores allow
 
@@ -18,25 +18,25 @@ ARCHITECTURE = "unet"  # decoder of segmentation-models-pytorch; "fpn" learns mo
 # The backbone: "resnet34", "efficientnet-b0", "mit_b2", any of segmentation-models-pytorch, or "tu-NAME" of timm.
 # The ImageNet weights of mit_b0 … mit_b5 are NVIDIA's, for non-commercial use only, as is what is trained from them.
 ENCODER_NAME = "mit_b1"
-ENCODER_WEIGHTS = "imagenet"  # start of the backbone: "imagenet", None (from scratch), or the path of a state dict
-DECODER_WIDTH = 1.0  # channels of the decoder: 0.25, 0.5, 1 or 2 times its own; fewer are faster
+ENCODER_WEIGHTS = "imagenet"  # first weights of the backbone: "imagenet", None (random), or the path of a state dict
+DECODER_WIDTH = 1.0  # channels of the decoder: 0.25, 0.5, 1 or 2 times the usual number; fewer are faster
 
 # Training
 EPOCHS = 20  # passes over the training photos
 LOSS = "dice-ce"  # "dice-ce" (half Dice, half cross-entropy) or "dice-focal" (half Dice, half focal)
 CLASS_BALANCE = 0.5  # how much more rare classes count in dice-ce: 0 all pixels alike, 1 every class as a whole
-AVERAGING = 0.998  # share of the averaged weights that a step leaves unchanged; they are what is saved; 0: no average
+AVERAGING = 0.998  # moving average of the weights, which is saved: its share that a step keeps; 0: no average
 LEARNING_RATE = 1e-3  # highest learning rate, reached after the warm-up
-ENCODER_RATE = 0.2  # share of it for an encoder that starts with weights of its own; one that does not takes all of it
+ENCODER_RATE = 0.2  # share of LEARNING_RATE for an encoder with pretrained weights; others learn with all of it
 WEIGHT_DECAY = 0.01  # weight decay of AdamW
-WARMUP = 0.05  # share of the training in which the learning rate rises; it falls along a cosine after
+WARMUP = 0.05  # share of the training in which the learning rate rises; then it falls along a cosine
 PATIENCE = 10  # epochs without a better val_loss before training stops; 0: never
 PRECISION = "auto"  # "auto" (bf16 where the hardware has it), "32-true", "bf16-mixed" or "16-mixed"
 ACCELERATOR = "auto"  # "auto", "cpu", "gpu" or "mps"
 DEVICES = None  # GPUs or processes per machine; None: every GPU there is, or one process on a CPU
 NUM_NODES = 1  # machines that train together
-STRATEGY = "auto"  # how processes share a training: "auto", "ddp" or "ddp_find_unused_parameters_true"
-SEED = 42  # start of every random choice
+STRATEGY = "auto"  # how processes train together: "auto", "ddp" or "ddp_find_unused_parameters_true"
+SEED = 42  # seed of all random numbers
 
 # Files
 CHECKPOINTS_PATH = "checkpoints"  # where checkpoints are saved: the three best by val_loss, and last.ckpt

@@ -20,7 +20,7 @@ CropSize = int | tuple[int, int]
 
 T = TypeVar("T")
 NoFlagOfTraining = Annotated[T, Fixed, Suppress]
-"""Settings of other commands, which have a flag of their own; `train.py` would only seem to heed it."""
+"""Settings of other commands, which have a flag of their own; `train.py` ignores them."""
 
 DECODER_WIDTHS = (0.25, 0.5, 1, 2)
 """Powers of two, so that whole channels come out, and as many in each group of a GroupNorm."""
@@ -71,8 +71,8 @@ class Settings:
     img_size: int = 512
     """Longer side of the network's input in pixels; a multiple of 32."""
     crop_size: CropSize | None = None
-    """Part of a photo that a training step looks at: side of a square, or height and width, which suit photos that all
-    stand or all lie; None takes img_size. Smaller parts cost less; photos are scaled for img_size all the same."""
+    """Part of a photo in a training step: side of a square, or height and width, which suit photos that are all upright
+    or all wide; None takes img_size. Smaller parts are faster; photos are scaled for img_size all the same."""
     batch_size: int = 32
     """Photos per training step and process."""
     num_workers: int | None = None
@@ -83,26 +83,26 @@ class Settings:
     """Encoder: any of segmentation-models-pytorch, or tu-NAME for one of timm. The ImageNet weights of mit_b0 to mit_b5
     are NVIDIA's, for non-commercial use only."""
     encoder_weights: str | None = "imagenet"
-    """Start of the encoder: imagenet, none, or the path of a state dict."""
+    """First weights of the encoder: imagenet, none (random), or the path of a state dict."""
     decoder_width: float = 1.0
-    """Channels of the decoder as a multiple of its own: 0.25, 0.5, 1 or 2; fewer compute faster."""
+    """Channels of the decoder as a multiple of the usual number: 0.25, 0.5, 1 or 2; fewer are faster."""
     epochs: int = 20
     """Passes over the training photos."""
     loss: str = "dice-ce"
-    """What training makes small: dice-ce (half Dice, half cross-entropy) or dice-focal (half Dice, half focal)."""
+    """Loss that training minimises: dice-ce (half Dice, half cross-entropy) or dice-focal (half Dice, half focal)."""
     class_balance: float = 0.5
     """How much more the pixels of rare classes count in dice-ce: 0 all alike, 1 every class as a whole."""
     averaging: float = 0.998
-    """Share of the averaged weights that a step leaves as they are; the average is validated and saved. 0: none."""
+    """Share of the moving average of the weights that a step keeps; the average is validated and saved. 0: none."""
     learning_rate: float = 1e-3
     """Highest learning rate, reached after the warm-up."""
     encoder_rate: float = 0.2
-    """Share of the learning rate that an encoder with weights of its own learns with, so that it forgets little of
-    them; one that starts at random learns with all of it."""
+    """Share of the learning rate for an encoder with pretrained weights, so that they change little; a random encoder
+    learns with all of it."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     warmup: float = 0.05
-    """Share of the training in which the learning rate rises; it falls along a cosine after."""
+    """Share of the training in which the learning rate rises; then it falls along a cosine."""
     patience: int = 10
     """Epochs without a better val_loss before training stops; 0 never stops early."""
     precision: str = "auto"
@@ -114,9 +114,9 @@ class Settings:
     num_nodes: int = 1
     """Machines that train together."""
     strategy: str = "auto"
-    """How processes share a training, by Lightning's name: auto, ddp or ddp_find_unused_parameters_true."""
+    """How processes train together, by Lightning's name: auto, ddp or ddp_find_unused_parameters_true."""
     seed: int = 42
-    """Start of every random choice: order of photos, augmentation, new weights."""
+    """Seed of all random numbers: order of photos, augmentation, new weights."""
     checkpoints_path: Path = Path("checkpoints")
     """Folder of the checkpoints."""
     logs_path: Path = Path("logs")
