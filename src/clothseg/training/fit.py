@@ -286,14 +286,14 @@ def _killed_loader(error: RuntimeError) -> MachineError:
 @contextlib.contextmanager
 def _named_failures(settings: Settings, last_path: Path) -> Iterator[None]:
     """Turn errors of torch about memory, loader processes and lost connections into ones that say what to do."""
-    sizes = f"BATCH_SIZE {settings.batch_size} and IMG_SIZE {settings.img_size}"
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise MachineError(f"Out of memory with {sizes}. Lower BATCH_SIZE first, then IMG_SIZE") from error
-    except RuntimeError as error:
-        if any(sign in str(error) for sign in _MEMORY_SIGNS):
-            raise MachineError(f"Out of memory with {sizes}. Lower BATCH_SIZE first, then IMG_SIZE") from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(one in str(error) for one in _MEMORY_SIGNS):
+            raise MachineError(
+                f"Out of memory with BATCH_SIZE {settings.batch_size} and IMG_SIZE {settings.img_size}. "
+                "Lower BATCH_SIZE first, then IMG_SIZE"
+            ) from error
         if "DataLoader worker" in str(error):
             raise _killed_loader(error) from error
         if is_lost_connection(error):
