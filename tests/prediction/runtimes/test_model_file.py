@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from clothseg.errors import MissingModelError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
-from clothseg.prediction import model_file
+from clothseg.prediction.runtimes import model_file
 from clothseg.prediction.runtimes.model_file import ModelFile, _fields, _NoMessageError, _with_length, add_metadata
 from clothseg.transforms import IMAGENET
 
