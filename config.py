@@ -1,8 +1,8 @@
 """The settings you edit. A flag of the same name overrides one of them: BATCH_SIZE is `--batch-size`."""
 
 # Data
-DATA_PATH = "data"  # root folder where data sets are downloaded and extracted
-SHARDS = None  # packed data set to train from instead: a folder, or an s3://, gs:// or https:// address
+DATA_PATH = "data"  # root folder where datasets are downloaded and extracted
+SHARDS = None  # packed dataset to train from instead: a folder, or an s3://, gs:// or https:// address
 SHUFFLE_SHARDS = 8  # shards whose photos are mixed at a time; as many more are fetched in advance
 CACHE_PATH = "cache"  # where shards of a remote store are kept on this machine
 CACHE_SIZE = 20.0  # how large that folder may become, in GB

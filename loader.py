@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build_data(settings: Settings) -> ClothSegmentationData:
-    """Return the training and validation batches of the data set that data_prep.py has prepared, or of a packed one."""
+    """Return the training and validation batches of the dataset that data_prep.py has prepared, or of a packed one."""
     from clothseg.data.datamodule import ClothSegmentationData  # brings torch, which --help does not wait for
 
     return ClothSegmentationData.from_settings(settings)

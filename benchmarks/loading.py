@@ -1,6 +1,6 @@
 """Measures the samples per second and core of clothseg's loader against the plain torchvision v2 chain.
 
-Run it on a prepared data set: uv run python benchmarks/loading.py --data-path data
+Run it on a prepared dataset: uv run python benchmarks/loading.py --data-path data
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def rows(data_path: Path, *, samples: int) -> list[Row]:
 def main() -> int:
     """Measure, print one table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Loader against the plain torchvision v2 chain, per core.")
-    parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of the prepared data set")
+    parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of the prepared dataset")
     parser.add_argument("--samples", type=int, default=80, help="photos per round")
     arguments = parser.parse_args()
     measured = rows(arguments.data_path, samples=arguments.samples)

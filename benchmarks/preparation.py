@@ -1,6 +1,6 @@
 """Measures painting masks and opening annotation files against the plain way, in the same run.
 
-Run it on a prepared data set: uv run python benchmarks/preparation.py --data-path data
+Run it on a prepared dataset: uv run python benchmarks/preparation.py --data-path data
 Opening is measured on a file of 600 MB that is written for it when asked: add --large-file
 """
 

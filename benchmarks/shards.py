@@ -1,6 +1,6 @@
 """Measures samples from shards, in a folder and behind a web server, against the same samples from files.
 
-Run it on a prepared data set: uv run python benchmarks/shards.py --data-path data
+Run it on a prepared dataset: uv run python benchmarks/shards.py --data-path data
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def measure(data_path: Path, shards: ShardSource | None) -> Seconds:
 
 
 def measure_packing(folder: Path, output: Path) -> tuple[float, int]:
-    """Pack a data set; return the processor time of a photo in seconds, and how many shards there are."""
+    """Pack a dataset; return the processor time of a photo in seconds, and how many shards there are."""
     start = time.process_time()
     index = pack(folder, output, shard_bytes=SHARD_BYTES)
     seconds = time.process_time() - start
@@ -104,7 +104,7 @@ def best_of_rounds(data_path: Path, work: Path, address: str) -> dict[str, Secon
 def main() -> int:
     """Measure, print one table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Samples from shards against samples from files, per core.")
-    parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of the prepared data set")
+    parser.add_argument("--data-path", type=Path, default=Path("data"), help="folder of the prepared dataset")
     data_path = parser.parse_args().data_path
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

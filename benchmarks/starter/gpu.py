@@ -421,7 +421,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     packing = commands.add_parser("pack", help="write one file with all photos")
     packing.add_argument(
-        "data_path", type=Path, help="data set of categories: trains on the fit part, validates on tune"
+        "data_path", type=Path, help="dataset of categories: trains on the fit part, validates on tune"
     )
     packing.add_argument("photos", type=Path, help="folder of the photos without masks")
     packing.add_argument("tags", type=Path, help="JSON file: file name to the groups that the photo shows")
@@ -446,9 +446,9 @@ def main() -> None:
     exporting = commands.add_parser("export", help="write a trained network as a model file")
     exporting.add_argument("network", type=Path, help="NAME.pt of train")
     exporting.add_argument("photos", type=Path, help="file that pack wrote; it names the categories")
-    exporting.add_argument("data_path", type=Path, help="data set of groups whose validation photos check the file")
+    exporting.add_argument("data_path", type=Path, help="dataset of groups whose validation photos check the file")
     exporting.add_argument("output", type=Path, help="file ending in .onnx")
-    exporting.add_argument("--learnt", type=Path, required=True, help="data set of groups that it learnt from")
+    exporting.add_argument("--learnt", type=Path, required=True, help="dataset of groups that it learnt from")
     exporting.add_argument("--scores", type=Path, help="evaluation.json of an earlier export, for the file to tell")
     exporting.add_argument("--encoder-name", default="tu-tf_efficientnet_lite2")
     exporting.add_argument("--decoder-width", type=float, default=0.5)

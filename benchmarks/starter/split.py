@@ -2,7 +2,7 @@
 
     uv run python benchmarks/starter/split.py data splits
 
-writes two data sets of links to the photos and masks of a prepared one:
+writes two datasets of links to the photos and masks of a prepared one:
 
 - splits/fit: trains on the photos that tune.txt does not name, validates on those it names. Every choice is made here.
 - splits/all: trains on both parts; for the last training. It validates on a few photos of the training, which shows
@@ -44,12 +44,12 @@ def link(found: Sequence[Pair], folder: Path, name: str, num_classes: int) -> Sp
 
 
 def main() -> int:
-    """Write both data sets."""
+    """Write both datasets."""
     parser = argparse.ArgumentParser(description="Split the training photos into a fit and a tune part.")
-    parser.add_argument("data_path", type=Path, help="folder of the prepared data set")
+    parser.add_argument("data_path", type=Path, help="folder of the prepared dataset")
     parser.add_argument("output", type=Path, help="folder of the two new ones; must not exist")
     for name, kind in (("name", "what the data is called"), ("source", "where it is from"), ("licence", "its terms")):
-        parser.add_argument(f"--{name}", help=f"{kind}, for the model file; that of the prepared data set by default")
+        parser.add_argument(f"--{name}", help=f"{kind}, for the model file; that of the prepared dataset by default")
     arguments = parser.parse_args()
     words = {name: value for name in ("name", "source", "licence") if (value := getattr(arguments, name))}
     folder = arguments.data_path / DATASET_FOLDER

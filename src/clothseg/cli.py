@@ -25,7 +25,7 @@ COMMANDS = {
         "clothseg.data.prepare:Prepare",
         "download Fashionpedia, or take a custom dataset, and paint masks",
     ),
-    "verify": ("clothseg.data.verify:Verify", "check a prepared data set and print its counts"),
+    "verify": ("clothseg.data.verify:Verify", "check a prepared dataset and print its counts"),
     "pack": (
         "clothseg.data.pack:Pack",
         "pack prepared data into large files, to train from a remote store",

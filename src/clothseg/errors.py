@@ -41,7 +41,7 @@ class LargePictureError(PictureError):
 
 
 class DataError(InputError):
-    """A data set, an annotation file, a mask or an archive that cannot be used."""
+    """A dataset, an annotation file, a mask or an archive that cannot be used."""
 
 
 class MissingInputError(InputError, FileNotFoundError):

@@ -51,7 +51,7 @@ class ClothingClass:
 
 @dataclass(frozen=True)
 class ClassList:
-    """The classes of a data set or a model; a class's id is its place in the list.
+    """The classes of a dataset or a model; a class's id is its place in the list.
 
     Raises:
         SettingError: fewer than two classes, more than 255, a name or category given twice, or a wrong colour.

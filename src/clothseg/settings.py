@@ -54,9 +54,9 @@ class Settings:
     """
 
     data_path: Path = Path("data")
-    """Folder where data sets are downloaded and prepared."""
+    """Folder where datasets are downloaded and prepared."""
     shards: str | None = None
-    """Packed data set to train from instead of data_path: folder, s3://, gs:// or https:// address; clothseg pack makes
+    """Packed dataset to train from instead of data_path: folder, s3://, gs:// or https:// address; clothseg pack makes
     one."""
     shuffle_shards: int = 8
     """Shards whose photos are mixed at a time; as many more are fetched in advance."""

@@ -1,4 +1,4 @@
-"""A tiny prepared data set and a tiny mirror, drawn here."""
+"""A tiny prepared dataset and a tiny mirror, drawn here."""
 
 import os
 from pathlib import Path
@@ -44,7 +44,7 @@ def write_split(folder: Path, photos: str, masks: str, numbers: range) -> Split:
 
 @pytest.fixture
 def prepared_path(tmp_path: Path) -> Path:
-    """DATA_PATH with a prepared data set of 7 training and 3 validation photos."""
+    """DATA_PATH with a prepared dataset of 7 training and 3 validation photos."""
     folder = tmp_path / "data" / DATASET_FOLDER
     splits = {
         "train": write_split(folder, "train", "train_masks", range(7)),

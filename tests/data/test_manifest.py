@@ -93,7 +93,7 @@ def test_pairs_go_by_stem_whatever_else_lies_there(tmp_path):
 
 
 def test_masks_without_one_photo_of_theirs_are_refused_and_named(tmp_path):
-    """A prediction into the folders of a data set adds photos with masks, which are no ground truth."""
+    """A prediction into the folders of a dataset adds photos with masks, which are no ground truth."""
     wrong = {
         r"1 mask \(b\).*without a photo": (("a.jpg", "c.jpg", "d.jpg"), ("a.png", "b.png", "c.png")),
         r"3 masks in \S*train_masks, but 2 were prepared.*data_prep\.py": (

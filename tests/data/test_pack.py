@@ -128,13 +128,13 @@ def test_odd_names_come_through(packed, tmp_path):
 
 def test_a_packed_folder_is_not_written_over(packed):
     folder, output = packed
-    with pytest.raises(SettingError, match="holds a packed data set already"):
+    with pytest.raises(SettingError, match="holds a packed dataset already"):
         pack(folder, output, shard_bytes=SMALL)
 
 
 def test_damaged_data_is_named(packed, tmp_path):
     folder, _ = packed
-    with pytest.raises(MissingInputError, match="Prepared data set not found"):
+    with pytest.raises(MissingInputError, match="Prepared dataset not found"):
         pack(tmp_path, tmp_path / "out", shard_bytes=SMALL)
     (folder / "train" / "street_03.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"street_03\.jpg or its mask is empty"):
@@ -153,9 +153,9 @@ def test_a_foreign_index_is_refused(packed):
     wrong = []
     for change, message in (
         ({"version": 2}, "its version is 2"),
-        ({"name": "../x.tar"}, "outside the data set"),
-        ({"name": "/x.tar"}, "outside the data set"),
-        ({"name": "s3://x.tar"}, "outside the data set"),
+        ({"name": "../x.tar"}, "outside the dataset"),
+        ({"name": "/x.tar"}, "outside the dataset"),
+        ({"name": "s3://x.tar"}, "outside the dataset"),
         ({"count": 99}, "its manifest says 7"),
         ({"size": 5}, "ends before its list"),
         ({"sha256": "../x"}, "has the SHA-256"),
@@ -182,7 +182,7 @@ def test_the_command(prepared_path, tmp_path, monkeypatch, capsys):
     assert "7 photos of train in 1 shards, 3 photos of val in 1 shards" in messages
     code, output, messages = run()
     assert (code, output) == (2, "")
-    assert "holds a packed data set already" in messages
+    assert "holds a packed dataset already" in messages
     assert run("--shard-size", "0.99")[0] == 2
     assert run("--shard-size", "1", "--output", "smallest")[0] == 0
 

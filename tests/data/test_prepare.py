@@ -1,4 +1,4 @@
-"""A mirror becomes a prepared data set: right, whole, repeatable, and the same after a kill."""
+"""A mirror becomes a prepared dataset: right, whole, repeatable, and the same after a kill."""
 
 import errno
 import hashlib

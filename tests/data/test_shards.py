@@ -30,7 +30,7 @@ WORKERS = pytest.param(2, marks=pytest.mark.processes)
 
 @pytest.fixture
 def shards_path(prepared_path: Path, tmp_path: Path) -> Path:
-    """The prepared data set in shards."""
+    """The prepared dataset in shards."""
     pack(prepared_path / DATASET_FOLDER, tmp_path / "shards", shard_bytes=SMALL)
     return tmp_path / "shards"
 
@@ -201,7 +201,7 @@ DAMAGES = {
     "longer": (
         lambda path: path.write_bytes(path.read_bytes() + b"x"),
         DataError,
-        "the index says .*Upload the packed data set again",
+        "the index says .*Upload the packed dataset again",
         None,
     ),
     "changed": (
@@ -250,7 +250,7 @@ def test_a_copy_that_breaks_in_the_cache_is_fetched_again(prepared_path, web, tm
 
 def test_an_address_without_a_data_set_is_named(prepared_path, web, tmp_path):
     for address, error, message in (
-        ("nowhere", MissingInputError, 'Packed data set not found: nowhere.*Run "clothseg pack" first'),
+        ("nowhere", MissingInputError, 'Packed dataset not found: nowhere.*Run "clothseg pack" first'),
         ("ftp://host/x", SettingError, "store of kind ftp. Allowed"),
         ("http://127.0.0.1:9/x", MachineError, r"http://127\.0\.0\.1:9/x/shards\.json cannot be read"),
     ):
@@ -270,7 +270,7 @@ def test_a_store_without_the_bucket_is_named(prepared_path, bucket, tmp_path):
 def test_an_index_that_is_none_is_named(prepared_path, web, shards_path, tmp_path):
     (shards_path / INDEX_NAME).write_bytes(b"<html>")
     for address in (web.address, shards_path):
-        with pytest.raises(DataError, match=r"shards\.json is not the index of a packed data set"):
+        with pytest.raises(DataError, match=r"shards\.json is not the index of a packed dataset"):
             data_of(prepared_path, source_of(address, tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Every way a prepared data set can be wrong is found and named; a right one is counted."""
+"""Every way a prepared dataset can be wrong is found and named; a right one is counted."""
 
 import io
 import shutil
@@ -17,7 +17,7 @@ from tests.data.small_mirror import prepared, write_mirror
 
 @pytest.fixture(scope="module")
 def prepared_once(tmp_path_factory):
-    """A prepared data set that tests copy, and do not change."""
+    """A prepared dataset that tests copy, and do not change."""
     folder = tmp_path_factory.mktemp("prepared")
     write_mirror(folder / "mirror")
     prepared(folder / "mirror", folder / "data")

@@ -34,7 +34,7 @@ def shifted(mask, by):
 
 @pytest.fixture
 def make_data(tmp_path):
-    """Writes a prepared data set of masks by photo name, and returns its DATA_PATH."""
+    """Writes a prepared dataset of masks by photo name, and returns its DATA_PATH."""
 
     def make(masks, classes=CLASSES, name="data"):
         folder = tmp_path / name / DATASET_FOLDER

@@ -65,7 +65,7 @@ def test_an_absent_class_is_absent_in_every_report(evaluate, output):
     assert hat["iou"] is hat["boundary_iou"] is None
     assert "| hat | absent |" in (output / "evaluation.md").read_text()
     assert re.search(r"hat</div>\s*<span></span>\s*<div class=\"figure\"><span class=\"quiet\">absent", _page(output))
-    assert "neck" not in _page(output), "only the data set's own classes"
+    assert "neck" not in _page(output), "only the dataset's own classes"
 
 
 def _page(output):
@@ -114,7 +114,7 @@ def test_photos_that_cannot_be_scored_are_named_and_the_others_are_scored(make_d
         r"No mask of street/1\.jpg in",
         r"Mask has mode RGB: \S*street/2\.png",
         r"The prediction for street/3\.jpg has 40 x 60 pixels, its truth 48 x 60",
-        r"street/4\.png has class id 9; the data set has the ids 0 to 3",
+        r"street/4\.png has class id 9; the dataset has the ids 0 to 3",
         r"street/5\.png has the ids 200, which no class has. Known ids: 0, 1, 2, 3.*--class-map",
     )
     assert [one for one in expected if not re.search(one, messages)] == []
@@ -160,7 +160,7 @@ def test_wrong_arguments_are_named(make_data, write_masks, output, tmp_path, mon
         ({"count": 0}, SettingError, "--count is 0"),
         ({"checkpoint_path": Path("model.onnx")}, SettingError, "Both a model, model.onnx, and --predictions"),
         ({"data_path": Path("nowhere")}, MissingInputError, "Data folder not found: nowhere"),
-        ({"data_path": Path("empty")}, MissingInputError, "Prepared data set not found"),
+        ({"data_path": Path("empty")}, MissingInputError, "Prepared dataset not found"),
         ({"predictions": Path("nowhere")}, MissingInputError, "Folder of masks not found: nowhere"),
         ({"output": Path("file")}, MachineError, "Cannot make the output folder"),
         ({"data_path": long}, DataError, "name is too long"),
@@ -218,7 +218,7 @@ def test_a_real_model_is_scored_as_predict_segments(tmp_path, make_data, output,
 def test_a_model_with_other_classes_is_refused_or_mapped(tmp_path, make_data, output):
     options = {"checkpoint_path": write_checkpoint(tmp_path / "small.ckpt"), "data_path": make_data(TRUTH)}
     with pytest.raises(
-        DataError, match=r"small\.ckpt has other classes than the data set: 13 classes, the data set has 4"
+        DataError, match=r"small\.ckpt has other classes than the dataset: 13 classes, the dataset has 4"
     ):
         Evaluate(**options, output=output).run()
     lines = [f"{name}: {'background' if name != 'head' else 'hat'}" for name in GROUPS.names]
@@ -230,7 +230,7 @@ def test_a_model_with_other_classes_is_refused_or_mapped(tmp_path, make_data, ou
 
 
 def test_without_a_model_the_best_checkpoint_is_scored(tmp_path, make_data, output):
-    """The data set's own folder may stand in place of the model."""
+    """The dataset's own folder may stand in place of the model."""
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     write_checkpoint(checkpoints / "mine.ckpt")

@@ -29,9 +29,9 @@ def test_classes_that_do_not_fit_are_named():
     gown = ("background", "gown")
     wrong = []
     for names, class_map, kind, message in [
-        (CLASSES.names[:3], None, DataError, "m has other classes .*: 3 classes, the data set has 4.*--class-map"),
+        (CLASSES.names[:3], None, DataError, "m has other classes .*: 3 classes, the dataset has 4.*--class-map"),
         (("background", "shoe", "dress", "hat"), None, DataError, "id 1 is 'shoe' in the model and 'dress' in the"),
-        (gown, {"gown": "dres"}, SettingError, "names 'dres', which the data set does not have. Nearest: dress"),
+        (gown, {"gown": "dres"}, SettingError, "names 'dres', which the dataset does not have. Nearest: dress"),
         (gown, {"cape": "dress"}, SettingError, "names 'cape', which m does not have"),
         (gown, {2: "dress"}, SettingError, "names 2, which m does not have"),
         (gown, {0: "background"}, DataError, "has no line for 'gown' of m"),

@@ -30,7 +30,7 @@ CLASSES = ClassList(
 
 
 def write_data(data_path: Path, *, train: int = 12, val: int = 4) -> None:
-    """Write a prepared data set of small photos: a shirt above trousers, at places that differ from photo to photo."""
+    """Write a prepared dataset of small photos: a shirt above trousers, at places that differ from photo to photo."""
     folder = data_path / DATASET_FOLDER
     rng = np.random.default_rng(0)
     splits = {}
@@ -81,7 +81,7 @@ class Watcher(Callback):
 
 
 class Bench:
-    """A folder with a data set, and trainings on it."""
+    """A folder with a dataset, and trainings on it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

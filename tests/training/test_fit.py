@@ -58,7 +58,7 @@ def test_patience_ends_a_training_that_no_longer_improves(bench):
 
 def test_other_classes_than_the_data_has_are_refused(bench):
     data = ClothSegmentationData.from_settings(bench.settings)
-    with pytest.raises(SettingError, match="CLASSES is categories, but the data set drawn"):
+    with pytest.raises(SettingError, match="CLASSES is categories, but the dataset drawn"):
         check_classes(replace(bench.settings, classes="categories"), data.manifest)
     check_classes(replace(bench.settings, classes="categories"), replace_classes(data.manifest))
 

@@ -66,7 +66,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(packed):
 
 def test_the_command_reads_the_classes_of_the_packed_data(packed):
     check_inputs(Train(settings=packed.settings))
-    with pytest.raises(SettingError, match=r"CLASSES is categories, but the data set drawn in http://127"):
+    with pytest.raises(SettingError, match=r"CLASSES is categories, but the dataset drawn in http://127"):
         check_inputs(Train(settings=replace(packed.settings, classes="categories")))
 
 

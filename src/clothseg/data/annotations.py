@@ -208,7 +208,7 @@ def choose_share(names: Collection[str], share: float) -> set[str]:
         DataError: there are fewer than two names.
     """
     if len(names) < 2:
-        raise DataError(f"A data set needs 2 photos or more, one of them to validate with; this one has {len(names)}")
+        raise DataError(f"A dataset needs 2 photos or more, one of them to validate with; this one has {len(names)}")
     shuffled = sorted(set(names), key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
     return set(shuffled[: min(max(1, round(len(shuffled) * share)), len(shuffled) - 1)])
 

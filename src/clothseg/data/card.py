@@ -1,4 +1,4 @@
-"""The card of a prepared data set, one HTML page: photos, sizes, instances and pixels per class, examples."""
+"""The card of a prepared dataset, one HTML page: photos, sizes, instances and pixels per class, examples."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Example:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """A data set in numbers and pictures."""
+    """A dataset in numbers and pictures."""
 
     manifest: Manifest
     splits: dict[str, SplitFacts]
@@ -132,7 +132,7 @@ class _Finds:
 
 
 def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
-    """Collect the facts and examples of a prepared data set.
+    """Collect the facts and examples of a prepared dataset.
 
     Pixels and photos of each class are those of the manifest. The sizes come from the headers of the masks.
 
@@ -141,7 +141,7 @@ def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
         steps: shows the progress.
 
     Raises:
-        MissingInputError: there is no prepared data set.
+        MissingInputError: there is no prepared dataset.
         DataError: it is damaged; a broken photo or mask is named.
     """
     manifest = Manifest.read(folder)

@@ -1,4 +1,4 @@
-"""The data module: training and validation batches of a prepared or packed data set, in an order that resumes."""
+"""The data module: training and validation batches of a prepared or packed dataset, in an order that resumes."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has it
 
 
 class ClothSegmentationData(LightningDataModule):
-    """Training and validation batches of the data set in `DATA_PATH / "fashionist"`, or of a packed one.
+    """Training and validation batches of the dataset in `DATA_PATH / "fashionist"`, or of a packed one.
 
     Batches are {"image": (B, 3, H, W) uint8 RGB, "mask": (B, H, W) uint8 class ids with 255 around the photo,
     "name": list of str}. The loaders distribute the samples over processes themselves: pass
@@ -131,7 +131,7 @@ class ClothSegmentationData(LightningDataModule):
 
     Args:
         data_path: the setting DATA_PATH.
-        shards: a packed data set, which replaces `data_path`.
+        shards: a packed dataset, which replaces `data_path`.
         img_size: side of the batches in pixels.
         crop_size: side or (height, width) of the training batches, where they show less of a photo; None is `img_size`.
         batch_size: samples per batch and process.
@@ -140,7 +140,7 @@ class ClothSegmentationData(LightningDataModule):
         augment: augment the training photos; if not, they are letterboxed as in validation.
 
     Raises:
-        MissingInputError: there is no prepared data set.
+        MissingInputError: there is no prepared dataset.
         DataError: it is damaged, or a split is empty.
         SettingError, MachineError, MissingExtraError: a store that cannot be read.
     """
@@ -173,7 +173,7 @@ class ClothSegmentationData(LightningDataModule):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return the batches that the settings describe, from files or from a packed data set.
+        """Return the batches that the settings describe, from files or from a packed dataset.
 
         Raises:
             MissingInputError, DataError, SettingError, MachineError, MissingExtraError: as the class says.
@@ -213,7 +213,7 @@ class ClothSegmentationData(LightningDataModule):
         found = [] if split is None else pairs(self._folder, split)
         if split is None or not found:
             raise DataError(
-                f'The data set in {self._folder} has no photos to call "{name}". Run "uv run data_prep.py" again'
+                f'The dataset in {self._folder} has no photos to call "{name}". Run "uv run data_prep.py" again'
             )
         file_pairs = FilePairs(found, self._folder / split.photos, num_classes=len(self.classes))
         order = EpochSampler(len(found), seed=self.seed, shuffle=name == "train", batch_size=self.batch_size)
@@ -223,7 +223,7 @@ class ClothSegmentationData(LightningDataModule):
         shards = () if self._index is None else self._index.splits.get(name, ())
         if not shards:
             raise DataError(
-                f'The packed data set {source.address} has no photos to call "{name}". Prepare and pack it again'
+                f'The packed dataset {source.address} has no photos to call "{name}". Prepare and pack it again'
             )
         packed = PackedPairs(shards, source.files(), num_classes=len(self.classes), window=source.window)
         order = ShardSampler(

@@ -59,7 +59,7 @@ class Manifest:
             DataError: the manifest is damaged or of a later version.
         """
         path = folder / MANIFEST_NAME
-        check_input(path, "Prepared data set", _PREPARE)
+        check_input(path, "Prepared dataset", _PREPARE)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             return cls.from_dict(values)
@@ -122,7 +122,7 @@ def _split_from_dict(row: Mapping[str, Any], num_classes: int) -> Split:
     for name in ("photos", "masks"):
         parts = PurePosixPath(values[name]).parts
         if not parts or ".." in parts or PurePosixPath(values[name]).is_absolute():
-            raise DataError(f"its {name} folder {values[name]!r} is outside the data set")
+            raise DataError(f"its {name} folder {values[name]!r} is outside the dataset")
     for name in ("pixels_per_class", "photos_per_class"):
         values[name] = tuple(values[name])
         if len(values[name]) != num_classes or not all(type(count) is int and count >= 0 for count in values[name]):

@@ -1,4 +1,4 @@
-"""`clothseg pack`: writes a prepared data set as shards, tar files that can be streamed, and their index last."""
+"""`clothseg pack`: writes a prepared dataset as shards, tar files that can be streamed, and their index last."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _END = bytes(2 * _BLOCK)
 
 @dataclass(frozen=True)
 class Pack:
-    """Pack a prepared data set into shards: tar files with their photos and masks, and an index.
+    """Pack a prepared dataset into shards: tar files with their photos and masks, and an index.
 
     Copy the folder to an object store or a web server with any tool, and train from there:
     uv run train.py --shards s3://bucket/folder
 
     Args:
-        data_path: Folder of the prepared data set.
+        data_path: Folder of the prepared dataset.
         output: Folder of the shards.
         shard_size: Megabytes of one shard.
     """
@@ -66,9 +66,9 @@ class Pack:
 
 
 def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_step) -> ShardIndex:
-    """Write the prepared data set in `folder` as shards into `output`.
+    """Write the prepared dataset in `folder` as shards into `output`.
 
-    Training photos go into the shards in random order, so that a few shards are a random sample of the data set;
+    Training photos go into the shards in random order, so that a few shards are a random sample of the dataset;
     validation photos in their own order. Photos without a mask are left out. A run that was killed leaves no index, and
     the next one writes everything again.
 
@@ -82,8 +82,8 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
         The index.
 
     Raises:
-        MissingInputError, DataError: there is no prepared data set, or it is damaged.
-        SettingError: `output` holds a packed data set already.
+        MissingInputError, DataError: there is no prepared dataset, or it is damaged.
+        SettingError: `output` holds a packed dataset already.
         MachineError: `output` cannot be written, or another run writes it.
     """
     manifest = Manifest.read(folder)
@@ -99,7 +99,7 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
     except OSError as error:
         raise MachineError(f"Cannot write to {output}: {path_problem(error)}. Choose another --output") from error
     if (output / INDEX_NAME).exists():
-        raise SettingError(f"{output} holds a packed data set already. Choose another --output, or remove it first")
+        raise SettingError(f"{output} holds a packed dataset already. Choose another --output, or remove it first")
     with lock_folder(output):
         splits = {
             name: _pack_split(name, found[name], folder / split.photos, output, shard_bytes, steps)

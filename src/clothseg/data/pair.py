@@ -43,7 +43,7 @@ def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UIn
     try:
         image = read_picture(photo.content, name=photo.name).pixels
     except PictureError as error:
-        raise DataError(f"{one_line(error)}. Training needs every photo of the data set") from error
+        raise DataError(f"{one_line(error)}. Training needs every photo of the dataset") from error
     class_ids = decode_class_ids(mask)
     if class_ids.shape != image.shape[:2]:
         raise DataError(
@@ -55,7 +55,7 @@ def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UIn
         highest = int(class_ids.max(initial=0, where=class_ids != IGNORED_ID))
     if highest >= num_classes:
         raise DataError(
-            f"Mask {mask.name} holds class id {highest}; the data set has the ids 0 to {num_classes - 1}. {_PREPARE}"
+            f"Mask {mask.name} holds class id {highest}; the dataset has the ids 0 to {num_classes - 1}. {_PREPARE}"
         )
     return image, class_ids
 

@@ -145,7 +145,7 @@ class PackedPairs:
                 problem = f"the checksum of {pair.photo} and its mask differs"
             if not self._files.discard(shard):
                 break
-        raise DataError(f"Shard {shard.name} is broken: {problem}. Copy it again, or pack the data set again")
+        raise DataError(f"Shard {shard.name} is broken: {problem}. Copy it again, or pack the dataset again")
 
 
 PhotoPairs = FilePairs | PackedPairs

@@ -51,8 +51,8 @@ class Prepare:
 
     Args:
         source: Where Fashionpedia comes from: http(s) address or local folder of a mirror.
-        data_path: Folder where data sets are downloaded and prepared.
-        sample: Draw a small data set instead, for trying everything in minutes.
+        data_path: Folder where datasets are downloaded and prepared.
+        sample: Draw a small dataset instead, for trying everything in minutes.
         num_workers: Processes that paint; without it, one for each core.
         classes: Classes to learn: groups (13), categories (47) or the path of a YAML file.
         annotations: Custom dataset: the COCO instance JSON.
@@ -78,7 +78,7 @@ class Prepare:
     val_share: float = 0.1
 
     def run(self) -> int:
-        """Prepare the data set; return 1 if records were skipped."""
+        """Prepare the dataset; return 1 if records were skipped."""
         require("msgspec", "train")
         started = time.monotonic()
         if self.num_workers is not None and self.num_workers < 0:
@@ -94,7 +94,7 @@ class Prepare:
         sources = {"--annotations": self.annotations, "--masks": self.masks, "--sample": self.sample or None}
         given = [flag for flag, value in sources.items() if value is not None]
         if len(given) > 1:
-            raise SettingError(f"{' and '.join(given)} are given. Pass one of them: each is another data set")
+            raise SettingError(f"{' and '.join(given)} are given. Pass one of them: each is another dataset")
         if self.annotations is not None or self.masks is not None:
             return self._custom_source()
         custom = {"--photos": self.photos, "--val-annotations": self.val_annotations}

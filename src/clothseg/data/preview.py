@@ -1,4 +1,4 @@
-"""`clothseg preview` and `loader.py`: saves pictures of a prepared data set, plain and augmented, and its card."""
+"""`clothseg preview` and `loader.py`: saves pictures of a prepared dataset, plain and augmented, and its card."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ CARD_NAME = "dataset_card.html"
 
 @dataclass(frozen=True)
 class Preview:
-    """Save pictures of what training will see, and a page about the data set.
+    """Save pictures of what training will see, and a page about the dataset.
 
     Args:
-        data_path: Folder of the prepared data set.
+        data_path: Folder of the prepared dataset.
         output: Folder of the pictures.
         count: Photos of each split, spread evenly over it.
         img_size: Longer side of a photo as validation shows it, in pixels.
@@ -67,7 +67,7 @@ class Preview:
         write_whole(card_path, card_page(collect_card(folder, steps=show_step)).encode())
         for path in (*written, card_path):
             print(path)
-        print(f"Saved {len(written)} pictures. Open {card_path} to see what the data set holds.", file=sys.stderr)
+        print(f"Saved {len(written)} pictures. Open {card_path} to see what the dataset holds.", file=sys.stderr)
         return 0
 
 
@@ -98,22 +98,20 @@ def save_preview(
         The paths of the pictures.
 
     Raises:
-        SettingError: `count` is below 1, or `output` lies in the data set.
-        DataError: the data set is damaged or empty; a broken photo or mask is named.
+        SettingError: `count` is below 1, or `output` lies in the dataset.
+        DataError: the dataset is damaged or empty; a broken photo or mask is named.
         MachineError: `output` cannot be written.
     """
     if count < 1:
         raise SettingError(f"--count is {count}. Allowed: a whole number from 1 up")
     manifest = Manifest.read(folder)
     if output.resolve().is_relative_to(folder.resolve()):
-        raise SettingError(f"--output {output} lies in the data set {folder}, among its photos. Pass another folder")
+        raise SettingError(f"--output {output} lies in the dataset {folder}, among its photos. Pass another folder")
     written = []
     for split_name, split in manifest.splits.items():
         found = pairs(folder, split)
         if not found:
-            raise DataError(
-                f'The data set in {folder} has no photos in "{split_name}". Run "uv run data_prep.py" again'
-            )
+            raise DataError(f'The dataset in {folder} has no photos in "{split_name}". Run "uv run data_prep.py" again')
         chosen = spread(count, len(found))
         for number, index in enumerate(chosen, start=1):
             photo_path, mask_path = found[index]

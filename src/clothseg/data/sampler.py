@@ -20,7 +20,7 @@ class SampleKey(NamedTuple):
     photo: int
     """Its index in the split."""
     shards: tuple[int, ...] = ()
-    """Of a packed data set: the shards of this window, then those of the next, which are fetched in advance."""
+    """Of a packed dataset: the shards of this window, then those of the next, which are fetched in advance."""
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -139,7 +139,7 @@ class ShardSampler(EpochSampler):
 
     The shards come in a random order, each beginning at a random photo. Each process draws a contiguous part of this
     order, so that together they read every shard about once, and cuts it into windows of `window` shards whose photos
-    are mixed. Photos lie in their shards in random order already, so a window is a random sample of the data set.
+    are mixed. Photos lie in their shards in random order already, so a window is a random sample of the dataset.
     Without `shuffle`, photos come in the order of the shards.
 
     Args:

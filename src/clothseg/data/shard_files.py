@@ -1,4 +1,4 @@
-"""The shards of a packed data set as files on this machine: in a folder, or copied from a remote store by fsspec."""
+"""The shards of a packed dataset as files on this machine: in a folder, or copied from a remote store by fsspec."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class ShardSource:
-    """A packed data set, and how it is read."""
+    """A packed dataset, and how it is read."""
 
     address: str
     """Folder, or address in a remote store."""
@@ -58,14 +58,14 @@ class ShardSource:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ShardSource | None:
-        """Return what the settings describe, or None where they name no packed data set."""
+        """Return what the settings describe, or None where they name no packed dataset."""
         if settings.shards is None:
             return None
         size = round(settings.cache_size * 1e9)
         return cls(settings.shards, settings.cache_path, size, settings.shuffle_shards)
 
     def files(self) -> ShardFiles:
-        """Return the data set's files.
+        """Return the dataset's files.
 
         Raises:
             SettingError: the address names a kind of store that is not supported.
@@ -83,7 +83,7 @@ class ShardSource:
         """Refuse a cache in which shards would be deleted before their photos are drawn.
 
         Args:
-            index: of the data set.
+            index: of the dataset.
             num_processes: training processes on this machine, which share the cache.
 
         Raises:
@@ -100,10 +100,10 @@ class ShardSource:
 
 
 def read_manifest(settings: Settings) -> Manifest:
-    """Read the manifest of the data set that the settings name.
+    """Read the manifest of the dataset that the settings name.
 
     Raises:
-        MissingInputError: there is no data set.
+        MissingInputError: there is no dataset.
         DataError: it is damaged.
         SettingError, MachineError, MissingExtraError: a store that cannot be read.
     """
@@ -130,7 +130,7 @@ class ShardFiles:
             MachineError, MissingExtraError: the store does not answer, or its client is not installed.
         """
         path = self._folder / INDEX_NAME
-        check_input(path, "Packed data set", 'Run "clothseg pack" first')
+        check_input(path, "Packed dataset", 'Run "clothseg pack" first')
         return ShardIndex.from_json(path.read_bytes(), where=str(path))
 
     def path(self, shard: Shard) -> Path:
@@ -154,7 +154,7 @@ class ShardFiles:
 class RemoteShardFiles(ShardFiles):
     """Shards in a remote store, some of them copied to this machine.
 
-    A copy is named by its checksum, so that data sets, processes and later trainings share one cache. Loader processes
+    A copy is named by its checksum, so that datasets, processes and later trainings share one cache. Loader processes
     that want one shard at the same time download it once.
 
     Args:
@@ -216,7 +216,7 @@ class RemoteShardFiles(ShardFiles):
                 if problem is None:
                     return
                 if number == _DOWNLOADS:
-                    raise DataError(f"Shard {where} is broken: {problem}. Upload it again, or pack the data set again")
+                    raise DataError(f"Shard {where} is broken: {problem}. Upload it again, or pack the dataset again")
 
     def _request(self, name: str, request: Callable[[Any, str], Answer]) -> Answer:
         """Return the answer of `request(file_system, path)`, which is repeated while the store does not answer.
@@ -256,7 +256,7 @@ def _copy(files: Any, path: str, part: Path, shard: Shard, where: str) -> None:
     """Download a shard, unless the store says that it has more bytes than were reserved."""
     size = files.size(path)
     if size is not None and size > shard.size:
-        raise DataError(f"{where} has {size:,} bytes, the index says {shard.size:,}. Upload the packed data set again")
+        raise DataError(f"{where} has {size:,} bytes, the index says {shard.size:,}. Upload the packed dataset again")
     files.get_file(path, str(part))
 
 
@@ -271,7 +271,7 @@ def _problem(path: Path, shard: Shard) -> str | None:
 
 def _named(where: str, error: Exception) -> ClothsegError:
     if isinstance(error, FileNotFoundError):
-        return MissingInputError(f"{where} is not there. Check the address, or upload the packed data set again")
+        return MissingInputError(f"{where} is not there. Check the address, or upload the packed dataset again")
     if isinstance(error, ImportError):
         return MissingExtraError(f'{one_line(error)}. Install it with: pip install "clothseg[remote]"')
     if isinstance(error, PermissionError):

@@ -1,4 +1,4 @@
-"""The format of a packed data set: an index of shards, each a tar file that lists its photos, masks and checksums."""
+"""The format of a packed dataset: an index of shards, each a tar file that lists its photos, masks and checksums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTENTS_NAME = "__contents__"
 VERSION = 1
 """Of the index, and of the contents of a shard."""
 
-_PACK_AGAIN = 'Pack the data set again with "clothseg pack"'
+_PACK_AGAIN = 'Pack the dataset again with "clothseg pack"'
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Shard:
         shard = cls(**{field.name: row[field.name] for field in fields(cls)})
         path = PurePosixPath(shard.name)
         if not path.parts or ".." in path.parts or path.is_absolute() or "\\" in shard.name or ":" in shard.name:
-            raise DataError(f"its shard {shard.name!r} is outside the data set")
+            raise DataError(f"its shard {shard.name!r} is outside the dataset")
         numbers = (shard.count, shard.size, shard.contents_offset, shard.contents_size)
         if not all(type(number) is int and number >= 0 for number in numbers) or shard.count < 1:
             raise DataError(f"its shard {shard.name} has impossible numbers: {numbers}")
@@ -63,10 +63,10 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The index of a packed data set."""
+    """The index of a packed dataset."""
 
     manifest: Manifest
-    """That of the prepared data set; its folders are not part of the packed one."""
+    """That of the prepared dataset; its folders are not part of the packed one."""
     splits: dict[str, tuple[Shard, ...]]
     """By name, as in the manifest."""
 
@@ -102,7 +102,7 @@ class ShardIndex:
                     raise DataError(f"its shards of {name} hold {count} photos, its manifest says {split.count}")
         except (ValueError, TypeError, KeyError, AttributeError, SettingError, RecursionError) as error:
             reason = error.args[0] if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-            raise DataError(f"{where} is not the index of a packed data set ({reason}). {_PACK_AGAIN}") from error
+            raise DataError(f"{where} is not the index of a packed dataset ({reason}). {_PACK_AGAIN}") from error
         return cls(manifest, splits)
 
 

@@ -26,10 +26,10 @@ from clothseg.types import Int64Array
 
 @dataclass(frozen=True)
 class Verify:
-    """Check a prepared data set: pairs, sizes, values, counts, and photos that occur twice.
+    """Check a prepared dataset: pairs, sizes, values, counts, and photos that occur twice.
 
     Args:
-        data_path: Folder of the prepared data set.
+        data_path: Folder of the prepared dataset.
         num_workers: Processes that check; without it, one for each core.
     """
 
@@ -37,7 +37,7 @@ class Verify:
     num_workers: Annotated[int | None, tyro.conf.arg(name="workers")] = None
 
     def run(self) -> int:
-        """Check the data set; return 1 if there are defects, each named on stderr."""
+        """Check the dataset; return 1 if there are defects, each named on stderr."""
         num_workers = available_cores() if self.num_workers is None else self.num_workers
         result = verify(self.data_path / DATASET_FOLDER, num_workers=num_workers, steps=show_step)
         Console(soft_wrap=True).print(class_table(result))

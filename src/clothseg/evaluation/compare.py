@@ -38,9 +38,9 @@ class Compare:
     second: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """The same, to be compared with the first."""
     data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path("data")
-    """Folder of the prepared data set; not needed for two earlier evaluations."""
+    """Folder of the prepared dataset; not needed for two earlier evaluations."""
     split: str = "val"
-    """Part of the data set to score on."""
+    """Part of the dataset to score on."""
     count: int | None = None
     """Score only this many photos, spread evenly over the split; without it, all."""
     output: Path = Path("comparison")
@@ -48,7 +48,7 @@ class Compare:
     leave_out: tuple[str, ...] = ()
     """Classes that an additional mean leaves out, such as those that few photos show."""
     class_map_a: Path | None = None
-    """YAML file that maps each class of the first to a class of the data set, as in: 3: upperbody"""
+    """YAML file that maps each class of the first to a class of the dataset, as in: 3: upperbody"""
     class_map_b: Path | None = None
     """The same for the second."""
     augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)

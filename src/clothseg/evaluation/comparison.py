@@ -103,7 +103,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """The names of predictions, data set and split."""
+        """The names of predictions, dataset and split."""
         first, second = self.names
         return f"{second} against {first} on {self.first.data_name}, {self.first.split}"
 

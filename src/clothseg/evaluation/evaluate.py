@@ -32,9 +32,9 @@ class Evaluate:
     checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
     """Model file; without one, the newest best checkpoint of your own training, else the packaged starter model."""
     data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path("data")
-    """Folder of the prepared data set."""
+    """Folder of the prepared dataset."""
     split: str = "val"
-    """Part of the data set to score on."""
+    """Part of the dataset to score on."""
     count: int | None = None
     """Score only this many photos, spread evenly over the split; without it, all."""
     output: Path = Path("evaluation")
@@ -42,7 +42,7 @@ class Evaluate:
     predictions: Path | None = None
     """Folder of index masks from another program, named like the photos, to score instead of a model."""
     class_map: Path | None = None
-    """YAML file that maps each class of the predictions to a class of the data set, as in: 3: upperbody"""
+    """YAML file that maps each class of the predictions to a class of the dataset, as in: 3: upperbody"""
     leave_out: tuple[str, ...] = ()
     """Classes that an additional mean leaves out, such as those that few photos show."""
     augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)

@@ -1,4 +1,4 @@
-"""The predicted masks to score: those of a model, or of a folder, with their classes mapped to the data set's."""
+"""The predicted masks to score: those of a model, or of a folder, with their classes mapped to the dataset's."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 IdTable = UInt8Array
-"""(256,) uint8: for each id in a prediction the data set's class id, or `UNKNOWN`."""
+"""(256,) uint8: for each id in a prediction the dataset's class id, or `UNKNOWN`."""
 
 UNKNOWN = 255
 """Value of an `IdTable` for ids that a prediction must not have."""
 
 ClassMap = Mapping[int | str, str]
-"""Id or name of a class of the predictions → name of a class of the data set."""
+"""Id or name of a class of the predictions → name of a class of the dataset."""
 
 _MASK_STEM_ENDING = MASK_ENDING.removesuffix(".png")
 _THREADS = 2  # they read files and count; more threads would only hold more masks in memory
@@ -39,7 +39,7 @@ class Predictions(Protocol):
     """Gives the predicted mask of each photo."""
 
     def mask(self, name: str, photo: Path) -> UInt8Array:
-        """Return the predicted class ids of the data set, (H, W) uint8; raises InputError if there are none.
+        """Return the predicted class ids of the dataset, (H, W) uint8; raises InputError if there are none.
 
         Args:
             name: path of the photo inside the split's photo folder, with slashes.
@@ -155,7 +155,7 @@ def open_masks(folder: Path, classes: ClassList, class_map_path: Path | None) ->
 
 
 def open_model(load: Callable[[], Predictor], classes: ClassList, class_map_path: Path | None) -> ModelPredictions:
-    """Load a model, and check that it has the data set's classes, or that the class map covers its own.
+    """Load a model, and check that it has the dataset's classes, or that the class map covers its own.
 
     Raises:
         ModelError: the model is missing or damaged.
@@ -188,7 +188,7 @@ def read_class_map(path: Path | None) -> ClassMap | None:
         if not (is_id or isinstance(key, str)) or not isinstance(value, str | int):
             raise SettingError(
                 f"Class map {path} has the line {key!r}: {value!r}. Write an id from 0 to {UNKNOWN - 1} or a name, "
-                "then the name of a class of the data set, as in: 3: upperbody"
+                "then the name of a class of the dataset, as in: 3: upperbody"
             )
     return {key: str(value) for key, value in content.items()}
 
@@ -197,7 +197,7 @@ def table_of_ids(classes: ClassList, class_map: ClassMap | None) -> IdTable:
     """Return the table for masks from files: ids stay as they are, or change as the class map says.
 
     Raises:
-        SettingError: the map names a class that the data set does not have, or has a name in place of an id.
+        SettingError: the map names a class that the dataset does not have, or has a name in place of an id.
     """
     table = np.full(256, UNKNOWN, dtype=np.uint8)
     if class_map is None:
@@ -217,24 +217,24 @@ def table_of_model(
 ) -> IdTable:
     """Return the table for the predictions of a model.
 
-    Without a map, the model must have the classes of the data set. With a map, a class that the map does not name
+    Without a map, the model must have the classes of the dataset. With a map, a class that the map does not name
     keeps its name.
 
     Args:
         model_names: the model's class names in the order of their ids.
-        classes: those of the data set.
-        class_map: ids or names of the model's classes → names of the data set's.
+        classes: those of the dataset.
+        class_map: ids or names of the model's classes → names of the dataset's.
         model: the model's name, for messages.
 
     Raises:
-        DataError: the model has other classes than the data set; the message names the first.
-        SettingError: the map names a class that model or data set does not have.
+        DataError: the model has other classes than the dataset; the message names the first.
+        SettingError: the map names a class that model or dataset does not have.
     """
     if class_map is None:
         if tuple(model_names) != classes.names:
             raise DataError(
-                f"{model} has other classes than the data set: {_difference(model_names, classes.names)}. "
-                "Evaluate on data prepared with the model's classes, or map them to the data set's with --class-map"
+                f"{model} has other classes than the dataset: {_difference(model_names, classes.names)}. "
+                "Evaluate on data prepared with the model's classes, or map them to the dataset's with --class-map"
             )
         return table_of_ids(classes, None)
     table = np.full(256, UNKNOWN, dtype=np.uint8)
@@ -255,13 +255,13 @@ def table_of_model(
 def _id_of(name: str, classes: ClassList) -> int:
     if name not in classes.names:
         raise SettingError(
-            f"The class map names {name!r}, which the data set does not have. Nearest: {nearest(name, classes.names)}"
+            f"The class map names {name!r}, which the dataset does not have. Nearest: {nearest(name, classes.names)}"
         )
     return classes.names.index(name)
 
 
 def _difference(given: Sequence[str], wanted: Sequence[str]) -> str:
     if len(given) != len(wanted):
-        return f"{len(given)} classes, the data set has {len(wanted)}"
+        return f"{len(given)} classes, the dataset has {len(wanted)}"
     index = next(index for index, names in enumerate(zip(given, wanted, strict=True)) if names[0] != names[1])
-    return f"id {index} is {given[index]!r} in the model and {wanted[index]!r} in the data set"
+    return f"id {index} is {given[index]!r} in the model and {wanted[index]!r} in the dataset"

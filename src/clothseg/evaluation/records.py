@@ -147,7 +147,7 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """The names of predictions, data set and split."""
+        """The names of predictions, dataset and split."""
         return f"{self.predictions['name']} on {self.data.manifest.name}, {self.data.split}"
 
     def to_json(self) -> bytes:

@@ -46,7 +46,7 @@ class ScoredPhoto:
         truth = read_class_ids(self.truth_path)
         if (highest := int(truth.max(initial=0))) >= num_classes:
             raise DataError(
-                f"Mask {self.truth_path} has class id {highest}; the data set has the ids 0 to {num_classes - 1}. "
+                f"Mask {self.truth_path} has class id {highest}; the dataset has the ids 0 to {num_classes - 1}. "
                 'Run "clothseg verify"'
             )
         return truth
@@ -54,7 +54,7 @@ class ScoredPhoto:
 
 @dataclass(frozen=True)
 class ScoredData:
-    """A data set's manifest and the photos to score."""
+    """A dataset's manifest and the photos to score."""
 
     manifest: Manifest
     split: str
@@ -62,7 +62,7 @@ class ScoredData:
 
     @property
     def classes(self) -> ClassList:
-        """The classes of the data set: those that get scores."""
+        """The classes of the dataset: those that get scores."""
         return self.manifest.classes
 
 
@@ -70,13 +70,13 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
     """Find the photos to score.
 
     Args:
-        data_path: a DATA_PATH, or the data set's own folder in it.
-        split_name: a split of the data set's manifest, such as val.
+        data_path: a DATA_PATH, or the dataset's own folder in it.
+        split_name: a split of the dataset's manifest, such as val.
         count: score this many photos, spread evenly over the split; None scores all.
 
     Raises:
-        MissingInputError: there is no prepared data set.
-        DataError: the data set is damaged, or the split has no photos.
+        MissingInputError: there is no prepared dataset.
+        DataError: the dataset is damaged, or the split has no photos.
         SettingError: there is no such split, or `count` is below 1.
     """
     if count is not None and count < 1:

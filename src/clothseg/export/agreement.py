@@ -43,7 +43,7 @@ _SIZES = ((1, STRIDE, STRIDE), (2, 3 * STRIDE, STRIDE), (3, STRIDE, 5 * STRIDE))
 
 @dataclass(frozen=True)
 class CheckPhotos:
-    """The photos of a check: those of the user, of a data set, or drawn ones."""
+    """The photos of a check: those of the user, of a dataset, or drawn ones."""
 
     origin: str
     """In words, for people; the model file keeps it, so of a path it names the last part only."""
@@ -78,13 +78,13 @@ def choose_photos(photos: Sequence[Path], data_path: Path, classes: ClassList, *
 
     Args:
         photos: photos or folders; they come first.
-        data_path: where no photo is given, the validation split of the data set prepared here is taken, with its
+        data_path: where no photo is given, the validation split of the dataset prepared here is taken, with its
             masks if it has the classes of the model. Where there is none either, photos are drawn.
         classes: the model's.
         count: as many are taken, spread evenly over those found.
 
     Raises:
-        InputError: a photo or folder is not there, or the data set is damaged.
+        InputError: a photo or folder is not there, or the dataset is damaged.
         SettingError: `count` is below 1.
     """
     if count < 1:

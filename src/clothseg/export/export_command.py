@@ -32,13 +32,13 @@ class Export:
     output: Path | None = None
     """File ending in .onnx, or folder, to write to; without one, beside the checkpoint."""
     photos: tuple[Path, ...] = ()
-    """Photos or folders to compare on; without any, the validation photos of the prepared data set, else drawn ones."""
+    """Photos or folders to compare on; without any, the validation photos of the prepared dataset, else drawn ones."""
     count: int = 32
     """How many of them to take at most."""
     json: bool = False
     """Print the figures as JSON to stdout."""
     data_path: Path = Path("data")
-    """Folder of the prepared data set."""
+    """Folder of the prepared dataset."""
     checkpoints_path: Path = Path("checkpoints")
     """Folder in which the newest best checkpoint is looked for."""
 

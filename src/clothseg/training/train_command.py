@@ -17,7 +17,7 @@ from clothseg.settings import Settings
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model on the prepared data set, or resume a training.
+    """Train a model on the prepared dataset, or resume a training.
 
     The best checkpoints by val_loss and last.ckpt go to the checkpoints folder, curves and pictures to the logs folder:
     uv run tensorboard --logdir logs
@@ -48,9 +48,9 @@ def check_inputs(command: Train) -> None:
     """Check that the inputs exist before torch is loaded, which takes seconds.
 
     Raises:
-        MissingInputError, DataError: there is no data set, or its manifest is damaged.
+        MissingInputError, DataError: there is no dataset, or its manifest is damaged.
         MachineError, MissingExtraError: it is in a store that cannot be read.
-        SettingError: `classes` names other classes than the data set was prepared with.
+        SettingError: `classes` names other classes than the dataset was prepared with.
         MissingModelError: the checkpoint to resume from is not there.
     """
     manifest = read_manifest(command.settings)
@@ -61,9 +61,9 @@ def check_inputs(command: Train) -> None:
 
 
 def check_classes(settings: Settings, manifest: Manifest) -> None:
-    """Refuse a `classes` setting that differs from the classes of the data set, whose masks have these only.
+    """Refuse a `classes` setting that differs from the classes of the dataset, whose masks have these only.
 
-    The default is not compared, so that a data set with custom classes trains without naming them again.
+    The default is not compared, so that a dataset with custom classes trains without naming them again.
 
     Raises:
         SettingError: the classes differ.
@@ -71,7 +71,7 @@ def check_classes(settings: Settings, manifest: Manifest) -> None:
     if settings.classes != Settings.classes and load_classes(settings.classes) != manifest.classes:
         where = settings.shards or settings.data_path
         raise SettingError(
-            f"CLASSES is {settings.classes}, but the data set {manifest.name} in {where} was prepared "
+            f"CLASSES is {settings.classes}, but the dataset {manifest.name} in {where} was prepared "
             f"with {len(manifest.classes)} other classes ({', '.join(manifest.classes.names[:4])}, …). "
             f'Run "uv run data_prep.py --classes {settings.classes}" first, or leave CLASSES at {Settings.classes}'
         )

@@ -1,4 +1,4 @@
-"""A small data set of our own in Fashionpedia's download layout, for trying everything in minutes."""
+"""A small dataset of our own in Fashionpedia's download layout, for trying everything in minutes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def draw_sample(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a drawn data set into `folder`, laid out like Fashionpedia's download.
+    """Write a drawn dataset into `folder`, laid out like Fashionpedia's download.
 
     The same arguments give the same bytes; a photo depends on the seed, its split and its number only.
 
