@@ -24,13 +24,13 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from table import Row, heading, show
 
-from clothseg.data import fashionpedia
 from clothseg.data.annotations import open_annotations
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
 from clothseg.data.painting import paint_group
 from clothseg.data.processes import GROUP_SIZE
 from clothseg.data.records import PhotoTask, check_records
+from clothseg.data.source import VAL, local_path
 from clothseg.errors import ClothsegError
 from clothseg.pictures import PHOTO_SUFFIXES
 
@@ -73,7 +73,7 @@ def tasks_of(folder: Path) -> tuple[list[PhotoTask], Path, int]:
     """Return the photos of the validation split to paint, their folder and the number of classes."""
     manifest = Manifest.read(folder)
     split = manifest.splits["val"]
-    file = open_annotations(fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
+    file = open_annotations(local_path(folder, VAL.annotations))
     photos = PhotoNames(names_by_stem(folder / split.photos, PHOTO_SUFFIXES), folder / split.photos)
     tasks = check_records(file, manifest.classes, photos, strict_categories=False).tasks
     return tasks, folder / split.photos, len(manifest.classes)
@@ -83,7 +83,7 @@ def measure_painting(way: str, folder: Path, target: Path) -> float:
     """Return the seconds of processor time per mask on one core; waiting for other programs does not count."""
     cv2.setNumThreads(1)
     if way == "plain":
-        paint = plain_masks(fashionpedia.local_path(folder, fashionpedia.VAL.annotations), folder, target)
+        paint = plain_masks(local_path(folder, VAL.annotations), folder, target)
     else:
         tasks, photos, num_classes = tasks_of(folder)
 
@@ -176,7 +176,7 @@ def rows(folder: Path, *, large_file: bool) -> list[Row]:
     if large_file:
         with tempfile.TemporaryDirectory() as name:
             large = Path(name, "large.json")
-            write_large_file(large, fashionpedia.local_path(folder, fashionpedia.VAL.annotations))
+            write_large_file(large, local_path(folder, VAL.annotations))
             measured.append(opening_row(large))
     return measured
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data.fashionpedia import TRAIN
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
 from clothseg.data.prepare import Prepare
 from clothseg.data.report import Report
-from clothseg.data.source import MaskJob
+from clothseg.data.source import TRAIN, MaskJob
 from clothseg.data.sources import Mirror
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import GROUPS

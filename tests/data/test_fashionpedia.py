@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clothseg.data import fashionpedia
 from clothseg.data.download import fetch
-from clothseg.data.sources import Mirror
+from clothseg.data.source import SPLITS, OfficialSplit, local_path
+from clothseg.data.sources import FASHIONPEDIA, LICENCE, Mirror
 from clothseg.data.unzip import unpack
 from clothseg.settings import OFFICIAL_SOURCE
 
@@ -17,15 +17,15 @@ with_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"{MIRROR} is not t
 
 
 def test_no_two_files_of_the_download_share_a_place(tmp_path: Path) -> None:
-    names = [name for split in fashionpedia.SPLITS for name in split.files]
-    places = {fashionpedia.local_path(tmp_path, name) for name in names}
+    names = [name for split in SPLITS for name in split.files]
+    places = {local_path(tmp_path, name) for name in names}
     assert len(places) == len(names) == 4
     assert all(place.parent == tmp_path for place in places)
 
 
 def test_addresses_name_and_licence_are_the_official_ones(tmp_path: Path) -> None:
-    assert Mirror(OFFICIAL_SOURCE + "/").describe(tmp_path) == (fashionpedia.NAME, fashionpedia.LICENCE)
-    addresses = [f"{OFFICIAL_SOURCE}/{name}" for split in fashionpedia.SPLITS for name in split.files]
+    assert Mirror(OFFICIAL_SOURCE + "/").describe(tmp_path) == (FASHIONPEDIA, LICENCE)
+    addresses = [f"{OFFICIAL_SOURCE}/{name}" for split in SPLITS for name in split.files]
     assert addresses == [
         "https://s3.amazonaws.com/ifashionist-dataset/images/train2020.zip",
         "https://s3.amazonaws.com/ifashionist-dataset/annotations/instances_attributes_train2020.json",
@@ -37,12 +37,10 @@ def test_addresses_name_and_licence_are_the_official_ones(tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.real_photos
 @with_mirror
-@pytest.mark.parametrize("split", fashionpedia.SPLITS, ids=lambda split: split.name)
-def test_a_mirror_is_used_in_place_and_unpacks_every_annotated_photo(
-    split: fashionpedia.OfficialSplit, tmp_path: Path
-) -> None:
-    archive = fetch(str(MIRROR), split.archive, fashionpedia.local_path(tmp_path, split.archive))
-    annotations = fetch(str(MIRROR), split.annotations, fashionpedia.local_path(tmp_path, split.annotations))
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: split.name)
+def test_a_mirror_is_used_in_place_and_unpacks_every_annotated_photo(split: OfficialSplit, tmp_path: Path) -> None:
+    archive = fetch(str(MIRROR), split.archive, local_path(tmp_path, split.archive))
+    annotations = fetch(str(MIRROR), split.annotations, local_path(tmp_path, split.annotations))
     assert archive == MIRROR / split.archive
     assert list(tmp_path.iterdir()) == []
 

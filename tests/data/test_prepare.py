@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from clothseg.data import painting, processes, sources
-from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.manifest import Manifest
 from clothseg.data.prepare import Prepare, prepare
 from clothseg.data.processes import lock_folder
 from clothseg.data.report import Report
+from clothseg.data.source import SPLITS
 from clothseg.data.sources import Sample
 from clothseg.errors import DataError, MachineError, MissingExtraError, MissingInputError, SettingError
 from clothseg.labels import CATEGORIES, GROUPS
@@ -257,7 +257,7 @@ RUN = """
 import sys
 from pathlib import Path
 from clothseg.data import processes
-from clothseg.data.fashionpedia import SPLITS
+from clothseg.data.source import SPLITS
 from clothseg.data import painting
 from clothseg.data.sources import Mirror
 from clothseg.data import sources

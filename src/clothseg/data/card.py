@@ -12,9 +12,9 @@ import numpy as np
 
 from clothseg import __version__
 from clothseg.data.annotations import open_annotations
-from clothseg.data.fashionpedia import SPLITS, local_path
 from clothseg.data.manifest import Manifest, pairs, stem_of
 from clothseg.data.pair import read_class_ids, read_pair
+from clothseg.data.source import SPLITS, local_path
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError

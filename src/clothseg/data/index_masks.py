@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from clothseg.data.annotations import choose_share
-from clothseg.data.fashionpedia import SPLITS, TRAIN, VAL, OfficialSplit
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
 from clothseg.data.painting import read_photo_size, write_in_groups
 from clothseg.data.report import Problem, RecordError, SplitReport
-from clothseg.data.source import MaskCounts, MaskJob
+from clothseg.data.source import SPLITS, TRAIN, VAL, MaskCounts, MaskJob, OfficialSplit
 from clothseg.data.sources import CustomSource, folders_fingerprint, link_photos
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, InputError, one_line

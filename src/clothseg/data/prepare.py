@@ -16,11 +16,10 @@ import tyro
 from rich.console import Console
 
 from clothseg.cores import available_cores
-from clothseg.data.fashionpedia import SPLITS
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.processes import LOCK_NAME, lock_folder
 from clothseg.data.report import REPORT_NAME, SAMPLE, Report, SplitReport, hash_of
-from clothseg.data.source import MaskCounts, MaskJob, Source
+from clothseg.data.source import SPLITS, MaskCounts, MaskJob, Source
 from clothseg.errors import (
     ClothsegError,
     DataError,

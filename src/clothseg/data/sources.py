@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clothseg import __version__
-from clothseg.data import fashionpedia
 from clothseg.data.annotations import (
     check_annotation_file,
     describe_annotations,
@@ -17,18 +16,23 @@ from clothseg.data.annotations import (
     split_annotations,
 )
 from clothseg.data.download import fetch
-from clothseg.data.fashionpedia import OfficialSplit
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import names_by_stem
 from clothseg.data.painting import paint_annotations
 from clothseg.data.report import SAMPLE, SplitReport, hash_of
 from clothseg.data.sample import draw_sample
-from clothseg.data.source import MaskCounts, MaskJob
+from clothseg.data.source import SPLITS, TRAIN, MaskCounts, MaskJob, OfficialSplit, local_path
 from clothseg.data.unzip import read_unpacked, unpack
 from clothseg.errors import check_input
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file
 from clothseg.progress import Steps
 from clothseg.settings import OFFICIAL_SOURCE
+
+FASHIONPEDIA = "Fashionpedia"
+
+LICENCE = "CC-BY-4.0 (annotations); each photo under the licence its record in the annotation file names"
+"""Source: the card of huggingface.co/datasets/detection-datasets/fashionpedia, and `licenses` in the annotation files.
+It does not cover a mirror that holds other photos in the same layout."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,15 @@ class Mirror:
         if self._is_remote:
             return self.address.rstrip("/")
         check_input(Path(self.address), "Source", "Pass --source with the address or folder of a mirror", folder=True)
-        names = [name for split in fashionpedia.SPLITS for name in split.files]
+        names = [name for split in SPLITS for name in split.files]
         return files_fingerprint([path for name in names if (path := Path(self.address, name)).exists()])
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Download missing files, the small annotation files first, and unpack the photos."""
-        for split in fashionpedia.SPLITS:
-            target = fashionpedia.local_path(folder, split.annotations)
+        for split in SPLITS:
+            target = local_path(folder, split.annotations)
             copy_file(self._fetch(split.annotations, folder, steps), target)
-        for split in fashionpedia.SPLITS:
+        for split in SPLITS:
             photos = folder / split.photos
             if self._is_remote and read_unpacked(photos) is not None:
                 continue  # the archive may have been deleted since
@@ -66,18 +70,18 @@ class Mirror:
 
     def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Paint the masks of a split."""
-        return paint_annotations(job, fashionpedia.local_path(job.folder, job.split.annotations))
+        return paint_annotations(job, local_path(job.folder, job.split.annotations))
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return Fashionpedia's name and licence, or those that a mirror's annotation file states."""
         if self.address.rstrip("/") == OFFICIAL_SOURCE:
-            return fashionpedia.NAME, fashionpedia.LICENCE
-        path = fashionpedia.local_path(folder, fashionpedia.TRAIN.annotations)
+            return FASHIONPEDIA, LICENCE
+        path = local_path(folder, TRAIN.annotations)
         description, licence = describe_annotations(path)
         return (description or Path(self.address).name).removesuffix(", train"), licence
 
     def _fetch(self, name: str, folder: Path, steps: Steps) -> Path:
-        target = fashionpedia.local_path(folder, name)
+        target = local_path(folder, name)
         if not self._is_remote or target.is_file():
             return fetch(self.address, name, target)
         with steps(f"Fetching {target.name}", unit="bytes") as advance:
@@ -136,7 +140,7 @@ class CustomSource:
 
     def photos_of(self, split: OfficialSplit) -> Path:
         """Return the folder of the photos of a split."""
-        return self.photos if split == fashionpedia.TRAIN else self.val_photos
+        return self.photos if split == TRAIN else self.val_photos
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,13 @@ class CocoAnnotations(CustomSource):
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Copy or split the annotation files and link the photos that they name."""
-        train, val = (_annotations_path(folder, split) for split in fashionpedia.SPLITS)
+        train, val = (_annotations_path(folder, split) for split in SPLITS)
         if self.val_labels is None:
             split_annotations(self.labels, train, val, val_share=self.val_share)
         else:
             copy_file(self.labels, train)
             copy_file(self.val_labels, val)
-        for split in fashionpedia.SPLITS:
+        for split in SPLITS:
             photos = self.photos_of(split)
             names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photos)
             images = open_annotations(_annotations_path(folder, split)).images
@@ -175,7 +179,7 @@ class CocoAnnotations(CustomSource):
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the description and licence that the annotation file states, or its file name."""
-        description, licence = describe_annotations(_annotations_path(folder, fashionpedia.TRAIN))
+        description, licence = describe_annotations(_annotations_path(folder, TRAIN))
         return description or self.labels.stem, licence
 
 

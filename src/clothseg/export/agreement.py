@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from clothseg.data.fashionpedia import VAL
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
 from clothseg.data.report import SAMPLE
 from clothseg.data.sample import sample_picture
+from clothseg.data.source import VAL
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
