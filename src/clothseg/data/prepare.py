@@ -106,8 +106,7 @@ class Prepare:
         return Sample() if self.sample else Mirror(self.source)
 
     def _custom_source(self) -> Source:
-        from clothseg.data.index_masks import IndexMasks
-        from clothseg.data.sources import CocoAnnotations
+        from clothseg.data.sources import CocoAnnotations, IndexMasks
 
         if self.photos is None:
             raise SettingError("The photos are missing. Pass their folder with --photos")

@@ -1,4 +1,4 @@
-"""What every source of a dataset gives: the files and masks of two splits, named as in Fashionpedia, and their counts."""
+"""What every source of a dataset gives: the files and masks of Fashionpedia's two splits, and their counts."""
 
 from __future__ import annotations
 

@@ -1,38 +1,48 @@
-"""Sources of a dataset: the Fashionpedia download or a mirror of it, the drawn sample, and custom COCO files."""
+"""Sources of a dataset: the Fashionpedia download or a mirror of it, the drawn sample, and custom COCO files or masks."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from clothseg import __version__
 from clothseg.data.annotations import (
     check_annotation_file,
+    choose_share,
     describe_annotations,
     open_annotations,
     split_annotations,
 )
 from clothseg.data.download import fetch
 from clothseg.data.links import PhotoNames
-from clothseg.data.manifest import names_by_stem
-from clothseg.data.painting import paint_annotations
-from clothseg.data.report import SAMPLE, SplitReport, hash_of
+from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
+from clothseg.data.painting import paint_annotations, read_photo_size, write_in_groups
+from clothseg.data.report import SAMPLE, Problem, RecordError, SplitReport, hash_of
 from clothseg.data.sample import draw_sample
-from clothseg.data.source import SPLITS, TRAIN, MaskCounts, MaskJob, OfficialSplit, local_path
+from clothseg.data.source import SPLITS, TRAIN, VAL, MaskCounts, MaskJob, OfficialSplit, local_path
 from clothseg.data.unzip import read_unpacked, unpack
-from clothseg.errors import check_input
-from clothseg.pictures import PHOTO_SUFFIXES, whole_file
+from clothseg.encoding import encode_png
+from clothseg.errors import DataError, InputError, check_input, one_line
+from clothseg.pictures import PHOTO_SUFFIXES, read_mask, whole_file
 from clothseg.progress import Steps
 from clothseg.settings import OFFICIAL_SOURCE
+from clothseg.types import Int64Array
 
 FASHIONPEDIA = "Fashionpedia"
 
 LICENCE = "CC-BY-4.0 (annotations); each photo under the licence its record in the annotation file names"
 """Source: the card of huggingface.co/datasets/detection-datasets/fashionpedia, and `licenses` in the annotation files.
 It does not cover a mirror that holds other photos in the same layout."""
+
+MASK_SUFFIXES = (".png", ".bmp", ".gif")
+"""Endings of index masks, in lower case: formats without loss."""
+_MASKS_END_IN = f"Masks end in {', '.join(MASK_SUFFIXES)}: save others as PNG"
 
 
 @dataclass(frozen=True)
@@ -53,13 +63,13 @@ class Mirror:
             return self.address.rstrip("/")
         check_input(Path(self.address), "Source", "Pass --source with the address or folder of a mirror", folder=True)
         names = [name for split in SPLITS for name in split.files]
-        return files_fingerprint([path for name in names if (path := Path(self.address, name)).exists()])
+        return _files_fingerprint([path for name in names if (path := Path(self.address, name)).exists()])
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Download missing files, the small annotation files first, and unpack the photos."""
         for split in SPLITS:
             target = local_path(folder, split.annotations)
-            copy_file(self._fetch(split.annotations, folder, steps), target)
+            _copy_file(self._fetch(split.annotations, folder, steps), target)
         for split in SPLITS:
             photos = folder / split.photos
             if self._is_remote and read_unpacked(photos) is not None:
@@ -155,7 +165,7 @@ class CocoAnnotations(CustomSource):
         for path in files:
             check_annotation_file(path)
         share = self.val_share if self.val_labels is None else None
-        return f"{files_fingerprint(files)} {folders_fingerprint([self.photos, self.val_photos])} {share}"
+        return f"{_files_fingerprint(files)} {_folders_fingerprint([self.photos, self.val_photos])} {share}"
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Copy or split the annotation files and link the photos that they name."""
@@ -163,14 +173,14 @@ class CocoAnnotations(CustomSource):
         if self.val_labels is None:
             split_annotations(self.labels, train, val, val_share=self.val_share)
         else:
-            copy_file(self.labels, train)
-            copy_file(self.val_labels, val)
+            _copy_file(self.labels, train)
+            _copy_file(self.val_labels, val)
         for split in SPLITS:
             photos = self.photos_of(split)
             names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photos)
             images = open_annotations(_annotations_path(folder, split)).images
             files = {file for image in images for file in names.fitting(image.file_name)}
-            link_photos(sorted(files), photos, folder / split.photos, steps)
+            _link_photos(sorted(files), photos, folder / split.photos, steps)
 
     def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Paint the masks of a split."""
@@ -187,7 +197,137 @@ def _annotations_path(folder: Path, split: OfficialSplit) -> Path:
     return folder / f"instances_{split.name}.json"
 
 
-def files_fingerprint(paths: Sequence[Path]) -> str:
+@dataclass(frozen=True)
+class _Pair:
+    photo: Path
+    mask: Path
+    target: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class IndexMasks(CustomSource):
+    """Folders of index masks, whose pixel values are class ids, and of photos with the same names."""
+
+    kind: str = "masks"
+
+    def fingerprint(self) -> str:
+        """Return a hash over the names, sizes and times of all masks and photos."""
+        folders = dict.fromkeys([self.labels, self.photos, self.val_labels or self.labels, self.val_photos])
+        return f"{_folders_fingerprint(list(folders))} {self.val_share if self.val_labels is None else None}"
+
+    def collect(self, folder: Path, steps: Steps) -> None:
+        """Link the photos that have a mask."""
+        for split in SPLITS:
+            photos = self.photos_of(split)
+            photo_names = names_by_stem(photos, PHOTO_SUFFIXES)
+            names = [name for stem in self._stems(split) for name in photo_names.get(stem, [])]
+            _link_photos(names, photos, folder / split.photos, steps)
+
+    def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
+        """Check the masks of a split and write those without a defect as plain grey PNG; the others are skipped."""
+        split = job.split
+        stems = self._stems(split)
+        pairs, problems = self._pair(stems, job)
+        check_group = partial(_check_group, len(job.classes))
+        counts = write_in_groups(job, f"Checking masks of {split.name}", check_group, pairs)
+        notes: tuple[str, ...] = ()
+        unread = self._unread(split) if split == TRAIN or self.val_labels is not None else []
+        if unread:
+            names = ", ".join(unread[:5]) + (", …" if len(unread) > 5 else "")
+            notes = (f"Not read from the mask folder: {len(unread)} files ({names}). {_MASKS_END_IN}",)
+        report = SplitReport(len(stems), 0, counts.num_masks, (*problems, *counts.problems), notes=notes)
+        return report, counts
+
+    def describe(self, folder: Path) -> tuple[str, str | None]:
+        """Return the name of the mask folder."""
+        return self.labels.resolve().name, None
+
+    def _masks_of(self, split: OfficialSplit) -> Path:
+        return self.labels if split == TRAIN else self.val_labels or self.labels
+
+    def _stems(self, split: OfficialSplit) -> list[str]:
+        stems = sorted(names_by_stem(self._masks_of(split), MASK_SUFFIXES))
+        if self.val_labels is not None:
+            return stems
+        if not stems:
+            found = ", ".join(self._unread(split)[:5]) or "no picture"
+            raise DataError(f"No mask in {self.labels}; it has {found}. {_MASKS_END_IN}")
+        chosen = choose_share(stems, self.val_share)
+        return [stem for stem in stems if (stem in chosen) == (split == VAL)]
+
+    def _unread(self, split: OfficialSplit) -> list[str]:
+        """Return the pictures in a mask folder whose ending is not a mask's, and which have no mask of their name."""
+        masks = self._masks_of(split)
+        if masks.resolve() == self.photos_of(split).resolve():
+            return []
+        read = names_by_stem(masks, MASK_SUFFIXES)
+        others = names_by_stem(masks, PHOTO_SUFFIXES - {*MASK_SUFFIXES})
+        return sorted(name for stem, names in others.items() if stem not in read for name in names)
+
+    def _pair(self, stems: Sequence[str], job: MaskJob) -> tuple[dict[str, _Pair], list[Problem]]:
+        """Return each mask with its photo by stem, and a problem for each mask that has no photo or several."""
+        masks, photos = self._masks_of(job.split), names_by_stem(job.photos, PHOTO_SUFFIXES)
+        mask_names = names_by_stem(masks, MASK_SUFFIXES)
+        similar = lookalikes(names_by_stem(self.photos_of(job.split), PHOTO_SUFFIXES))
+        pairs, problems = {}, []
+        for stem in stems:
+            try:
+                name = _only(mask_names[stem], "masks", stem, similar)
+                photo = _only(photos.get(stem, []), "photos", stem, similar)
+                pairs[stem] = _Pair(job.photos / photo, masks / name, job.masks / f"{stem}.png", name)
+            except RecordError as error:
+                problems.append(Problem(error.reason, error.detail, file_name=mask_names[stem][0]))
+        return pairs, problems
+
+
+def _only(names: Sequence[str], kind: str, stem: str, similar: Mapping[str, str]) -> str:
+    if not names:
+        raise RecordError("missing photo", f"no photo is called {stem!r}{instead_of(stem, similar)}")
+    if len(names) > 1:
+        raise RecordError("shared stem", f"several {kind} are called {stem!r}: {', '.join(names)}")
+    return names[0]
+
+
+def _check_group(num_classes: int, pairs: Sequence[_Pair]) -> MaskCounts:
+    counts = MaskCounts.zero(num_classes)
+    for pair in pairs:
+        try:
+            counts.add_mask(_write_checked(pair, num_classes))
+        except RecordError as error:
+            counts.problems.append(Problem(error.reason, error.detail, file_name=pair.name))
+    return counts
+
+
+def _write_checked(pair: _Pair, num_classes: int) -> Int64Array:
+    """Write a mask and return its (num_classes,) pixels per class.
+
+    Raises:
+        RecordError: the mask or its photo cannot be used.
+    """
+    try:
+        size = read_photo_size(pair.photo)
+    except InputError as error:
+        raise RecordError("broken photo", one_line(error)) from error
+    try:
+        mask = read_mask(pair.mask)
+    except InputError as error:
+        raise RecordError("broken mask", one_line(error)) from error
+    if mask.shape != size:
+        raise RecordError(
+            "mask size", f"the mask is {mask.shape[1]} x {mask.shape[0]}, its photo {size[1]} x {size[0]}"
+        )
+    pixels = np.bincount(mask.ravel(), minlength=num_classes)
+    if len(pixels) > num_classes:
+        wrong = np.flatnonzero(pixels[num_classes:]) + num_classes
+        raise RecordError(
+            "mask value", f"values {', '.join(map(str, wrong[:5]))}; the class list has 0 to {num_classes - 1}"
+        )
+    pair.target.write_bytes(encode_png(mask))
+    return pixels.astype(np.int64)
+
+
+def _files_fingerprint(paths: Sequence[Path]) -> str:
     """Return a hash over the names, sizes and times of files, or the name alone where the system refuses a file."""
     rows = []
     for path in paths:
@@ -199,17 +339,17 @@ def files_fingerprint(paths: Sequence[Path]) -> str:
     return hash_of(rows)
 
 
-def folders_fingerprint(folders: Sequence[Path]) -> str:
+def _folders_fingerprint(folders: Sequence[Path]) -> str:
     """Return a hash over the names, sizes and times of all photos and masks in folders.
 
     Raises:
         MissingInputError, DataError: as `names_by_stem`.
     """
     names = {folder: names_by_stem(folder, PHOTO_SUFFIXES).values() for folder in folders}
-    return files_fingerprint([folder / name for folder in names for same in names[folder] for name in same])
+    return _files_fingerprint([folder / name for folder in names for same in names[folder] for name in same])
 
 
-def copy_file(source: Path, target: Path) -> None:
+def _copy_file(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all; a file copied to itself stays as it is.
 
     Raises:
@@ -221,7 +361,7 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def link_photos(names: Sequence[str], source: Path, target: Path, steps: Steps) -> None:
+def _link_photos(names: Sequence[str], source: Path, target: Path, steps: Steps) -> None:
     """Link photos into a folder, or copy them where the file system has no links between the two folders."""
     target.mkdir(parents=True, exist_ok=True)
     with steps(f"Linking photos of {source.name}") as advance:
