@@ -1,4 +1,4 @@
-"""Sources of a dataset: the Fashionpedia download or a mirror of it, the drawn sample, and custom COCO files or masks."""
+"""Sources of a dataset: the Fashionpedia download or a mirror of it, the drawn sample, custom COCO files and masks."""
 
 from __future__ import annotations
 
@@ -221,14 +221,14 @@ class IndexMasks(CustomSource):
         for split in SPLITS:
             photos = self.photos_of(split)
             photo_names = names_by_stem(photos, PHOTO_SUFFIXES)
-            names = [name for stem in self._stems(split) for name in photo_names.get(stem, [])]
+            names = [name for stem in self._masks_by_stem(split) for name in photo_names.get(stem, [])]
             _link_photos(names, photos, folder / split.photos, steps)
 
     def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Check the masks of a split and write those without a defect as plain grey PNG; the others are skipped."""
         split = job.split
-        stems = self._stems(split)
-        pairs, problems = self._pair(stems, job)
+        masks = self._masks_by_stem(split)
+        pairs, problems = self._pair(masks, job)
         check_group = partial(_check_group, len(job.classes))
         counts = write_in_groups(job, f"Checking masks of {split.name}", check_group, pairs)
         notes: tuple[str, ...] = ()
@@ -236,48 +236,53 @@ class IndexMasks(CustomSource):
         if unread:
             names = ", ".join(unread[:5]) + (", …" if len(unread) > 5 else "")
             notes = (f"Not read from the mask folder: {len(unread)} files ({names}). {_MASKS_END_IN}",)
-        report = SplitReport(len(stems), 0, counts.num_masks, (*problems, *counts.problems), notes=notes)
+        report = SplitReport(len(masks), 0, counts.num_masks, (*problems, *counts.problems), notes=notes)
         return report, counts
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the name of the mask folder."""
         return self.labels.resolve().name, None
 
-    def _masks_of(self, split: OfficialSplit) -> Path:
+    def _mask_folder(self, split: OfficialSplit) -> Path:
         return self.labels if split == TRAIN else self.val_labels or self.labels
 
-    def _stems(self, split: OfficialSplit) -> list[str]:
-        stems = sorted(names_by_stem(self._masks_of(split), MASK_SUFFIXES))
+    def _masks_by_stem(self, split: OfficialSplit) -> dict[str, list[str]]:
+        """Return the names of the masks of a split, sorted by their stems.
+
+        Raises:
+            DataError: there are none to share out between the splits.
+        """
+        masks = dict(sorted(names_by_stem(self._mask_folder(split), MASK_SUFFIXES).items()))
         if self.val_labels is not None:
-            return stems
-        if not stems:
+            return masks
+        if not masks:
             found = ", ".join(self._unread(split)[:5]) or "no picture"
             raise DataError(f"No mask in {self.labels}; it has {found}. {_MASKS_END_IN}")
-        chosen = choose_share(stems, self.val_share)
-        return [stem for stem in stems if (stem in chosen) == (split == VAL)]
+        chosen = choose_share(masks, self.val_share)
+        return {stem: names for stem, names in masks.items() if (stem in chosen) == (split == VAL)}
 
     def _unread(self, split: OfficialSplit) -> list[str]:
         """Return the pictures in a mask folder whose ending is not a mask's, and which have no mask of their name."""
-        masks = self._masks_of(split)
+        masks = self._mask_folder(split)
         if masks.resolve() == self.photos_of(split).resolve():
             return []
         read = names_by_stem(masks, MASK_SUFFIXES)
         others = names_by_stem(masks, PHOTO_SUFFIXES - {*MASK_SUFFIXES})
         return sorted(name for stem, names in others.items() if stem not in read for name in names)
 
-    def _pair(self, stems: Sequence[str], job: MaskJob) -> tuple[dict[str, _Pair], list[Problem]]:
+    def _pair(self, masks: Mapping[str, list[str]], job: MaskJob) -> tuple[dict[str, _Pair], list[Problem]]:
         """Return each mask with its photo by stem, and a problem for each mask that has no photo or several."""
-        masks, photos = self._masks_of(job.split), names_by_stem(job.photos, PHOTO_SUFFIXES)
-        mask_names = names_by_stem(masks, MASK_SUFFIXES)
+        photos = names_by_stem(job.photos, PHOTO_SUFFIXES)
         similar = lookalikes(names_by_stem(self.photos_of(job.split), PHOTO_SUFFIXES))
+        folder = self._mask_folder(job.split)
         pairs, problems = {}, []
-        for stem in stems:
+        for stem, names in masks.items():
             try:
-                name = _only(mask_names[stem], "masks", stem, similar)
+                name = _only(names, "masks", stem, similar)
                 photo = _only(photos.get(stem, []), "photos", stem, similar)
-                pairs[stem] = _Pair(job.photos / photo, masks / name, job.masks / f"{stem}.png", name)
+                pairs[stem] = _Pair(job.photos / photo, folder / name, job.masks / f"{stem}.png", name)
             except RecordError as error:
-                problems.append(Problem(error.reason, error.detail, file_name=mask_names[stem][0]))
+                problems.append(Problem(error.reason, error.detail, file_name=names[0]))
         return pairs, problems
 
 
