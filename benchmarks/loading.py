@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 from clothseg.data.augmentation import Strength
 from clothseg.data.dataset import ClothDataset, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.photo_pairs import FilePairs
+from clothseg.data.pair import FilePairs
 from clothseg.errors import ClothsegError
 from clothseg.transforms import IMAGENET
 

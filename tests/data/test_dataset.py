@@ -10,7 +10,7 @@ import torch
 from clothseg.data.augmentation import Strength
 from clothseg.data.dataset import ClothDataset, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.photo_pairs import FilePairs
+from clothseg.data.pair import FilePairs
 from clothseg.errors import DataError
 from clothseg.labels import IGNORED_ID
 from clothseg.pictures import read_mask, read_picture

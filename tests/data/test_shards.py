@@ -14,8 +14,7 @@ from clothseg.data import shard_files
 from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.pack import pack
-from clothseg.data.photo_pairs import PackedPairs
-from clothseg.data.shard_files import ShardSource, read_manifest
+from clothseg.data.shard_files import PackedPairs, ShardSource, read_manifest
 from clothseg.data.shards import INDEX_NAME, PackedPair, Shard, ShardIndex, contents_from_json, contents_to_json
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.settings import Settings

@@ -17,9 +17,9 @@ from clothseg.cores import num_loaders
 from clothseg.data.augmentation import Strength
 from clothseg.data.dataset import Batch, ClothDataset, Sample, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.photo_pairs import FilePairs, PackedPairs, PhotoPairs
+from clothseg.data.pair import FilePairs
 from clothseg.data.sampler import EpochSampler, ShardSampler
-from clothseg.data.shard_files import ShardSource
+from clothseg.data.shard_files import PackedPairs, ShardSource
 from clothseg.errors import ClothsegError, DataError, MachineError, one_line
 from clothseg.settings import CropSize, Settings
 
@@ -208,7 +208,7 @@ class ClothSegmentationData(LightningDataModule):
         )
         return dataset, sampler
 
-    def _files(self, name: str) -> tuple[PhotoPairs, EpochSampler]:
+    def _files(self, name: str) -> tuple[FilePairs, EpochSampler]:
         split = self.manifest.splits.get(name)
         found = [] if split is None else pairs(self._folder, split)
         if split is None or not found:
@@ -219,7 +219,7 @@ class ClothSegmentationData(LightningDataModule):
         order = EpochSampler(len(found), seed=self.seed, shuffle=name == "train", batch_size=self.batch_size)
         return file_pairs, order
 
-    def _packed(self, name: str, source: ShardSource) -> tuple[PhotoPairs, EpochSampler]:
+    def _packed(self, name: str, source: ShardSource) -> tuple[PackedPairs, EpochSampler]:
         shards = () if self._index is None else self._index.splits.get(name, ())
         if not shards:
             raise DataError(

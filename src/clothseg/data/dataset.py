@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from clothseg.data.augmentation import Strength, augment, draw_augmentation
-from clothseg.data.photo_pairs import PhotoPairs
+from clothseg.data.pair import FilePairs
 from clothseg.data.sampler import SampleKey
+from clothseg.data.shard_files import PackedPairs
 from clothseg.settings import CropSize
 
 
@@ -57,7 +58,7 @@ class ClothDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        pairs: PhotoPairs,
+        pairs: FilePairs | PackedPairs,
         *,
         img_size: int,
         crop_size: CropSize | None = None,

@@ -1,10 +1,12 @@
-"""A photo and its mask: decoded, and checked that they match."""
+"""Photos and their masks as files: decoded, and checked that they match; one pair, or those of a split by index."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clothseg.data.manifest import stem_of
 from clothseg.encoding import decode_index_png
 from clothseg.errors import DataError, PictureError, check_input, one_line, path_problem
 from clothseg.labels import IGNORED_ID
@@ -99,3 +101,43 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({path_problem(error)}). {_PREPARE}") from error
+
+
+class FilePairs:
+    """Photos with their masks that are files in two folders, by index from 0.
+
+    Args:
+        pairs: (photo, mask) paths, as `manifest.pairs` returns them.
+        folder: folder of the photos; names are relative to it.
+        num_classes: mask values from here on are refused.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Path, Path]], folder: Path, *, num_classes: int) -> None:
+        # Strings: workers copy what they touch, and tens of thousands of Path objects would be hundreds of megabytes.
+        self._photos = [str(photo) for photo, _ in pairs]
+        self._masks = [str(mask) for _, mask in pairs]
+        self._folder = folder
+        self._num_classes = num_classes
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def name(self, index: int) -> str:
+        """Return the path of a photo inside its folder, without the suffix."""
+        return stem_of(Path(self._photos[index]).relative_to(self._folder).as_posix())
+
+    def number(self, index: int) -> int:
+        """Return the photo's place among all photos sorted by name, on which its augmentation depends."""
+        return index
+
+    def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
+        """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, at the photo's own size.
+
+        Raises:
+            DataError: one of them cannot be read, or they do not fit together; the message names the file.
+            MissingInputError: one of them does not exist.
+        """
+        return read_pair(Path(self._photos[index]), Path(self._masks[index]), num_classes=self._num_classes)
+
+    def prefetch(self, shards: Sequence[int]) -> None:
+        """Do nothing: all files are local."""

@@ -1,4 +1,4 @@
-"""The shards of a packed dataset as files on this machine: in a folder, or copied from a remote store by fsspec."""
+"""The pairs of a packed dataset, read from shards in a folder or from copies that fsspec makes of a remote store's."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
+
+import numpy as np
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
+from clothseg.data.pair import Encoded, decode_pair
 from clothseg.data.shard_cache import ShardCache
-from clothseg.data.shards import INDEX_NAME, Shard, ShardIndex
+from clothseg.data.shards import INDEX_NAME, PackedPair, Shard, ShardIndex, contents_from_json
 from clothseg.errors import (
     ClothsegError,
     DataError,
@@ -27,12 +31,15 @@ from clothseg.errors import (
     require,
 )
 from clothseg.settings import Settings
+from clothseg.types import UInt8Array
 
 TRIES = 4
 """How often a request is made before it has failed."""
 PAUSE = 1.0
 """Seconds before the second request; each further pause is twice as long."""
 
+_READS = 3
+"""How often a shard is read before it counts as broken: other processes delete copies from the cache."""
 _DOWNLOADS = 2
 """Downloads with a wrong checksum after which the file in the store counts as broken, not the transfer."""
 _CONNECT_SECONDS, _SILENT_SECONDS = 30, 60
@@ -277,3 +284,101 @@ def _named(where: str, error: Exception) -> ClothsegError:
     if isinstance(error, PermissionError):
         return MachineError(f"{where} may not be read ({one_line(error)}). Check your credentials for the store")
     return MachineError(f"{where} cannot be read: {type(error).__name__}: {one_line(error)}. Check network and address")
+
+
+class PackedPairs:
+    """Photos with their masks that are in shards, by index from 0.
+
+    A shard is opened for each read and closed after it, so that loader processes share nothing and the cache can delete
+    it at any time.
+
+    Args:
+        shards: of the split; indices count their photos in this order.
+        files: where the shards are.
+        num_classes: mask values from here on are refused.
+        window: shards whose contents are kept in memory.
+    """
+
+    def __init__(self, shards: Sequence[Shard], files: ShardFiles, *, num_classes: int, window: int) -> None:
+        self._shards = tuple(shards)
+        self._ends = np.cumsum([shard.count for shard in shards])
+        self._files = files
+        self._num_classes = num_classes
+        self._window = window
+        self._contents: dict[Shard, list[PackedPair]] = {}
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def name(self, index: int) -> str:
+        """Return the path of a photo inside its folder, without the suffix; reads the contents of its shard."""
+        return self._find(index)[1].stem
+
+    def number(self, index: int) -> int:
+        """Return the photo's place among all photos sorted by name; reads the contents of its shard."""
+        return self._find(index)[1].number
+
+    def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
+        """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, after a check of their bytes.
+
+        Raises:
+            DataError: one of them is broken, or they do not fit together; the message names the shard.
+            MissingInputError: the shard does not exist.
+            MachineError: the store, the network or the disk failed.
+        """
+        shard, pair = self._find(index)
+        content = self._read(shard, pair.photo_offset, pair.mask_offset + pair.mask_size - pair.photo_offset, pair)
+        photo, mask = _split(content, pair)
+        return decode_pair(
+            Encoded(photo, f"{pair.photo} in shard {shard.name}"),
+            Encoded(mask, f"{pair.stem}.mask.png in shard {shard.name}"),
+            num_classes=self._num_classes,
+        )
+
+    def prefetch(self, shards: Sequence[int]) -> None:
+        """Fetch shards that are needed soon in the background, the first of them first."""
+        self._files.prefetch([self._shards[number] for number in shards])
+
+    def _find(self, index: int) -> tuple[Shard, PackedPair]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Photo {index} of {len(self)}")
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        shard = self._shards[number]
+        if shard not in self._contents:
+            content = self._read(shard, shard.contents_offset, shard.contents_size)
+            self._contents[shard] = contents_from_json(content, shard)
+            if len(self._contents) > self._window:
+                del self._contents[next(iter(self._contents))]
+        return shard, self._contents[shard][index - int(self._ends[number]) + shard.count]
+
+    def _read(self, shard: Shard, offset: int, size: int, pair: PackedPair | None = None) -> bytes:
+        """Return bytes of a shard, those of `pair` checked; a broken copy is fetched again."""
+        problem = f"it ends before byte {offset + size:,}"
+        for number in range(1, _READS + 1):
+            path = self._files.path(shard)
+            try:
+                with path.open("rb", buffering=0) as stream:
+                    stream.seek(offset)
+                    content = stream.read(size)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and number < _READS:
+                    continue
+                raise MissingInputError(
+                    f"Shard {path} cannot be read ({error.strerror}). Copy it again, or check its permissions"
+                ) from error
+            if len(content) == size:
+                if pair is None or _checksum(content, pair) == pair.crc32:
+                    return content
+                problem = f"the checksum of {pair.photo} and its mask differs"
+            if not self._files.discard(shard):
+                break
+        raise DataError(f"Shard {shard.name} is broken: {problem}. Copy it again, or pack the dataset again")
+
+
+def _split(content: bytes, pair: PackedPair) -> tuple[bytes, bytes]:
+    return content[: pair.photo_size], content[pair.mask_offset - pair.photo_offset :]
+
+
+def _checksum(content: bytes, pair: PackedPair) -> int:
+    photo, mask = _split(content, pair)
+    return crc32(mask, crc32(photo))
