@@ -1,7 +1,7 @@
 """The errors that clothseg raises, each kind with its exit code.
 
-Every message says what happened, the value, and the way out. The command line prints it as one line on stderr and
-leaves with `exit_code`; Python code catches `ClothsegError` or the builtin each class also is.
+Every message says what happened, the value, and what to do next. The command line prints it as one line on stderr and
+exits with `exit_code`; Python code catches `ClothsegError` or the builtin each class also is.
 """
 
 import difflib
@@ -111,12 +111,12 @@ def path_problem(error: OSError) -> str:
 
 
 @contextmanager
-def disk_errors(what: str, way_out: str) -> Iterator[None]:
+def disk_errors(what: str, hint: str) -> Iterator[None]:
     """Raise what the system refuses within the block as a MachineError; errors of our own stay what they are.
 
     Args:
         what: what was being done, first in the message: "Cannot write a.zip".
-        way_out: what to do, last in the message.
+        hint: what to do, last in the message.
 
     Raises:
         MachineError: the disk is full, broken or cannot be read or written.
@@ -126,13 +126,13 @@ def disk_errors(what: str, way_out: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, ClothsegError):
             raise
-        raise MachineError(f"{what}: {path_problem(error)}. {way_out}") from error
+        raise MachineError(f"{what}: {path_problem(error)}. {hint}") from error
 
 
 def check_input(
     path: str | os.PathLike[str],
     what: str,
-    way_out: str,
+    hint: str,
     *,
     folder: bool = False,
     error: type[ClothsegError] = DataError,
@@ -142,7 +142,7 @@ def check_input(
     Args:
         path: as it was given.
         what: what it is meant to be, first in every error: "Annotation file".
-        way_out: what to do where there is no such thing, last in the error.
+        hint: what to do where there is no such thing, last in the error.
         folder: a folder is wanted.
         error: what is raised where something else is there; ModelError makes MissingModelError of what is missing.
 
@@ -159,10 +159,10 @@ def check_input(
         raise error(f"{what} cannot be opened: {reason}. Check the path and its permissions") from refused
     if not kind:
         missing = MissingModelError if issubclass(error, ModelError) else MissingInputError
-        raise missing(f"{what} not found: {path}. {way_out}")
+        raise missing(f"{what} not found: {path}. {hint}")
     wanted = "a folder" if folder else "a file"
     if kind != wanted:
-        raise error(f"{what} is {kind}, not {wanted}: {path}. {way_out}")
+        raise error(f"{what} is {kind}, not {wanted}: {path}. {hint}")
 
 
 def nearest(name: str, allowed: Iterable[str], count: int = 5) -> str:

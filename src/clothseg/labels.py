@@ -210,7 +210,7 @@ CATEGORIES = _fashionpedia_categories()
 """Background and Fashionpedia's 46 categories: class id = official category id + 1."""
 
 
-def read_yaml(path: Path, what: str, way_out: str) -> Any:
+def read_yaml(path: Path, what: str, hint: str) -> Any:
     """Read a YAML file in which every value is text, except whole numbers.
 
     YAML itself would make a bool of `no`, nothing of `null` and a date of `2024-05-01`.
@@ -218,13 +218,13 @@ def read_yaml(path: Path, what: str, way_out: str) -> Any:
     Args:
         path: as the user gave it.
         what: what the file is meant to be, first in every error.
-        way_out: what to do where there is no such file.
+        hint: what to do where there is no such file.
 
     Raises:
         MissingInputError, DataError: there is no such file, or it cannot be read.
         SettingError: it is not YAML.
     """
-    check_input(path, what, way_out)
+    check_input(path, what, hint)
     yaml = require("yaml", "train")
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]  # the module is imported on request

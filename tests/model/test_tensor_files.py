@@ -12,7 +12,7 @@ from clothseg.model.tensor_files import add_checksum, has_checksum, read_tensor_
 
 
 def read(path: Path) -> object:
-    return read_tensor_file(path, kind="Checkpoint", way_out="Do this.")
+    return read_tensor_file(path, kind="Checkpoint", hint="Do this.")
 
 
 class Code:

@@ -76,7 +76,7 @@ def test_a_gpu_that_is_not_there_is_a_wrong_setting(bench):
         bench.train(replace(bench.settings, accelerator="gpu"))
 
 
-def test_failures_of_the_machine_name_the_way_out(bench):
+def test_failures_of_the_machine_say_what_to_do(bench):
     def lose_connection():
         raise RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer")
 
@@ -116,9 +116,9 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(bench, name):
     assert watcher.samples == []
 
 
-def test_the_way_out_of_a_batch_too_small_is_not_the_network_in_use(bench):
-    for architecture, way_out in (("deeplabv3plus", "raise IMG_SIZE, or choose unet"), ("unet", "or raise IMG_SIZE")):
-        with pytest.raises(SettingError, match=f"{way_out}$"):
+def test_the_hint_for_a_batch_too_small_is_not_the_network_in_use(bench):
+    for architecture, hint in (("deeplabv3plus", "raise IMG_SIZE, or choose unet"), ("unet", "or raise IMG_SIZE")):
+        with pytest.raises(SettingError, match=f"{hint}$"):
             bench.train(replace(bench.settings, batch_size=1, architecture=architecture))
 
 

@@ -102,14 +102,14 @@ def file_system(scheme: str) -> Any:
 
 
 @contextmanager
-def store_errors(kind: type[ClothsegError], what: str, way_out: str) -> Iterator[None]:
+def store_errors(kind: type[ClothsegError], what: str, hint: str) -> Iterator[None]:
     """Raise errors of a store's client, which may be of any class, as `kind`."""
     try:
         yield
     except ClothsegError:
         raise
     except Exception as error:
-        raise kind(f"{what} ({one_line(error)[:200]}). {way_out}") from error
+        raise kind(f"{what} ({one_line(error)[:200]}). {hint}") from error
 
 
 def read(address: str, size: int = -1) -> bytes:
@@ -141,8 +141,8 @@ def listed(address: str) -> dict[str, dict[str, Any]]:
         InputError: the address cannot be listed.
     """
     found: dict[str, dict[str, Any]] = {}
-    way_out = "Check the address and your permissions there"
-    with store_errors(InputError, f"Folder cannot be listed: {address}", way_out), suppress(FileNotFoundError):
+    hint = "Check the address and your permissions there"
+    with store_errors(InputError, f"Folder cannot be listed: {address}", hint), suppress(FileNotFoundError):
         found = store_of(address).find(address, detail=True)
     if not found:
         raise MissingInputError(f"Nothing found at {address}. Check the address")

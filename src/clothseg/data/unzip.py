@@ -88,8 +88,8 @@ def unpack(archive: Path, folder: Path, *, members_under: str, progress: Advance
         is_complete = _read_record(folder) == result
         if is_complete and all(_has_size(folder / path, info) for path, info in members.items()):
             return result
-        way_out = "Make the disk readable and writable, or choose another with --data-path"
-        with disk_errors(f"Cannot unpack {archive} into {folder}", way_out):
+        hint = "Make the disk readable and writable, or choose another with --data-path"
+        with disk_errors(f"Cannot unpack {archive} into {folder}", hint):
             folder.mkdir(parents=True, exist_ok=True)
             if not is_complete:
                 _record_path(folder).unlink(missing_ok=True)

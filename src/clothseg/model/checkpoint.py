@@ -12,7 +12,7 @@ from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork, network_of
 from clothseg.model.tensor_files import read_tensor_file
 
-_WAY_OUT = 'Train one with "uv run train.py", or pass --ckpt PATH'
+_HINT = 'Train one with "uv run train.py", or pass --ckpt PATH'
 _PREFIX = "network."
 
 
@@ -45,18 +45,18 @@ def read_checkpoint(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     Raises:
         MissingModelError, ModelError: as `load_checkpoint`, without comparing with the network.
     """
-    content = read_tensor_file(path, kind="Checkpoint", way_out=_WAY_OUT)
+    content = read_tensor_file(path, kind="Checkpoint", hint=_HINT)
     if not isinstance(content, Mapping) or not content:
-        raise ModelError(f"Checkpoint {path} holds no model. {_WAY_OUT}")
+        raise ModelError(f"Checkpoint {path} holds no model. {_HINT}")
     if "clothseg" not in content:
-        raise ModelError(f"Checkpoint {path} {_foreign(content)}. {_WAY_OUT}")
+        raise ModelError(f"Checkpoint {path} {_foreign(content)}. {_HINT}")
     try:
         description = ModelDescription.from_dict(content["clothseg"])
     except ModelError as error:
         raise ModelError(f"Checkpoint {path}: {error}") from error
     weights = content.get("state_dict")
     if not isinstance(weights, Mapping):
-        raise ModelError(f"Checkpoint {path} holds a description but no weights. {_WAY_OUT}")
+        raise ModelError(f"Checkpoint {path} holds a description but no weights. {_HINT}")
     tensors = {
         name.removeprefix(_PREFIX): tensor
         for name, tensor in weights.items()
@@ -80,11 +80,11 @@ def _check_fit(
     shapes = [name for name in expected if name in tensors and tensors[name].shape != expected[name].shape]
     if shapes and all(name.startswith("network.segmentation_head.") for name in shapes):
         found, named = len(tensors[shapes[0]]), description.classes.num_classes
-        raise ModelError(f"Checkpoint {path} names {named} classes, but its weights are for {found}. {_WAY_OUT}")
+        raise ModelError(f"Checkpoint {path} names {named} classes, but its weights are for {found}. {_HINT}")
     raise ModelError(
         f"Checkpoint {path} does not fit what it describes: of the {len(expected)} tensors of "
         f"{description.architecture} with encoder {description.encoder_name}, {len(fitting)} are among its "
-        f"{len(tensors)}. {_WAY_OUT}"
+        f"{len(tensors)}. {_HINT}"
     )
 
 
@@ -93,5 +93,5 @@ def _check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
     if wrong:
         raise ModelError(
             f"Checkpoint {path} has weights that are no numbers (NaN or infinite) in {len(wrong)} tensors, "
-            f"first {wrong[0]}: its training went wrong. {_WAY_OUT}"
+            f"first {wrong[0]}: its training went wrong. {_HINT}"
         )

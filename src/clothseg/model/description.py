@@ -72,17 +72,17 @@ class ModelDescription:
             ModelError: a part is missing or wrong; the message names it.
         """
         if not isinstance(values, Mapping):
-            raise ModelError(f"The model's description is {_short(values)}, not a table of values; {_WAY_OUT}")
+            raise ModelError(f"The model's description is {_short(values)}, not a table of values; {_HINT}")
         values = {"decoder_width": 1.0, **values}
         wrong = [name for name, is_allowed in _CHECKS.items() if not (name in values and is_allowed(values[name]))]
         if wrong:
             name = wrong[0]
             found = _short(values[name]) if name in values else "missing"
-            raise ModelError(f"The model's description has a wrong {name}: {found}; {_WAY_OUT}")
+            raise ModelError(f"The model's description has a wrong {name}: {found}; {_HINT}")
         try:
             classes = ClassList.from_dicts(values["classes"])
         except (SettingError, TypeError) as error:
-            raise ModelError(f"The model's description has a wrong classes: {error}; {_WAY_OUT}") from error
+            raise ModelError(f"The model's description has a wrong classes: {error}; {_HINT}") from error
         red, green, blue = (float(part) for part in values["normalization"]["mean"])
         spread_red, spread_green, spread_blue = (float(part) for part in values["normalization"]["std"])
         return cls(
@@ -92,7 +92,7 @@ class ModelDescription:
         )
 
 
-_WAY_OUT = "the file is damaged or not clothseg's. Use another model, or train one with: uv run train.py"
+_HINT = "the file is damaged or not clothseg's. Use another model, or train one with: uv run train.py"
 
 
 def _short(value: object) -> str:

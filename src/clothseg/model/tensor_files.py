@@ -26,7 +26,7 @@ _END_LENGTH = 22
 _LONGEST_END = _END_LENGTH + (1 << 16)
 
 
-def read_tensor_file(path: Path, *, kind: str, way_out: str) -> object:
+def read_tensor_file(path: Path, *, kind: str, hint: str) -> object:
     """Return what `torch.save` or safetensors wrote to `path`, on the CPU.
 
     Only tensors and plain values are read; a pickle that names anything else is refused before it can run.
@@ -34,19 +34,19 @@ def read_tensor_file(path: Path, *, kind: str, way_out: str) -> object:
     Args:
         path: the file.
         kind: what the file is meant to be, first in every error: "Checkpoint".
-        way_out: what to do instead, last in every error.
+        hint: what to do instead, last in every error.
 
     Raises:
         MissingModelError: there is no such file.
         ModelError: a folder, empty, text, cut off, damaged, or carrying code.
     """
-    check_input(path, kind, way_out, error=ModelError)
+    check_input(path, kind, hint, error=ModelError)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{kind} {path} cannot be read: {path_problem(error)}. Check its permissions") from error
     if not content:
-        raise ModelError(f"{kind} {path} is empty (0 bytes). {way_out}")
+        raise ModelError(f"{kind} {path} is empty (0 bytes). {hint}")
     try:
         if path.suffix == ".safetensors":
             return load_safetensors(content)
@@ -54,11 +54,11 @@ def read_tensor_file(path: Path, *, kind: str, way_out: str) -> object:
             _check_archive(content)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _BrokenFileError as error:
-        raise ModelError(f"{kind} {path} {error}. {way_out}") from None
+        raise ModelError(f"{kind} {path} {error}. {hint}") from None
     except pickle.UnpicklingError as error:
-        raise ModelError(f"{kind} {path} {_refused_code(error)}. {way_out}") from error
+        raise ModelError(f"{kind} {path} {_refused_code(error)}. {hint}") from error
     except Exception as error:  # bytes of unknown origin can fail a reader in any way
-        raise ModelError(f"{kind} {path} cannot be read: {one_line(error)[:200]}. {way_out}") from error
+        raise ModelError(f"{kind} {path} cannot be read: {one_line(error)[:200]}. {hint}") from error
 
 
 def add_checksum(path: Path) -> None:

@@ -24,7 +24,7 @@ IMAGENET_WEIGHTS = "imagenet"
 _CONNECTION_SECONDS = 8
 """Time limit for the first answer of the hub; a download that has begun has none."""
 
-_WAY_OUT = (
+_HINT = (
     "Set ENCODER_WEIGHTS (--encoder-weights) to none or to the path of a state dict, or set HTTPS_PROXY or HF_ENDPOINT "
     "if this machine reaches the internet that way"
 )
@@ -88,14 +88,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         MissingModelError: there is no such file.
         ModelError: it is broken or holds no state dict.
     """
-    way_out = "Set ENCODER_WEIGHTS to imagenet, none, or the path of a state dict"
-    content = read_tensor_file(path, kind="Encoder weights", way_out=way_out)
+    hint = "Set ENCODER_WEIGHTS to imagenet, none, or the path of a state dict"
+    content = read_tensor_file(path, kind="Encoder weights", hint=hint)
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
     if not tensors:
-        raise ModelError(f"Encoder weights {path} hold no state dict (names with tensors). {way_out}")
+        raise ModelError(f"Encoder weights {path} hold no state dict (names with tensors). {hint}")
     return tensors
 
 
@@ -144,7 +144,7 @@ def _download_from_hub(encoder_name: str, source: HubFile) -> Path:
     where = hub.ENDPOINT
     if hub.HF_HUB_OFFLINE:
         raise MachineError(
-            f"ImageNet weights of {encoder_name} are not in the cache and HF_HUB_OFFLINE forbids a download. {_WAY_OUT}"
+            f"ImageNet weights of {encoder_name} are not in the cache and HF_HUB_OFFLINE forbids a download. {_HINT}"
         )
     error: BaseException | None = None
     for name in source.names:
@@ -159,7 +159,7 @@ def _download_from_hub(encoder_name: str, source: HubFile) -> Path:
         if not isinstance(error, huggingface_hub.errors.EntryNotFoundError):
             break
     raise MachineError(
-        f"ImageNet weights of {encoder_name} cannot be downloaded from {where}: {_reason(error)}. {_WAY_OUT}"
+        f"ImageNet weights of {encoder_name} cannot be downloaded from {where}: {_reason(error)}. {_HINT}"
     ) from error
 
 
@@ -176,7 +176,7 @@ def _download_address(encoder_name: str, address: str) -> Path:
             error = failed
     if error is not None:
         raise MachineError(
-            f"ImageNet weights of {encoder_name} cannot be downloaded from {address}: {_reason(error)}. {_WAY_OUT}"
+            f"ImageNet weights of {encoder_name} cannot be downloaded from {address}: {_reason(error)}. {_HINT}"
         ) from error
     return target
 

@@ -41,8 +41,8 @@ def listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         raise SettingError(f"--host is {host!r}, which is no address of this machine ({error.strerror})") from error
     except OSError as error:
-        way_out = "Pass another --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "Pass another --host"
-        raise MachineError(f"Cannot listen on {host} port {port}: {error.strerror}. {way_out}") from error
+        hint = "Pass another --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "Pass another --host"
+        raise MachineError(f"Cannot listen on {host} port {port}: {error.strerror}. {hint}") from error
 
 
 def address_of(listener: socket.socket) -> str:

@@ -51,7 +51,7 @@ _QUIET = (
 
 _MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
-_WAY_OUT = {
+_HINT = {
     "torchrun": "Give DEVICES the number of --nproc-per-node, and NUM_NODES that of --nnodes",
     "SLURM": "Give DEVICES the number of --ntasks-per-node, and NUM_NODES that of --nodes",
 }
@@ -219,12 +219,12 @@ def _check_processes(trainer: Trainer) -> None:
     if started != devices * nodes:
         raise SettingError(
             f"{name} started {started} processes, but {devices} on each of {nodes} machines are asked for. "
-            f"{_WAY_OUT[name]}"
+            f"{_HINT[name]}"
         )
     try:
         environment.validate_settings(num_devices=devices, num_nodes=nodes)
     except ValueError as error:
-        raise SettingError(f"{one_line(error)} {_WAY_OUT[name]}") from error
+        raise SettingError(f"{one_line(error)} {_HINT[name]}") from error
 
 
 def _check_paths(settings: Settings, resume: Path | None) -> None:

@@ -63,10 +63,10 @@ class ResumePoint:
             MissingModelError: there is no such file.
             ModelError: it is damaged, no checkpoint of a training, or of another model than `model`.
         """
-        way_out = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
-        checkpoint = read_tensor_file(path, kind="Checkpoint", way_out=way_out)
+        hint = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
+        checkpoint = read_tensor_file(path, kind="Checkpoint", hint=hint)
         if not isinstance(checkpoint, Mapping):
-            raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {way_out}")
+            raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {hint}")
         state = checkpoint.get(TRAINING_KEY)
         if not isinstance(state, Mapping) or "loops" not in checkpoint or "optimizer_states" not in checkpoint:
             raise ModelError(
@@ -79,7 +79,7 @@ class ResumePoint:
             if before != now:
                 before, now = (", ".join(one.names) if isinstance(one, ClassList) else one for one in (before, now))
                 raise ModelError(
-                    f"{path} was trained with {name.upper()} {before}, now it is {now}. Use the same, or {way_out}"
+                    f"{path} was trained with {name.upper()} {before}, now it is {now}. Use the same, or {hint}"
                 )
         return cls(path=path, global_step=checkpoint["global_step"], **state)
 
@@ -110,10 +110,10 @@ class ResumePoint:
         if self.order != order:
             self._refuse(f"photos in the order {self.order}", order, "Use the same SHARDS and SHUFFLE_SHARDS")
 
-    def _refuse(self, before: str, now: str, way_out: str) -> None:
+    def _refuse(self, before: str, now: str, hint: str) -> None:
         raise SettingError(
             f"{self.path} was trained with {before}, now it is {now}, so its epoch cannot be resumed. "
-            f"{way_out}, or start a new training without --ckpt"
+            f"{hint}, or start a new training without --ckpt"
         )
 
 

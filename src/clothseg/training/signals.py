@@ -147,7 +147,7 @@ def lost_connection(error: BaseException, last_path: Path) -> MachineError:
     """Return the error to raise in place of `error`."""
     return MachineError(
         f"Another process of the training is gone or does not answer ({one_line(error)[:120]}). Its own message, if it "
-        f"printed one, is above. {_IF_KILLED} {_way_out(last_path)}"
+        f"printed one, is above. {_IF_KILLED} {_hint(last_path)}"
     )
 
 
@@ -214,9 +214,9 @@ class EndTogether(Callback):
             self._end(f"Process {ended.pid} of the training was ended by {name}. {_IF_KILLED}")
 
     def _end(self, what: str, code: int = MachineError.exit_code) -> NoReturn:
-        print(f"clothseg: {what} {_way_out(self.last_path)}", file=sys.stderr, flush=True)
+        print(f"clothseg: {what} {_hint(self.last_path)}", file=sys.stderr, flush=True)
         os._exit(code)
 
 
-def _way_out(last_path: Path) -> str:
+def _hint(last_path: Path) -> str:
     return f"Resume with as many processes and: --ckpt {shlex.quote(str(last_path))}"

@@ -56,8 +56,8 @@ def check_inputs(command: Train) -> None:
     manifest = read_manifest(command.settings)
     check_classes(command.settings, manifest)
     if command.ckpt is not None:
-        way_out = "Pass the path of a last.ckpt, or start a new training without --ckpt"
-        check_input(command.ckpt, "Checkpoint", way_out, error=ModelError)
+        hint = "Pass the path of a last.ckpt, or start a new training without --ckpt"
+        check_input(command.ckpt, "Checkpoint", hint, error=ModelError)
 
 
 def check_classes(settings: Settings, manifest: Manifest) -> None:

@@ -33,7 +33,7 @@ LARGEST_BF16_CHANGE = 0.002
 LARGEST_BF16_SHARE = 0.02
 """… and gave fewer of the pixels another class: mIoU does not show gains and losses that cancel out."""
 
-_WAY_OUT = 'Make one from a checkpoint with "clothseg export CKPT", or use another model'
+_HINT = 'Make one from a checkpoint with "clothseg export CKPT", or use another model'
 
 # Source: onnx.proto of ONNX 1.17: field numbers of ModelProto, GraphProto, TensorProto and StringStringEntryProto.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
@@ -67,17 +67,17 @@ class ModelFile:
             ModelError: a folder, empty, cut off, changed, no ONNX, not clothseg's, of a later version, or with weights
                 that are no numbers.
         """
-        check_input(path, "Model", _WAY_OUT, error=ModelError)
+        check_input(path, "Model", _HINT, error=ModelError)
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise ModelError(f"Model cannot be read: {path} ({path_problem(error)}). {_WAY_OUT}") from error
+            raise ModelError(f"Model cannot be read: {path} ({path_problem(error)}). {_HINT}") from error
         if not content:
-            raise ModelError(f"Model is empty (0 bytes): {path}. {_WAY_OUT}")
+            raise ModelError(f"Model is empty (0 bytes): {path}. {_HINT}")
         try:
             return cls.from_bytes(content)
         except ModelError as error:
-            raise ModelError(f"Model {path} {one_line(error)}. {_WAY_OUT}") from error
+            raise ModelError(f"Model {path} {one_line(error)}. {_HINT}") from error
 
     @classmethod
     def from_bytes(cls, content: bytes) -> ModelFile:
