@@ -1,4 +1,4 @@
-"""4. What watches the training."""
+"""4. Build the callbacks that observe the training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def build_callbacks(settings: Settings) -> list[Callback]:
     Add callbacks of Lightning or your own to `more`. To stop early by another score than `val_loss`, set PATIENCE to 0
     in config.py and add `EarlyStopping("val_iou", mode="max", patience=10)` of `lightning.pytorch.callbacks`.
     """
-    from clothseg.training import callbacks as library  # brings torch, which --help does not wait for
+    from clothseg.training import callbacks as library  # imports torch, too slow for --help
 
     more: list[Callback] = []
     return [*library.build_callbacks(settings), *more]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def build_data(settings: Settings) -> ClothSegmentationData:
     """Return the training and validation batches of the dataset that data_prep.py has prepared, or of a packed one."""
-    from clothseg.data.datamodule import ClothSegmentationData  # brings torch, which --help does not wait for
+    from clothseg.data.datamodule import ClothSegmentationData  # imports torch, too slow for --help
 
     return ClothSegmentationData.from_settings(settings)
 

@@ -25,6 +25,6 @@ def build_model(
         data: what the model learns from.
         with_weights: whether the encoder starts from ENCODER_WEIGHTS; False where a checkpoint is resumed.
     """
-    from clothseg.model.module import ClothSegmentationModel  # brings torch, which --help does not wait for
+    from clothseg.model.module import ClothSegmentationModel  # imports torch, too slow for --help
 
     return ClothSegmentationModel.from_settings(settings, data, with_weights=with_weights)

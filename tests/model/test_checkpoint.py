@@ -79,7 +79,7 @@ def test_what_is_no_model_is_named(checkpoint: Path, tmp_path: Path) -> None:
             load_checkpoint(tmp_path / "a.ckpt")
     for value in ({}, [1, 2], torch.zeros(2)):
         torch.save(value, tmp_path / "a.ckpt")
-        with pytest.raises(ModelError, match="holds no model"):
+        with pytest.raises(ModelError, match="contains no model"):
             load_checkpoint(tmp_path / "a.ckpt")
 
 
@@ -92,7 +92,7 @@ def test_a_bare_state_dict(checkpoint: Path, tmp_path: Path) -> None:
 def test_content_that_does_not_fit_is_named(changed: Callable[[Change], Path]) -> None:
     wrong = []
     changes: dict[str, Change] = {
-        "is not clothseg's": lambda content: content.pop("clothseg"),
+        "was not written by clothseg": lambda content: content.pop("clothseg"),
         "no weights": lambda content: content.pop("state_dict"),
         r"changed\.ckpt.*wrong image_size: 'big'": lambda content: content["clothseg"].update(image_size="big"),
         "names 12 classes, but its weights are for 13": lambda content: content["clothseg"]["classes"].pop(),
@@ -108,7 +108,7 @@ def test_content_that_does_not_fit_is_named(changed: Callable[[Change], Path]) -
         ),
     }
     for value in (float("nan"), float("inf")):
-        message = rf"no numbers .* in 1 tensors, first network\.segmentation_head\.0\.bias|{value}"
+        message = rf"NaN or infinite in 1 tensors, first network\.segmentation_head\.0\.bias|{value}"
         changes[message] = lambda content, value=value: content["state_dict"][
             "network.network.segmentation_head.0.bias"
         ].__setitem__(3, value)

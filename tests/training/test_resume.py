@@ -192,7 +192,7 @@ def test_a_broken_checkpoint_is_refused_and_left_alone(finished, tmp_path):
         (whole[: len(whole) // 2], "cut off"),
         (whole[:50_000] + bytes([whole[50_000] ^ 1]) + whole[50_001:], "does not match its SHA-256"),
         (b"hello", "not a PyTorch file"),
-        (path.read_bytes(), "holds a model but not the state of a training"),
+        (path.read_bytes(), "contains a model but not the state of a training"),
         ((tmp_path / "list.ckpt").read_bytes(), "is no checkpoint of a training"),
     ]:
         path.write_bytes(content)

@@ -48,7 +48,7 @@ class Evaluate:
     augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)
     model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
-    """Folder in which the newest best checkpoint is looked for."""
+    """Folder to search for the newest best checkpoint."""
 
     def run(self) -> int:
         """Score the photos; print the table of scores and the paths of the files to stdout, all else to stderr.

@@ -27,7 +27,7 @@ from clothseg.types import Int64Array, UInt8Array
 _Item = TypeVar("_Item")
 
 NUM_DRAWN = 4
-"""Drawn photos are much alike; more would show no more."""
+"""Drawn photos are similar; more of them would show nothing new."""
 
 LARGEST_LOGIT_DIFFERENCE = 1e-3
 """Of the largest logit. Two orders of float32 arithmetic differ by about 1e-5 of it; a wrong graph by 0.1 and more."""
@@ -46,7 +46,7 @@ class CheckPhotos:
     """The photos of a check: those of the user, of a dataset, or drawn ones."""
 
     origin: str
-    """In words, for people; the model file keeps it, so of a path it names the last part only."""
+    """In words, for people; stored in the model file, so it has only the last part of a path."""
     paths: tuple[tuple[Path, Path | None], ...] = ()
     """(photo, true mask or None) of each; empty where the photos are drawn."""
     is_real: bool = True
@@ -135,7 +135,7 @@ class Agreement:
 
     @property
     def is_close(self) -> bool:
-        """Whether this is the same network, rounding apart. False also where a logit is no number."""
+        """Whether this is the same network up to rounding; False also if a logit is NaN."""
         return (
             self.largest_logit_difference <= LARGEST_LOGIT_DIFFERENCE * max(1.0, self.largest_logit)
             and self.share_differing <= LARGEST_SHARE_DIFFERING
@@ -143,7 +143,7 @@ class Agreement:
         )
 
     def to_dict(self) -> dict[str, float]:
-        """Return the figures that a model file keeps."""
+        """Return the figures that a model file stores."""
         return {
             "largest_logit": self.largest_logit,
             "largest_logit_difference": self.largest_logit_difference,

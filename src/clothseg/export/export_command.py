@@ -25,7 +25,7 @@ SUFFIX = ".onnx"
 
 @dataclass(frozen=True)
 class Export:
-    """Write a checkpoint as one portable file that needs no torch, and show that it agrees with the checkpoint."""
+    """Write a checkpoint as one portable file that needs no torch, and check that it agrees with the checkpoint."""
 
     checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="CKPT")] = None
     """Checkpoint to export; without one, the newest best checkpoint of your own training."""
@@ -40,7 +40,7 @@ class Export:
     data_path: Path = Path("data")
     """Folder of the prepared dataset."""
     checkpoints_path: Path = Path("checkpoints")
-    """Folder in which the newest best checkpoint is looked for."""
+    """Folder to search for the newest best checkpoint."""
 
     def run(self) -> int:
         """Export the model; print the path of the file to stdout, the figures to stderr.
@@ -51,7 +51,7 @@ class Export:
             MissingExtraError: torch or what exports is not installed.
             MachineError: the file cannot be written.
         """
-        # This file, not the one that sys.stderr is later: while torch exports, that is another one.
+        # stderr as it is now: sys.stderr is redirected while torch exports.
         console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
         source, target = self._paths()
         require("torch", "train")
@@ -77,7 +77,7 @@ class Export:
         source = self.checkpoint_path or find_best(self.checkpoints_path)
         if source is None:
             raise MissingModelError(
-                f"No model: {self.checkpoints_path} holds no checkpoint of your own training. Train one with: "
+                f"No model: {self.checkpoints_path} contains no checkpoint of your own training. Train one with: "
                 "uv run train.py, or name one: clothseg export CKPT"
             )
         if source.suffix.lower() == SUFFIX:

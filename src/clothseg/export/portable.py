@@ -1,4 +1,4 @@
-"""From a network of torch to a portable model file: an ONNX graph that was shown to agree with torch."""
+"""A network as a portable model file: an ONNX graph whose results agree with those of torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPSET = 20
 """Version of ONNX's operators: the first with GELU, read by OpenVINO from 2024.0 and ONNX Runtime from 1.17."""
 
 _EXAMPLE = (2, 8 * STRIDE, 7 * STRIDE)
-"""Photos, height and width of the traced input: none of them 1 and no two alike, so that none is taken for fixed."""
+"""Photos, height and width of the traced input: all differ and none is 1, so the exporter takes none as constant."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _exact(runtimes: Mapping[str, Runtime]) -> list[str]:
 
 
 def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str, Any]:
-    """Return the results that the model file keeps."""
+    """Return the results that the model file stores."""
     rounded = agreements.get("openvino bf16") if photos.is_real else None
     return {
         "photos": photos.origin,
@@ -169,7 +169,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _tidied(model: Any) -> bytes:
-    """Return the bytes of a ModelProto without the exporter's notes, which are a megabyte and tell file paths."""
+    """Return the bytes of a ModelProto without the exporter's notes, which take a megabyte and contain file paths."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")
@@ -178,7 +178,7 @@ def _tidied(model: Any) -> bytes:
     graph.name = "clothseg"
     model.producer_name, model.producer_version = "clothseg", __version__
     for value in (*graph.input, *graph.output):
-        places = (0, 1, 2) if value.name == "image" else (0, 2, 3)
-        for place, name in zip(places, ("batch", "height", "width"), strict=True):
-            value.type.tensor_type.shape.dim[place].dim_param = name
+        axes = (0, 1, 2) if value.name == "image" else (0, 2, 3)
+        for axis, name in zip(axes, ("batch", "height", "width"), strict=True):
+            value.type.tensor_type.shape.dim[axis].dim_param = name
     return bytes(model.SerializeToString(deterministic=True))

@@ -24,8 +24,8 @@ def load_checkpoint(path: str | Path) -> tuple[ModelDescription, SegmentationNet
 
     Raises:
         MissingModelError: there is no such file.
-        ModelError: a folder, empty, text, cut off, damaged, carrying code, a bare state dict, of another network or
-            class count than it says, or with weights that are NaN or infinite.
+        ModelError: a folder, empty, text, cut off, damaged, with code, a bare state dict, of another network or class
+            count than it says, or with weights that are NaN or infinite.
     """
     path = Path(path)
     description, tensors = read_checkpoint(path)
@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     """
     content = read_tensor_file(path, kind="Checkpoint", hint=_HINT)
     if not isinstance(content, Mapping) or not content:
-        raise ModelError(f"Checkpoint {path} holds no model. {_HINT}")
+        raise ModelError(f"Checkpoint {path} contains no model. {_HINT}")
     if "clothseg" not in content:
         raise ModelError(f"Checkpoint {path} {_foreign(content)}. {_HINT}")
     try:
@@ -56,7 +56,7 @@ def read_checkpoint(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
         raise ModelError(f"Checkpoint {path}: {error}") from error
     weights = content.get("state_dict")
     if not isinstance(weights, Mapping):
-        raise ModelError(f"Checkpoint {path} holds a description but no weights. {_HINT}")
+        raise ModelError(f"Checkpoint {path} contains a description but no weights. {_HINT}")
     tensors = {
         name.removeprefix(_PREFIX): tensor
         for name, tensor in weights.items()
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
 def _foreign(content: Mapping[Any, Any]) -> str:
     if all(isinstance(value, Tensor) for value in content.values()):
         return "is a bare state dict: weights without the classes and the network they belong to"
-    return "is not clothseg's: it does not say which classes and network it is of"
+    return "was not written by clothseg: it does not describe its classes and network"
 
 
 def _check_fit(
@@ -92,6 +92,6 @@ def _check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
     wrong = [name for name, one in tensors.items() if one.is_floating_point() and not bool(torch.isfinite(one).all())]
     if wrong:
         raise ModelError(
-            f"Checkpoint {path} has weights that are no numbers (NaN or infinite) in {len(wrong)} tensors, "
+            f"Checkpoint {path} has weights that are NaN or infinite in {len(wrong)} tensors, "
             f"first {wrong[0]}: its training went wrong. {_HINT}"
         )

@@ -66,7 +66,7 @@ class ModelDescription:
     def from_dict(cls, values: object) -> ModelDescription:
         """Build a description from what `to_dict` returned.
 
-        Unknown keys, as of a later version, are ignored.
+        Unknown keys, such as those of a later version, are ignored.
 
         Raises:
             ModelError: a part is missing or wrong; the message names it.
@@ -92,7 +92,7 @@ class ModelDescription:
         )
 
 
-_HINT = "the file is damaged or not clothseg's. Use another model, or train one with: uv run train.py"
+_HINT = "the file is damaged or was not written by clothseg. Use another model, or train one with: uv run train.py"
 
 
 def _short(value: object) -> str:

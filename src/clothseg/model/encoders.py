@@ -8,7 +8,7 @@ from clothseg.errors import SettingError, nearest
 from clothseg.transforms import IMAGENET, Normalization
 
 TIMM_PREFIX = "tu-"
-"""Starts the name of an encoder that comes from timm."""
+"""Prefix of the names of timm's encoders."""
 
 MIT_LICENCE = (
     "The ImageNet weights of the MiT encoders (mit_b0 to mit_b5) are NVIDIA's, for non-commercial use only; "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clothseg.labels import IGNORED_ID
 
 _SMALLEST = 1e-7
-"""Keeps the Dice of an absent class from dividing by zero. Source: smp.losses.DiceLoss."""
+"""Prevents a division by zero in the Dice of an absent class. Source: smp.losses.DiceLoss."""
 
 
 class DiceCrossEntropyLoss(nn.Module):
@@ -26,7 +26,7 @@ class DiceCrossEntropyLoss(nn.Module):
     whose mean over the processes, which is what Lightning's strategies take, is its gradient.
 
     Args:
-        weights: (C,) how much a pixel of each class counts in the cross-entropy; None counts all alike.
+        weights: (C,) how much a pixel of each class counts in the cross-entropy; None: all the same.
     """
 
     weights: Tensor | None

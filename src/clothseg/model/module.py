@@ -24,14 +24,14 @@ from clothseg.scores import Scores
 from clothseg.settings import Settings
 
 DESCRIPTION_KEY = "clothseg"
-"""Where a checkpoint holds its `ModelDescription`."""
+"""Key of the `ModelDescription` in a checkpoint."""
 
 Batch = Mapping[str, Any]
 """image: (B, 3, H, W) uint8 RGB; mask: (B, H, W) uint8, class ids and `IGNORED_ID`; name: list of B photo names."""
 
 
 class TrainingData(Protocol):
-    """What a model asks of its data, which is `clothseg.data.datamodule.ClothSegmentationData`."""
+    """What a model reads from its data, a `clothseg.data.datamodule.ClothSegmentationData`."""
 
     classes: ClassList
     manifest: Any
@@ -50,14 +50,14 @@ class ClothSegmentationModel(LightningModule):
     runs compare by `val_loss` only at equal batch size; the scores do not depend on it.
 
     Args:
-        classes: the classes to learn, or what their `to_dicts` returned, as a checkpoint holds them.
+        classes: the classes to learn, or what their `to_dicts` returned, as a checkpoint stores them.
         architecture: decoder, by its name in segmentation-models-pytorch.
         encoder_name: encoder of segmentation-models-pytorch, or tu-NAME for one of timm.
         encoder_weights: imagenet, None or the path of a state dict; see `build_network`.
         decoder_width: the decoder's channels as a multiple of its own.
         image_size: longer side of its photos, in pixels.
         loss: dice-ce or dice-focal.
-        class_weights: (C,) how much a pixel of each class counts in dice-ce; None counts all alike.
+        class_weights: (C,) how much a pixel of each class counts in dice-ce; None: all the same.
         learning_rate: the highest of the schedule.
         encoder_rate: share of the learning rate that the encoder learns with.
         weight_decay: of AdamW; norms and biases have none.
@@ -273,6 +273,6 @@ class ClothSegmentationModel(LightningModule):
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             raise ModelError(
                 f"The loss became {loss.item()} in epoch {self.current_epoch}, {where} (photos {shown}). "
-                "The checkpoints hold the state before: resume the last one with --precision 32-true if it was "
+                "The checkpoints have the state before: resume the last one with --precision 32-true if it was "
                 f"another, or start a new training with a lower LEARNING_RATE (now {self.hparams['learning_rate']:g})"
             )

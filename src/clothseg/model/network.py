@@ -39,7 +39,7 @@ class SegmentationNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.normalization = normalization
-        # The same arithmetic as `Normalization.apply`. Not in the state dict: the model's description holds it.
+        # The same arithmetic as `Normalization.apply`. Not in the state dict: it is in the model's description.
         std = torch.tensor(normalization.std).view(1, 3, 1, 1)
         mean = torch.tensor(normalization.mean).view(1, 3, 1, 1)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)

@@ -83,7 +83,7 @@ def preferred_precision(accelerator: str = "auto") -> str:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Say whether oneDNN, which torch calls on CPUs, finds instructions for bfloat16."""
-    # torch before 2.10 cannot tell; float32 is right on every CPU.
+    """Return whether this CPU has instructions for bfloat16 that oneDNN, torch's library for CPUs, uses."""
+    # torch before 2.10 does not report them; float32 is right on every CPU.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in _FAST_BF16_CPU)

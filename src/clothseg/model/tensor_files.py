@@ -1,4 +1,4 @@
-"""Files of tensors: read without running code, guarded by a SHA-256, with a named error for each way to be broken."""
+"""Files of tensors: read without running code, protected by a SHA-256, with an error for each kind of damage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_tensor_file(path: Path, *, kind: str, hint: str) -> object:
 
     Raises:
         MissingModelError: there is no such file.
-        ModelError: a folder, empty, text, cut off, damaged, or carrying code.
+        ModelError: a folder, empty, text, cut off, damaged, or with code.
     """
     check_input(path, kind, hint, error=ModelError)
     try:
@@ -73,7 +73,7 @@ def add_checksum(path: Path) -> None:
     with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = len(content) - 2
         if content[end:] != b"\0\0":
-            raise ModelError(f"{path} has no place for a checksum: torch.save did not write it, or it has one")
+            raise ModelError(f"{path} cannot take a checksum: torch.save did not write it, or it has one already")
         comment = _CHECKSUM_START + _sha256(content, end)
         stream.seek(end)
         stream.write(struct.pack("<H", len(comment)) + comment)
@@ -127,5 +127,5 @@ def _check_archive(content: bytes) -> None:
 def _refused_code(error: pickle.UnpicklingError) -> str:
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     if named:
-        return f"names Python code ({named[1]}), which is never run; a model file holds tensors and plain values only"
+        return f"names Python code ({named[1]}), which is never run; a model file has tensors and plain values only"
     return "is not a file of tensors and plain values"

@@ -86,7 +86,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Raises:
         MissingModelError: there is no such file.
-        ModelError: it is broken or holds no state dict.
+        ModelError: it is broken or contains no state dict.
     """
     hint = "Set ENCODER_WEIGHTS to imagenet, none, or the path of a state dict"
     content = read_tensor_file(path, kind="Encoder weights", hint=hint)
@@ -95,7 +95,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
     if not tensors:
-        raise ModelError(f"Encoder weights {path} hold no state dict (names with tensors). {hint}")
+        raise ModelError(f"Encoder weights {path} contain no state dict (names with tensors). {hint}")
     return tensors
 
 
@@ -184,7 +184,7 @@ def _download_address(encoder_name: str, address: str) -> Path:
 def _failure(ask: Callable[[], Any]) -> BaseException | None:
     """Return the error of `ask`, or None if it got an answer.
 
-    It runs in a thread because the look-up of a host name has no time limit.
+    It runs in a thread because resolving a host name has no time limit.
     """
     errors: list[BaseException] = [TimeoutError(f"no answer within {_CONNECTION_SECONDS} seconds")]
 

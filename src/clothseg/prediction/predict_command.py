@@ -67,7 +67,7 @@ class Predict:
     """Skip photos that an earlier run with the same model and options has done."""
     model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
-    """Folder in which the newest best checkpoint is looked for."""
+    """Folder to search for the newest best checkpoint."""
 
     def run(self) -> int:
         """Segment the photos in this process; see `segment`."""

@@ -307,7 +307,7 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path
     starter = starter_model()
     if starter is None:
         raise MissingModelError(
-            f"No model: {checkpoints_path} holds no checkpoint of your own training, and this installation lacks the "
-            "starter model. Train one with: uv run train.py, or pass --ckpt PATH"
+            f"No model: {checkpoints_path} contains no checkpoint of your own training, and this installation lacks "
+            "the starter model. Train one with: uv run train.py, or pass --ckpt PATH"
         )
     return starter, "the packaged starter model, as there is none of your own training"

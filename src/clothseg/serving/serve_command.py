@@ -35,7 +35,7 @@ class Serve:
     """Origin of another site whose pages may use the API, such as https://example.org; repeat it for more."""
     model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
-    """Folder in which the newest best checkpoint is looked for."""
+    """Folder to search for the newest best checkpoint."""
 
     def run(self) -> int:
         """Serve until a signal comes; print the address to stdout, all else to stderr.

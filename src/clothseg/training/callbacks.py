@@ -26,7 +26,7 @@ _SHOWN_SCORES = ("train_loss", "val_loss", "val_iou", "val_f1", "val_acc")
 
 
 def build_callbacks(settings: Settings) -> list[Callback]:
-    """Return what observes a training; `fit` adds what makes it resumable."""
+    """Return the callbacks of a training; `fit` adds those that make it resumable."""
     callbacks: list[Callback] = [
         Progress(),
         LearningRateMonitor(logging_interval="step"),
@@ -65,7 +65,7 @@ class Progress(RichProgressBar):
             self._lines.show(batch_idx + 1, int(self.total_train_batches), f", loss {float(loss):.4f}")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return what stands beside the bar: the loss of the step; `Messages` prints the scores."""
+        """Return what is shown beside the bar: the loss of the step; `Messages` prints the scores."""
         metrics = super().get_metrics(trainer, pl_module)
         return {"loss": metrics["train_loss_step"]} if "train_loss_step" in metrics else {}
 
@@ -100,7 +100,7 @@ class Messages(Callback):
 class AveragedWeights(WeightAveraging):
     """Keeps an exponential moving average of the weights; the average is validated and saved, and not trained on.
 
-    It stands after callbacks that draw what the validated model predicts, and before those that save.
+    In the list of callbacks it follows those that draw what the validated model predicts, and precedes those that save.
 
     Args:
         decay: share of the average that a step leaves unchanged. It rises to this, as the average of a short training

@@ -59,7 +59,7 @@ _HINT = {
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training left behind."""
+    """The result of a training."""
 
     best_path: Path | None
     """Checkpoint with the lowest `val_loss`; None if no epoch was completed."""
@@ -91,7 +91,7 @@ def fit(
         resume: checkpoint to resume, at the very step after which it was written.
 
     Raises:
-        SettingError: settings that do not fit the machine, or not the training to be resumed.
+        SettingError: settings that do not fit the machine or the training to be resumed.
         ModelError: `resume` is no checkpoint of a training, or does not fit `model`; the loss became NaN.
         MachineError: out of memory or disk.
         TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is complete.
@@ -159,7 +159,7 @@ def build_trainer(
     """Set up Lightning's Trainer as `settings` say.
 
     Raises:
-        SettingError: this machine has not the devices or the number format asked for, or torchrun or SLURM started
+        SettingError: this machine does not have the devices or the precision asked for, or torchrun or SLURM started
             another number of processes.
     """
     precision: Any = settings.precision

@@ -20,14 +20,14 @@ from clothseg.model.tensor_files import read_tensor_file
 from clothseg.settings import Settings
 
 TRAINING_KEY = "clothseg_training"
-"""Where a checkpoint says how it was trained."""
+"""Key of the training's progress and settings in a checkpoint."""
 
-_KEPT_SETTINGS = (
+_FIXED_SETTINGS = (
     *("img_size", "crop_size", "batch_size", "loss", "class_balance", "averaging"),
     *("learning_rate", "encoder_rate", "weight_decay", "warmup", "seed"),
 )
-"""What a resumed training must not change, since steps already done depend on it. `epochs` may: the learning rate then
-follows, from the next step on, the curve of a training planned with that many epochs."""
+"""Settings that a resumed training must not change, since steps already done depend on them. `epochs` may change: from
+the next step on, the learning rate follows the curve of a training planned with that many epochs."""
 
 _VALIDATION_TO_DO = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 """Lightning's counters of a validation that stopped in its first batch: resumed, it runs the whole validation."""
@@ -70,8 +70,8 @@ class ResumePoint:
         state = checkpoint.get(TRAINING_KEY)
         if not isinstance(state, Mapping) or "loops" not in checkpoint or "optimizer_states" not in checkpoint:
             raise ModelError(
-                f"{path} holds a model but not the state of a training. Resume from a checkpoint that training wrote, "
-                "such as checkpoints/last.ckpt"
+                f"{path} contains a model but not the state of a training. Resume from a checkpoint that training "
+                "wrote, such as checkpoints/last.ckpt"
             )
         trained = ModelDescription.from_dict(checkpoint.get(DESCRIPTION_KEY))
         for name in ("classes", "architecture", "encoder_name", "decoder_width"):
@@ -89,11 +89,11 @@ class ResumePoint:
         Raises:
             SettingError: a setting, the number of processes or photos, or their order differs.
         """
-        for name in _KEPT_SETTINGS:
+        for name in _FIXED_SETTINGS:
             if name not in self.settings:
                 raise SettingError(
                     f"{self.path} was trained by an earlier clothseg, which had no {name.upper()} and trained "
-                    "otherwise, so its epoch cannot be resumed. Start a new training without --ckpt"
+                    "differently, so its epoch cannot be resumed. Start a new training without --ckpt"
                 )
             before, now = self.settings[name], settings.to_dict()[name]
             if before != now:
@@ -121,9 +121,9 @@ class ExactResume(Callback):
     """Makes a resumed training end with the same weights as an uninterrupted one.
 
     The order of the photos and their augmentation are functions of seed and epoch (`clothseg.data`), and so is, through
-    this callback, every random number of a step (dropout): a function of seed, epoch, batch and process. So no state of
-    a generator has to be stored, and a checkpoint only says which step comes next. What does differ is the `train_loss`
-    of an epoch that was resumed in its middle: it is the mean over the steps since.
+    this callback, every random number of a step (dropout): a function of seed, epoch, batch and process. So a
+    checkpoint stores which step comes next, and no state of a generator. Only the `train_loss` of an epoch that was
+    resumed in its middle differs: it is the mean over the steps since.
 
     Args:
         settings: stored in each checkpoint, to be compared when it is resumed.
@@ -159,7 +159,7 @@ class ExactResume(Callback):
         torch.manual_seed(step_seed(self.settings.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say in the checkpoint how the training was set up and which step comes next."""
+        """Store the settings of the training and which step comes next."""
         progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning's types leave out its counters
         batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         is_between_epochs = progress.processed == progress.ready

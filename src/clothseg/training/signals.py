@@ -1,4 +1,4 @@
-"""Early ends of a training: a signal, after the step at hand, or the loss of another process, at once."""
+"""Ends of a training before its last epoch: on a signal after the current step, on the loss of a process at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from clothseg.training.checkpoints import Checkpoints
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 _LOST_CONNECTION = ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL", "ProcessGroup")
-"""What torch's backends say when another process does not answer."""
+"""Parts of the errors of torch's backends when another process does not answer."""
 
 _POLL_SECONDS = 0.5
 """Time between two checks of whether the other processes run."""
@@ -36,7 +36,7 @@ _IF_KILLED = "If memory ran out, lower BATCH_SIZE or NUM_WORKERS."
 
 
 class TrainingStopped(SystemExit):
-    """A signal ended the training; `last_path` holds all that was learned. Its exit code is 128 + the signal."""
+    """A signal ended the training; resume it from `last_path`. The exit code is 128 + the signal."""
 
     def __init__(self, signal_number: int, last_path: Path) -> None:
         super().__init__(128 + signal_number)
@@ -99,7 +99,7 @@ class StopOnSignal(Callback):
             loader.worker_init_fn = partial(_ignore_signals, loader.worker_init_fn)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Stop after a step; after an epoch's last step its validation is begun first, and is resumed there."""
+        """Stop after a step; after an epoch's last step, stop when its validation starts, and resume there."""
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._stop_if_asked(trainer)
 
@@ -112,8 +112,8 @@ class StopOnSignal(Callback):
     ) -> None:
         """Stop within a validation; the resumed training begins with the whole of it."""
         loader: Any = trainer.val_dataloaders
-        # Processes may differ by a photo, and so by a batch: one that asked the others after its own last would wait
-        # for an answer that they, in the sum of the scores already, do not give.
+        # One process may have a photo, and so a batch, more: after it, the others already sum the scores and would not
+        # answer.
         if batch_idx < len(loader.dataset) // trainer.world_size // loader.batch_size:
             self._stop_if_asked(trainer)
 
@@ -131,7 +131,7 @@ class StopOnSignal(Callback):
 
 
 def _ignore_signals(start: Callable[[int], None] | None, worker_id: int) -> None:
-    """Start a loader process that ends when the training closes it or is gone, and at no signal."""
+    """Start a loader process that ignores signals; it ends when the training closes it or is gone."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if start is not None:
@@ -154,13 +154,13 @@ def lost_connection(error: BaseException, last_path: Path) -> MachineError:
 class EndTogether(Callback):
     """Ends this process when one that trains with it on this machine is killed, or ends with an error of its own.
 
-    Otherwise this process would wait in its next sum over processes, on GPUs for half an hour, where nothing can
-    interrupt it. So a thread ends it at once; the checkpoints on disk are complete at any moment. An error that only
-    another process met, such as a broken photo in its share, gives the exit code. Lightning itself would kill all
+    Otherwise this process would wait in its next all-reduce, on GPUs for half an hour, where nothing can interrupt it.
+    So a thread ends it at once; the checkpoints on disk are complete at any moment. If another process had an error of
+    its own, such as a broken photo in its share, its exit code is used. Lightning itself would kill all
     processes without a message, and only where it is not the first that is gone.
 
-    torchrun and SLURM end the processes that they started. But where torchrun itself is killed, its processes would
-    train on unnoticed, so they save and stop.
+    torchrun and SLURM end the processes that they started. But if torchrun itself is killed, its processes would
+    continue unnoticed, so they save and stop.
 
     Args:
         last_path: checkpoint to resume from, for the message.
@@ -185,7 +185,7 @@ class EndTogether(Callback):
             threading.Thread(target=self._watch, args=arguments, daemon=True, name="end-together").start()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let a process that fails end in its own way; on a lost connection, let the thread tell the reason first."""
+        """Stop watching when this process fails; on a lost connection, let the thread print the reason first."""
         if is_lost_connection(exception):
             time.sleep(4 * _POLL_SECONDS)
         self._is_over.set()

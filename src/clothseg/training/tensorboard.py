@@ -35,8 +35,8 @@ _SHOWN_SIZE = 320
 def open_log(settings: Settings, resume: ResumePoint | None) -> TensorBoardLogger:
     """Return the log of a training, a folder `version_N` in `settings.logs_path`.
 
-    A training that resumes `last.ckpt` continues its log; what that log holds from later steps, as after a kill, is
-    hidden by TensorBoard. Any other training gets a new log.
+    A training that resumes `last.ckpt` continues its log; TensorBoard hides what that
+    log has from later steps, as after a kill. Any other training gets a new log.
     """
     folder, first_step = None, None
     if (
@@ -103,7 +103,7 @@ class PredictionPictures(Callback):
             ]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the pictures of this epoch; the model is still in evaluation mode here, and keeps no gradients."""
+        """Draw the pictures of this epoch; the model is still in evaluation mode here, without gradients."""
         logger = trainer.logger
         if not isinstance(logger, TensorBoardLogger):
             return

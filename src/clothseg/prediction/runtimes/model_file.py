@@ -65,7 +65,7 @@ class ModelFile:
         Raises:
             MissingModelError: there is no such file.
             ModelError: a folder, empty, cut off, changed, no ONNX, not clothseg's, of a later version, or with weights
-                that are no numbers.
+                that are NaN or infinite.
         """
         check_input(path, "Model", _HINT, error=ModelError)
         try:
@@ -92,13 +92,13 @@ class ModelFile:
         except _NoMessageError as error:
             raise ModelError("is cut off, damaged, or no ONNX file") from error
         if "clothseg" not in entries:
-            raise ModelError("is not clothseg's: it does not say which classes it knows")
+            raise ModelError("was not written by clothseg: it does not name its classes")
         if not is_whole:
             raise ModelError("is cut off or damaged: its SHA-256 is not at its end")
         description, check = _described(entries["clothseg"])
         wrong = _first_without_numbers(content)
         if wrong is not None:
-            raise ModelError(f"has weights that are no numbers (NaN or infinite), first in {wrong}")
+            raise ModelError(f"has weights that are NaN or infinite, first in {wrong}")
         return cls(content, description, check, sha256)
 
     @property
