@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from clothseg.data.manifest import stem_of
@@ -16,14 +15,6 @@ from clothseg.types import UInt8Array
 _PREPARE = 'Run "uv run data_prep.py" again'
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """The bytes of a picture file, and its name in errors."""
-
-    content: bytes
-    name: str
-
-
 def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[UInt8Array, UInt8Array]:
     """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8 class ids, `IGNORED_ID` where it is unknown.
 
@@ -32,24 +23,27 @@ def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[U
             The message names the file.
         MissingInputError: one of them is not there.
     """
-    photo, mask = (Encoded(read_file(path), str(path)) for path in (photo_path, mask_path))
-    return decode_pair(photo, mask, num_classes=num_classes)
+    photo, mask = read_file(photo_path), read_file(mask_path)
+    return decode_pair(photo, mask, names=(str(photo_path), str(mask_path)), num_classes=num_classes)
 
 
-def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UInt8Array, UInt8Array]:
-    """Return the same as `read_pair`, from bytes that have been read.
+def decode_pair(
+    photo: bytes, mask: bytes, *, names: tuple[str, str], num_classes: int
+) -> tuple[UInt8Array, UInt8Array]:
+    """Return the same as `read_pair`, from the bytes of the two files; errors call them by `names`.
 
     Raises:
         DataError: as in `read_pair`.
     """
+    photo_name, mask_name = names
     try:
-        image = read_picture(photo.content, name=photo.name).pixels
+        image = read_picture(photo, name=photo_name).pixels
     except PictureError as error:
         raise DataError(f"{one_line(error)}. Training needs every photo of the dataset") from error
-    class_ids = decode_class_ids(mask)
+    class_ids = decode_class_ids(mask, name=mask_name)
     if class_ids.shape != image.shape[:2]:
         raise DataError(
-            f"Mask {mask.name} is {_size(class_ids)} pixels, its photo {photo.name} {_size(image)}. "
+            f"Mask {mask_name} is {_size(class_ids)} pixels, its photo {photo_name} {_size(image)}. "
             f"They must be of one size. {_PREPARE}"
         )
     highest = int(class_ids.max(initial=0))
@@ -57,7 +51,7 @@ def decode_pair(photo: Encoded, mask: Encoded, *, num_classes: int) -> tuple[UIn
         highest = int(class_ids.max(initial=0, where=class_ids != IGNORED_ID))
     if highest >= num_classes:
         raise DataError(
-            f"Mask {mask.name} holds class id {highest}; the dataset has the ids 0 to {num_classes - 1}. {_PREPARE}"
+            f"Mask {mask_name} holds class id {highest}; the dataset has the ids 0 to {num_classes - 1}. {_PREPARE}"
         )
     return image, class_ids
 
@@ -73,20 +67,20 @@ def read_class_ids(path: Path) -> UInt8Array:
         DataError: the mask cannot be read; the message names it.
         MissingInputError: it is not there.
     """
-    return decode_class_ids(Encoded(read_file(path), str(path)))
+    return decode_class_ids(read_file(path), name=str(path))
 
 
-def decode_class_ids(mask: Encoded) -> UInt8Array:
-    """Return the same as `read_class_ids`, from bytes that have been read.
+def decode_class_ids(mask: bytes, *, name: str) -> UInt8Array:
+    """Return the same as `read_class_ids`, from the bytes of the file; errors call it by `name`.
 
     Raises:
         DataError: the mask cannot be decoded; the message names it.
     """
     try:
-        class_ids = decode_index_png(mask.content, max_pixels=MAX_PIXELS)
+        class_ids = decode_index_png(mask, max_pixels=MAX_PIXELS)
     except ValueError as error:
-        raise DataError(f"Mask {mask.name} is broken: {error}. {_PREPARE}") from error
-    return read_mask(mask.content, name=mask.name) if class_ids is None else class_ids
+        raise DataError(f"Mask {name} is broken: {error}. {_PREPARE}") from error
+    return read_mask(mask, name=name) if class_ids is None else class_ids
 
 
 def read_file(path: Path) -> bytes:

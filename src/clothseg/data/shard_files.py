@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
-from clothseg.data.pair import Encoded, decode_pair
+from clothseg.data.pair import decode_pair
 from clothseg.data.shard_cache import ShardCache
 from clothseg.data.shards import INDEX_NAME, PackedPair, Shard, ShardIndex, contents_from_json
 from clothseg.errors import (
@@ -329,11 +329,8 @@ class PackedPairs:
         shard, pair = self._find(index)
         content = self._read(shard, pair.photo_offset, pair.mask_offset + pair.mask_size - pair.photo_offset, pair)
         photo, mask = _split(content, pair)
-        return decode_pair(
-            Encoded(photo, f"{pair.photo} in shard {shard.name}"),
-            Encoded(mask, f"{pair.stem}.mask.png in shard {shard.name}"),
-            num_classes=self._num_classes,
-        )
+        names = f"{pair.photo} in shard {shard.name}", f"{pair.stem}.mask.png in shard {shard.name}"
+        return decode_pair(photo, mask, names=names, num_classes=self._num_classes)
 
     def prefetch(self, shards: Sequence[int]) -> None:
         """Fetch shards that are needed soon in the background, the first of them first."""
