@@ -6,7 +6,7 @@ import hashlib
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -122,7 +122,9 @@ def _pack_split(
                 opened.close()
                 writer = None
             if writer is None:
-                writer = opened.enter_context(new_shard(output, f"{name}-{len(shards):05}.tar"))
+                shard_name = f"{name}-{len(shards):05}.tar"
+                temporary = opened.enter_context(whole_file(output / shard_name, sync=True))
+                writer = ShardWriter(opened.enter_context(temporary.open("wb")), shard_name)
             writer.add(photo_path.relative_to(photos).as_posix(), number, photo, mask)
             advance(done, len(found))
         if writer is not None:
@@ -196,17 +198,6 @@ class ShardWriter:
         self._stream.write(content)
         self._digest.update(content)
         self.size += len(content)
-
-
-@contextmanager
-def new_shard(folder: Path, name: str) -> Iterator[ShardWriter]:
-    """Yield the writer of a shard, which takes its name when the block has ended without an error.
-
-    Raises:
-        MachineError: the folder cannot be written, or the disk is full.
-    """
-    with whole_file(folder / name, sync=True) as temporary, temporary.open("wb") as stream:
-        yield ShardWriter(stream, name)
 
 
 def key_of(photo: str) -> str:

@@ -41,12 +41,7 @@ class EpochSampler(Sampler[SampleKey]):
         num_samples: how many samples there are.
         seed: start of the random order.
         shuffle: draw in a new random order each epoch, for training; else in ascending order, for validation.
-        rank: which process this is, from 0.
-        num_ranks: how many processes share the samples.
         batch_size: samples per batch and process.
-
-    Raises:
-        DataError: there are fewer samples than processes.
 
     >>> sampler = EpochSampler(5, seed=1, shuffle=False, batch_size=2)
     >>> sampler.set_epoch(3)
@@ -54,19 +49,17 @@ class EpochSampler(Sampler[SampleKey]):
     [0, 1, 2, 3, 4]
     """
 
-    def __init__(
-        self, num_samples: int, *, seed: int, shuffle: bool, rank: int = 0, num_ranks: int = 1, batch_size: int
-    ) -> None:
+    def __init__(self, num_samples: int, *, seed: int, shuffle: bool, batch_size: int) -> None:
         self.num_samples = num_samples
         self.seed = seed
         self.shuffle = shuffle
         self.batch_size = batch_size
         self.epoch = 0
         self._start: tuple[int | None, int] = (None, 0)
-        self.distribute(rank=rank, num_ranks=num_ranks)
+        self.rank, self.num_ranks = 0, 1
 
     def distribute(self, *, rank: int, num_ranks: int) -> None:
-        """Draw from now on only the samples of process `rank` of `num_ranks`.
+        """Draw from now on only the samples of process `rank`, from 0, of the `num_ranks` that share them.
 
         Raises:
             DataError: there are fewer samples than processes.
@@ -76,8 +69,7 @@ class EpochSampler(Sampler[SampleKey]):
                 f"{self.num_samples} photos cannot be distributed over {num_ranks} processes. "
                 "Prepare more photos, or use fewer DEVICES"
             )
-        self.rank = rank
-        self.num_ranks = num_ranks
+        self.rank, self.num_ranks = rank, num_ranks
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of `epoch` from the next iteration on. Lightning calls this at the start of every epoch."""
@@ -146,9 +138,6 @@ class ShardSampler(EpochSampler):
         counts: photos of each shard.
         window: shards whose photos are mixed.
         seed, shuffle, batch_size: as for `EpochSampler`.
-
-    Raises:
-        DataError: there are fewer samples than processes.
     """
 
     def __init__(self, counts: Sequence[int], *, window: int, seed: int, shuffle: bool, batch_size: int) -> None:
