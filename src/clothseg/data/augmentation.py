@@ -10,7 +10,7 @@ import numpy as np
 
 from clothseg.labels import IGNORED_ID
 from clothseg.settings import CropSize
-from clothseg.transforms import IMAGENET, Letterbox, Normalization, resize_image
+from clothseg.transforms import IMAGENET, Letterbox, resize_image
 from clothseg.types import Float64Array, UInt8Array
 
 Generator = np.random.Generator
@@ -112,22 +112,19 @@ def draw_augmentation(
     return Augmentation(None, (reduced[0], reduced[1]) if shrinks else photo_size, matrix, color, size)
 
 
-def augment(
-    image: UInt8Array, mask: UInt8Array, augmentation: Augmentation, normalization: Normalization = IMAGENET
-) -> tuple[UInt8Array, UInt8Array]:
+def augment(image: UInt8Array, mask: UInt8Array, augmentation: Augmentation) -> tuple[UInt8Array, UInt8Array]:
     """Return a photo and its mask, augmented.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8, class ids.
         augmentation: drawn for a photo of this size.
-        normalization: its fill colour pads the photo.
 
     Returns:
         (h, w, 3) uint8 RGB and (h, w) uint8 with `IGNORED_ID` around the photo.
     """
     if augmentation.letterbox is not None:
-        return augmentation.letterbox.image(image, normalization), augmentation.letterbox.mask(mask)
+        return augmentation.letterbox.image(image), augmentation.letterbox.mask(mask)
     size = augmentation.size[::-1]
     height, width = augmentation.reduced_size
     unshrink = np.diag([image.shape[1] / width, image.shape[0] / height, 1.0])
@@ -138,7 +135,7 @@ def augment(
         size,
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=normalization.fill,
+        borderValue=IMAGENET.fill,
     )
     target = cv2.warpAffine(
         mask,

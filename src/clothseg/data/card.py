@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from clothseg.errors import DataError
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.progress import Advance, Steps, hide_step
 from clothseg.transforms import resize_image
-from clothseg.types import BoolArray, UInt8Array
+from clothseg.types import BoolArray
 
 EXAMPLES = 3
 """Pictures of each class."""
@@ -37,13 +37,11 @@ _TEMPLATE = Path(__file__).with_name("templates") / "card.html"
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """One split in numbers."""
+    """What the manifest does not say about one split."""
 
     num_photos: int
     sizes: tuple[tuple[int, int], ...]
     """(height, width) of the smallest photo by pixels, the median one, and the largest."""
-    pixels_per_class: tuple[int, ...]
-    photos_per_class: tuple[int, ...]
     instances_per_class: tuple[int, ...] | None
     """Annotations by class in the annotation file beside the masks; None if there is no such file."""
 
@@ -94,7 +92,8 @@ def notes(card: DatasetCard) -> list[str]:
     """Return what someone should know before training on this data, in sentences."""
     garments = [one for one in range(len(card.manifest.classes)) if one != BACKGROUND_ID]
     absent = (0,) * len(card.manifest.classes)
-    train, val = (card.splits[name].photos_per_class if name in card.splits else absent for name in ("train", "val"))
+    splits = card.manifest.splits
+    train, val = (splits[name].photos_per_class if name in splits else absent for name in ("train", "val"))
     found = []
     for words, class_ids in (
         ("Not in the training photos, so no model can learn it", [one for one in garments if not train[one]]),
@@ -109,26 +108,6 @@ def notes(card: DatasetCard) -> list[str]:
     if not any(facts.instances_per_class for facts in card.splits.values()):
         found.append("There is no annotation file beside the masks, so instances are not counted.")
     return found
-
-
-@dataclass
-class _Finds:
-    """The masks that show most of each class, among those searched."""
-
-    wanted: dict[int, int]
-    """How many examples of each class exist, at most `EXAMPLES`."""
-    best: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
-    """(share, index) by class id, largest share first."""
-
-    def add(self, index: int, mask: UInt8Array) -> None:
-        counts = np.bincount(mask.ravel())
-        for class_id in np.flatnonzero(counts).tolist():
-            if class_id in self.wanted:
-                found = [*self.best.get(class_id, ()), (counts[class_id] / mask.size, index)]
-                self.best[class_id] = sorted(found, key=lambda find: (-find[0], find[1]))[:EXAMPLES]
-
-    def is_complete(self) -> bool:
-        return all(len(self.best.get(class_id, ())) >= count for class_id, count in self.wanted.items())
 
 
 def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
@@ -152,8 +131,6 @@ def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
         facts[name] = SplitFacts(
             len(found),
             _three_sizes([_png_size(mask) for _, mask in found]),
-            split.pixels_per_class,
-            split.photos_per_class,
             _count_instances(folder, name, manifest.classes),
         )
         missing = [one for one in range(BACKGROUND_ID + 1, len(manifest.classes)) if one not in examples]
@@ -161,22 +138,34 @@ def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
         if not wanted:
             continue
         with steps(f"Looking for examples in {name}") as advance:
-            finds = _search(found, wanted, advance)
+            best = _search(found, wanted, advance)
         photos = folder / split.photos
-        for class_id, indices in sorted(finds.best.items()):
-            chosen = [found[index] for _, index in indices]
+        for class_id, chosen in best.items():
             examples[class_id] = [_example(pair, photos, name, class_id, manifest.classes) for pair in chosen]
     return DatasetCard(manifest, facts, examples)
 
 
-def _search(found: Sequence[tuple[Path, Path]], wanted: dict[int, int], advance: Advance) -> _Finds:
-    finds = _Finds(wanted)
+def _search(
+    found: Sequence[tuple[Path, Path]], wanted: Mapping[int, int], advance: Advance
+) -> dict[int, list[tuple[Path, Path]]]:
+    """Return the pairs that show most of each class, largest share first, among those searched.
+
+    Args:
+        found: (photo, mask) paths.
+        wanted: how many examples of each class exist, at most `EXAMPLES`.
+        advance: called after each mask.
+    """
+    best: dict[int, list[tuple[float, int]]] = {class_id: [] for class_id in wanted}
     for number, index in enumerate(_far_apart(len(found)), start=1):
-        if number > SEARCHED and finds.is_complete():
+        if number > SEARCHED and all(len(best[class_id]) >= count for class_id, count in wanted.items()):
             break
-        finds.add(index, read_class_ids(found[index][1]))
+        mask = read_class_ids(found[index][1])
+        counts = np.bincount(mask.ravel())
+        for class_id in np.flatnonzero(counts).tolist():
+            if class_id in best:
+                best[class_id] = sorted([*best[class_id], (-counts[class_id] / mask.size, index)])[:EXAMPLES]
         advance(number, len(found) if number > SEARCHED else min(SEARCHED, len(found)))
-    return finds
+    return {class_id: [found[index] for _, index in finds] for class_id, finds in sorted(best.items()) if finds}
 
 
 def _far_apart(total: int) -> Iterator[int]:
