@@ -1,10 +1,10 @@
 import pytest
 
 from clothseg.cluster import remote, targets
-from clothseg.cluster.remote import Photo
 from clothseg.cluster.targets import FolderTarget, StoredJournal, StoreTarget, target_of
 from clothseg.errors import MachineError, MissingExtraError, MissingInputError, PictureError, SettingError
 from clothseg.prediction.journal import JOURNAL_NAME, Entry
+from clothseg.prediction.sources import Photo
 from tests.cluster.two_nodes import BUCKET
 
 

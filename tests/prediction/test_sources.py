@@ -28,7 +28,7 @@ def touch(tmp_path, monkeypatch):
 
 
 def stems(*inputs, output="out"):
-    return {str(photo.path): photo.stem for photo in find_photos(inputs, output=Path(output)).photos}
+    return {photo.source: photo.stem for photo in find_photos(inputs, output=Path(output)).photos}
 
 
 def test_a_photo_is_named_by_its_stem(touch):
@@ -137,7 +137,7 @@ def test_unusual_names_are_kept(touch):
         touch(f"{number}/{name}")
         given = f"{number}/{name}" if name.startswith(".") else str(number)
         (photo,) = find_photos([given], output=Path("out")).photos
-        assert photo.path == Path(f"{number}") / name
+        assert photo.source == str(Path(f"{number}") / name)
         assert photo.file == name
         assert photo.stem == name.removesuffix(".jpg")
 

@@ -23,7 +23,7 @@ from clothseg.errors import (
     require,
 )
 from clothseg.pictures import PHOTO_SUFFIXES
-from clothseg.prediction.sources import FoundPhoto, find_photos, folded, is_address, natural, source_stem, unique_stems
+from clothseg.prediction.sources import Photo, find_photos, folded, is_address, natural, source_stem, unique_stems
 
 WRITABLE_SCHEMES = ("s3", "s3a", "gs", "gcs")
 """Where results may be written: an object appears there as a whole or not at all."""
@@ -31,25 +31,6 @@ READABLE_SCHEMES = (*WRITABLE_SCHEMES, "http", "https")
 
 MAX_BYTES = 1 << 30
 """Largest photo that is read; it is held in memory, and no photo of `pictures.MAX_PIXELS` is nearly as large."""
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photo to segment, on a disk or at an address, as plain values to send to a worker."""
-
-    source: str
-    """Its path or address."""
-    file: str
-    """Its path inside the folder it was found in; see `FoundPhoto.file`."""
-    stem: str
-    """See `FoundPhoto.stem`."""
-    identity: tuple[str, int, int]
-    """Source, size and modification time; of an object, its size and a number made from its ETag. -1: not known."""
-
-    @classmethod
-    def on_disk(cls, found: FoundPhoto) -> Photo:
-        """Return the description of a photo that was found on a disk."""
-        return cls(str(found.path), found.file, found.stem, found.identity)
 
 
 @dataclass(frozen=True)
@@ -178,7 +159,7 @@ def find(
     addresses = [one for one in (*given, *listing) if is_address(one)]
     if not addresses:
         search = find_photos(given, output=None if is_address(output) else Path(output), listed=listing)
-        return tuple(map(Photo.on_disk, search.photos)), search.problems
+        return search.photos, search.problems
     paths = [one for one in (*given, *listing) if not is_address(one)]
     if paths:
         raise SettingError(f"Both a path and an address: {paths[0]}, {addresses[0]}. Pass them in two runs")

@@ -16,13 +16,13 @@ from typing import Any
 from rich.console import Console
 
 from clothseg.cluster.cluster import Slots
-from clothseg.cluster.remote import Photo
 from clothseg.cluster.targets import FolderTarget, StoredJournal
 from clothseg.cluster.worker import LoadedModel, Replica, RunOptions, unpack_error
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import write_collection
 from clothseg.prediction.predictor import Outcome
+from clothseg.prediction.sources import Photo
 
 MAX_PHOTOS_IN_CHUNK = 32
 """Photos of one Ray task: with many photos, Ray's overhead of about 10 ms per task is small."""

@@ -21,8 +21,8 @@ from clothseg.cluster.remote import (
 from clothseg.errors import MachineError, MissingInputError
 from clothseg.pictures import write_whole
 from clothseg.prediction.folder import check_output
-from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal, Photo
-from clothseg.prediction.sources import is_address
+from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal
+from clothseg.prediction.sources import Photo, is_address
 
 PARTS = ".clothseg/"
 """Prefix of the journal's parts in a store; hidden, since they are no results."""

@@ -93,7 +93,7 @@ def choose_photos(photos: Sequence[Path], data_path: Path, classes: ClassList, *
         search = find_photos([str(one) for one in photos], output=Path())
         if search.problems:
             raise search.problems[0]
-        chosen = tuple((one.path, None) for one in _spread(search.photos, count))
+        chosen = tuple((Path(one.source), None) for one in _spread(search.photos, count))
         return CheckPhotos(f"{len(chosen)} photos of {', '.join(one.name for one in photos)}", chosen)
     folder = data_path / DATASET_FOLDER
     if (folder / MANIFEST_NAME).is_file():

@@ -11,7 +11,7 @@ from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import Outputs, write_collection
 from clothseg.prediction.predictor import Outcome, Predictor
-from clothseg.prediction.sources import FoundPhoto
+from clothseg.prediction.sources import Photo
 
 
 def check_output(folder: Path) -> None:
@@ -34,7 +34,7 @@ class FolderRun:
     """The prediction of some photos into one output folder."""
 
     predictor: Predictor
-    photos: Sequence[FoundPhoto]
+    photos: Sequence[Photo]
     output: Path
     outputs: Outputs = field(default_factory=Outputs)
     keeps_journal: bool = True
@@ -60,7 +60,7 @@ class FolderRun:
         journal = self._journal()
         done = journal.start(self.photos, resume=resume)
 
-        def segment_unless_done(photo: FoundPhoto) -> Outcome:
+        def segment_unless_done(photo: Photo) -> Outcome:
             if photo.stem not in done:
                 return self._segment(photo)
             return Outcome(photo, files=[self.output / name for name in done[photo.stem]], is_new=False)
@@ -89,9 +89,9 @@ class FolderRun:
             formats=self.outputs.formats,
         )
 
-    def _segment(self, photo: FoundPhoto) -> Outcome:
+    def _segment(self, photo: Photo) -> Outcome:
         try:
-            segmentation = self.predictor.predict(photo.path, name=photo.file)
+            segmentation = self.predictor.predict(photo.source, name=photo.file)
         except InputError as error:
             return Outcome(photo, error=error)
         files = segmentation.save(

@@ -6,30 +6,19 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Self
 
 import clothseg
 from clothseg.errors import MachineError
 from clothseg.pictures import whole_file
 from clothseg.prediction.outputs import Outputs
+from clothseg.prediction.sources import Photo
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 
 JOURNAL_NAME = ".clothseg.jsonl"
 """The journal's name in the output folder; hidden, since it is no result."""
 
 VERSION = 1
-
-
-class Photo(Protocol):
-    """What a journal needs to know of a photo, wherever it lies."""
-
-    @property
-    def stem(self) -> str:
-        """Start of its outputs' names."""
-
-    @property
-    def identity(self) -> tuple[str, int, int]:
-        """What changes when the photo does; see `Entry.photo`."""
 
 
 def described_run(
@@ -54,7 +43,7 @@ class Entry:
     stem: str
     """Start of its outputs' names; what tells the photos of a run apart."""
     photo: tuple[str, int, int]
-    """Its path as given, its size in bytes and its time of change in nanoseconds: whether it is still the same."""
+    """`Photo.identity`: whether it is still the same."""
     files: Mapping[str, int]
     """The files written, by their paths inside the output folder, and their sizes in bytes."""
     result: Mapping[str, Any] | None = None

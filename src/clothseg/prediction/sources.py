@@ -40,31 +40,25 @@ _OUTPUT_NAME = re.compile(
 
 
 @dataclass(frozen=True)
-class FoundPhoto:
-    """A photo to segment."""
+class Photo:
+    """A photo to segment, on a disk or at an address."""
 
-    path: Path
-    """Where it is read."""
+    source: str
+    """Its path or address."""
     file: str
     """Its path inside the folder it was found in, with slashes; just its name where it was given itself."""
     stem: str
     """Start of the paths of its outputs inside the output folder; no two photos of a search share one."""
-
-    @property
-    def identity(self) -> tuple[str, int, int]:
-        """Its path as given, its size in bytes and its time of change in nanoseconds; -1 where it is not there."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return str(self.path), -1, -1
-        return str(self.path), status.st_size, status.st_mtime_ns
+    identity: tuple[str, int, int]
+    """What changes when the photo does: its source, its size in bytes and its time of change in nanoseconds; of an
+    object in a store, a number made from its ETag in place of the time. -1: not known."""
 
 
 @dataclass(frozen=True)
 class Search:
     """The photos that were found, and the inputs that gave none."""
 
-    photos: tuple[FoundPhoto, ...]
+    photos: tuple[Photo, ...]
     problems: tuple[InputError, ...]
     """Missing inputs, inputs without photos, and folders that cannot be read."""
 
@@ -110,8 +104,19 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: It
             problems.append(error)
     photos = tuple(candidates.values())
     stems = _unique_stems(photos, output)
-    found = (FoundPhoto(one.path, one.relative.as_posix(), stem) for one, stem in zip(photos, stems, strict=True))
+    found = (
+        Photo(str(one.path), one.relative.as_posix(), stem, _identity(one.path))
+        for one, stem in zip(photos, stems, strict=True)
+    )
     return Search(tuple(found), tuple(problems))
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), status.st_size, status.st_mtime_ns
 
 
 def is_address(given: str | Path) -> bool:
