@@ -24,7 +24,7 @@ DECODER_WIDTH = 1.0  # channels of the decoder: 0.25, 0.5, 1 or 2 times the usua
 # Training
 EPOCHS = 20  # passes over the training photos
 LOSS = "dice-ce"  # "dice-ce" (half Dice, half cross-entropy) or "dice-focal" (half Dice, half focal)
-CLASS_BALANCE = 0.5  # how much more rare classes count in dice-ce: 0 all pixels alike, 1 every class as a whole
+CLASS_BALANCE = 0.5  # how much more rare classes count in dice-ce: 0 all pixels the same, 1 every class as a whole
 AVERAGING = 0.998  # moving average of the weights, which is saved: its share that a step keeps; 0: no average
 LEARNING_RATE = 1e-3  # highest learning rate, reached after the warm-up
 ENCODER_RATE = 0.2  # share of LEARNING_RATE for an encoder with pretrained weights; others learn with all of it

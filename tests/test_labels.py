@@ -76,15 +76,15 @@ def test_a_wrong_yaml_file_is_refused(tmp_path):
         ("classes: [", "not YAML"),
         ("names: []", "no list called classes"),
         ("classes: [{name: a}]", "background first; this one has 1"),
-        ("classes: [{name: a}, {name: a}]", "'a' stands twice"),
+        ("classes: [{name: a}, {name: a}]", "'a' is twice"),
         ("classes: [{name: a}, {title: b}]", "has no name"),
         ("classes: [{name: a}, {name: b, colour: [1, 2, 3]}]", "unknown key 'colour'"),
         ("classes: [{name: a}, {name: b, color: [1, 2, 300]}]", "three numbers"),
         ("classes: [{name: a}, {name: b, color: [1, 2]}]", "three numbers"),
         ("classes: [{name: a}, {name: b, categories: dress}]", "write a list"),
         ("classes: [{name: a}, {name: b, supercategories: neck}]", "write a list"),
-        ("classes: [{name: a, categories: [x]}, {name: b, categories: [x]}]", "'x' stands twice"),
-        ("classes: [{name: a, supercategories: [x]}, {name: b, supercategories: [x]}]", "'x' stands twice"),
+        ("classes: [{name: a, categories: [x]}, {name: b, categories: [x]}]", "'x' is twice"),
+        ("classes: [{name: a, supercategories: [x]}, {name: b, supercategories: [x]}]", "'x' is twice"),
     ):
         path.write_text(content)
         with pytest.raises(SettingError) as caught:
@@ -119,7 +119,7 @@ def test_an_entry_that_stands_twice_is_refused(tmp_path):
     path.write_text("classes: [{name: background}, {name: hat, categories: [cap]}]", encoding="utf-8-sig")
     assert load_classes(path).names == ("background", "hat")
     path.write_text("classes:\n  - name: background\n  - name: hat\n    categories: [cap]\n    categories: [beanie]\n")
-    with pytest.raises(SettingError, match=r"'categories' stands twice"):
+    with pytest.raises(SettingError, match=r"'categories' is twice"):
         load_classes(path)
 
 

@@ -49,7 +49,7 @@ class Command(Protocol):
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run `clothseg NAME …` as installed by pip and leave with its exit code."""
+    """Run `clothseg NAME …` as installed by pip and exit with its exit code."""
     _print_any_name()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["--version"]:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _overview() -> str:
     rows = [f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
-        ["usage: clothseg COMMAND …   (clothseg COMMAND --help tells its options)", "", *rows, "", "  --version"]
+        ["usage: clothseg COMMAND …   (clothseg COMMAND --help lists its options)", "", *rows, "", "  --version"]
     )
 
 
@@ -77,7 +77,7 @@ def start(
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> NoReturn:
-    """Parse the command line of a command, run it, and leave with its exit code.
+    """Parse the command line of a command, run it, and exit with its exit code.
 
     Args:
         name: a name of `COMMANDS`.
@@ -120,7 +120,7 @@ def _parse(command: type[Command], settings: Settings, arguments: Sequence[str] 
 
 @contextlib.contextmanager
 def _leaving() -> Any:
-    """Turn what ends a command into one line on stderr and its exit code."""
+    """Turn an error that ends a command into one line on stderr and its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     warnings.filterwarnings("ignore", module="PIL")  # a photo that is too large is refused by name instead
     try:
@@ -130,7 +130,7 @@ def _leaving() -> Any:
     except KeyboardInterrupt:
         _fail("Interrupted. Nothing is half written; run the same command again to resume", 128 + signal.SIGINT)
     except BrokenPipeError:
-        # Whoever read the output has left, as `head` does; Python would complain once more when it flushes at exit.
+        # The reader of the output has ended, as `head` does; Python would report it again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except MemoryError:
@@ -154,7 +154,7 @@ def _open_closed_streams() -> None:
 
 
 def _print_any_name() -> None:
-    """Let names that the terminal's or the pipe's encoding lacks be printed as escapes, not end the command."""
+    """Print characters that the terminal's or the pipe's encoding lacks as escapes, in place of an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

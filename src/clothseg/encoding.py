@@ -23,7 +23,7 @@ except ModuleNotFoundError:  # Pillow reads the same pixels
     simplejpeg = None
 
 HEAD_LENGTH = 128
-"""Bytes at a file's start by which `is_marked` decides."""
+"""Bytes at a file's start that `is_marked` reads."""
 
 # Source: PNG specification, third edition (W3C), sections 5, 9 and 11.
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -72,13 +72,13 @@ def encode_jpeg(array: UInt8Array, quality: int = 90) -> bytes:
 
 
 def marked(content: bytes) -> bytes:
-    """Return a PNG or JPEG with a mark that clothseg made it, by which a later run tells it from a photo."""
+    """Return a PNG or JPEG with a mark that clothseg made it, so that a later run does not use it as a photo."""
     offset, mark = _mark_of(content)
     return content[:offset] + mark + content[offset:]
 
 
 def is_marked(head: bytes) -> bool:
-    """Tell whether a file is one that `marked` returned, from its first `HEAD_LENGTH` bytes."""
+    """Return whether a file is one that `marked` returned, from its first `HEAD_LENGTH` bytes."""
     offset, mark = _mark_of(head)
     return head[offset : offset + len(mark)] == mark
 
@@ -99,7 +99,7 @@ def _encoded(suffix: str, array: npt.NDArray[Any], options: list[int]) -> bytes:
 
 
 def _encode_index_png(values: UInt8Array, palette: UInt8Array | None) -> bytes:
-    """Write the PNG by hand: OpenCV writes no palettes, and label images pack best with one fixed row filter.
+    """Encode a PNG without OpenCV, which writes no palettes; one fixed row filter compresses label images best.
 
     Each row is stored as its difference to the row above, which for masks is nearly all zeros.
     """
@@ -162,7 +162,7 @@ def decode_index_png(content: bytes, *, max_pixels: int) -> UInt8Array | None:
     if tuple(kind) not in _EIGHT_BIT_INDICES or not 0 < width * height <= max_pixels:
         return None
     chunks = list(_chunks(content))
-    if any(name == b"eXIf" for name, _ in chunks):  # it may hold an orientation
+    if any(name == b"eXIf" for name, _ in chunks):  # it may contain an orientation
         return None
     packed = b"".join(data for name, data in chunks if name == b"IDAT")
     rows = np.frombuffer(_inflate(packed, height * (width + 1)), dtype=np.uint8).reshape(height, width + 1)
@@ -187,7 +187,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _inflate(packed: bytes, size: int) -> bytes:
-    """Return the `size` bytes that `packed` holds; asks for one more, so that the checksum after them is read."""
+    """Return the `size` bytes that `packed` contains; ask for one more, so that the checksum after them is read."""
     fast_zlib = _fast_zlib()
     try:
         stream = fast_zlib.decompressobj()
@@ -195,7 +195,7 @@ def _inflate(packed: bytes, size: int) -> bytes:
     except fast_zlib.error as error:
         raise ValueError(f"its pixels cannot be unpacked ({error})") from error
     if not stream.eof or len(unpacked) != size:
-        raise ValueError("it holds another number of pixels than its header says")
+        raise ValueError("it has another number of pixels than its header says")
     return bytes(unpacked)
 
 
@@ -264,7 +264,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 @functools.lru_cache(16)
 def _transform(profile: bytes) -> tuple[str, Any]:
-    """Return the mode of a profile, and its transform into sRGB or None where that changes next to nothing."""
+    """Return the mode of a profile, and its transform into sRGB, or None where it changes almost nothing."""
     opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     space = opened.profile.xcolor_space
     mode = _MODES_BY_SPACE.get(space)

@@ -88,7 +88,7 @@ def path_kind(path: str | os.PathLike[str]) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except ValueError as error:
-        raise OSError(errno.EINVAL, "it holds a zero byte", str(path)) from error
+        raise OSError(errno.EINVAL, "it contains a zero byte", str(path)) from error
     if stat.S_ISREG(mode):
         return "a file"
     return "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
@@ -176,7 +176,7 @@ def nearest(name: str, allowed: Iterable[str], count: int = 5) -> str:
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or say which extra brings it.
+    """Import `module`; where it is not installed, name the extra that has it.
 
     Raises:
         MissingExtraError: `module` is not installed.

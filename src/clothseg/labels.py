@@ -46,12 +46,12 @@ class ClothingClass:
     supercategories: tuple[str, ...] = ()
     """Fashionpedia super-categories whose instances get this class."""
     categories: tuple[str, ...] = ()
-    """Fashionpedia categories whose instances get this class; they win over super-categories."""
+    """Fashionpedia categories whose instances get this class; they take precedence over super-categories."""
 
 
 @dataclass(frozen=True)
 class ClassList:
-    """The classes of a dataset or a model; a class's id is its place in the list.
+    """The classes of a dataset or a model; a class's id is its position in the list.
 
     Raises:
         SettingError: fewer than two classes, more than 255, a name or category given twice, or a wrong colour.
@@ -74,7 +74,7 @@ class ClassList:
         ):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
-                raise SettingError(f"The {kind} {twice[0]!r} stands twice in the class list; give it one class")
+                raise SettingError(f"The {kind} {twice[0]!r} is twice in the class list; give it one class")
         for one in self.classes:
             if len(one.color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in one.color):
                 raise SettingError(f"The colour of class {one.name!r} is {one.color}; give three numbers from 0 to 255")
@@ -233,7 +233,7 @@ def read_yaml(path: Path, what: str, hint: str) -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
-                raise ValueError(f"{twice[0]!r} stands twice in one table; keep one of them")
+                raise ValueError(f"{twice[0]!r} is twice in one mapping; keep one of them")
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("(?:0|-?[1-9][0-9]*)$"), list("-0123456789"))
@@ -247,8 +247,8 @@ def read_yaml(path: Path, what: str, hint: str) -> Any:
 def load_classes(source: str | Path) -> ClassList:
     """Return the class list called `groups` or `categories`, or the one a YAML file describes.
 
-    A YAML file holds `classes:`, a list of `name`, `color` (optional), `categories` and `supercategories`; the first is
-    the background. Instances of a category that no class takes are not painted.
+    A YAML file contains `classes:`, a list of `name`, `color` (optional), `categories` and `supercategories`; the first
+    is the background. Instances of a category that no class takes are not painted.
 
     Raises:
         SettingError: neither a known name nor a readable class file.

@@ -54,15 +54,15 @@ _large_text_lock = threading.Lock()
 def walk(folder: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:
     """Yield `folder` and each folder below it with the names of its files, sorted.
 
-    Linked folders are followed, each real folder is visited once, and a link to a folder that holds it, which makes a
-    circle, is not followed. Hidden folders are skipped.
+    Linked folders are followed, each real folder is visited once, and a link to a folder that contains it, which makes
+    a circle, is not followed. Hidden folders are skipped.
 
     Args:
-        folder: where to begin.
+        folder: where to start.
         onerror: called for each folder that cannot be read.
     """
     starts, seen = [folder], set()
-    for start in starts:  # real folders first, so that a file goes by its own path where it has one
+    for start in starts:  # real folders first, so that a file gets its own path where it has one
         if start.resolve() in seen or (start != folder and start.parent.resolve().is_relative_to(start.resolve())):
             continue
         for where, folders, names in os.walk(start, onerror=onerror):
@@ -173,7 +173,7 @@ def _open(path: Path) -> io.BufferedReader:
 
 @contextlib.contextmanager
 def _named_failures(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises on a broken file into one named error."""
+    """Turn any error of a decoder on a broken file into one that names the file."""
     try:
         yield
     except (ClothsegError, KeyboardInterrupt):
@@ -187,7 +187,7 @@ def _named_failures(name: str) -> Iterator[None]:
 
 
 def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.Image:
-    brands = {head[place : place + 4] for place in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)}
+    brands = {head[start : start + 4] for start in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)}
     if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS or not brands.isdisjoint(_AVIF_BRANDS):
         return Image.open(stream, formats=_FORMATS)
     try:
@@ -213,7 +213,7 @@ def _decode(image: Image.Image, name: str, max_pixels: int, stream: BinaryIO | N
         image.load()
     try:
         orientation = _orientation(image)
-    except Exception as error:  # noqa: BLE001 - a broken EXIF block must not cost the photo
+    except Exception as error:  # noqa: BLE001 - a photo with a broken EXIF block is still used
         orientation = 1
         notes.append(f"its EXIF block is broken, so its orientation is unknown ({one_line(error)})")
     profile = image.info.get("icc_profile")
@@ -302,7 +302,7 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
         name: how errors call encoded bytes.
 
     Returns:
-        (H, W) uint8: the values as they stand in the file, palette or grey, EXIF-oriented as the photo is.
+        (H, W) uint8: the values in the file, palette or grey, EXIF-oriented as the photo is.
 
     Raises:
         MissingInputError: there is no such file.
@@ -327,7 +327,7 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
 def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Give a path to write to, and rename it to `path` once the block has ended without an error.
 
-    The path lies beside the target, so that the rename is atomic, and is always the same for a target, so that a run
+    The path is beside the target, so that the rename is atomic, and is always the same for a target, so that a run
     after a kill leaves nothing behind.
 
     Args:
@@ -367,7 +367,7 @@ def _temporary_name(name: str) -> str:
 def _sync_folder(folder: Path) -> None:
     """Wait until the disk has the names in `folder`: a file's own sync does not make its new name survive a power cut.
 
-    Windows opens no folders, and some network file systems sync none; the name is there all the same.
+    Windows cannot open folders, and some network file systems cannot sync them; the name exists anyway.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -103,7 +103,7 @@ class ProgressLines:
         self.begin(title, before=before)
 
     def begin(self, title: str, *, before: int | None = None) -> None:
-        """Begin another step; the time since the last line counts on."""
+        """Start another step; the time since the last line is not reset."""
         self._title = f"{title}: " if title else ""
         self._start = time.monotonic()
         self._before = before

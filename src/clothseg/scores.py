@@ -24,7 +24,7 @@ def confusion_matrix(
 
     Args:
         prediction: class ids below `num_classes`, of any shape.
-        target: class ids of the same shape; pixels that hold `ignored` are left out.
+        target: class ids of the same shape; pixels equal to `ignored` are left out.
         num_classes: C, how many classes there are.
         ignored: value of `target` that is excluded.
 
@@ -51,12 +51,12 @@ def boundary_width(size: tuple[int, int]) -> int:
 
 
 def boundary(mask: UInt8Array) -> BoolArray:
-    """Return which pixels lie within `boundary_width` of the contour of their own class, inside of it.
+    """Return which pixels are within `boundary_width` of the contour of their own class, inside of it.
 
-    A pixel is on the boundary if the square around it, `boundary_width` to each side, holds another class or reaches
+    A pixel is on the boundary if the square around it, `boundary_width` to each side, contains another class or reaches
     beyond the photo. That is the mask of each class without its erosion by a 3 x 3 kernel, as many times, with zeros
     around the photo, as in the paper's own code, but for all classes at once: erosion and dilation of the ids differ
-    exactly where the square holds two of them.
+    exactly where the square contains two of them.
 
     Args:
         mask: (H, W) uint8, class ids.
@@ -78,7 +78,7 @@ def boundary_counts(
 
     Args:
         prediction: (H, W) uint8, class ids below `num_classes`.
-        target: (H, W) uint8, class ids; pixels that hold `ignored` belong to no class in either.
+        target: (H, W) uint8, class ids; pixels equal to `ignored` belong to no class in either.
         num_classes: C, how many classes there are.
         ignored: value of `target` that is excluded.
 

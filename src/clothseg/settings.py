@@ -27,14 +27,14 @@ DECODER_WIDTHS = (0.25, 0.5, 1, 2)
 LOSSES = ("dice-ce", "dice-focal")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-"""Lightning's strategies in which each process holds the whole model, as averaged weights and checkpoints need it."""
+"""Lightning's strategies in which each process has the whole model, as averaged weights and checkpoints need it."""
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """What runs a model: options of the commands that load one, named as `prediction.predictor.load` has them.
 
-    They stand here because the server offers them too, and its process imports neither numpy nor a decoder.
+    They are here because the server has them too, and its process imports neither numpy nor a decoder.
     """
 
     runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
@@ -42,7 +42,7 @@ class ModelOptions:
     device: str = "auto"
     """Where it runs: auto, cpu, cuda or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """How it computes; auto takes bf16 where it is fast and an exported model was shown to keep its masks with it."""
+    """How it computes; auto takes bf16 where it is fast and the export measured that it hardly changes the masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Settings:
     """Longer side of the network's input in pixels; a multiple of 32."""
     crop_size: CropSize | None = None
     """Part of a photo in a training step: side of a square, or height and width, which suit photos that are all upright
-    or all wide; None takes img_size. Smaller parts are faster; photos are scaled for img_size all the same."""
+    or all wide; None takes img_size. Smaller parts are faster; photos are still scaled for img_size."""
     batch_size: int = 32
     """Photos per training step and process."""
     num_workers: int | None = None
@@ -91,7 +91,7 @@ class Settings:
     loss: str = "dice-ce"
     """Loss that training minimises: dice-ce (half Dice, half cross-entropy) or dice-focal (half Dice, half focal)."""
     class_balance: float = 0.5
-    """How much more the pixels of rare classes count in dice-ce: 0 all alike, 1 every class as a whole."""
+    """How much more the pixels of rare classes count in dice-ce: 0 all the same, 1 every class as a whole."""
     averaging: float = 0.998
     """Share of the moving average of the weights that a step keeps; the average is validated and saved. 0: none."""
     learning_rate: float = 1e-3

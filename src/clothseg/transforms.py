@@ -1,4 +1,4 @@
-"""Photo to network input and back: the only place that resizes and normalises, for training and prediction alike."""
+"""Photo to network input and back: the only module that resizes and normalises, for training and prediction."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a photo lies in a network's input: scaled to fit at the top left, never squashed, padded right and below.
+    """The position of a photo in a network's input: its aspect ratio is kept, and it is padded right and below.
 
     >>> box = Letterbox.fit(830, 550, 512)
     >>> box.scaled_size, box.input_size
@@ -70,7 +70,7 @@ class Letterbox:
         return self._pad(resize_image(image, self.scaled_size), normalization.fill)
 
     def mask(self, mask: UInt8Array) -> UInt8Array:
-        """Return class ids, (H, W) uint8, as a target of `input_size`; the padding holds `IGNORED_ID`."""
+        """Return class ids, (H, W) uint8, as a target of `input_size`; the padding is `IGNORED_ID`."""
         return self._pad(resize_mask(mask, self.scaled_size), (IGNORED_ID,))
 
     def crop(self, planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -145,15 +145,15 @@ class _Neighbours:
 
     @classmethod
     def along(cls, length: int, target: int) -> _Neighbours:
-        place = ((np.arange(target) + 0.5) * (length / target) - 0.5).astype(np.float32)
-        first = np.floor(place).astype(np.int64)
-        share = np.where((first < 0) | (first >= length - 1), 0, place - first).astype(np.float32)
+        position = ((np.arange(target) + 0.5) * (length / target) - 0.5).astype(np.float32)
+        first = np.floor(position).astype(np.int64)
+        share = np.where((first < 0) | (first >= length - 1), 0, position - first).astype(np.float32)
         first = first.clip(0, length - 1)
         return cls(first, np.minimum(first + 1, length - 1), share)
 
 
 def _highest(logits: Float32Array) -> UInt8Array:
-    """Return the highest class of each place, (h, w) uint8; several times as fast as `numpy.argmax` over planes."""
+    """Return the highest class of each pixel, (h, w) uint8; several times as fast as `numpy.argmax` over planes."""
     best = logits[0].copy()
     highest = np.zeros(best.shape, dtype=np.uint8)
     ids = np.empty_like(highest)
@@ -167,9 +167,9 @@ def _highest(logits: Float32Array) -> UInt8Array:
 
 
 def _between_equals(corners: UInt8Array) -> UInt8Array:
-    """Return what lies between each place and the next ones right and below: their one value, or `IGNORED_ID`."""
+    """Return, for each pixel and its next ones right and below, their common value, or `IGNORED_ID`."""
     square = np.ones((2, 2), dtype=np.uint8)
-    # Beyond the edge lie the highest and the lowest number there is, so that they count for nothing.
+    # OpenCV's padding for erosion and dilation never wins.
     lowest, highest = cv2.erode(corners, square, anchor=(0, 0)), cv2.dilate(corners, square, anchor=(0, 0))
     return np.where(lowest == highest, corners, np.uint8(IGNORED_ID))
 
@@ -181,7 +181,7 @@ def _interpolated(logits: Float32Array, rows: _Neighbours, columns: _Neighbours,
         logits: (C, h, w) float32.
         rows: neighbours of each row of the result.
         columns: neighbours of each column of the result.
-        pixels: (n,) int64, places in the flattened result.
+        pixels: (n,) int64, indices into the flattened result.
     """
     row, column = np.divmod(pixels, len(columns.first))
     left, right, across = columns.first[column], columns.second[column], columns.share[column]
