@@ -65,6 +65,11 @@ class Letterbox:
         padded = (size, size) if square else tuple(-(-side // STRIDE) * STRIDE for side in scaled)
         return cls((height, width), scaled, (padded[0], padded[1]))
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the input that the photo covers."""
+        return slice(0, self.scaled_size[0]), slice(0, self.scaled_size[1])
+
     def image(self, image: UInt8Array, normalization: Normalization = IMAGENET) -> UInt8Array:
         """Return the photo, (H, W, 3) uint8, as an input of `input_size`, (h, w, 3) uint8."""
         return self._pad(resize_image(image, self.scaled_size), normalization.fill)
@@ -75,16 +80,15 @@ class Letterbox:
 
     def crop(self, planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the part of `planes`, (..., h, w) as the network gave them, that the photo covers."""
-        return planes[..., : self.scaled_size[0], : self.scaled_size[1]]
+        return planes[(..., *self.window)]
 
     def _pad(self, scaled: UInt8Array, fill: Sequence[int]) -> UInt8Array:
-        (height, width), (input_height, input_width) = self.scaled_size, self.input_size
-        if (height, width) == (input_height, input_width):
+        if self.scaled_size == self.input_size:
             return scaled
-        padded = np.empty((input_height, input_width, *scaled.shape[2:]), dtype=np.uint8)
-        padded[:height, :width] = scaled
-        padded[height:] = padded[:height, width:] = fill if scaled.ndim == 3 else fill[0]
-        return padded
+        rows, columns = self.window
+        below, right = self.input_size[0] - rows.stop, self.input_size[1] - columns.stop
+        border = rows.start, below, columns.start, right
+        return np.asarray(cv2.copyMakeBorder(scaled, *border, cv2.BORDER_CONSTANT, value=fill), dtype=np.uint8)
 
 
 def resize_image(image: UInt8Array, size: tuple[int, int]) -> UInt8Array:

@@ -93,7 +93,7 @@ def whole_logits(
     for scale in augmentation.scales:
         box = Letterbox.fit(height, width, max(STRIDE, round(description.image_size * scale)))
         image = box.image(pixels, description.normalization)
-        logits = _forward(network, image, box.scaled_size, flip=augmentation.flip)
+        logits = _forward(network, image, box, flip=augmentation.flip)
         if box.scaled_size != size:
             logits = np.stack([resize_plane(plane, size) for plane in logits])
         total = logits if total is None else total + logits
@@ -101,25 +101,24 @@ def whole_logits(
     return total if len(augmentation.scales) == 1 else total / np.float32(len(augmentation.scales))
 
 
-def _forward(network: Network, image: UInt8Array, covered: tuple[int, int], *, flip: bool) -> Float32Array:
+def _forward(network: Network, image: UInt8Array, box: Letterbox, *, flip: bool) -> Float32Array:
     """Return the logits of the part of an input that a photo covers.
 
     Args:
         network: called once, or twice with `flip`.
-        image: (h, w, 3) uint8 RGB, h and w multiples of 32, the photo at the top left.
-        covered: (height, width) of the photo in it.
+        image: (h, w, 3) uint8 RGB, h and w multiples of 32.
+        box: the position of the photo in it.
         flip: take the mean with the mirror image's.
 
     Returns:
-        (C, *covered) float32.
+        (C, *box.scaled_size) float32.
     """
-    height, width = covered
-    logits: Float32Array = network(image[None])[0][:, :height, :width]
+    logits: Float32Array = box.crop(network(image[None])[0])
     if not flip:
         return logits
     mirrored = image.copy()
-    mirrored[:height, :width] = image[:height, :width][:, ::-1]
-    flipped_back: Float32Array = network(mirrored[None])[0][:, :height, :width][..., ::-1]
+    mirrored[box.window] = image[box.window][:, ::-1]
+    flipped_back: Float32Array = box.crop(network(mirrored[None])[0])[..., ::-1]
     return (logits + flipped_back) / np.float32(2)
 
 
@@ -200,12 +199,15 @@ def _bands(
     The number of rows is a multiple of `factor`.
     """
     down, across = (_Axis.of(length, description.image_size) for length in fine.shape[:2])
+    padded_size = -(-down.tile // STRIDE) * STRIDE, -(-across.tile // STRIDE) * STRIDE
     buffer: Float32Array | None = None
     first = 0
     for number, top in enumerate(down.starts):
         for left, across_weights in zip(across.starts, across.weights, strict=True):
             tile = fine[top : top + down.tile, left : left + across.tile]
-            logits = _forward(network, _padded(tile, description), tile.shape[:2], flip=flip)
+            box = Letterbox(tile.shape[:2], tile.shape[:2], padded_size)
+            image = np.ascontiguousarray(box.image(tile, description.normalization))
+            logits = _forward(network, image, box, flip=flip)
             if buffer is None:
                 buffer = np.zeros((len(logits), down.tile + factor, across.length), dtype=np.float32)
             weights = down.weights[number][:, None] * across_weights
@@ -219,12 +221,6 @@ def _bands(
         buffer[:, : kept.shape[1]] = kept
         buffer[:, kept.shape[1] :] = 0
         first = after
-
-
-def _padded(tile: UInt8Array, description: ModelDescription) -> UInt8Array:
-    height, width = (-(-side // STRIDE) * STRIDE for side in tile.shape[:2])
-    box = Letterbox(tile.shape[:2], tile.shape[:2], (height, width))
-    return np.ascontiguousarray(box.image(tile, description.normalization))
 
 
 def _source_rows(rows: range, length: int, target: int) -> Float32Array:

@@ -128,7 +128,7 @@ def _picture(module: LightningModule, example: _Example) -> UInt8Array:
     with torch.inference_mode():
         prediction = module(image)[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
     height, width = example.box.scaled_size
-    photo, truth, predicted = (plane[:height, :width] for plane in (example.image, example.mask, prediction))
+    photo, truth, predicted = (plane[example.box.window] for plane in (example.image, example.mask, prediction))
     scale = min(1.0, _SHOWN_SIZE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
     classes: ClassList = module.classes  # type: ignore[assignment]  # Lightning types every attribute as a tensor
