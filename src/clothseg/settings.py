@@ -25,6 +25,7 @@ NoFlagOfTraining = Annotated[T, Fixed, Suppress]
 DECODER_WIDTHS = (0.25, 0.5, 1, 2)
 """Powers of two, so that whole channels come out, and as many in each group of a GroupNorm."""
 LOSSES = ("dice-ce", "dice-focal")
+"""The names that `clothseg.model.loss.build_loss` knows; torch is not imported here."""
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 """Lightning's strategies in which each process has the whole model, as averaged weights and checkpoints need it."""

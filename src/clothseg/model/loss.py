@@ -80,6 +80,11 @@ class DiceFocalLoss(nn.Module):
             return (0.5 * dice + 0.5 * focal / (present.sum().clamp_min(1) * logits.shape[1])).float()
 
 
+def build_loss(name: str, class_weights: Sequence[float] | None = None) -> nn.Module:
+    """Return a loss of `clothseg.settings.LOSSES` by its name; the focal loss has no class weights."""
+    return DiceFocalLoss() if name == "dice-focal" else DiceCrossEntropyLoss(class_weights)
+
+
 def _one_hot(target: Tensor, num_classes: int) -> Tensor:
     """Return (B, C, H, W) bool: a plane per class, False in all of them where the pixel is ignored."""
     class_ids = torch.arange(num_classes, dtype=target.dtype, device=target.device).view(1, -1, 1, 1)

@@ -16,7 +16,7 @@ from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
 from clothseg.model.encoders import check_architecture, licence_note
-from clothseg.model.loss import DiceCrossEntropyLoss, DiceFocalLoss
+from clothseg.model.loss import build_loss
 from clothseg.model.metrics import ConfusionMatrix, predicted_classes
 from clothseg.model.network import build_network, freeze_unused
 from clothseg.model.optimizer import learning_rate_factor, parameter_groups
@@ -56,7 +56,7 @@ class ClothSegmentationModel(LightningModule):
         encoder_weights: imagenet, None or the path of a state dict; see `build_network`.
         decoder_width: the decoder's channels as a multiple of its own.
         image_size: longer side of its photos, in pixels.
-        loss: dice-ce or dice-focal.
+        loss: a name of `clothseg.settings.LOSSES`.
         class_weights: (C,) how much a pixel of each class counts in dice-ce; None: all the same.
         learning_rate: the highest of the schedule.
         encoder_rate: share of the learning rate that the encoder learns with.
@@ -118,7 +118,7 @@ class ClothSegmentationModel(LightningModule):
         freeze_unused(self.network, image_size)
         self.licence = licence_note(encoder_name, encoder_weights)
         self.last_scores: dict[str, Any] = {}
-        self.loss = DiceFocalLoss() if loss == "dice-focal" else DiceCrossEntropyLoss(class_weights)
+        self.loss = build_loss(loss, class_weights)
         self.confusion = ConfusionMatrix(self.classes.num_classes)
         self.mean_loss = MeanMetric()
 
