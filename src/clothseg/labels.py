@@ -209,6 +209,9 @@ def _fashionpedia_categories() -> ClassList:
 CATEGORIES = _fashionpedia_categories()
 """Background and Fashionpedia's 46 categories: class id = official category id + 1."""
 
+CLASS_LISTS = {"groups": GROUPS, "categories": CATEGORIES}
+"""The class lists that have a name."""
+
 
 def read_yaml(path: Path, what: str, hint: str) -> Any:
     """Read a YAML file in which every value is text, except whole numbers.
@@ -245,7 +248,7 @@ def read_yaml(path: Path, what: str, hint: str) -> Any:
 
 
 def load_classes(source: str | Path) -> ClassList:
-    """Return the class list called `groups` or `categories`, or the one a YAML file describes.
+    """Return the class list of a name in `CLASS_LISTS`, or the one that a YAML file describes.
 
     A YAML file contains `classes:`, a list of `name`, `color` (optional), `categories` and `supercategories`; the first
     is the background. Instances of a category that no class takes are not painted.
@@ -254,12 +257,12 @@ def load_classes(source: str | Path) -> ClassList:
         SettingError: neither a known name nor a readable class file.
         MissingInputError: the file is not there.
     """
-    if str(source) in ("groups", "categories"):
-        return GROUPS if str(source) == "groups" else CATEGORIES
+    if str(source) in CLASS_LISTS:
+        return CLASS_LISTS[str(source)]
     path = Path(source)
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise SettingError(
-            f"Unknown class list {str(source)!r}. Allowed: groups, categories, or a path ending in .yaml"
+            f"Unknown class list {str(source)!r}. Allowed: {', '.join(CLASS_LISTS)}, or a path ending in .yaml"
         )
     content = read_yaml(path, "Class file", "Pass --classes groups, or the path of a YAML file")
     if not isinstance(content, Mapping) or not isinstance(content.get("classes"), list):

@@ -27,7 +27,7 @@ from clothseg.data.segmentations import TOO_FEW_POINTS, read_outlines
 from clothseg.data.source import MaskCounts, MaskJob
 from clothseg.encoding import png_from_rows
 from clothseg.errors import InputError, MachineError, check_input, one_line
-from clothseg.labels import BACKGROUND_ID, CATEGORIES, GROUPS, ClassList
+from clothseg.labels import BACKGROUND_ID, CLASS_LISTS, ClassList
 from clothseg.pictures import MAX_PIXELS, PHOTO_SUFFIXES, read_picture
 from clothseg.rle import Edges
 from clothseg.types import Int64Array, UInt8Array
@@ -95,7 +95,7 @@ def paint_annotations(
         MachineError: a mask cannot be written, or a process died.
     """
     file = open_annotations(annotations)
-    is_custom = job.classes not in (GROUPS, CATEGORIES)
+    is_custom = job.classes not in CLASS_LISTS.values()
     names = PhotoNames(names_by_stem(job.photos, PHOTO_SUFFIXES), photo_source or job.photos)
     records = check_records(file, job.classes, names, strict_categories=not is_custom)
     write_group = partial(paint_group, job.photos, job.masks, len(job.classes))
