@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from clothseg.encoding import decode_jpeg, orient, to_srgb
+from clothseg.encoding import decode_index_png, decode_jpeg, orient, to_srgb
 from clothseg.errors import (
     ClothsegError,
     DataError,
@@ -312,6 +312,10 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream, _named_failures(name):
             header = stream.read(_HEADER)
+            is_png = header.startswith(b"\x89PNG")
+            quickly = decode_index_png(header + stream.read(), max_pixels=MAX_PIXELS) if is_png else None
+            if quickly is not None:
+                return quickly
             stream.seek(0)
             with Image.open(stream, formats=("PNG", "BMP", "GIF")) as image:
                 if image.mode not in ("L", "P", "1"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.data.pair import read_class_ids, read_pair
+from clothseg.data.pair import read_pair
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import DataError, MissingInputError
 from clothseg.labels import IGNORED_ID
@@ -57,8 +57,8 @@ def test_masks_keep_their_ids_in_any_png(tmp_path: Path, mask: np.ndarray) -> No
     save(Image.fromarray(mask), tmp_path / "pillow.png", format="PNG")
     save(Image.fromarray(mask > 0), tmp_path / "bits.png", format="PNG")
     for name in ("grey", "palette", "pillow"):
-        assert np.array_equal(read_class_ids(tmp_path / f"{name}.png"), mask)
-    assert np.array_equal(read_class_ids(tmp_path / "bits.png"), mask > 0)
+        assert np.array_equal(read_mask(tmp_path / f"{name}.png"), mask)
+    assert np.array_equal(read_mask(tmp_path / "bits.png"), mask > 0)
 
 
 def test_files_cut_off_anywhere_are_refused_by_name(tmp_path: Path, photo: np.ndarray, mask: np.ndarray) -> None:
@@ -74,17 +74,16 @@ def test_files_cut_off_anywhere_are_refused_by_name(tmp_path: Path, photo: np.nd
 def test_what_is_no_photo_is_refused_by_name(tmp_path: Path) -> None:
     for content in (b"", b"no photo", b"\xff\xd8\xff", b"<svg></svg>"):
         (tmp_path / "a.jpg").write_bytes(content)
-        for read in (read_photo, read_class_ids):
+        for read in (read_photo, read_mask):
             with pytest.raises(DataError, match=r"a\.jpg"):
                 read(tmp_path / "a.jpg")
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    for read in (read_photo, read_class_ids):
-        with pytest.raises(MissingInputError, match=r"not found: .*gone\.png.*data_prep\.py"):
-            read(tmp_path / "gone.png")
-        with pytest.raises(DataError, match="is a folder, not a file"):
-            read(tmp_path)
+    with pytest.raises(MissingInputError, match=r"not found: .*gone\.png.*data_prep\.py"):
+        read_photo(tmp_path / "gone.png")
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        read_photo(tmp_path)
 
 
 def test_what_would_be_waited_for_without_end_is_refused(tmp_path: Path, photo: np.ndarray) -> None:

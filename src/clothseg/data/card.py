@@ -13,12 +13,13 @@ import numpy as np
 from clothseg import __version__
 from clothseg.data.annotations import open_annotations
 from clothseg.data.manifest import Manifest, pairs, stem_of
-from clothseg.data.pair import read_class_ids, read_pair
+from clothseg.data.pair import read_pair
 from clothseg.data.source import SPLITS, local_path
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError
 from clothseg.labels import BACKGROUND_ID, ClassList
+from clothseg.pictures import read_mask
 from clothseg.progress import Advance, Steps, hide_step
 from clothseg.transforms import resize_image
 from clothseg.types import BoolArray
@@ -159,7 +160,7 @@ def _search(
     for number, index in enumerate(_far_apart(len(found)), start=1):
         if number > SEARCHED and all(len(best[class_id]) >= count for class_id, count in wanted.items()):
             break
-        mask = read_class_ids(found[index][1])
+        mask = read_mask(found[index][1])
         counts = np.bincount(mask.ravel())
         for class_id in np.flatnonzero(counts).tolist():
             if class_id in best:

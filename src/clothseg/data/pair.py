@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clothseg.data.manifest import stem_of
-from clothseg.encoding import decode_index_png
 from clothseg.errors import DataError, PictureError, check_input, one_line, path_problem
 from clothseg.labels import IGNORED_ID
-from clothseg.pictures import MAX_PIXELS, read_mask, read_picture
+from clothseg.pictures import read_mask, read_picture
 from clothseg.types import UInt8Array
 
 _PREPARE = 'Run "uv run data_prep.py" again'
@@ -40,7 +39,10 @@ def decode_pair(
         image = read_picture(photo, name=photo_name).pixels
     except PictureError as error:
         raise DataError(f"{one_line(error)}. Training needs every photo of the dataset") from error
-    class_ids = decode_class_ids(mask, name=mask_name)
+    try:
+        class_ids = read_mask(mask, name=mask_name)
+    except DataError as error:
+        raise DataError(f"{one_line(error)}. {_PREPARE}") from error
     if class_ids.shape != image.shape[:2]:
         raise DataError(
             f"Mask {mask_name} is {_size(class_ids)} pixels, its photo {photo_name} {_size(image)}. "
@@ -58,29 +60,6 @@ def decode_pair(
 
 def _size(pixels: UInt8Array) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]}"
-
-
-def read_class_ids(path: Path) -> UInt8Array:
-    """Return an index mask, (H, W) uint8, as `pictures.read_mask` does, but masks that clothseg wrote faster.
-
-    Raises:
-        DataError: the mask cannot be read; the message names it.
-        MissingInputError: it is not there.
-    """
-    return decode_class_ids(read_file(path), name=str(path))
-
-
-def decode_class_ids(mask: bytes, *, name: str) -> UInt8Array:
-    """Return the same as `read_class_ids`, from the bytes of the file; errors call it by `name`.
-
-    Raises:
-        DataError: the mask cannot be decoded; the message names it.
-    """
-    try:
-        class_ids = decode_index_png(mask, max_pixels=MAX_PIXELS)
-    except ValueError as error:
-        raise DataError(f"Mask {name} is broken: {error}. {_PREPARE}") from error
-    return read_mask(mask, name=name) if class_ids is None else class_ids
 
 
 def read_file(path: Path) -> bytes:

@@ -10,14 +10,13 @@ import numpy as np
 from rich.console import Console
 
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
-from clothseg.data.pair import read_class_ids
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError, InputError, SettingError, check_input, one_line
 from clothseg.evaluation.counts import COUNTS, PhotoCounts, SplitCounts
 from clothseg.evaluation.predictions import Predictions
 from clothseg.labels import BACKGROUND_ID, ClassList, ClothingClass
-from clothseg.pictures import read_picture
+from clothseg.pictures import read_mask, read_picture
 from clothseg.progress import tracked
 from clothseg.transforms import resize_image, resize_mask
 from clothseg.types import Int64Array, UInt8Array
@@ -43,7 +42,7 @@ class ScoredPhoto:
         Raises:
             DataError: the mask cannot be read, or has an id of `num_classes` or more; the message names it.
         """
-        truth = read_class_ids(self.truth_path)
+        truth = read_mask(self.truth_path)
         if (highest := int(truth.max(initial=0))) >= num_classes:
             raise DataError(
                 f"Mask {self.truth_path} has class id {highest}; the dataset has the ids 0 to {num_classes - 1}. "
