@@ -19,10 +19,11 @@ from clothseg.data.manifest import Manifest
 from clothseg.data.prepare import Prepare, prepare
 from clothseg.data.processes import lock_folder
 from clothseg.data.report import Report
-from clothseg.data.source import SPLITS
-from clothseg.data.sources import Sample
+from clothseg.data.source import SPLITS, local_path
+from clothseg.data.sources import FASHIONPEDIA, LICENCE, Mirror, Sample
 from clothseg.errors import DataError, MachineError, MissingExtraError, MissingInputError, SettingError
 from clothseg.labels import CATEGORIES, GROUPS
+from clothseg.settings import OFFICIAL_SOURCE
 from tests.data.broken_server import Answer, BrokenServer
 from tests.data.reference_masks import assert_equals_reference
 from tests.data.small_mirror import annotation_path, prepared, write_annotations, write_mirror
@@ -38,6 +39,24 @@ def content_of(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def test_no_two_files_of_the_download_share_a_place(tmp_path: Path) -> None:
+    names = [name for split in SPLITS for name in split.files]
+    places = {local_path(tmp_path, name) for name in names}
+    assert len(places) == len(names) == 4
+    assert all(place.parent == tmp_path for place in places)
+
+
+def test_addresses_name_and_licence_are_the_official_ones(tmp_path: Path) -> None:
+    assert Mirror(OFFICIAL_SOURCE + "/").describe(tmp_path) == (FASHIONPEDIA, LICENCE)
+    addresses = [f"{OFFICIAL_SOURCE}/{name}" for split in SPLITS for name in split.files]
+    assert addresses == [
+        "https://s3.amazonaws.com/ifashionist-dataset/images/train2020.zip",
+        "https://s3.amazonaws.com/ifashionist-dataset/annotations/instances_attributes_train2020.json",
+        "https://s3.amazonaws.com/ifashionist-dataset/images/val_test2020.zip",
+        "https://s3.amazonaws.com/ifashionist-dataset/annotations/instances_attributes_val2020.json",
+    ]
 
 
 @pytest.mark.parametrize(("classes", "group_size"), [(GROUPS, 32), (CATEGORIES, 2)])
