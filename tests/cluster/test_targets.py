@@ -3,7 +3,7 @@ import pytest
 from clothseg.cluster import remote, targets
 from clothseg.cluster.targets import FolderTarget, StoredJournal, StoreTarget, target_of
 from clothseg.errors import MachineError, MissingExtraError, MissingInputError, PictureError, SettingError
-from clothseg.prediction.journal import JOURNAL_NAME, Entry
+from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal
 from clothseg.prediction.sources import Photo
 from tests.cluster.two_nodes import BUCKET
 
@@ -92,7 +92,7 @@ def test_parts_of_the_journal_hold_what_is_done_when_a_run_is_killed(target, jou
     killed.__enter__()
     for photo in PHOTOS[:3]:  # the third waits for its part when the process is gone
         killed.add(write(target, photo))
-    killed._journal.__exit__()  # closes the file here, and stores nothing
+    Journal.__exit__(killed)  # closes the file here, and stores nothing
     resumed = journal()
     assert resumed.start(PHOTOS, resume=True) == {"0": ("0_mask.png",), "1": ("1_mask.png",)}
     with resumed:

@@ -45,7 +45,7 @@ class Chunk:
     """How often it was lost with its worker."""
 
 
-def journal_of(options: RunOptions, model: LoadedModel, folder: Path) -> Journal | StoredJournal:
+def journal_of(options: RunOptions, model: LoadedModel, folder: Path) -> Journal:
     """Return the journal of a run; `folder` is used if the output is in a store."""
     run = described_run(
         model=model.identity,
@@ -69,7 +69,7 @@ class ClusterRun:
     content: Any = field(repr=False)
     """Ray's reference to the content of the model file."""
     console: Console = field(repr=False)
-    journal: Journal | StoredJournal = field(repr=False)
+    journal: Journal = field(repr=False)
 
     def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:
         """Segment the photos and write their outputs; a photo that cannot be read is reported, and the rest done.

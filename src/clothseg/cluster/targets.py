@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from clothseg.cluster.remote import (
     WRITABLE_SCHEMES,
@@ -144,11 +144,11 @@ def target_of(output: str | Path) -> Target:
     return StoreTarget(address)
 
 
-class StoredJournal:
+class StoredJournal(Journal):
     """A journal for an object store, where files cannot be appended to: a local file, and numbered parts in the store.
 
     Each part is one PUT, so it is there as a whole or not at all. A run that is killed loses the entries since the last
-    part; their photos are segmented again, with the same results. Otherwise as `prediction.journal.Journal`.
+    part; their photos are segmented again, with the same results.
 
     Args:
         store: the output.
@@ -157,10 +157,9 @@ class StoredJournal:
     """
 
     def __init__(self, store: StoreTarget, folder: Path, run: Mapping[str, Any]) -> None:
+        super().__init__(folder, run)
         self._store = store
         self._sizes: dict[str, int] = {}
-        self._path = folder / JOURNAL_NAME
-        self._journal = Journal(folder, run, size_of=lambda name: self._sizes.get(name))
         self._number = 0
         self._num_stored_bytes = 0
         self._num_waiting = 0
@@ -172,7 +171,7 @@ class StoredJournal:
         parts = sorted(name for name in self._sizes if _PART.fullmatch(name))
         if resume:
             self._download(parts)
-        done = self._journal.start(photos, resume=resume)
+        done = super().start(photos, resume=resume)
         numbers = [int(name[len(PARTS) : -len(".jsonl")]) for name in parts]
         self._number = max(numbers, default=0) + 1
         self._store_part()
@@ -191,27 +190,23 @@ class StoredJournal:
             entries.append(rest)
         self._path.write_bytes(head + b"\n" + b"".join(entries))
 
-    def __enter__(self) -> Self:
-        self._journal.__enter__()
-        return self
-
     def __exit__(self, *error: object) -> None:
-        self._journal.__exit__(*error)
+        super().__exit__(*error)
         if self._num_waiting:
             self._store_part()
 
     def add(self, entry: Entry) -> None:
         """Record a finished photo."""
-        self._journal.add(entry)
+        super().add(entry)
         self._num_waiting += 1
         if self._num_waiting == 1:
             self._waiting_since = time.monotonic()
         if self._num_waiting >= MAX_PART_ENTRIES or time.monotonic() - self._waiting_since >= MAX_PART_SECONDS:
             self._store_part()
 
-    def results(self, photos: Iterable[Photo]) -> Iterator[Mapping[str, Any]]:
-        """Yield the results of finished photos; see `Journal.results`."""
-        return self._journal.results(photos)
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file in the store, as `start` has listed it; None where there is none."""
+        return self._sizes.get(name)
 
     def _store_part(self) -> None:
         """Write the new entries as one part, behind the journal's first line."""

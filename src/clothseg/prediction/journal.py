@@ -78,15 +78,9 @@ class Journal:
     Args:
         folder: where the journal lies.
         run: what decides about the files' content: model, options, version. Entries of other runs are ignored.
-        size_of: gives the bytes of a file in the output, or None where there is none; where None, the output is the
-            journal's own folder.
     """
 
-    def __init__(
-        self, folder: Path, run: Mapping[str, Any], *, size_of: Callable[[str], int | None] | None = None
-    ) -> None:
-        self._folder = folder
-        self._size_of = size_of or self._size_here
+    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
         self._path = folder / JOURNAL_NAME
         self._head = {"version": VERSION, **run}
         self._stream: IO[bytes] | None = None
@@ -106,7 +100,7 @@ class Journal:
             stream.write(_line(self._head))
             for entry in self.entries() if resume else ():
                 photo = by_stem.get(entry.stem)
-                if photo is not None and entry.stem not in done and entry.is_whole(photo, self._size_of):
+                if photo is not None and entry.stem not in done and entry.is_whole(photo, self.size_of):
                     stream.write(_line(vars(entry)))
                     done[entry.stem] = tuple(entry.files)
         return done
@@ -158,9 +152,10 @@ class Journal:
                     if entry is not None and entry.result is not None:
                         yield entry.result
 
-    def _size_here(self, name: str) -> int | None:
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file in the output, which is the journal's folder; None where there is none."""
         try:
-            return (self._folder / name).stat().st_size
+            return (self._path.parent / name).stat().st_size
         except OSError:
             return None
 
