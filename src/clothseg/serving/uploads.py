@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from clothseg.serving.errors import Problem
@@ -24,7 +24,6 @@ FIELD = "photo"
 _MAX_FORM_OVERHEAD = 64_000  # bytes of a form beside the photo
 _MAX_NAME_LENGTH = 255
 _MAX_PARTS = 16
-_MAX_PART_HEADERS = 8_000  # bytes of all headers of one part
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ async def read_photo(request: Request, limits: Limits, reserve: Callable[[int], 
     if length.isdecimal() and int(length) > max_length:
         raise _too_many_bytes(limits)
     form = FormReader(boundary_of(content_type), FIELD) if is_form else None
-    body = bytearray() if form is None else form.content
+    body = bytearray()
     received = 0
     async for chunk in _chunks(request, limits):
         received += len(chunk)
@@ -108,15 +107,16 @@ async def read_photo(request: Request, limits: Limits, reserve: Callable[[int], 
         reserve(len(chunk))
         if form is None:
             body += chunk
-            continue
-        form.feed(chunk)
-        if len(body) > limits.max_bytes:
-            raise _too_many_bytes(limits)
+        else:
+            form.feed(chunk)
     if form is not None:
         form.finish()
-    if not body:
+    photo = bytes(body) if form is None else form.content
+    if len(photo) > limits.max_bytes:
+        raise _too_many_bytes(limits)
+    if not photo:
         raise Problem("unreadable-photo", "The photo is empty (0 bytes). Send a photo")
-    return Upload(bytes(body), "" if form is None else safe_name(form.file))
+    return Upload(photo, "" if form is None else safe_name(form.file))
 
 
 def _check_headers(content_type: str, headers: Mapping[str, str]) -> bool:
@@ -186,27 +186,23 @@ class FormReader:
     """
 
     def __init__(self, boundary: bytes, field: str) -> None:
-        self.content = bytearray()
-        """The field's content so far."""
+        self.content = b""
+        """The field's content, once it is complete."""
         self.file = ""
         """The file name that was sent with it."""
-        self._field = field.encode()
+        self._field = field
         self._num_fields = 0
         self._num_parts = 0
         self._is_complete = False
-        self._is_field = False
-        self._headers: list[tuple[bytearray, bytearray]] = []
-        callbacks: dict[str, Callable[..., Any]] = {
-            "on_part_begin": self._begin_part,
-            "on_header_begin": lambda: self._headers.append((bytearray(), bytearray())),
-            "on_header_field": lambda data, start, end: self._add_to_header(0, data[start:end]),
-            "on_header_value": lambda data, start, end: self._add_to_header(1, data[start:end]),
-            "on_headers_finished": self._read_headers,
-            "on_part_data": self._add_content,
-            "on_end": self._end,
-        }
         with _form_errors():
-            self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+            self._parser = FormParser(
+                "multipart/form-data",
+                on_field=self._add,
+                on_file=self._add,
+                on_end=self._end,
+                boundary=boundary,
+                config={"MAX_MEMORY_FILE_SIZE": None},  # never in a file
+            )
 
     def feed(self, chunk: bytes) -> None:
         """Read the next part of the body.
@@ -228,31 +224,22 @@ class FormReader:
         if self._num_fields != 1:
             raise Problem(
                 "wrong-parameter",
-                f"The form has {self._num_fields} fields called {self._field.decode()!r}. Send one photo in one field",
+                f"The form has {self._num_fields} fields called {self._field!r}. Send one photo in one field",
             )
 
-    def _begin_part(self) -> None:
+    def _add(self, part: Field | File) -> None:
         self._num_parts += 1
         if self._num_parts > _MAX_PARTS:
             raise Problem("wrong-parameter", f"The form has more than {_MAX_PARTS} fields. Send the photo only")
-        self._headers, self._is_field = [], False
-
-    def _add_to_header(self, place: int, data: bytes) -> None:
-        self._headers[-1][place].extend(data)
-        if sum(len(name) + len(value) for name, value in self._headers) > _MAX_PART_HEADERS:
-            raise Problem("broken-request", f"A field of the form has more than {_MAX_PART_HEADERS} bytes of headers")
-
-    def _read_headers(self) -> None:
-        headers = {bytes(name).lower(): bytes(value) for name, value in self._headers}
-        _, options = parse_options_header(headers.get(b"content-disposition", b""))
-        self._is_field = options.get(b"name") == self._field
-        if self._is_field:
-            self._num_fields += 1
-            self.file = options.get(b"filename", b"").decode("utf-8", "replace")
-
-    def _add_content(self, data: bytes, start: int, end: int) -> None:
-        if self._is_field:
-            self.content += data[start:end]
+        if part.field_name != self._field.encode():
+            return
+        self._num_fields += 1
+        if isinstance(part, Field):
+            self.content = part.value or b""
+            return
+        part.file_object.seek(0)
+        self.content = part.file_object.read()
+        self.file = (part.file_name or b"").decode("utf-8", "replace")
 
     def _end(self) -> None:
         self._is_complete = True
