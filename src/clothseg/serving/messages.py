@@ -12,6 +12,14 @@ from typing import Any, BinaryIO, Literal
 Output = Literal["json", "mask", "overlay", "cutout"]
 """Forms of a response: results, index PNG, photo with colours and legend (JPEG), one class alone (RGBA PNG)."""
 
+MEDIA_TYPES: Mapping[Output, str] = {
+    "json": "application/json",
+    "mask": "image/png",
+    "overlay": "image/jpeg",
+    "cutout": "image/png",
+}
+"""The media type of each form."""
+
 # A message is the lengths of header and body in bytes, both big-endian, then header and body.
 _LENGTHS = struct.Struct(">II")
 

@@ -14,7 +14,7 @@ from clothseg.errors import nearest
 from clothseg.serving import metrics as metrics_module
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
-from clothseg.serving.messages import Message, Output, SegmentRequest
+from clothseg.serving.messages import MEDIA_TYPES, Message, Output, SegmentRequest
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Job, Pool
 from clothseg.serving.schemas import PHOTO_BODY, SEGMENT_RESPONSE, ModelCard, State, content, problems
@@ -22,7 +22,8 @@ from clothseg.serving.uploads import UploadBudget, read_photo
 
 T = TypeVar("T")
 
-_OUTPUT_BY_MEDIA_TYPE: Mapping[str, Output] = {"application/json": "json", "image/png": "mask", "image/jpeg": "overlay"}
+_OUTPUT_BY_MEDIA_TYPE = {one: output for output, one in MEDIA_TYPES.items() if output != "cutout"}
+"""What the Accept header may ask for; a cut-out also needs a class."""
 
 
 class Routes:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from clothseg.serving.errors import MEDIA_TYPE as PROBLEM_TYPE
+from clothseg.serving.messages import MEDIA_TYPES
 from clothseg.serving.uploads import FIELD
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -120,7 +121,7 @@ PHOTO_BODY: Mapping[str, Any] = {
 SEGMENT_RESPONSE: Mapping[str, Any] = {
     "model": Results,
     "description": "By `output` or Accept: results, index PNG of class ids, overlay, or RGBA cut-out.",
-    "content": {"application/json": {}, "image/png": _BINARY, "image/jpeg": _BINARY},
+    "content": {one: {} if one == "application/json" else _BINARY for one in MEDIA_TYPES.values()},
     "headers": {
         "X-Clothseg-Model": {
             "description": "First 12 digits of the model's SHA-256.",

@@ -22,7 +22,7 @@ from clothseg.errors import ClothsegError, InputError, LargePictureError, one_li
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.serving import messages
-from clothseg.serving.messages import Message, SegmentRequest
+from clothseg.serving.messages import MEDIA_TYPES, Message, SegmentRequest
 
 # Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
 _MAX_JPEG_SIDE = 64_000
@@ -82,27 +82,29 @@ def _reply(predictor: Predictor, message: Message) -> Message:
     request = SegmentRequest(**message.header["segment"])
     segmentation = predictor.predict(message.body, name=request.file, max_pixels=request.max_pixels)
     start = time.perf_counter()
-    media_type, body = render(segmentation, request)
+    body = render(segmentation, request)
     seconds = {**segmentation.seconds, "encode": time.perf_counter() - start}
-    return Message({"media_type": media_type, "model": predictor.model["sha256"], "seconds": seconds}, body)
+    return Message(
+        {"media_type": MEDIA_TYPES[request.output], "model": predictor.model["sha256"], "seconds": seconds}, body
+    )
 
 
-def render(segmentation: Segmentation, request: SegmentRequest) -> tuple[str, bytes]:
-    """Return the media type and the content of the requested output.
+def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
+    """Return the content of the requested output.
 
     Raises:
         NotShownError: a cut-out of a class that the photo does not show.
         InputError: an overlay longer than a JPEG can be.
     """
     if request.output == "json":
-        return "application/json", _json(segmentation, include_mask=request.include_mask)
+        return _json(segmentation, include_mask=request.include_mask)
     if request.output == "mask":
-        return "image/png", _mask(segmentation)
+        return _mask(segmentation)
     if request.output == "overlay":
-        return "image/jpeg", _overlay(segmentation)
+        return _overlay(segmentation)
     if request.label not in (shown := [label.name for label in segmentation.labels]):
         raise NotShownError(f"No {request.label} to cut out. The photo shows: {', '.join(shown) or 'nothing'}")
-    return "image/png", encode_png(segmentation.cutout(request.label, tight=request.tight))
+    return encode_png(segmentation.cutout(request.label, tight=request.tight))
 
 
 def _mask(segmentation: Segmentation) -> bytes:
