@@ -19,6 +19,7 @@ from clothseg.types import Float64Array, Int64Array
 Score = TypeVar("Score")
 
 TITLES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
+"""The title of each score of a class in reports; all but the boundary IoU are properties of `ClassCounts`."""
 SCORES = tuple(TITLES)
 """The scores of a class, in the order of their axis."""
 
@@ -58,8 +59,8 @@ def compute_scores(
     """
     hits, truth, predicted, boundary_hits, boundary_union = np.moveaxis(counts, -2, 0)
     pixels = ClassCounts(hits, truth, predicted)
-    scores = [getattr(pixels, name) for name in SCORES[:4]] + [pixels.share(boundary_hits, boundary_union)]
-    classes = np.stack(scores, axis=-2)
+    boundary = {"boundary_iou": pixels.share(boundary_hits, boundary_union)}
+    classes = np.stack([boundary[name] if name in boundary else getattr(pixels, name) for name in SCORES], axis=-2)
     filled = classes if fallback is None else np.where(np.isnan(classes), fallback, classes)
     means = (
         mean_over_present(filled),
