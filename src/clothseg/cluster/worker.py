@@ -141,9 +141,7 @@ class Replica:
         content = remote.read(source, photo["size"]) if is_address(source) else Path(source)
         segmentation = replace(self._predictor.predict(content, name=source), file=photo["file"])
         files = {}
-        for ending, data in segmentation.contents(
-            json=outputs.json, cutouts=outputs.cutouts, soft_masks=outputs.soft_masks
-        ):
+        for ending, data in segmentation.contents(**outputs.of_a_photo):
             self._options.target.write(f"{photo['stem']}{ending}", data)
             files[f"{photo['stem']}{ending}"] = len(data)
         result = segmentation.to_coco() if outputs.need_results else None

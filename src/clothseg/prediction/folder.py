@@ -94,13 +94,7 @@ class FolderRun:
             segmentation = self.predictor.predict(photo.source, name=photo.file)
         except InputError as error:
             return Outcome(photo, error=error)
-        files = segmentation.save(
-            self.output,
-            stem=photo.stem,
-            json=self.outputs.json,
-            cutouts=self.outputs.cutouts,
-            soft_masks=self.outputs.soft_masks,
-        )
+        files = segmentation.save(self.output, stem=photo.stem, **self.outputs.of_a_photo)
         if self.outputs.need_results:
             _ = segmentation.labels  # here, in a thread; the journal needs them
         return Outcome(photo, segmentation, files=files, notes=segmentation.notes)

@@ -39,6 +39,11 @@ class Outputs:
     """Write files for other tools, for all photos together."""
 
     @property
+    def of_a_photo(self) -> dict[str, Any]:
+        """The options of `Segmentation.save` and `Segmentation.contents`."""
+        return {"json": self.json, "cutouts": self.cutouts, "soft_masks": self.soft_masks}
+
+    @property
     def need_results(self) -> bool:
         """Whether run-length codes and scores have to be worked out."""
         return self.json or bool(self.formats)
