@@ -32,12 +32,12 @@ GARMENT_GROUPS = ((0, 2, "up to 2"), (3, 3, "3"), (4, 4, "4"), (5, 5, "5"), (6, 
 
 @dataclass(frozen=True, eq=False)
 class ScoreArrays:
-    """Scores of summed counts; the leading axes are those of the counts, such as resamples."""
+    """S scores of summed counts; the leading axes are those of the counts, such as resamples."""
 
     classes: Float64Array
-    """(..., 5, C): the scores of each class, NaN where the truth does not show it."""
+    """(..., S, C): the scores of each class, NaN where the truth does not show it."""
     means: Float64Array
-    """(..., 3, 5): for each of `MEANS` the mean of each score over the classes that are present."""
+    """(..., 3, S): for each of `MEANS` the mean of each score over the classes that are present."""
     accuracy: Float64Array
     """(...): share of the pixels with the right class."""
 
@@ -53,7 +53,7 @@ def compute_scores(
     Args:
         counts: (..., 5, C), whose rows are those of `COUNTS`.
         leave_out: ids of the classes that the mean `without_left_out` leaves out.
-        fallback: (..., 5, C): scores of all photos, used in the means of a resample for classes that the resample does
+        fallback: (..., S, C): scores of all photos, used in the means of a resample for classes that the resample does
             not show. Every mean is then over the same classes; otherwise a rare and difficult class would raise the
             mean of each resample without it.
     """
@@ -209,7 +209,7 @@ def row_shares(matrix: Int64Array) -> Float64Array:
 
 
 def _by_score(values: Float64Array, resampled: Float64Array, num_photos: int) -> dict[str, Estimate]:
-    """Return the estimate of each score from (5,) values and (R, 5) resampled ones."""
+    """Return the estimate of each score from (S,) values and (R, S) resampled ones."""
     return {
         name: Estimate.of(values[index], resampled[:, index], num_photos=num_photos)
         for index, name in enumerate(SCORES)
