@@ -99,7 +99,7 @@ def test_the_output_folder_is_made(tmp_path):
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "taken").write_text("mine")
     for output in (tmp_path / "taken", tmp_path / "taken" / "below"):
-        with pytest.raises(MachineError, match=r"Cannot make the output folder .*a file stands there"):
+        with pytest.raises(MachineError, match=r"Cannot make the output folder .*it is a file"):
             check_output(output)
     assert (tmp_path / "taken").read_text() == "mine"
 

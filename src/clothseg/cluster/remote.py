@@ -30,7 +30,7 @@ WRITABLE_SCHEMES = ("s3", "s3a", "gs", "gcs")
 READABLE_SCHEMES = (*WRITABLE_SCHEMES, "http", "https")
 
 MAX_BYTES = 1 << 30
-"""Largest photo that is read; it is held in memory, and no photo of `pictures.MAX_PIXELS` is nearly as large."""
+"""Largest photo that is read; it is in memory as a whole, and no photo of `pictures.MAX_PIXELS` is nearly as large."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _version(details: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _is_output(candidate: _Candidate) -> bool:
-    """Tell whether a run wrote the object; see `sources._is_output`."""
+    """Return whether a run wrote the object; see `sources._is_output`."""
     size = candidate.identity[1]
     if source_stem(candidate.relative.name) is None or size == 0:
         return False

@@ -104,7 +104,7 @@ class ClusterRun:
                 yield Outcome(photo, files=self._locations(report["files"]), notes=tuple(report["notes"]))
 
     def write_collection(self) -> tuple[str, ...]:
-        """Write the formats that hold all photos together; called once all reports have come.
+        """Write the formats of all photos together; called once all reports have come.
 
         Returns:
             The files.
@@ -234,8 +234,8 @@ class RayPass:
     def _capture_log(self) -> Iterator[None]:
         """Keep Ray Data's log off stderr, and take the reason of lost chunks from it.
 
-        Logged errors have frames that hold the pass's workers, and a worker that is referenced keeps its slot: the next
-        pass would wait for it without end. So no other handler gets them, and reference cycles are collected.
+        Logged errors have frames that refer to the pass's workers, and a worker that is referenced keeps its slot: the
+        next pass would wait for it forever. So no other handler gets them, and reference cycles are collected.
         """
         logger = logging.getLogger("ray.data")
         before = logger.handlers, logger.level, logger.propagate

@@ -48,7 +48,7 @@ class FolderTarget:
         check_output(self.path)
 
     def check_from_worker(self) -> None:
-        """Check that a worker's machine sees the folder: it holds the journal, which is older than any worker.
+        """Check that a worker's machine sees the folder: it has the journal, which is older than any worker.
 
         Raises:
             MachineError: it does not.
@@ -175,12 +175,12 @@ class StoredJournal(Journal):
         numbers = [int(name[len(PARTS) : -len(".jsonl")]) for name in parts]
         self._number = max(numbers, default=0) + 1
         self._store_part()
-        self._store.delete(parts)  # only now, when the new part holds their valid entries
+        self._store.delete(parts)  # only now, when the new part contains their valid entries
         self._sizes = {}
         return done
 
     def _download(self, parts: Iterable[str]) -> None:
-        """Join the parts of the newest run, which are the last; each part begins with the first line of its journal."""
+        """Join the parts of the newest run, which are the last; each part starts with the first line of its journal."""
         head = b""
         entries: list[bytes] = []
         for name in parts:

@@ -32,7 +32,7 @@ class RunOptions:
     """What every worker does."""
 
     model_name: str
-    """File name of the model; its ending tells its kind."""
+    """File name of the model; its suffix tells its kind."""
     model_options: ModelOptions
     augmentation: TestTimeAugmentation
     outputs: Outputs
@@ -115,7 +115,7 @@ class Replica:
             self._failure = pack_error(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Segment chunks; `chunk` and the result are JSON, which can hold file names of any bytes."""
+        """Segment chunks; `chunk` and the result are JSON, which can contain file names of any bytes."""
         done = [json.dumps(self._segment_chunk(json.loads(chunk))) for chunk in batch["chunk"]]
         return {"done": np.array(done, dtype=object)}
 

@@ -97,7 +97,7 @@ class Comparison:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The names of the two; "(A)" and "(B)" tell equal names apart."""
+        """The names of the two; "(A)" and "(B)" are added to equal names."""
         first, second = self.first.name, self.second.name
         return (f"{first} (A)", f"{second} (B)") if first == second else (first, second)
 

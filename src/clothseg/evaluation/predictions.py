@@ -32,7 +32,7 @@ ClassMap = Mapping[int | str, str]
 """Id or name of a class of the predictions → name of a class of the dataset."""
 
 _MASK_STEM_ENDING = MASK_ENDING.removesuffix(".png")
-_THREADS = 2  # they read files and count; more threads would only hold more masks in memory
+_THREADS = 2  # they read files and count; more threads would only take more memory
 
 
 class Predictions(Protocol):

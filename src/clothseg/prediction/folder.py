@@ -23,7 +23,7 @@ def check_output(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "a file stands there" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        reason = "it is a file" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
         raise MachineError(f"Cannot make the output folder {folder}: {reason}. Pass another --output") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise MachineError(f"Cannot write into {folder}: permission denied. Pass another --output")
@@ -73,7 +73,7 @@ class FolderRun:
                 yield outcome
 
     def write_collection(self) -> tuple[Path, ...]:
-        """Write the formats that hold all photos together; called once all outcomes have come.
+        """Write the formats of all photos together; called once all outcomes have come.
 
         Returns:
             The files.

@@ -41,7 +41,7 @@ class Entry:
     """A photo that is done."""
 
     stem: str
-    """Start of its outputs' names; what tells the photos of a run apart."""
+    """Start of its outputs' names; it identifies a photo of the run."""
     photo: tuple[str, int, int]
     """`Photo.identity`: whether it is still the same."""
     files: Mapping[str, int]
@@ -76,7 +76,7 @@ class Journal:
     photos in progress. An incomplete line is ignored.
 
     Args:
-        folder: where the journal lies.
+        folder: the folder of the journal.
         run: what decides about the files' content: model, options, version. Entries of other runs are ignored.
     """
 
@@ -86,7 +86,7 @@ class Journal:
         self._stream: IO[bytes] | None = None
 
     def start(self, photos: Iterable[Photo], *, resume: bool) -> dict[str, tuple[str, ...]]:
-        """Begin to write: an empty journal, or with `resume` one that holds those of `photos` that are done.
+        """Begin to write: an empty journal, or with `resume` one with those of `photos` that are done.
 
         Returns:
             The files of each photo that is done, as paths inside the output, by its stem.

@@ -38,7 +38,7 @@ def write_tasks(
         folder: where to write.
         classes: names and colours of the ids.
         results: what `Segmentation.to_coco` returned for each photo.
-        address: what stands before a photo's path in the tasks; the path is percent-encoded.
+        address: prefix of a photo's path in the tasks; the path is percent-encoded.
 
     Returns:
         The two files.

@@ -15,7 +15,7 @@ def outline(inside: BoolArray | UInt8Array, *, tolerance: float = 1.0) -> list[C
     """Return one polygon per connected piece of a mask.
 
     Corners lie on the edges of pixels, x from 0 to W and y from 0 to H, so that a pixel's whole square is inside. (The
-    contours of `cv2.findContours` run through the centres of pixels: half a pixel is lost on every side, and a single
+    contours of `cv2.findContours` run through the centres of pixels: half a pixel is lost at every edge, and a single
     pixel is no polygon.) A hole is joined to the outline by a slit without width, so that a format of plain polygons
     keeps it.
 
@@ -54,14 +54,14 @@ def _loops(piece: BoolArray) -> list[Corners]:
     y, x = np.nonzero(times)
     repeats = times[y, x]
     corners = np.stack((np.repeat(x, repeats), np.repeat(y, repeats)), axis=1)
-    places = np.arange(len(corners))
+    indices = np.arange(len(corners))
     # A crossing is two corners: of the edge from the left and of that to the right. Sorted by columns, the first of
     # them gets the edge from above, which keeps the pixel at the top left apart from that at the bottom right; where
     # the other two pixels are inside, it is to be the second.
-    turns = np.repeat(np.where(upper[y, x] == 1, 1, -1), repeats)
-    by_column = np.lexsort((places * turns, corners[:, 1], corners[:, 0]))
-    across, down = places ^ 1, np.empty_like(places)
-    down[by_column] = by_column[places ^ 1]
+    signs = np.repeat(np.where(upper[y, x] == 1, 1, -1), repeats)
+    by_column = np.lexsort((indices * signs, corners[:, 1], corners[:, 0]))
+    across, down = indices ^ 1, np.empty_like(indices)
+    down[by_column] = by_column[indices ^ 1]
     return _walked(corners, across, down)
 
 
@@ -72,14 +72,14 @@ def _walked(corners: npt.NDArray[np.intp], across: npt.NDArray[np.intp], down: n
     for first in range(len(corners)):
         if is_seen[first]:
             continue
-        places, place = [], first
-        while not is_seen[place]:
-            beside = next_across[place]
-            places += [place, beside]
-            is_seen[place] = is_seen[beside] = True
-            place = next_down[beside]
-        loops.append(corners[places].astype(np.int32))
-    return loops  # the outline begins highest, so it is the first
+        loop, index = [], first
+        while not is_seen[index]:
+            beside = next_across[index]
+            loop += [index, beside]
+            is_seen[index] = is_seen[beside] = True
+            index = next_down[beside]
+        loops.append(corners[loop].astype(np.int32))
+    return loops  # the outline starts highest, so it is the first
 
 
 def _simplified(loop: Corners, tolerance: float) -> Corners:

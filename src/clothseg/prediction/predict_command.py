@@ -31,7 +31,7 @@ class Run(Protocol):
         """Segment the photos and yield what became of each; see `FolderRun.outcomes`."""
 
     def write_collection(self) -> Sequence[str | Path]:
-        """Write the formats that hold all photos together; see `FolderRun.write_collection`."""
+        """Write the formats of all photos together; see `FolderRun.write_collection`."""
 
 
 class Engine(Protocol):
@@ -48,7 +48,7 @@ class Engine(Protocol):
         """
 
     def open(self, console: Console, photos: Sequence[Any]) -> AbstractContextManager[Run]:
-        """Check the output, load the model and say on `console` which it is."""
+        """Check the output, load the model and print on `console` which it is."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class LocalEngine:
 
     @contextmanager
     def open(self, console: Console, photos: Sequence[Any]) -> Iterator[FolderRun]:
-        """Check the output, load the model and say on `console` which it is."""
+        """Check the output, load the model and print on `console` which it is."""
         options, output = self.options, Path(self.options.output)
         check_output(output)
         predictor = load(

@@ -47,7 +47,7 @@ class Outcome:
     photo: Any
     """The photo as it was given."""
     segmentation: Segmentation | None = None
-    """None if the photo cannot be read, and where a run does not return it: it is done, and `files` tells its files."""
+    """None if the photo cannot be read, and where a run does not return it: it is done, and `files` names its files."""
     error: InputError | None = None
     files: Sequence[str | Path] = ()
     """The files that a run wrote."""
@@ -88,7 +88,7 @@ class Predictor:
 
     @property
     def description(self) -> ModelDescription:
-        """What the model file says of itself: classes, image size, scores, licence and more."""
+        """The description in the model file: classes, image size, scores, licence and more."""
         return self._runtime.description
 
     @property
@@ -138,7 +138,7 @@ class Predictor:
         number.
 
         Raises:
-            InputError: a photo cannot be read, at its place in the order. `outcomes` continues instead.
+            InputError: a photo cannot be read, at its position in the order. `outcomes` continues instead.
         """
         return self.in_pipeline(self.predict, photos)
 
@@ -190,7 +190,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: 
     resizing, networks and encoding all release Python's lock.
 
     Raises:
-        Exception: whatever `items` or `work` raised, at its place in the order; the items that wait are dropped.
+        Exception: whatever `items` or `work` raised, at its position in the order; waiting items are dropped.
     """
     source = iter(items)
     waiting: deque[Future[Result]] = deque()
@@ -201,7 +201,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, workers: 
             result = waiting.popleft().result()
             waiting.extend(pool.submit(work, item) for item in islice(source, 1))
             yield result
-            del result  # only the caller holds it now
+            del result  # only the caller refers to it now
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -223,12 +223,12 @@ def load(
             starter model.
         runtime: auto; torch runs checkpoints; openvino or onnxruntime runs exported models.
         device: auto takes the fastest there is; or cpu, cuda, mps.
-        precision: auto, fp32 or bf16; auto takes bf16 where it is fast and an exported model was shown to keep its
-            masks with it.
+        precision: auto, fp32 or bf16; auto takes bf16 where it is fast and the export measured that it hardly changes
+            the masks.
         many_photos: let OpenVINO compute several photos at a time, each on its share of the cores: more photos a
             second, but each takes longer. Results are the same.
         augmentation: how often and at which scales the network sees a photo; once, as a whole, if None.
-        checkpoints_path: folder in which None looks.
+        checkpoints_path: folder that None searches.
 
     Raises:
         MissingModelError: there is no such file, or no model at all.

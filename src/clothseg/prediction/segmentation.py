@@ -197,7 +197,7 @@ class Segmentation:
         """Return the results as plain values for JSON, version 1, for `pycocotools.mask.decode` to read.
 
         There is one segment per class that the photo shows, lowest id first. The background has none: it is what the
-        others leave, so the segments hold the whole mask.
+        others leave, so the segments describe the whole mask.
         """
         score_by_id = {label.class_id: label.score for label in self.labels}
         height, width = self.size
@@ -272,7 +272,7 @@ class Segmentation:
                 yield SOFT_MASK_ENDING.format(name=name_in_file), marked(content)
 
     def _overlay_for_jpeg(self) -> UInt8Array:
-        """Return the overlay with its legend, shrunk where a side is longer than JPEG can hold."""
+        """Return the overlay with its legend, shrunk where a side is longer than a JPEG can be."""
         scale = min(1.0, _LONGEST_JPEG_SIDE / max(self.size))
         if scale == 1:
             return self.overlay(legend=True)

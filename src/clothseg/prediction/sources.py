@@ -120,7 +120,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 
 def is_address(given: str | Path) -> bool:
-    """Tell whether something is an address, such as s3://bucket/photos, and not a path.
+    """Return whether something is an address, such as s3://bucket/photos, and not a path.
 
     >>> is_address("https://example.org/photo.jpg"), is_address("photos/a.jpg")
     (True, False)
@@ -149,7 +149,7 @@ def read_list(content: bytes) -> list[str]:
     is_binary = len(names) < len(lines) if separator == b"\0" else any(_CONTROL.search(name) for name in names)
     if is_binary:
         raise InputError(
-            f"Standard input holds no list of names but {len(content):,} bytes of something else, such as a photo. "
+            f"Standard input has no list of names but {len(content):,} bytes of something else, such as a photo. "
             "Write one photo or folder a line, or pass the photo's path"
         )
     return names
@@ -220,7 +220,7 @@ def _photos_below(folder: Path, problems: list[InputError]) -> list[Path]:
 
 
 def _is_output(path: Path) -> bool:
-    """Tell whether a run wrote this file; a folder, a pipe, or a file that cannot be read is not."""
+    """Return whether a run wrote this file; a folder, a pipe, or a file that cannot be read is not."""
     try:
         if path_kind(path) != "a file":  # reading a pipe may block forever
             return False

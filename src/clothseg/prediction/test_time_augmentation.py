@@ -26,7 +26,7 @@ _OVERLAP = 0.25
 
 @dataclass(frozen=True)
 class TestTimeAugmentation:
-    """How often and at which scales the network sees a photo; each forward pass costs the time of one prediction.
+    """How often and at which scales the network sees a photo; each forward pass takes the time of one prediction.
 
     Raises:
         SettingError: a value is not allowed.
@@ -38,11 +38,11 @@ class TestTimeAugmentation:
     __test__: ClassVar[bool] = False  # pytest takes classes named Test... for tests
 
     tiles: int = 1
-    """N above 1 looks at large photos N times as finely, too, in overlapping tiles; no photo is enlarged for it."""
+    """N above 1 also predicts large photos at N times the resolution, in overlapping tiles; no photo is enlarged."""
     flip: bool = False
-    """Look at the mirror image, too, and take the mean."""
+    """Also predict the mirror image, and take the mean."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes to look at the whole photo in, as multiples of the model's own; their mean is taken."""
+    """Sizes at which the whole photo is predicted, as multiples of the model's own; their mean is taken."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.tiles <= MAX_TILES:

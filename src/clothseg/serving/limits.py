@@ -100,7 +100,7 @@ class Keys:
             challenge = {"WWW-Authenticate": 'Bearer realm="clothseg"'}
             raise Problem("key-missing", "Send Authorization: Bearer KEY, or X-API-Key: KEY", headers=challenge)
         digest = _digest(given)
-        # All keys are compared, also after a match: the time must not tell which one it was.
+        # All keys are compared, also after a match: the time must not depend on which one it was.
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):
             raise Problem("key-wrong", "This key is not one of the server's. Ask its operator for one")
 

@@ -64,7 +64,7 @@ def write(stream: BinaryIO, message: Message) -> None:
 
 
 def read(stream: BinaryIO) -> Message | None:
-    """Read a message; None where the other side has closed the pipe."""
+    """Read a message; None where the other process has closed the pipe."""
     lengths = stream.read(_LENGTHS.size)
     if len(lengths) < _LENGTHS.size:
         return None
@@ -79,7 +79,7 @@ async def send(stream: asyncio.StreamWriter, message: Message) -> None:
     """Write a message without blocking the event loop.
 
     Raises:
-        ConnectionError: the other side has closed the pipe.
+        ConnectionError: the other process has closed the pipe.
     """
     stream.write(message.head())
     stream.write(message.body)
@@ -90,7 +90,7 @@ async def receive(stream: asyncio.StreamReader) -> Message:
     """Read a message without blocking the event loop.
 
     Raises:
-        asyncio.IncompleteReadError: the other side has closed the pipe.
+        asyncio.IncompleteReadError: the other process has closed the pipe.
     """
     header_length, body_length = _LENGTHS.unpack(await stream.readexactly(_LENGTHS.size))
     header = json.loads(await stream.readexactly(header_length))

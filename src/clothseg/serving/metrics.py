@@ -28,7 +28,7 @@ _CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that disconnected befo
 
 
 class Metrics:
-    """Has a registry of its own, so that two servers in one process are counted separately."""
+    """The metrics of one server, in their own registry, so that two servers in one process are counted separately."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

@@ -188,7 +188,7 @@ class Pool:
         self._metrics.workers_ready.set(len(self.ready))
 
     async def _run_job(self, worker: WorkerProcess) -> None:
-        """Wait for a photo, give it to a worker, and pass on the reply.
+        """Wait for a photo, give it to a worker, and return the reply.
 
         Raises:
             WorkerLostError: the worker is lost.

@@ -19,7 +19,7 @@ from clothseg.serving.limits import MIN_BYTES_PER_SECOND, Limits
 from clothseg.serving.metrics import Metrics
 
 FIELD = "photo"
-"""Name of the form field that holds the photo."""
+"""Name of the form field with the photo."""
 
 _MAX_FORM_OVERHEAD = 64_000  # bytes of a form beside the photo
 _MAX_NAME_LENGTH = 255
@@ -120,7 +120,7 @@ async def read_photo(request: Request, limits: Limits, reserve: Callable[[int], 
 
 
 def _check_headers(content_type: str, headers: Mapping[str, str]) -> bool:
-    """Refuse a body that is neither a photo nor a form, and tell whether it is a form."""
+    """Refuse a body that is neither a photo nor a form, and return whether it is a form."""
     media_type = content_type.partition(";")[0].strip().lower()
     is_form = media_type == "multipart/form-data"
     if not is_form and not (media_type.startswith("image/") or media_type in ("", "application/octet-stream")):

@@ -109,7 +109,7 @@ class WorkerProcess:
         try:
             async with asyncio.timeout(seconds):
                 await messages.send(self._process.stdin, message)
-                await messages.receive(self._process.stdout)  # says that it has started
+                await messages.receive(self._process.stdout)  # reports that it has started
                 has_started = True
                 return await messages.receive(self._process.stdout)
         except TimeoutError as error:
@@ -136,6 +136,6 @@ def _environment(workers: int) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name != KEYS_VARIABLE}
     if workers > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // workers)))
-    # Without this, glibc keeps freed memory in an arena for each thread, and the process grows for a long time.
+    # Without this, glibc does not return free memory of each thread's arena, and the process grows for a long time.
     environment.setdefault("MALLOC_ARENA_MAX", "2")
     return environment

@@ -17,7 +17,7 @@ class Runtime(Protocol):
 
     @property
     def description(self) -> ModelDescription:
-        """What the model file says of itself."""
+        """The description in the model file."""
 
     @property
     def sha256(self) -> str:

@@ -114,7 +114,7 @@ def add_metadata(graph: bytes, description: ModelDescription, check: Mapping[str
 
     Args:
         graph: a serialised ONNX ModelProto that has no metadata of clothseg yet.
-        description: what the model says of itself.
+        description: the model's description.
         check: how the export was checked, in plain values; `bf16_miou_change` and
             `bf16_share_differing` only if that was on real photos.
     """
@@ -175,7 +175,7 @@ def _described(entry: bytes) -> tuple[ModelDescription, Mapping[str, Any]]:
 
 
 def _first_without_numbers(content: bytes) -> str | None:
-    """Return the name of the first weight tensor that holds NaN or infinity, or None.
+    """Return the name of the first weight tensor with NaN or infinity, or None.
 
     Runtimes do not report them: their maximum of NaN and 0 may be 0, so a broken layer gives plausible masks.
     """
@@ -239,7 +239,7 @@ def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, in
 
 
 def _with_length(number: int, content: bytes) -> bytes:
-    """Return a field that holds a text or another message."""
+    """Return a field that contains a text or another message."""
     return _varint(number << 3 | _WITH_LENGTH) + _varint(len(content)) + content
 
 

@@ -1,4 +1,4 @@
-"""Runs an exported model with OpenVINO on the CPU, in bfloat16 where that is fast and was shown to keep the masks."""
+"""Runs an exported model with OpenVINO on the CPU, in bfloat16 where that is fast and hardly changes the masks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Compiled:
     """A network compiled for one size of input, with as many requests as it computes at a time."""
 
     requests: SimpleQueue[Any]
-    """The free ones; each holds memory for one photo."""
+    """The free ones; each has memory for one photo."""
     network: Any = field(repr=False)
 
 
@@ -44,10 +44,10 @@ class OpenVINORuntime:
 
     Each size of input gets a network compiled for it, so that a photo's logits are the same bits whatever was computed
     before and in any process: one compiled for any size runs slower and gives slightly others. The shorter
-    side is a multiple of 32, so there are few sizes; those that occur most are kept.
+    side is a multiple of 32, so there are few sizes; the most frequent ones have their own network.
 
     Args:
-        description: what the model file says of itself.
+        description: the description in the model file.
         model: an `openvino.Model` whose batch, height and width are open.
         precision: fp32 or bf16.
         sha256: of the model file.
@@ -87,7 +87,7 @@ class OpenVINORuntime:
         """
         if device not in ("auto", "cpu"):
             raise SettingError(f"OpenVINO runs on the CPU here, not on {device!r}. Allowed: auto, cpu")
-        import_openvino()  # says what to install where it is not there
+        import_openvino()  # its error says what to install
         core = one_core()
         file = ModelFile.read(model_path)
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -146,7 +146,7 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
             "NUM_STREAMS": self.streams,
-            # Else each process pins its threads from the first core on, and two of them take turns on one.
+            # Else each process binds its threads from the first core on, and two of them share one core.
             "ENABLE_CPU_PINNING": False,
         }
         if (threads := num_threads()) is not None:

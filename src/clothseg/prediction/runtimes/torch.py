@@ -38,15 +38,15 @@ class TorchRuntime:
             ModelError: the checkpoint is damaged or foreign.
             SettingError: torch has no such device here.
         """
-        place = _device(device)
+        target = _device(device)
         description, network = load_checkpoint(model_path)
         threads = num_threads()
-        if place.type == "cpu" and threads is not None and threads < torch.get_num_threads():
+        if target.type == "cpu" and threads is not None and threads < torch.get_num_threads():
             torch.set_num_threads(threads)
-        ready = network.eval().to(place).to(memory_format=torch.channels_last)
+        ready = network.eval().to(target).to(memory_format=torch.channels_last)
         with model_path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(description, ready, place, bf16, sha256)
+        return cls(description, ready, target, bf16, sha256)
 
     @property
     def name(self) -> str:

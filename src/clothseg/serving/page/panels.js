@@ -1,4 +1,4 @@
-/** What stands beside the photo: the list of garments, the strip of photos, the model's description; and their texts. */
+/** The panels beside the photo: the list of garments, the strip of photos, the model's description; and their texts. */
 
 /** @param {number} part 0 to 1 @returns {string} such as "23%", "4.1%" or "under 0.1%" */
 export function percent(part) {

@@ -35,7 +35,7 @@ export class Stage {
   #reveal = 0;
 
   /**
-   * @param {HTMLElement} root holds the canvases
+   * @param {HTMLElement} root contains the canvases
    * @param {(id: number | null, event: PointerEvent | null) => void} onPoint called with the class under the pointer
    */
   constructor(root, onPoint) {
@@ -110,7 +110,7 @@ export class Stage {
     const start = performance.now();
     const step = (now) => {
       const done = reducedMotion.matches ? 1 : Math.min(1, (now - start) / FADE_MS);
-      this.#shown = this.#from.map((value, place) => value + (target[place] - value) * done);
+      this.#shown = this.#from.map((value, index) => value + (target[index] - value) * done);
       this.#paint();
       if (done < 1) this.#frame = requestAnimationFrame(step);
     };
