@@ -44,7 +44,7 @@ class Verify:
         errors = Console(file=sys.stderr, highlight=False, soft_wrap=True)
         for defect in result.defects:
             errors.print(str(defect), markup=False)
-        checked = sum(check.num_pairs for check in result.splits.values())
+        checked = sum(split.count for split in result.splits.values())
         found = f"{len(result.defects):,} defects" if result.defects else "no defect"
         errors.print(f"Checked {checked:,} photos with their masks: {found}.", markup=False)
         return 1 if result.defects else 0
@@ -63,23 +63,13 @@ class Defect:
         return f"{self.split}{f' {self.stem!r}' if self.stem else ''}: {self.what}"
 
 
-@dataclass
-class SplitCheck:
-    """The counts over one split."""
-
-    num_pairs: int
-    pixels_per_class: Int64Array
-    """(num_classes,) counted in the masks that can be read."""
-    photos_per_class: Int64Array
-    """(num_classes,) masks in which the class occurs."""
-
-
 @dataclass(frozen=True)
 class Verification:
     """The result of checking a dataset."""
 
     manifest: Manifest
-    splits: dict[str, SplitCheck]
+    splits: dict[str, Split]
+    """What was found, counted as in the manifest; masks that cannot be read have no pixels."""
     defects: tuple[Defect, ...]
 
 
@@ -107,13 +97,12 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
         DataError: its manifest is damaged.
     """
     manifest = Manifest.read(folder)
-    checks: dict[str, SplitCheck] = {}
+    found: dict[str, Split] = {}
     defects: list[Defect] = []
     first_by_digest: dict[bytes, tuple[str, str]] = {}
     for name, split in manifest.splits.items():
         pairs = _pair(folder, name, split, defects)
         pixels, photos = np.zeros((2, len(manifest.classes)), dtype=np.int64)
-        check = SplitCheck(len(pairs), pixels, photos)
         check_group = partial(_check_group, folder / split.photos, folder / split.masks, len(manifest.classes))
         done = 0
         with steps(f"Checking photos of {name}") as advance:
@@ -121,14 +110,15 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
                 for pair in group:
                     defects += [Defect(name, pair.stem, what) for what in pair.defects]
                     if pair.pixels is not None:
-                        check.pixels_per_class += pair.pixels
-                        check.photos_per_class += pair.pixels > 0
+                        pixels += pair.pixels
+                        photos += pair.pixels > 0
                     defects += _duplicate(name, pair, first_by_digest)
                 done += count
                 advance(done, len(pairs))
-        defects += _compare_with_manifest(name, split, check)
-        checks[name] = check
-    return Verification(manifest, checks, tuple(defects))
+        counts = tuple(pixels.tolist()), tuple(photos.tolist())
+        found[name] = Split(split.photos, split.masks, len(pairs), *counts)
+        defects += _compare_with_manifest(name, split, found[name])
+    return Verification(manifest, found, tuple(defects))
 
 
 def _pair(folder: Path, name: str, split: Split, defects: list[Defect]) -> list[tuple[str, str, str]]:
@@ -185,15 +175,15 @@ def _duplicate(name: str, pair: _PairCheck, first_by_digest: dict[bytes, tuple[s
     return [Defect(name, pair.stem, f"the same photo as {stem!r}{where}")]
 
 
-def _compare_with_manifest(name: str, split: Split, check: SplitCheck) -> list[Defect]:
+def _compare_with_manifest(name: str, stated: Split, found: Split) -> list[Defect]:
     defects = []
-    if check.num_pairs != split.count:
-        defects.append(Defect(name, "", f"{check.num_pairs} pairs, the manifest says {split.count}"))
-    for what, found, stated in (
-        ("pixels", check.pixels_per_class, split.pixels_per_class),
-        ("photos", check.photos_per_class, split.photos_per_class),
+    if found.count != stated.count:
+        defects.append(Defect(name, "", f"{found.count} pairs, the manifest says {stated.count}"))
+    for what, counts, stated_counts in (
+        ("pixels", found.pixels_per_class, stated.pixels_per_class),
+        ("photos", found.photos_per_class, stated.photos_per_class),
     ):
-        differing = np.flatnonzero(found != np.array(stated)).tolist()
+        differing = np.flatnonzero(np.array(counts) != np.array(stated_counts)).tolist()
         if differing:
             defects.append(Defect(name, "", f"{what} per class differ from the manifest's for class ids {differing}"))
     return defects
@@ -205,14 +195,13 @@ def class_table(result: Verification) -> Table:
     table = Table(title=title, show_footer=True)
     table.add_column("id", justify="right")
     table.add_column("class", footer="all")
-    for name, check in result.splits.items():
-        table.add_column(f"{name} photos", justify="right", footer=f"{check.num_pairs:,}")
-        table.add_column(f"{name} pixels", justify="right", footer=f"{int(check.pixels_per_class.sum()):,}")
+    for name, split in result.splits.items():
+        table.add_column(f"{name} photos", justify="right", footer=f"{split.count:,}")
+        table.add_column(f"{name} pixels", justify="right", footer=f"{sum(split.pixels_per_class):,}")
     for class_id, class_name in enumerate(result.manifest.classes.names):
         row = [str(class_id), class_name]
-        for check in result.splits.values():
-            total = max(1, int(check.pixels_per_class.sum()))
-            photos = int(check.photos_per_class[class_id])
-            row += [f"{photos:,}", f"{check.pixels_per_class[class_id] / total:.3%}"] if photos else ["absent", "-"]
+        for split in result.splits.values():
+            pixels, photos = split.pixels_per_class, split.photos_per_class[class_id]
+            row += [f"{photos:,}", f"{pixels[class_id] / sum(pixels):.3%}"] if photos else ["absent", "-"]
         table.add_row(*row)
     return table
