@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clothseg.data.augmentation import LUMA, Strength, augment, draw_augmentation
 from clothseg.labels import GROUPS, IGNORED_ID
 from clothseg.settings import CropSize
-from clothseg.transforms import IMAGENET, Letterbox
+from clothseg.transforms import IMAGENET
 
 PLACE_ONLY = Strength(brightness=0, contrast=0, saturation=0, hue=0, gray=0)
 COLOR_ONLY = Strength(zoom=(1, 1), aspect=0, flip=0, rotation=0, shift=0, shear=0)
@@ -65,16 +65,6 @@ def test_a_place_in_the_photo_goes_where_the_matrix_says(size: tuple[int, int]) 
         weights = np.maximum(warped[..., 0], 130) - 130.0  # brighter than the padding
         center = [np.average(np.arange(160) + 0.5, weights=weights.sum(axis=axis)) for axis in (0, 1)]
         assert np.allclose(center, 80.5, atol=0.25), "the photo, averaged down or not, lies under its mask"
-
-
-@pytest.mark.parametrize("size", [(128, 80), (80, 128), (500, 333), (64, 64), (30, 1000)])
-def test_without_strength_a_sample_is_the_letterboxed_photo(size: tuple[int, int]) -> None:
-    mask = blobs(size)
-    image = np.random.default_rng(0).integers(0, 256, size=(*size, 3), dtype=np.uint8)
-    box = Letterbox.fit(*size, 128, square=True)
-    warped, target = augment(image, mask, draw_augmentation(np.random.default_rng(0), size, 128, None))
-    assert np.array_equal(warped, box.image(image))
-    assert np.array_equal(target, box.mask(mask))
 
 
 def test_strength_zero_is_the_letterboxed_photo_elsewhere_in_the_square() -> None:

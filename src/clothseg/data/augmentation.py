@@ -69,8 +69,6 @@ def input_size(img_size: int, crop_size: CropSize | None) -> tuple[int, int]:
 class Augmentation:
     """The parameters of one augmentation of one photo: where each pixel moves and how its colour changes."""
 
-    letterbox: Letterbox | None
-    """Without augmentation, this scales the photo as in validation; None: `matrix` warps it."""
     reduced_size: tuple[int, int]
     """(height, width) to which the photo is averaged down before the warp; its own size if it is not."""
     matrix: Float64Array
@@ -85,7 +83,7 @@ def draw_augmentation(
     rng: Generator,
     photo_size: tuple[int, int],
     img_size: int,
-    strength: Strength | None,
+    strength: Strength,
     crop_size: CropSize | None = None,
 ) -> Augmentation:
     """Draw the parameters of one augmentation; equal generators give equal parameters.
@@ -94,22 +92,16 @@ def draw_augmentation(
         rng: random number generator; the number of values drawn is always the same.
         photo_size: (height, width) of the photo.
         img_size: longer side of the photo at zoom 1, and side of the square input.
-        strength: ranges to draw from; None letterboxes the photo as in validation.
+        strength: ranges to draw from.
         crop_size: side or (height, width) of the input, where it shows less of the photo; None is `img_size`.
     """
-    height, width = photo_size
-    if strength is None:
-        box = Letterbox.fit(height, width, img_size, square=True)
-        scale_y, scale_x = box.scaled_size[0] / height, box.scaled_size[1] / width
-        matrix = np.array([[scale_x, 0.0, 0.0], [0.0, scale_y, 0.0]])
-        return Augmentation(box, photo_size, matrix, np.eye(3, 4), (img_size, img_size))
     size = input_size(img_size, crop_size)
     scales = _draw_scales(rng, photo_size, img_size, strength)
     matrix = _draw_matrix(rng, photo_size, scales, size, strength)
     color = _draw_color(rng, strength)
     shrinks = min(scales) * MAX_SHRINK < 1
     reduced = tuple(max(1, round(side * scale)) for side, scale in zip(photo_size, scales[::-1], strict=True))
-    return Augmentation(None, (reduced[0], reduced[1]) if shrinks else photo_size, matrix, color, size)
+    return Augmentation((reduced[0], reduced[1]) if shrinks else photo_size, matrix, color, size)
 
 
 def augment(image: UInt8Array, mask: UInt8Array, augmentation: Augmentation) -> tuple[UInt8Array, UInt8Array]:
@@ -123,8 +115,6 @@ def augment(image: UInt8Array, mask: UInt8Array, augmentation: Augmentation) -> 
     Returns:
         (h, w, 3) uint8 RGB and (h, w) uint8 with `IGNORED_ID` around the photo.
     """
-    if augmentation.letterbox is not None:
-        return augmentation.letterbox.image(image), augmentation.letterbox.mask(mask)
     size = augmentation.size[::-1]
     height, width = augmentation.reduced_size
     unshrink = np.diag([image.shape[1] / width, image.shape[0] / height, 1.0])
@@ -146,6 +136,18 @@ def augment(image: UInt8Array, mask: UInt8Array, augmentation: Augmentation) -> 
         borderValue=(IGNORED_ID,),
     )
     return np.asarray(warped, dtype=np.uint8), np.asarray(target, dtype=np.uint8)
+
+
+def letterbox(image: UInt8Array, mask: UInt8Array, side: int) -> tuple[UInt8Array, UInt8Array]:
+    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, in a square, as validation has them.
+
+    Args:
+        image: the photo.
+        mask: of the photo's size.
+        side: of the square, in pixels.
+    """
+    box = Letterbox.fit(mask.shape[0], mask.shape[1], side, square=True)
+    return box.image(image), box.mask(mask)
 
 
 def _draw_scales(rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from clothseg.data.augmentation import Strength, augment, draw_augmentation
+from clothseg.data.augmentation import Strength, augment, draw_augmentation, letterbox
 from clothseg.data.pair import FilePairs
 from clothseg.data.sampler import SampleKey
 from clothseg.data.shard_files import PackedPairs
@@ -86,9 +86,12 @@ class ClothDataset(Dataset[Sample]):
             self.pairs.prefetch(key.shards)
         epoch, index = key[:2] if isinstance(key, tuple) else (0, key)
         image, mask = self.pairs.read(index)
-        rng = np.random.default_rng([self.seed, epoch, self.pairs.number(index)])
-        augmentation = draw_augmentation(rng, mask.shape, self.img_size, self.strength, self.crop_size)
-        image, mask = augment(image, mask, augmentation)
+        if self.strength is None:
+            image, mask = letterbox(image, mask, self.img_size)
+        else:
+            rng = np.random.default_rng([self.seed, epoch, self.pairs.number(index)])
+            augmentation = draw_augmentation(rng, mask.shape, self.img_size, self.strength, self.crop_size)
+            image, mask = augment(image, mask, augmentation)
         return {
             "image": torch.from_numpy(image).permute(2, 0, 1),
             "mask": torch.from_numpy(mask),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clothseg.data.augmentation import Strength, augment, draw_augmentation
+from clothseg.data.augmentation import Strength, augment, draw_augmentation, letterbox
 from clothseg.data.card import card_page, collect_card
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, stem_of
 from clothseg.data.pair import read_pair
@@ -21,7 +21,7 @@ from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import write_whole
 from clothseg.progress import show_step
 from clothseg.settings import CropSize
-from clothseg.transforms import Letterbox, resize_image, resize_mask
+from clothseg.transforms import resize_image, resize_mask
 from clothseg.types import UInt8Array
 
 LARGEST_SIDE = 900
@@ -171,18 +171,12 @@ def draw_augmented(
     named: set[int] = set()
     for index in indices:
         image, mask = read_pair(*found[index], num_classes=len(classes))
-        samples = [augment(image, mask, draw_augmentation(np.random.default_rng(), mask.shape, img_size, None))]
+        samples = [letterbox(image, mask, img_size)]
         for epoch in range(VARIANTS - 1):
             rng = np.random.default_rng([seed, epoch, index])
             samples.append(augment(image, mask, draw_augmentation(rng, mask.shape, img_size, Strength(), crop_size)))
-        shown = [_in_square(*sample) for sample in samples]
+        shown = [letterbox(*sample, VARIANT_SIDE) for sample in samples]
         rows.append(side_by_side(*(sample for sample, _ in shown), gap=4))
         rows.append(side_by_side(*(overlay(sample, target, classes) for sample, target in shown), gap=4))
         named.update(classes_in(mask))
     return side_by_side(np.concatenate(rows), legend(classes, sorted(named), height=2 * VARIANT_SIDE))
-
-
-def _in_square(sample: UInt8Array, target: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
-    """Return a sample and its mask in a square of `VARIANT_SIDE`, at the top left where they are not square."""
-    box = Letterbox.fit(target.shape[0], target.shape[1], VARIANT_SIDE, square=True)
-    return box.image(sample), box.mask(target)
