@@ -79,7 +79,7 @@ def test_a_batch_holds_its_samples_in_channels_last_memory(prepared_path: Path) 
 
 def test_a_pair_that_does_not_fit_is_named(prepared_path: Path) -> None:
     samples = dataset(prepared_path, num_classes=10)
-    with pytest.raises(DataError, match=r"street_01\.png holds class id 10"):
+    with pytest.raises(DataError, match=r"street_01\.png has class id 10"):
         samples[(0, 1)]
 
 

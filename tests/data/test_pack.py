@@ -128,7 +128,7 @@ def test_odd_names_come_through(packed, tmp_path):
 
 def test_a_packed_folder_is_not_written_over(packed):
     folder, output = packed
-    with pytest.raises(SettingError, match="holds a packed dataset already"):
+    with pytest.raises(SettingError, match="contains a packed dataset already"):
         pack(folder, output, shard_bytes=SMALL)
 
 
@@ -182,7 +182,7 @@ def test_the_command(prepared_path, tmp_path, monkeypatch, capsys):
     assert "7 photos of train in 1 shards, 3 photos of val in 1 shards" in messages
     code, output, messages = run()
     assert (code, output) == (2, "")
-    assert "holds a packed dataset already" in messages
+    assert "contains a packed dataset already" in messages
     assert run("--shard-size", "0.99")[0] == 2
     assert run("--shard-size", "1", "--output", "smallest")[0] == 0
 

@@ -101,11 +101,11 @@ def test_a_pair_that_does_not_fit_is_refused(tmp_path: Path, photo: np.ndarray, 
     with pytest.raises(DataError, match=r"a\.png is 90 x 59 pixels, its photo .*a\.jpg 90 x 60"):
         read_pair(photo_path, mask_path, num_classes=13)
     mask_path.write_bytes(encode_png(mask))
-    with pytest.raises(DataError, match=r"a\.png holds class id 12; the dataset has the ids 0 to 11"):
+    with pytest.raises(DataError, match=r"a\.png has class id 12; the dataset has the ids 0 to 11"):
         read_pair(photo_path, mask_path, num_classes=12)
     mask[0] = IGNORED_ID
     mask_path.write_bytes(encode_png(mask))
-    with pytest.raises(DataError, match=r"a\.png holds class id 12; the dataset has the ids 0 to 11"):
+    with pytest.raises(DataError, match=r"a\.png has class id 12; the dataset has the ids 0 to 11"):
         read_pair(photo_path, mask_path, num_classes=12)
     image, ids = read_pair(photo_path, mask_path, num_classes=13)
     assert np.array_equal(ids, read_mask(mask_path))

@@ -358,5 +358,5 @@ def test_after_a_download_another_source_is_still_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(sources, "fetch", half)
     with pytest.raises(MachineError, match="cut off"):
         prepared("http://first", tmp_path / "out")
-    with pytest.raises(DataError, match="holds what was downloaded from http://first"):
+    with pytest.raises(DataError, match="contains the download of http://first"):
         prepared("http://second", tmp_path / "out")

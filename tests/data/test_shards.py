@@ -331,7 +331,7 @@ def test_damaged_contents_of_a_shard_are_named():
         ({"mask_size": [1025]}, "outside its 2,048 bytes"),
         ({"number": ["x"]}, "ValueError"),
     ):
-        with pytest.raises(DataError, match=r"Shard x\.tar does not say what it holds") as caught:
+        with pytest.raises(DataError, match=r"Shard x\.tar does not list its contents") as caught:
             contents_from_json(json.dumps(values | change).encode(), shard)
         if message not in str(caught.value):
             wrong.append((change, str(caught.value)))

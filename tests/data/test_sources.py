@@ -111,7 +111,7 @@ def test_coco_annotations_with_photos_in_sub_folders(custom, tmp_path, capsys):
     assert verify(folder).defects == ()
     said = " ".join(capsys.readouterr().err.split())
     assert "left out, since they are in no class: 'tree'" in said
-    assert "The class list asks for category 'cap' (nearest:" in said
+    assert "The class list names category 'cap' (nearest:" in said
 
 
 def test_rows_of_a_file_that_is_split_stay_as_they_stand(custom, tmp_path):

@@ -27,7 +27,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 # Fields are Any, so that one wrong type costs one record and not the file; `gc=False` since JSON makes no circles.
 class ImageRecord(msgspec.Struct, gc=False):
-    """A row of `images`, as it stands in the file."""
+    """A row of `images`, as it is in the file."""
 
     id: Any = None
     file_name: Any = None
@@ -36,7 +36,7 @@ class ImageRecord(msgspec.Struct, gc=False):
 
 
 class AnnotationRecord(msgspec.Struct, gc=False):
-    """A row of `annotations`, as it stands in the file; its outline is not decoded."""
+    """A row of `annotations`, as it is in the file; its outline is not decoded."""
 
     id: Any = None
     image_id: Any = None
@@ -46,7 +46,7 @@ class AnnotationRecord(msgspec.Struct, gc=False):
 
 
 class CategoryRecord(msgspec.Struct, gc=False):
-    """A row of `categories`, as it stands in the file."""
+    """A row of `categories`, as it is in the file."""
 
     id: Any = None
     name: Any = None

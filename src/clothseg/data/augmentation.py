@@ -44,7 +44,7 @@ class Strength:
     rotation: float = 12.0
     """Degrees, in both directions."""
     shift: float = 0.05
-    """Share of the input's side, in both directions, in addition to the random place of the crop."""
+    """Share of the input's side, in both directions, in addition to the random position of the crop."""
     shear: float = 5.0
     """Degrees, in both directions, in x and in y."""
     brightness: float = 0.2
@@ -72,7 +72,7 @@ class Augmentation:
     reduced_size: tuple[int, int]
     """(height, width) to which the photo is averaged down before the warp; its own size if it is not."""
     matrix: Float64Array
-    """(2, 3): place in the photo to place in the input, (x, y) in pixels; a pixel's centre lies at + 0.5."""
+    """(2, 3): position in the photo to position in the input, (x, y) in pixels; a pixel's centre is at + 0.5."""
     color: Float64Array
     """(3, 4): RGB of 0 to 255 and a 1 to RGB."""
     size: tuple[int, int]
@@ -163,7 +163,7 @@ def _draw_matrix(
     rng: Generator, photo_size: tuple[int, int], scales: tuple[float, float], size: tuple[int, int], strength: Strength
 ) -> Float64Array:
     """Return (2, 3): scale, crop and flip; then shear, rotate and shift about the input's centre."""
-    place = rng.uniform(size=2)
+    position = rng.uniform(size=2)
     is_flipped = rng.uniform() < strength.flip
     angle = math.radians(rng.uniform(-1, 1) * strength.rotation)
     shear_x, shear_y = np.tan(np.radians(rng.uniform(-1, 1, size=2) * strength.shear))
@@ -171,7 +171,7 @@ def _draw_matrix(
     shift_x, shift_y = rng.uniform(-1, 1, size=2) * strength.shift * (width, height)
 
     slack_x, slack_y = width - photo_size[1] * scales[0], height - photo_size[0] * scales[1]
-    crop = np.array([[scales[0], 0, place[0] * slack_x], [0, scales[1], place[1] * slack_y], [0, 0, 1]])
+    crop = np.array([[scales[0], 0, position[0] * slack_x], [0, scales[1], position[1] * slack_y], [0, 0, 1]])
     if is_flipped:
         crop = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ crop
     center_x, center_y = width / 2, height / 2

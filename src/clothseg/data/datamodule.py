@@ -25,7 +25,7 @@ from clothseg.settings import CropSize, Settings
 
 
 class BatchLoader(DataLoader[Sample]):
-    """A DataLoader that begins an epoch when its first batch is requested, and that knows its position.
+    """A DataLoader that starts an epoch when its first batch is requested, and that knows its position.
 
     Lightning makes the iterator before it sets the epoch of a resumed training. torch's own loader starts to load at
     that moment, so it would load the wrong epoch.
@@ -67,7 +67,7 @@ class BatchLoader(DataLoader[Sample]):
 
     def _start(self) -> Iterator[Batch]:
         with warnings.catch_warnings():
-            # Python 3.12 warns that a fork next to threads may hang; the workers use none of what those threads hold.
+            # Python 3.12 warns that a fork next to threads may hang; the workers use no lock of those threads.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
             return super().__iter__()
 

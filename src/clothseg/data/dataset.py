@@ -33,7 +33,7 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """Samples side by side."""
+    """Samples of one batch."""
 
     image: Tensor
     """(B, 3, H, W) uint8 RGB in channels-last memory."""
@@ -110,7 +110,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def start_worker(worker_id: int = 0) -> None:
-    """Set up a loader process: one thread, as the processes run in parallel, and an allocator that keeps freed memory.
+    """Set up a loader process: one thread, as the processes run in parallel, and an allocator that reuses its memory.
 
     A 550 x 830 photo costs 1,050 page faults and 40% of its time otherwise. Up to 128 MB stay with the process.
     """
@@ -129,7 +129,7 @@ _LARGEST_MMAP_THRESHOLD = 32 << 20
 
 
 def keep_freed_memory(limit: int) -> None:
-    """Let the allocator keep up to `limit` bytes of freed memory in this process, if its C library is glibc.
+    """Let the allocator reuse up to `limit` bytes of freed memory in this process, if its C library is glibc.
 
     By default glibc returns a freed buffer of pixels or activations to the system, and the next one costs a page fault
     per 4 KB.

@@ -21,9 +21,9 @@ from clothseg.pictures import write_whole
 from clothseg.progress import Advance
 
 _PROGRESS_EVERY = 1 << 20
-"""Bytes between two calls of `progress`; encrypted connections bring 16 KB at a time."""
+"""Bytes between two calls of `progress`; encrypted connections deliver 16 KB at a time."""
 _END_BYTES = 512
-"""Bytes from the start and the end of a file that tell its kind."""
+"""Bytes from the start and the end of a file that identify its kind."""
 _PAGE_STARTS = (b"<!doctype html", b"<html")
 
 
@@ -35,12 +35,12 @@ def fetch(
     Nothing is copied from a local source. Over HTTP the bytes are written to `NAME.part` beside the target, with
     `NAME.part.json` saying which version of the file they belong to; the file gets its final name when its length and
     content are right. An interrupted or killed download resumes if the server still has that version. A file that is
-    at `target` already is used, whatever the source: that is how users bring their own files. Only one run at a time
+    at `target` already is used, whatever the source: so users can add their own files. Only one run at a time
     may download to a folder (see `processes.lock_folder`).
 
     Args:
         source: root of the download: http(s) address or local folder.
-        name: the file, relative to the root, with slashes: `images/train2020.zip`. Its suffix tells what its content
+        name: the file, relative to the root, with slashes: `images/train2020.zip`. Its suffix says what its content
             has to be: .zip and .json are checked.
         target: where the file is to be.
         progress: called about every megabyte; what is there from an earlier run counts as done.
@@ -141,7 +141,7 @@ def _is_truncated(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Version:
-    """What a server says about the file it sends, so that a later request can ask for the rest of the same file."""
+    """A server's description of the file it sends, so that a later request can get the rest of the same file."""
 
     address: str
     etag: str | None
@@ -189,7 +189,7 @@ class _PartialFile:
 
     def start(self, version: _Version) -> None:
         """Start again with no bytes of `version`."""
-        self.remove()  # first: bytes must never lie beside the record of another version
+        self.remove()  # first: bytes must never be beside the record of another version
         write_whole(self._version_path, json.dumps(asdict(version), indent=1).encode() + b"\n")
         self.path.touch()
 

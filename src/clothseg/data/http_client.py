@@ -32,16 +32,16 @@ class RetryPolicy:
     slowest: int = 1024
     """Bytes per second, over `timeout` seconds, below which a server counts as stalled."""
     attempts: int = 5
-    """Attempts in a row that bring less than `new_bytes`."""
+    """Attempts in a row that receive less than `new_bytes`."""
     new_bytes: int = 1 << 20
     """An attempt after which there are this many bytes more than ever before starts the count again."""
     first_wait: float = 0.5
     """Seconds before the second attempt; they double with each one after it, plus a random share of up to a half."""
     longest_wait: float = 30.0
-    """Most seconds before the next attempt, also where the server asks for more."""
+    """Most seconds before the next attempt, also where the server requests more."""
 
     def seconds_before(self, attempt: int, requested: float = 0.0) -> float:
-        """Return how long to wait before an attempt (2 is the second); `requested` are the seconds the server asks for.
+        """Return the seconds to wait before an attempt (2 is the second); `requested` are those of Retry-After.
 
         Random, so that many machines that lost one server do not all return at once; from a generator of its own, so
         that it does not change the caller's random numbers.
@@ -68,7 +68,7 @@ def open_response(address: str, headers: Mapping[str, str], retries: RetryPolicy
     """Request `address` and return the response, status 200 or 206, to be closed by the caller.
 
     Raises:
-        RetryableError: the server cannot be reached, or says that it is out of order for now.
+        RetryableError: the server cannot be reached, or is temporarily unavailable.
         RefusedError: a response that will stay the same: another status, a web page, an encoding that was not
             requested, a redirect that gives up encryption, or a certificate that is not trusted.
     """

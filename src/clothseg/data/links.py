@@ -64,7 +64,7 @@ class Links:
         """Refuse a file whose links are all off by the same number, so that most of them lead to another record.
 
         This is so where some links have no record, and every link plus one number has a record, as with `image_id`
-        from 0 beside `id` from 1: nothing says which of the two was meant.
+        from 0 beside `id` from 1: it is not known which of the two was meant.
 
         Args:
             values: the links, as `id_of` returns them.
@@ -92,7 +92,7 @@ class Links:
 
 
 def _whole_numbers(ids: Iterable[Any]) -> set[int]:
-    """Return the ids that are whole numbers, or text that says one."""
+    """Return the ids that are whole numbers, or text with one."""
     texts = (_comparable_id(value) for value in ids)
     return {int(text) for text in texts if text.isascii() and text.removeprefix("-").isdecimal()}
 
@@ -143,7 +143,7 @@ class PhotoNames:
 
     Args:
         by_stem: the files, as `manifest.names_by_stem` returns them.
-        source: the folder that the photos came from. Names may begin with the folder's name, as in `images/a.jpg` where
+        source: the folder that the photos came from. Names may start with the folder's name, as in `images/a.jpg` where
             the photos are in `images`, and messages name similar files in it.
     """
 

@@ -40,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a prepared dataset says about itself."""
+    """The description of a prepared dataset."""
 
     name: str
     source: str
@@ -76,7 +76,7 @@ class Manifest:
         write_whole(folder / MANIFEST_NAME, self.to_json())
 
     def summary(self) -> dict[str, Any]:
-        """Return what a model file says about its training data, as plain values."""
+        """Return the description of the training data for a model file, as plain values."""
         pixels = self.splits["train"].pixels_per_class if "train" in self.splits else ()
         return {
             "name": self.name,
@@ -126,7 +126,7 @@ def _split_from_dict(row: Mapping[str, Any], num_classes: int) -> Split:
     for name in ("pixels_per_class", "photos_per_class"):
         values[name] = tuple(values[name])
         if len(values[name]) != num_classes or not all(type(count) is int and count >= 0 for count in values[name]):
-            raise DataError(f"its {name} does not hold one count for each of the {num_classes} classes")
+            raise DataError(f"its {name} does not have one count for each of the {num_classes} classes")
     if type(values["count"]) is not int or values["count"] < 0:
         raise DataError(f"its count is {values['count']!r}")
     return Split(**values)
@@ -135,8 +135,8 @@ def _split_from_dict(row: Mapping[str, Any], num_classes: int) -> Split:
 def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     """Return (photo, mask) of every mask of `split`, sorted by stem; photos without a mask are ignored.
 
-    The stem is the path inside its folder without the suffix, so `a/b.jpg` is paired with `a/b.png`. Pairing by stem
-    and not by order keeps one missing file from shifting all later pairs.
+    The stem is the path inside its folder without the suffix, so `a/b.jpg` is paired with `a/b.png`. One
+    missing file does not shift all later pairs, as it would if pairs were made by order.
 
     Raises:
         MissingInputError: the split's photo or mask folder is not there.

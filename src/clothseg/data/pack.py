@@ -25,7 +25,7 @@ from clothseg.progress import Steps, hide_step, show_step
 
 _LEAST_MB = 1
 _ORDER_SEED = 0
-"""Photos of one day or street often stand together; a fixed random order parts them, and packs the same bytes again."""
+"""Photos of one day or street are often neighbours; a fixed random order separates them and gives the same bytes."""
 _BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK)
 """Two blocks of zeros end a tar file. Source: POSIX.1, pax, "ustar Interchange Format"."""
@@ -83,7 +83,7 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
 
     Raises:
         MissingInputError, DataError: there is no prepared dataset, or it is damaged.
-        SettingError: `output` holds a packed dataset already.
+        SettingError: `output` contains a packed dataset already.
         MachineError: `output` cannot be written, or another run writes it.
     """
     manifest = Manifest.read(folder)
@@ -99,7 +99,7 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
     except OSError as error:
         raise MachineError(f"Cannot write to {output}: {path_problem(error)}. Choose another --output") from error
     if (output / INDEX_NAME).exists():
-        raise SettingError(f"{output} holds a packed dataset already. Choose another --output, or remove it first")
+        raise SettingError(f"{output} contains a packed dataset already. Choose another --output, or remove it first")
     with lock_folder(output):
         splits = {
             name: _pack_split(name, found[name], folder / split.photos, output, shard_bytes, steps)
@@ -165,7 +165,7 @@ class ShardWriter:
 
         Args:
             photo: path of the photo inside its folder, with its suffix.
-            number: its place among all of the split, sorted by name.
+            number: its index among all of the split, sorted by name.
             photo_bytes: of the photo's file.
             mask_bytes: of the mask's file.
         """
@@ -185,7 +185,7 @@ class ShardWriter:
         return Shard(self._name, len(self._pairs), self.size, self._digest.hexdigest(), offset, len(contents))
 
     def _add(self, name: str, content: bytes) -> int:
-        """Append a file and return the place of its first byte."""
+        """Append a file and return the offset of its first byte."""
         entry = tarfile.TarInfo(name)
         entry.size = len(content)
         self._write(entry.tobuf(tarfile.PAX_FORMAT))

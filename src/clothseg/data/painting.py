@@ -114,7 +114,7 @@ def paint_annotations(
 
 def _notes(file: AnnotationFile, custom_classes: ClassList | None, short_polygons: list[Any]) -> tuple[str, ...]:
     unknown = unknown_names(file, custom_classes) if custom_classes else []
-    notes = [f"The class list asks for {name}, which the file does not have" for name in unknown]
+    notes = [f"The class list names {name}, which the file does not have" for name in unknown]
     if short_polygons:
         ids = ", ".join(map(repr, short_polygons[:10])) + (", …" if len(short_polygons) > 10 else "")
         notes.append(
@@ -313,7 +313,7 @@ def paint(regions: Sequence[tuple[int, Edges]], height: int, width: int) -> Pain
     """Paint regions one over the other; a later region covers the earlier ones.
 
     Args:
-        regions: (class id, edges) of each, in the order of painting. The edges lie within height * width.
+        regions: (class id, edges) of each, in the order of painting. The edges are within height * width.
         height: of the photo in pixels.
         width: of the photo in pixels.
     """

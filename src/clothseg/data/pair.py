@@ -53,7 +53,7 @@ def decode_pair(
         highest = int(class_ids.max(initial=0, where=class_ids != IGNORED_ID))
     if highest >= num_classes:
         raise DataError(
-            f"Mask {mask_name} holds class id {highest}; the dataset has the ids 0 to {num_classes - 1}. {_PREPARE}"
+            f"Mask {mask_name} has class id {highest}; the dataset has the ids 0 to {num_classes - 1}. {_PREPARE}"
         )
     return image, class_ids
 
@@ -100,7 +100,7 @@ class FilePairs:
         return stem_of(Path(self._photos[index]).relative_to(self._folder).as_posix())
 
     def number(self, index: int) -> int:
-        """Return the photo's place among all photos sorted by name, on which its augmentation depends."""
+        """Return the photo's index among all photos sorted by name, on which its augmentation depends."""
         return index
 
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:

@@ -132,7 +132,7 @@ class Prepare:
         for flag, path in (inputs | {"--val-photos": self.val_photos}).items():
             if path is not None and path.resolve().is_relative_to(folder.resolve()):
                 raise SettingError(
-                    f"{flag} {path} lies in {folder}, and preparing this folder would overwrite it. Pass another "
+                    f"{flag} {path} is in {folder}, and preparing this folder would overwrite it. Pass another "
                     "--data-path, or move it out of there"
                 )
 
@@ -166,7 +166,7 @@ def prepare(
         steps: shows the progress; nothing by default.
 
     Raises:
-        DataError: a file as a whole cannot be used, no photo is left, or the folder holds other data that must not be
+        DataError: a file as a whole cannot be used, no photo is left, or the folder has other data that must not be
             lost.
         MissingInputError: the source lacks a file.
         MachineError: the disk or the network fails, or another run prepares the same folder.
@@ -263,9 +263,9 @@ def _check_replaceable(folder: Path, before: Report, wanted: Report) -> None:
         return
     advice = f"Pass another --data-path, or delete {folder} first"
     if wanted.kind == SAMPLE and before.kind != SAMPLE:
-        raise DataError(f"{folder} holds data from {before.source}, which the sample would replace. {advice}")
+        raise DataError(f"{folder} contains data from {before.source}, which the sample would replace. {advice}")
     if "://" in before.source and "://" in wanted.source:
-        raise DataError(f"{folder} holds what was downloaded from {before.source}, not from {wanted.source}. {advice}")
+        raise DataError(f"{folder} contains the download of {before.source}, not of {wanted.source}. {advice}")
 
 
 def _remove_folder(path: Path) -> None:

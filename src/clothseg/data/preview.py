@@ -67,7 +67,7 @@ class Preview:
         write_whole(card_path, card_page(collect_card(folder, steps=show_step)).encode())
         for path in (*written, card_path):
             print(path)
-        print(f"Saved {len(written)} pictures. Open {card_path} to see what the dataset holds.", file=sys.stderr)
+        print(f"Saved {len(written)} pictures. Open {card_path} to see what the dataset contains.", file=sys.stderr)
         return 0
 
 
@@ -98,7 +98,7 @@ def save_preview(
         The paths of the pictures.
 
     Raises:
-        SettingError: `count` is below 1, or `output` lies in the dataset.
+        SettingError: `count` is below 1, or `output` is in the dataset.
         DataError: the dataset is damaged or empty; a broken photo or mask is named.
         MachineError: `output` cannot be written.
     """
@@ -106,7 +106,7 @@ def save_preview(
         raise SettingError(f"--count is {count}. Allowed: a whole number from 1 up")
     manifest = Manifest.read(folder)
     if output.resolve().is_relative_to(folder.resolve()):
-        raise SettingError(f"--output {output} lies in the dataset {folder}, among its photos. Pass another folder")
+        raise SettingError(f"--output {output} is in the dataset {folder}, among its photos. Pass another folder")
     written = []
     for split_name, split in manifest.splits.items():
         found = pairs(folder, split)
@@ -130,7 +130,7 @@ def save_preview(
 
 
 def draw_sample(image: UInt8Array, mask: UInt8Array, classes: ClassList) -> UInt8Array:
-    """Return photo, mask in colour and overlay side by side, with the names of the classes in it.
+    """Return photo, mask in colour and overlay side by side, with the names of the classes.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -47,7 +47,7 @@ def work_in_groups(
         for group in groups:
             yield len(group), work(group)
         return
-    # Spawned, not forked: a fork copies locks that a thread of the caller may hold.
+    # Spawned, not forked: a fork copies locks that a thread of the caller may have.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
     waiting: deque[tuple[int, Future[Result]]] = deque()

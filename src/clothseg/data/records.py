@@ -65,7 +65,7 @@ def check_records(
 ) -> CheckedRecords:
     """Check every record of an annotation file, outlines excepted, and gather the annotations by photo.
 
-    - Where several images have one id, all of them are skipped: nothing says to which the annotations belong. Of
+    - Where several images have one id, all of them are skipped: it is not known to which the annotations belong. Of
       annotations with one id the first is used: the id is only a name.
     - Two photos with one stem, such as a.jpg and a.png, are both skipped: they would share a mask.
     - Categories are sorted into classes by name, never by id.
@@ -148,7 +148,7 @@ def _usable_images(
 
 
 def _check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
-    """Check the id and the size of an image; sides such as 64.0 become whole numbers.
+    """Check the id and the size of an image; a height or width such as 64.0 becomes a whole number.
 
     Raises:
         RecordError: it cannot be used.
@@ -247,7 +247,7 @@ def _sort_categories(file: AnnotationFile, classes: ClassList, problems: list[Pr
         found = sorted({name for name, _ in names.values()})
         raise DataError(
             f"No category of {file.path} is in a class. The file has {', '.join(map(repr, found[:8])) or 'none'}; the "
-            f"classes have {', '.join(map(repr, asked[:8])) or 'none'}. Pass --classes with a YAML file that sorts them"
+            f"classes have {', '.join(map(repr, asked[:8])) or 'none'}. Pass --classes with a YAML file that has them"
         )
     return categories
 

@@ -91,7 +91,7 @@ class EpochSampler(Sampler[SampleKey]):
 
     @property
     def next_batch(self) -> int:
-        """Number of the batch, from 0, with which the next iteration begins."""
+        """Number of the batch, from 0, with which the next iteration starts."""
         epoch, batches_done = self._start
         return batches_done if epoch in (None, self.epoch) else 0
 
@@ -131,7 +131,7 @@ class ShardSampler(EpochSampler):
 
     The shards come in a random order, each beginning at a random photo. Each process draws a contiguous part of this
     order, so that together they read every shard about once, and cuts it into windows of `window` shards whose photos
-    are mixed. Photos lie in their shards in random order already, so a window is a random sample of the dataset.
+    are mixed. Photos are in their shards in random order already, so a window is a random sample of the dataset.
     Without `shuffle`, photos come in the order of the shards.
 
     Args:
@@ -181,5 +181,5 @@ class ShardSampler(EpochSampler):
         indices = self._first[shard] + np.arange(count)
         return np.roll(indices, -self._generator(epoch, shard, _START).integers(count)) if self.shuffle else indices
 
-    def _generator(self, epoch: int, place: int, choice: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, place, choice])
+    def _generator(self, epoch: int, position: int, choice: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, position, choice])

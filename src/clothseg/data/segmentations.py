@@ -22,7 +22,7 @@ Polygon = Float64Array
 """(2n,) alternating x and y of n points, in pixels."""
 
 FARTHEST = 16
-"""How many photo sides away from the photo a point may lie. pycocotools walks every pixel of an outline."""
+"""How many photo widths or heights away from the photo a point may be. pycocotools walks every pixel of an outline."""
 LONGEST_OUTLINE = 4_000_000
 """Pixels of outline that an annotation may have; pycocotools takes about 80 bytes of memory for each."""
 
@@ -51,7 +51,7 @@ def read_outlines(photos: Sequence[tuple[Sequence[bytes], int, int]]) -> list[li
     has no area, and becomes `TOO_FEW_POINTS`.
 
     Args:
-        photos: of each photo, the `segmentation` of each annotation as it stands in the file (polygons, or run lengths
+        photos: of each photo, the `segmentation` of each annotation as it is in the file (polygons, or run lengths
             as a list or a compressed string), and the photo's height and width in pixels.
 
     Returns:
@@ -113,7 +113,7 @@ def _read_polygons(segmentation: bytes) -> tuple[list[Polygon], int]:
 
 
 def _is_within(polygons: Sequence[Polygon], height: int, width: int) -> bool:
-    """Return whether the polygons lie near the photo and their outlines, in all, are no longer than allowed."""
+    """Return whether the polygons are near the photo and their outlines, in all, are no longer than allowed."""
     coordinates = np.concatenate(polygons)
     lowest, highest = coordinates.min(), coordinates.max()
     limit = FARTHEST * max(height, width)

@@ -21,7 +21,7 @@ _COPY, _PART, _LOCK = ".shard", ".part", ".lock"
 class ShardCache:
     """Copies of files in one folder, never more bytes than `limit` in all, including running downloads.
 
-    Each copy has a lock, held while it is written, and the folder has one, held while space is made. The system
+    Each copy has a lock while it is written, and the folder has one while space is made. The system
     releases them when a process ends, even when it is killed, so that nothing stays reserved.
 
     Args:

@@ -162,7 +162,7 @@ class RemoteShardFiles(ShardFiles):
     """Shards in a remote store, some of them copied to this machine.
 
     A copy is named by its checksum, so that datasets, processes and later trainings share one cache. Loader processes
-    that want one shard at the same time download it once.
+    that need one shard at the same time download it once.
 
     Args:
         address: of the folder, such as s3://bucket/packed.
@@ -228,7 +228,7 @@ class RemoteShardFiles(ShardFiles):
     def _request(self, name: str, request: Callable[[Any, str], Answer]) -> Answer:
         """Return the answer of `request(file_system, path)`, which is repeated while the store does not answer.
 
-        fsspec keeps one client per process and makes a new one after a fork.
+        fsspec has one client per process and makes a new one after a fork.
         """
         where, pause = f"{self.address}/{name}", PAUSE
         for number in range(1, TRIES + 1):
@@ -315,7 +315,7 @@ class PackedPairs:
         return self._find(index)[1].stem
 
     def number(self, index: int) -> int:
-        """Return the photo's place among all photos sorted by name; reads the contents of its shard."""
+        """Return the photo's index among all photos sorted by name; reads the contents of its shard."""
         return self._find(index)[1].number
 
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:

@@ -99,7 +99,7 @@ class ShardIndex:
             for name, split in manifest.splits.items():
                 count = sum(shard.count for shard in splits[name])
                 if count != split.count:
-                    raise DataError(f"its shards of {name} hold {count} photos, its manifest says {split.count}")
+                    raise DataError(f"its shards of {name} have {count} photos, its manifest says {split.count}")
         except (ValueError, TypeError, KeyError, AttributeError, SettingError, RecursionError) as error:
             reason = error.args[0] if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
             raise DataError(f"{where} is not the index of a packed dataset ({reason}). {_PACK_AGAIN}") from error
@@ -112,7 +112,7 @@ class PackedPair(NamedTuple):
     photo: str
     """Path of the photo inside its folder, with its suffix."""
     number: int
-    """The photo's place among all photos of the split, sorted by name."""
+    """The photo's index among all photos of the split, sorted by name."""
     photo_offset: int
     """First byte of the photo's file in the shard."""
     photo_size: int
@@ -155,6 +155,6 @@ def contents_from_json(content: bytes, shard: Shard) -> list[PackedPair]:
             raise ValueError(f"it lists files outside its {shard.size:,} bytes")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise DataError(
-            f"Shard {shard.name} does not say what it holds ({type(error).__name__}: {error}). {_PACK_AGAIN}"
+            f"Shard {shard.name} does not list its contents ({type(error).__name__}: {error}). {_PACK_AGAIN}"
         ) from error
     return [PackedPair(name, *row) for name, row in zip(names, numbers.T.tolist(), strict=True)]

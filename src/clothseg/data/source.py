@@ -40,7 +40,7 @@ class OfficialSplit:
 
 # Source of the names: README of github.com/cvdfoundation/fashionpedia, section Download.
 # Source of the counts: Jia et al., Fashionpedia (ECCV 2020), arxiv.org/abs/2004.12276: 45,623 training photos, 1,158
-# validation photos. val_test2020.zip holds these and the photos of the test set, 3,200 in total.
+# validation photos. val_test2020.zip contains these and the photos of the test set, 3,200 in total.
 TRAIN = OfficialSplit(
     name="train",
     archive="images/train2020.zip",

@@ -38,7 +38,7 @@ FASHIONPEDIA = "Fashionpedia"
 
 LICENCE = "CC-BY-4.0 (annotations); each photo under the licence its record in the annotation file names"
 """Source: the card of huggingface.co/datasets/detection-datasets/fashionpedia, and `licenses` in the annotation files.
-It does not cover a mirror that holds other photos in the same layout."""
+It does not cover a mirror with other photos in the same layout."""
 
 MASK_SUFFIXES = (".png", ".bmp", ".gif")
 """Endings of index masks, in lower case: formats without loss."""

@@ -47,7 +47,7 @@ Members = Mapping[str, zipfile.ZipInfo]
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a finished folder holds of its archive; stored beside the folder as `FOLDER.unpacked.json`."""
+    """What a finished folder has of its archive; stored beside the folder as `FOLDER.unpacked.json`."""
 
     archive: str
     """File name of the archive."""
@@ -60,7 +60,7 @@ class Unpacked:
 
 
 def unpack(archive: Path, folder: Path, *, members_under: str, progress: Advance | None = None) -> Unpacked:
-    """Write the photos that `archive` holds under `members_under` into `folder`, each with its CRC checked.
+    """Write the photos that `archive` has under `members_under` into `folder`, each with its CRC checked.
 
     The whole table of contents is checked before anything is written. Each photo is written whole under its final name,
     so calling this again resumes a run that was killed: photos whose size and CRC are right stay as they are, all
@@ -106,7 +106,7 @@ def read_unpacked(folder: Path) -> Unpacked | None:
     """Return what `unpack` wrote into `folder`, or None where it is not complete; the archive is not needed for that.
 
     Complete means that `FOLDER.unpacked.json` is there and the photos in the folder have the count and the total size
-    that it says. With other photos among them the answer is None, and `unpack` has to look into the archive.
+    that it says. With other photos among them the answer is None, and `unpack` has to open the archive.
     """
     record = _read_record(folder)
     if record is None:
@@ -169,7 +169,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _list_members(archive: zipfile.ZipFile, path: Path, members_under: str) -> Members:
-    """Return the photos that the archive at `path` holds under `members_under`, after all its entries are checked.
+    """Return the photos that the archive at `path` has under `members_under`, after all its entries are checked.
 
     Raises:
         DataError: there are no photos, or an entry is unsafe: a path that leads out of the folder, a link, encrypted,

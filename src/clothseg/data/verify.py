@@ -79,7 +79,7 @@ class _PairCheck:
 
     stem: str
     digest: bytes | None
-    """Hash of the photo's pixels, so that one photo saved in two formats is found too."""
+    """Hash of the photo's pixels, which also finds one photo saved in two formats."""
     pixels: Int64Array | None
     defects: tuple[str, ...]
 
