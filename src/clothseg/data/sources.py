@@ -22,7 +22,8 @@ from clothseg.data.annotations import (
 from clothseg.data.download import fetch
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
-from clothseg.data.painting import paint_annotations, read_photo_size, write_in_groups
+from clothseg.data.painting import paint_annotations, write_in_groups
+from clothseg.data.pair import read_photo_size
 from clothseg.data.report import SAMPLE, Problem, RecordError, SplitReport, hash_of
 from clothseg.data.sample import draw_sample
 from clothseg.data.source import SPLITS, TRAIN, VAL, MaskCounts, MaskJob, OfficialSplit, local_path
