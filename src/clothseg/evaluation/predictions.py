@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -35,24 +35,6 @@ _MASK_STEM_ENDING = MASK_ENDING.removesuffix(".png")
 _THREADS = 2  # they read files and count; more threads would only take more memory
 
 
-class Predictions(Protocol):
-    """Gives the predicted mask of each photo."""
-
-    def mask(self, name: str, photo: Path) -> UInt8Array:
-        """Return the predicted class ids of the dataset, (H, W) uint8; raises InputError if there are none.
-
-        Args:
-            name: path of the photo inside the split's photo folder, with slashes.
-            photo: path of the photo.
-        """
-
-    def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield `work(item)` of each item in order, some of them at the same time."""
-
-    def origin(self) -> dict[str, Any]:
-        """Return what made the masks, as plain values for a report."""
-
-
 @dataclass(frozen=True)
 class ModelPredictions:
     """The masks of a model, predicted exactly as for users."""
@@ -61,7 +43,11 @@ class ModelPredictions:
     table: IdTable
 
     def mask(self, name: str, photo: Path) -> UInt8Array:
-        """Return the predicted class ids, (H, W) uint8.
+        """Return the predicted class ids of the data set, (H, W) uint8.
+
+        Args:
+            name: path of the photo inside the split's photo folder, with slashes.
+            photo: path of the photo.
 
         Raises:
             InputError: the photo cannot be read.
@@ -96,7 +82,7 @@ class FolderPredictions:
     table: IdTable
 
     def mask(self, name: str, photo: Path) -> UInt8Array:
-        """Return the predicted class ids, (H, W) uint8.
+        """Return the predicted class ids, (H, W) uint8; see `ModelPredictions.mask`.
 
         Raises:
             MissingInputError: the photo has no mask in the folder.
@@ -141,6 +127,9 @@ class FolderPredictions:
     @cached_property
     def _lookalikes(self) -> dict[str, str]:
         return lookalikes(self._names)
+
+
+Predictions = ModelPredictions | FolderPredictions
 
 
 def open_masks(folder: Path, classes: ClassList, class_map_path: Path | None) -> FolderPredictions:
