@@ -129,7 +129,7 @@ def load_first(ray: Any, options: RunOptions, content: Any, slots: Slots, consol
         described = ray.get(reference)
     except ray.exceptions.RayError as error:
         raise MachineError(
-            f"A worker of the cluster cannot load the model: {_last_line(error)}. Install clothseg[cluster] "
+            f"A worker of the cluster cannot load the model: {last_line(error)[:200]}. Install clothseg[cluster] "
             f"{options.version} on all its machines"
         ) from error
     if isinstance(described, LoadedModel):
@@ -137,6 +137,7 @@ def load_first(ray: Any, options: RunOptions, content: Any, slots: Slots, consol
     raise unpack_error(described)
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's message, in which Ray says what happened, or its type where it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
+    return lines[-1] if lines else type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from clothseg.cluster.cluster import Slots
+from clothseg.cluster.cluster import Slots, last_line
 from clothseg.cluster.targets import FolderTarget, StoredJournal
 from clothseg.cluster.worker import LoadedModel, Replica, RunOptions, unpack_error
 from clothseg.errors import InputError, MachineError
@@ -263,6 +263,4 @@ class _ReasonHandler(logging.Handler):
 
 
 def _in_words(error: BaseException) -> str:
-    """Return the class of an error and the last line of its message, in which Ray says what happened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1][:160]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {last_line(error)[:160]}"
