@@ -31,8 +31,8 @@ MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING = "_mask.png", "_overlay.jpg", "_res
 CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.png", "_soft-{name}.png"
 """What follows a photo's stem in the names of its outputs."""
 
-# Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
-_LONGEST_JPEG_SIDE = 64_000
+MAX_JPEG_SIDE = 64_000
+"""Longest side of an overlay in pixels. Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ class Segmentation:
 
     def _overlay_for_jpeg(self) -> UInt8Array:
         """Return the overlay with its legend, shrunk where a side is longer than a JPEG can be."""
-        scale = min(1.0, _LONGEST_JPEG_SIDE / max(self.size))
+        scale = min(1.0, MAX_JPEG_SIDE / max(self.size))
         if scale == 1:
             return self.overlay(legend=True)
         height, width = (max(1, int(side * scale)) for side in self.size)

@@ -20,12 +20,9 @@ from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
 from clothseg.prediction.predictor import Predictor, load
-from clothseg.prediction.segmentation import Segmentation
+from clothseg.prediction.segmentation import MAX_JPEG_SIDE, Segmentation
 from clothseg.serving import messages
 from clothseg.serving.messages import MEDIA_TYPES, Message, SegmentRequest
-
-# Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend.
-_MAX_JPEG_SIDE = 64_000
 
 
 class NotShownError(InputError):
@@ -112,10 +109,10 @@ def _mask(segmentation: Segmentation) -> bytes:
 
 
 def _overlay(segmentation: Segmentation) -> bytes:
-    if max(segmentation.size) > _MAX_JPEG_SIDE:
+    if max(segmentation.size) > MAX_JPEG_SIDE:
         height, width = segmentation.size
         raise InputError(
-            f"The photo is {width} x {height} pixels, and a JPEG at most {_MAX_JPEG_SIDE:,} on a side. Ask for "
+            f"The photo is {width} x {height} pixels, and a JPEG at most {MAX_JPEG_SIDE:,} on a side. Ask for "
             "the mask, or make the photo smaller"
         )
     return encode_jpeg(segmentation.overlay(legend=True))
