@@ -19,7 +19,6 @@ from clothseg.evaluation.records import EvaluationRecord, Provenance
 from clothseg.evaluation.report import ABSENT, change, change_bounds, num_photos, number, write_reports
 from clothseg.evaluation.scoring import ScoredData, open_data, score_photos
 from clothseg.prediction.folder import check_output
-from clothseg.prediction.predictor import load
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 
@@ -95,11 +94,8 @@ class Compare:
         if path.is_dir():
             predictions = open_masks(path, data.classes, class_map)
         else:
-            predictions = open_model(
-                lambda: load(path, many_photos=True, augmentation=self.augmentation, **vars(self.model_options)),
-                data.classes,
-                class_map,
-            )
+            options = vars(self.model_options)
+            predictions = open_model(path, data.classes, class_map, augmentation=self.augmentation, **options)
         console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
         counts, failures = score_photos(predictions, data, console)
         return EvaluationRecord.of(predictions, data, counts), len(failures)

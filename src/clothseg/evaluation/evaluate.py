@@ -20,7 +20,6 @@ from clothseg.evaluation.records import Evaluation, Provenance
 from clothseg.evaluation.report import ABSENT, bounds, num_photos, score, write_reports
 from clothseg.evaluation.scoring import ScoredData, open_data, score_photos, worst_photos
 from clothseg.prediction.folder import check_output
-from clothseg.prediction.predictor import load
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 
@@ -94,15 +93,12 @@ class Evaluate:
             console.print(f"Masks: {self.predictions}")
             return open_masks(self.predictions, data.classes, self.class_map)
         opened = open_model(
-            lambda: load(
-                model,
-                many_photos=True,
-                augmentation=self.augmentation,
-                checkpoints_path=self.checkpoints_path,
-                **vars(self.model_options),
-            ),
+            model,
             data.classes,
             self.class_map,
+            augmentation=self.augmentation,
+            checkpoints_path=self.checkpoints_path,
+            **vars(self.model_options),
         )
         console.print(f"Model: {opened.predictor.origin} ({opened.predictor.runtime_name})")
         return opened

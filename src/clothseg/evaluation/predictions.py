@@ -15,7 +15,7 @@ from clothseg.data.manifest import instead_of, lookalikes, names_by_stem, stem_o
 from clothseg.errors import DataError, MissingInputError, SettingError, check_input, nearest
 from clothseg.labels import ClassList, read_yaml
 from clothseg.pictures import read_mask
-from clothseg.prediction.predictor import Predictor, in_order
+from clothseg.prediction.predictor import Predictor, in_order, load
 from clothseg.prediction.segmentation import MASK_ENDING
 from clothseg.types import UInt8Array
 
@@ -143,8 +143,16 @@ def open_masks(folder: Path, classes: ClassList, class_map_path: Path | None) ->
     return FolderPredictions(folder, table_of_ids(classes, read_class_map(class_map_path)))
 
 
-def open_model(load: Callable[[], Predictor], classes: ClassList, class_map_path: Path | None) -> ModelPredictions:
+def open_model(
+    model: Path | None, classes: ClassList, class_map_path: Path | None, **load_options: Any
+) -> ModelPredictions:
     """Load a model, and check that it has the dataset's classes, or that the class map covers its own.
+
+    Args:
+        model: path of the model file; None takes what `load` chooses.
+        classes: those of the dataset.
+        class_map_path: a class map, where the model has other classes.
+        load_options: more arguments of `load`.
 
     Raises:
         ModelError: the model is missing or damaged.
@@ -153,7 +161,7 @@ def open_model(load: Callable[[], Predictor], classes: ClassList, class_map_path
         SettingError: the class map cannot be used.
     """
     class_map = read_class_map(class_map_path)
-    predictor = load()
+    predictor = load(model, many_photos=True, **load_options)
     names = predictor.description.classes.names
     return ModelPredictions(predictor, table_of_model(names, classes, class_map, model=predictor.model["name"]))
 
