@@ -17,21 +17,18 @@ Counts = Int64Array
 Shares = Float64Array
 
 
-def confusion_matrix(
-    prediction: npt.NDArray[Any], target: npt.NDArray[Any], num_classes: int, *, ignored: int = IGNORED_ID
-) -> Counts:
+def confusion_matrix(prediction: npt.NDArray[Any], target: npt.NDArray[Any], num_classes: int) -> Counts:
     """Count how often each true class was predicted as each class.
 
     Args:
         prediction: class ids below `num_classes`, of any shape.
-        target: class ids of the same shape; pixels equal to `ignored` are left out.
+        target: class ids of the same shape; pixels equal to `IGNORED_ID` are left out.
         num_classes: C, how many classes there are.
-        ignored: value of `target` that is excluded.
 
     Returns:
         (C, C) int64: row = true class, column = predicted class.
     """
-    counted = target != ignored
+    counted = target != IGNORED_ID
     pairs = target[counted].astype(np.intp) * num_classes + prediction[counted]
     return np.bincount(pairs, minlength=num_classes**2).astype(np.int64).reshape(num_classes, num_classes)
 
@@ -71,26 +68,23 @@ def boundary(mask: UInt8Array) -> BoolArray:
     return edge
 
 
-def boundary_counts(
-    prediction: UInt8Array, target: UInt8Array, num_classes: int, *, ignored: int = IGNORED_ID
-) -> Counts:
+def boundary_counts(prediction: UInt8Array, target: UInt8Array, num_classes: int) -> Counts:
     """Count the boundary pixels of each class that prediction and truth share, and those of either.
 
     Args:
         prediction: (H, W) uint8, class ids below `num_classes`.
-        target: (H, W) uint8, class ids; pixels equal to `ignored` belong to no class in either.
+        target: (H, W) uint8, class ids; pixels equal to `IGNORED_ID` belong to no class in either.
         num_classes: C, how many classes there are.
-        ignored: value of `target` that is excluded.
 
     Returns:
         (2, C) int64: intersection and union. Their quotient is the boundary IoU.
     """
-    if (target == ignored).any():
-        prediction = np.where(target == ignored, np.uint8(ignored), prediction)
+    if (target == IGNORED_ID).any():
+        prediction = np.where(target == IGNORED_ID, np.uint8(IGNORED_ID), prediction)
     target_edge, prediction_edge = boundary(target), boundary(prediction)
     shared = target[target_edge & prediction_edge & (target == prediction)]
     hits, truth, predicted = (
-        np.bincount(ids, minlength=ignored + 1)[:num_classes]
+        np.bincount(ids, minlength=IGNORED_ID + 1)[:num_classes]
         for ids in (shared, target[target_edge], prediction[prediction_edge])
     )
     return np.stack([hits, truth + predicted - hits]).astype(np.int64)
