@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +90,11 @@ def boundary_counts(prediction: UInt8Array, target: UInt8Array, num_classes: int
 
 
 @dataclass(frozen=True, eq=False)
-class ClassCounts:
-    """Pixels of each class, of one photo or the sum of many; leading axes, such as resamples, are allowed."""
+class Scores:
+    """Scores from the pixels of each class, of one photo or the sum of many; leading axes, such as resamples, may be.
+
+    A class that the truth never shows is absent: its scores are NaN and in no mean.
+    """
 
     hits: npt.NDArray[Any]
     """(..., C): pixels of the class that were predicted as it."""
@@ -100,6 +102,12 @@ class ClassCounts:
     """(..., C): true pixels of the class."""
     predicted: npt.NDArray[Any]
     """(..., C): pixels predicted as the class."""
+
+    @classmethod
+    def from_confusion(cls, matrix: npt.ArrayLike) -> Scores:
+        """Build the scores of a confusion matrix, (C, C) counts with the truth in rows."""
+        counts = np.asarray(matrix, dtype=np.int64)
+        return cls(counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0))
 
     @property
     def iou(self) -> Shares:
@@ -133,6 +141,16 @@ class ClassCounts:
         np.divide(part, whole, out=shares, where=self.truth > 0)
         return shares
 
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU over the classes present, background counted; NaN if nothing was counted. Of no leading axes."""
+        return float(mean_over_present(self.iou))
+
+    @property
+    def mean_f1(self) -> float:
+        """The same of F1."""
+        return float(mean_over_present(self.f1))
+
 
 def mean_over_present(values: Shares, *, background: bool = True) -> Shares:
     """Return the mean of scores, (..., C), over the classes that are present, (...); NaN where none is.
@@ -145,74 +163,3 @@ def mean_over_present(values: Shares, *, background: bool = True) -> Shares:
     number = present.sum(axis=-1)
     total = np.where(present, chosen, 0.0).sum(axis=-1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores per class and their means; a class that the truth never shows is absent, with NaN, and in no mean."""
-
-    names: tuple[str, ...]
-    """Class names in the order of their ids, background first."""
-    matrix: Counts
-    """(C, C) int64: row = true class, column = predicted class."""
-
-    @classmethod
-    def from_confusion(cls, matrix: npt.ArrayLike, names: Sequence[str]) -> Scores:
-        """Build the scores of a confusion matrix, (C, C) counts with the truth in rows."""
-        counts = np.asarray(matrix, dtype=np.int64)
-        assert counts.shape == (len(names), len(names)), counts.shape
-        return cls(tuple(names), counts)
-
-    @property
-    def support(self) -> Counts:
-        """(C,) int64: true pixels of each class."""
-        return np.asarray(self.matrix.sum(axis=1))
-
-    @property
-    def present(self) -> BoolArray:
-        """(C,) bool: the classes that the truth shows."""
-        return self.support > 0
-
-    @property
-    def counts(self) -> ClassCounts:
-        """Hits, true and predicted pixels of each class."""
-        return ClassCounts(self.matrix.diagonal(), self.support, np.asarray(self.matrix.sum(axis=0)))
-
-    @property
-    def iou(self) -> Shares:
-        """(C,) float64: intersection over union (Jaccard index), NaN where absent."""
-        return self.counts.iou
-
-    @property
-    def f1(self) -> Shares:
-        """(C,) float64: harmonic mean of precision and recall (Dice coefficient), NaN where absent."""
-        return self.counts.f1
-
-    @property
-    def precision(self) -> Shares:
-        """(C,) float64: share of the pixels given a class that are of it; 0 where none was given, NaN where absent."""
-        return self.counts.precision
-
-    @property
-    def recall(self) -> Shares:
-        """(C,) float64: share of a class's pixels that were found, NaN where absent."""
-        return self.counts.recall
-
-    @property
-    def mean_iou(self) -> float:
-        """Mean IoU over the classes present, background counted; NaN if nothing was counted."""
-        return self.mean("iou")
-
-    @property
-    def mean_f1(self) -> float:
-        """Mean F1 over the classes present, background counted; NaN if nothing was counted."""
-        return self.mean("f1")
-
-    @property
-    def accuracy(self) -> float:
-        """Share of all pixels that got their class; NaN if nothing was counted."""
-        return float(self.counts.accuracy)
-
-    def mean(self, score: str, *, background: bool = True) -> float:
-        """Return the mean of `iou`, `f1`, `precision` or `recall` over the classes present."""
-        return float(mean_over_present(getattr(self.counts, score), background=background))

@@ -14,7 +14,7 @@ from clothseg.labels import GROUPS
 from clothseg.model.best import BestCheckpoint
 from clothseg.prediction.predict_command import Predict
 from clothseg.scores import Scores, confusion_matrix
-from tests.evaluation.conftest import CLASSES, read_json, shifted, truth_of
+from tests.evaluation.conftest import read_json, shifted, truth_of
 from tests.export.small_model import write_checkpoint
 
 TRUTH = {f"street/{seed}": truth_of(seed) for seed in range(7)}
@@ -43,7 +43,7 @@ def test_masks_of_another_program_are_scored(evaluate, output, capsys, ending):
     values = read_json(output)
     matrix = sum(confusion_matrix(PREDICTED[stem], TRUTH[stem], 4) for stem in TRUTH)
     assert values["confusion_matrix"] == matrix.tolist()
-    scores = Scores.from_confusion(matrix, CLASSES.names)
+    scores = Scores.from_confusion(matrix)
     for name in ("iou", "f1", "precision", "recall"):
         np.testing.assert_allclose([one[name]["value"] for one in values["classes"][:3]], getattr(scores, name)[:3])
     assert values["mean"]["with_background"]["iou"]["value"] == pytest.approx(scores.mean_iou)

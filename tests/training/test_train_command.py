@@ -129,19 +129,19 @@ def test_two_processes_score_as_one_and_write_once(bench):
     assert [path.name for path in settings.logs_path.iterdir()] == ["version_0"]
 
     scores = json.loads((settings.checkpoints_path / "best.json").read_text())["scores"]
-    alone = validate(settings, settings.checkpoints_path / "last.ckpt")
+    names, alone = validate(settings, settings.checkpoints_path / "last.ckpt")
     assert np.float32(alone.mean_iou) == np.float32(scores["val_iou"])
     assert np.float32(alone.mean_f1) == np.float32(scores["val_f1"])
     assert np.float32(alone.accuracy) == np.float32(scores["val_acc"])
-    for name, iou in zip(alone.names, alone.iou, strict=True):
+    for name, iou in zip(names, alone.iou, strict=True):
         assert np.float32(iou) == np.float32(scores[f"val_iou/{name}"]) if name != "hat" else np.isnan(iou)
 
     with pytest.raises(ValueError, match="2 processes, now it is 1"):
         Train(ckpt=settings.checkpoints_path / "last.ckpt", settings=replace(settings, epochs=2)).run()
 
 
-def validate(settings, path) -> Scores:
-    """Score a checkpoint on the validation photos, one by one, in this process."""
+def validate(settings, path) -> tuple[tuple[str, ...], Scores]:
+    """Score a checkpoint on the validation photos, one by one, in this process; return the class names, too."""
     description, network = load_checkpoint(path)
     samples = ClothSegmentationData.from_settings(settings).val_dataset
     matrix = np.zeros((4, 4), dtype=np.int64)
@@ -149,4 +149,4 @@ def validate(settings, path) -> Scores:
         with torch.inference_mode():
             prediction = network(sample["image"].unsqueeze(0))[0].argmax(dim=0).numpy()
         matrix += confusion_matrix(prediction, sample["mask"].numpy(), 4)
-    return Scores.from_confusion(matrix, description.classes.names)
+    return description.classes.names, Scores.from_confusion(matrix)

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from clothseg.evaluation.bootstrap import Estimate, resampled_sums
 from clothseg.evaluation.counts import COUNTS, SplitCounts
 from clothseg.evaluation.objects import FOUND, IOU, NUMBER, RECALL, REGIONS, SIZES, TORN, WRONG, ObjectSize
-from clothseg.scores import ClassCounts, mean_over_present
+from clothseg.scores import Scores, mean_over_present
 from clothseg.types import Float64Array, Int64Array
 
 Score = TypeVar("Score")
 
 TITLES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
-"""The title of each score of a class in reports; all but the boundary IoU are properties of `ClassCounts`."""
+"""The title of each score of a class in reports; all but the boundary IoU are properties of `Scores`."""
 SCORES = tuple(TITLES)
 """The scores of a class, in the order of their axis."""
 
@@ -58,7 +58,7 @@ def compute_scores(
             mean of each resample without it.
     """
     hits, truth, predicted, boundary_hits, boundary_union = np.moveaxis(counts, -2, 0)
-    pixels = ClassCounts(hits, truth, predicted)
+    pixels = Scores(hits, truth, predicted)
     boundary = {"boundary_iou": pixels.share(boundary_hits, boundary_union)}
     classes = np.stack([boundary[name] if name in boundary else getattr(pixels, name) for name in SCORES], axis=-2)
     filled = classes if fallback is None else np.where(np.isnan(classes), fallback, classes)

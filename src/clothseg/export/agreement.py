@@ -173,11 +173,11 @@ class _Totals:
         if truth is not None:
             self.against_truth += confusion_matrix(mask, truth, self.num_classes)
 
-    def agreement(self, runtime: str, largest_logit: float, torch_miou: float, names: Sequence[str]) -> Agreement:
+    def agreement(self, runtime: str, largest_logit: float, torch_miou: float) -> Agreement:
         """Return the agreement; `torch_miou` is NaN where there is no truth."""
         has_truth = not np.isnan(torch_miou)
         counted = self.against_truth if has_truth else self.against_torch
-        miou = Scores.from_confusion(counted, names).mean_iou
+        miou = Scores.from_confusion(counted).mean_iou
         pixels = int(self.against_torch.sum())
         return Agreement(
             runtime=runtime,
@@ -224,9 +224,8 @@ def compare(
                 torch_logits, torch_mask = logits, mask
                 largest_logit = max(largest_logit, float(np.abs(logits).max()))
             totals[name].add(float(np.abs(logits - torch_logits).max()), mask, torch_mask, truth)
-    names = description.classes.names
-    torch_miou = Scores.from_confusion(totals["torch"].against_truth, names).mean_iou if has_truth else float("nan")
-    return {name: totals[name].agreement(one.name, largest_logit, torch_miou, names) for name, one in runtimes.items()}
+    torch_miou = Scores.from_confusion(totals["torch"].against_truth).mean_iou if has_truth else float("nan")
+    return {name: totals[name].agreement(one.name, largest_logit, torch_miou) for name, one in runtimes.items()}
 
 
 def check_sizes(torch_runtime: Runtime, other: Runtime, description: ModelDescription) -> None:

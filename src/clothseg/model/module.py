@@ -222,16 +222,16 @@ class ClothSegmentationModel(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the whole epoch, over all processes."""
-        scores = Scores.from_confusion(self.confusion.compute().cpu().numpy(), self.classes.names)
+        scores = Scores.from_confusion(self.confusion.compute().cpu().numpy())
         values = {"val_loss": float(self.mean_loss.compute())}
-        means = {"val_iou": scores.mean_iou, "val_f1": scores.mean_f1, "val_acc": scores.accuracy}
-        iou = {name: float(value) for name, value in zip(scores.names, scores.iou, strict=True) if value == value}
+        means = {"val_iou": scores.mean_iou, "val_f1": scores.mean_f1, "val_acc": float(scores.accuracy)}
+        iou = {name: float(value) for name, value in zip(self.classes.names, scores.iou, strict=True) if value == value}
         # Without a single counted pixel the means are NaN, and are not logged.
         values |= {name: value for name, value in means.items() if value == value}
         self.log_dict(values, prog_bar=True, sync_dist=True)
         self.log_dict({f"val_iou/{name}": value for name, value in iou.items()}, sync_dist=True)
         if not self.trainer.sanity_checking:
-            self.last_scores = values | {"iou": {name: iou.get(name) for name in scores.names}}
+            self.last_scores = values | {"iou": {name: iou.get(name) for name in self.classes.names}}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW, and a schedule with another learning rate at every step.
