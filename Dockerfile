@@ -10,7 +10,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
-# A virtual environment, so that one folder holds all that the next stage needs. Compiled here, as nothing is writable there.
+# A virtual environment, so that one folder contains all that the next stage needs. Compiled here, as nothing is writable there.
 RUN python -m venv /opt/clothseg \
     && /opt/clothseg/bin/pip install --no-cache-dir --compile "$(echo /wheels/*.whl)[serve]"
 

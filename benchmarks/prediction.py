@@ -124,7 +124,7 @@ def alternately(ways: dict[str, Way], photos: Sequence[Path], rounds: int) -> di
     return best
 
 
-# A process starts with its parent's peak as its own, so a small one in between starts the command and tells.
+# A process starts with its parent's peak memory, so a small process in between starts the command and measures it.
 LAUNCHER = """
 import json, os, subprocess, sys, time
 start = time.perf_counter()

@@ -82,7 +82,7 @@ def signals_as_before():
 
 @pytest.fixture(scope="session")
 def small_graph(tmp_path_factory):
-    """The ONNX graph of `small_network`, not sealed. Its export takes ten seconds, so one worker makes it for all."""
+    """The ONNX graph of `small_network`, without checksum. Its export takes ten seconds, so one worker shares it."""
     from clothseg.export.portable import to_onnx
     from tests.export.small_model import small_network
 

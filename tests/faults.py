@@ -27,7 +27,7 @@ def file_of(text: str) -> Path:
     """Return the one module that holds `text`, as its path inside the library."""
     found = [path for path in LIBRARY.rglob("*.py") if text in path.read_text(encoding="utf-8")]
     if len(found) != 1 or found[0].read_text(encoding="utf-8").count(text) != 1:
-        raise SystemExit(f"Error: {text!r} stands in {len(found)} modules, or more than once in one. Mend faults.json")
+        raise SystemExit(f"Error: {text!r} is in {len(found)} modules, or more than once in one. Correct faults.json")
     return found[0].relative_to(LIBRARY)
 
 

@@ -84,7 +84,7 @@ def test_imports_point_down():
     assert not wrong, "\n".join(wrong)
 
 
-def test_torch_and_the_recipe_stay_out_of_where_they_do_not_belong():
+def test_torch_and_the_recipe_are_imported_only_where_allowed():
     recipe = {name.removesuffix(".py") for name in RECIPE}
     wrong = []
     for path in MODULES:
@@ -137,7 +137,7 @@ def test_neither_files_nor_folders_import_each_other_in_a_circle():
     assert not circle_in(folders)
 
 
-def test_a_module_begins_with_one_sentence():
+def test_a_module_starts_with_one_sentence():
     wrong = []
     for path in (*MODULES, *(ROOT / name for name in RECIPE)):
         docstring = ast.get_docstring(tree_of(path))

@@ -137,7 +137,7 @@ def test_a_command_runs_where_the_standard_streams_are_closed(monkeypatch):
         stream.close()
 
 
-def test_ctrl_c_leaves_with_130(capsys):
+def test_ctrl_c_exits_with_130(capsys):
     assert leave("a.jpg", run=failing_with(KeyboardInterrupt())) == 130
     assert "Interrupted" in capsys.readouterr().err
 
@@ -182,7 +182,7 @@ def test_the_module_runs_as_a_program():
     assert shown == f"clothseg {__version__}\n"
 
 
-def test_sigterm_leaves_with_143():
+def test_sigterm_exits_with_143():
     code = (
         "import os, signal\nfrom clothseg import cli\nwith cli._leaving():\n    os.kill(os.getpid(), signal.SIGTERM)\n"
     )

@@ -31,7 +31,7 @@ def test_loaders_never_outnumber_the_cores() -> None:
         assert (loaders + 1) * num_processes <= max(cores, num_processes)
 
 
-def test_a_number_asked_for_is_taken() -> None:
+def test_a_requested_number_is_used() -> None:
     assert num_loaders(5, cores=1) == 5
     assert num_loaders(0, cores=64) == 0
 

@@ -108,7 +108,7 @@ def overlaps(mask, outlines):
     return found
 
 
-def test_custom_labels_become_a_data_set_with_custom_classes(outlines, tmp_path):
+def test_custom_labels_become_a_dataset_with_custom_classes(outlines, tmp_path):
     clothseg("verify", "--workers", "1")
     clothseg("preview", "--count", "1")
 

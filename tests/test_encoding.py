@@ -154,7 +154,7 @@ def test_the_pixels_are_those_of_pillow(photo: np.ndarray) -> None:
         assert np.array_equal(decoded, by_pillow(content)), (mode, subsampling, is_progressive)
 
 
-def test_a_photo_is_turned_as_pillow_turns_it(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_is_rotated_as_pillow_rotates_it(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     with_orientation = []
     for orientation in range(1, 9):
         exif = Image.Exif()
@@ -167,12 +167,12 @@ def test_a_photo_is_turned_as_pillow_turns_it(photo: np.ndarray, monkeypatch: py
             assert np.array_equal(read_picture(content).pixels, by_pillow(content))
 
 
-def test_no_number_of_exif_turns_nothing(photo: np.ndarray) -> None:
+def test_an_unknown_orientation_rotates_nothing(photo: np.ndarray) -> None:
     for orientation in (0, 9, "6", b"6", (6,), None):
         assert orient(photo, orientation) is photo  # type: ignore[arg-type]
 
 
-def test_a_photo_turned_by_xmp_is_orient(photo: np.ndarray) -> None:
+def test_a_photo_rotated_by_xmp_is_orient(photo: np.ndarray) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     content = encoded(Image.fromarray(photo), xmp=xmp)
     assert read_picture(content).pixels.shape == (93, 61, 3)

@@ -52,7 +52,7 @@ def test_a_heic_photo_that_is_cut_off_is_named(tmp_path):
             read_picture(tmp_path / "half.heic")
 
 
-def test_without_the_decoder_the_install_line_is_told(monkeypatch):
+def test_without_the_decoder_the_install_line_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     with pytest.raises(PictureError, match=r'turned\.heic\. Install its decoder: pip install "clothseg\[heic\]"'):
         read_picture(FOLDER / "turned.heic")

@@ -101,7 +101,7 @@ def test_unknown_class_lists_are_refused(tmp_path):
         load_classes(tmp_path / "none.yaml")
 
 
-def test_names_that_yaml_takes_for_something_else_are_text(tmp_path):
+def test_names_that_yaml_reads_as_other_types_are_text(tmp_path):
     path = tmp_path / "classes.yaml"
     path.write_text(
         "classes:\n  - name: background\n  - name: 1\n    color: [1, 2, 3]\n    categories: [no, null, 2024-05-01, 7]\n"
@@ -113,7 +113,7 @@ def test_names_that_yaml_takes_for_something_else_are_text(tmp_path):
     assert (second.name, second.supercategories) == ("yes", ("1.50", "~", "007"))
 
 
-def test_an_entry_that_stands_twice_is_refused(tmp_path):
+def test_an_entry_given_twice_is_refused(tmp_path):
     """YAML would take the last one without a word."""
     path = tmp_path / "classes.YAML"
     path.write_text("classes: [{name: background}, {name: hat, categories: [cap]}]", encoding="utf-8-sig")

@@ -177,7 +177,7 @@ def test_a_heic_photo_has_the_same_limit():
         read_picture((Path(__file__).parent / "heic" / "upright.heic").read_bytes(), max_pixels=1000)
 
 
-def test_what_python_programs_hold_is_a_photo_too(tmp_path):
+def test_objects_of_python_programs_are_photos_too(tmp_path):
     content = encoded(Image.fromarray(photo()), "PNG")
     path = tmp_path / "p.png"
     path.write_bytes(content)
@@ -355,7 +355,7 @@ def grey_bmp(values, bits, palette):
     return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + info + colors + pixels
 
 
-def test_masks_are_turned_as_their_photos_are():
+def test_masks_are_rotated_as_their_photos_are():
     """Tools that copy a photo's EXIF block into its mask leave the pixels of both as the camera stored them."""
     stored = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for orientation in range(1, 9):

@@ -1,4 +1,4 @@
-"""The README tells the truth: its tree, its settings, its commands."""
+"""The README is correct: its tree, its settings, its commands."""
 
 import ast
 import json

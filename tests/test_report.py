@@ -221,7 +221,7 @@ def test_the_card_names_the_file_and_its_classes(place):
     assert "Knows 3 of 13 classes: background, upperbody, lowerbody." in card
 
 
-def test_nothing_names_places_outside_the_project(place):
+def test_nothing_names_paths_outside_the_project(place):
     for path in [place / "results" / "evaluation.json", *(place / "out").glob("*.md")]:
         text = path.read_text(encoding="utf-8")
         assert "secret" not in text.replace("/secret/", "secret "), path
@@ -259,7 +259,7 @@ def test_scores_of_another_model_are_refused(place, run, tmp_path):
     assert not list(tmp_path.glob("*.md"))
 
 
-def test_what_names_a_place_outside_is_not_kept(place, run, tmp_path):
+def test_what_names_a_path_outside_is_not_recorded(place, run, tmp_path):
     with pytest.raises(SystemExit, match="/secret/place"):
         run("results", place / "scores/evaluation.json", "--results", tmp_path)
     with pytest.raises(MissingInputError):

@@ -33,7 +33,7 @@ def assert_equals_pycocotools(mask):
         decoded = pycocotools_mask.decode(region.rle)
         np.testing.assert_array_equal(decoded, plain)
         rebuilt[decoded == 1] = class_id
-    np.testing.assert_array_equal(rebuilt, np.where(mask == 255, 0, mask), "the regions hold the whole mask")
+    np.testing.assert_array_equal(rebuilt, np.where(mask == 255, 0, mask), "the regions describe the whole mask")
 
 
 def test_examples_in_docstrings():

@@ -41,7 +41,7 @@ def run(*command, cwd):
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A folder with a virtual environment that holds the wheel and what it asks for, and nothing else."""
+    """A folder with a virtual environment that contains the wheel and its dependencies, and nothing else."""
     if UV is None:
         pytest.skip("uv, which makes the clean environment, is not on the path")
     folder = tmp_path_factory.mktemp("wheel")

@@ -1,10 +1,10 @@
-"""Trains on one GPU, in minutes, from a single file that holds all photos.
+"""Trains on one GPU, in minutes, from a single file with all photos.
 
     uv run python benchmarks/starter/gpu.py pack splits/fit-categories PHOTOS TAGS.json photos.zip
     python benchmarks/starter/gpu.py train photos.zip ENCODER.pth output --seconds 120 150 180
 
 `pack` runs where the data is: it scales each photo to 640 pixels and writes WebP, with masks of categories as PNG.
-`train` holds all photos in the GPU's memory and augments them there, so that nothing waits for a loader. It needs
+`train` has all photos in the GPU's memory and augments them there, so that nothing waits for a loader. It needs
 torch, timm, segmentation-models-pytorch, Pillow and NumPy, and the folder `src` on PYTHONPATH. It trains three
 networks, each for the given number of seconds, with the learning rate following the clock:
 

@@ -111,7 +111,7 @@ def draw_matrices(size: Tensor, *, zooms: Any = ZOOMS) -> tuple[Tensor, Tensor]:
     back = adjugate / (forward[:, 0, 0] * forward[:, 1, 1] - forward[:, 0, 1] * forward[:, 1, 0]).view(-1, 1, 1)
     target = torch.tensor([WIDTH, HEIGHT], device=device, dtype=torch.float32)
     extent = size.flip(1)
-    # The photo lies anywhere between its two extreme places, whether it is smaller or larger than the input.
+    # The photo is anywhere between its two extreme positions, whether it is smaller or larger than the input.
     place = torch.rand(count, 2, device=device)
     edge = place * (target - extent * scale) + uniform(2 * count, -0.05, 0.05, device).view(-1, 2) * target
     center = (target / 2 - edge) / scale
@@ -230,7 +230,7 @@ def batch_of(photos: Photos, index: Tensor, fill: Tensor) -> tuple[Tensor, Tenso
     draw = torch.rand(count, 1, 1, 1, device=device)
     texture = textures(count, device)
     other, other_mask, other_inside = warp(photos, index.roll(1), zooms=((1.0, 1.0, 3.0),))
-    # What lies behind another photo's garments is no background that teaches anything.
+    # The background behind another photo's garments is not useful for training.
     is_plain = (other_mask[:, :1] == 0) & other_inside
     behind = torch.where(torch.rand(count, 1, 1, 1, device=device) < 0.5, other, texture)
     behind_label = torch.where((behind == texture).all(dim=1, keepdim=True) | is_plain, 0, IGNORED).to(torch.uint8)

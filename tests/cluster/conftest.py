@@ -18,7 +18,7 @@ from tests.export.small_model import DESCRIPTION, photo_of
 
 @pytest.fixture(scope="session")
 def s3():
-    """An S3 server on this machine with an empty bucket; its address stands where clients look for it."""
+    """An S3 server on this machine with an empty bucket; its address is where clients read it."""
     server_module = pytest.importorskip("moto.server", reason="moto is not installed")
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -115,7 +115,7 @@ def test_a_photo_that_kills_its_worker_costs_only_itself(predict, two_nodes, pho
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_each_worker_holds_a_few_photos_however_many_there_are(predict, two_nodes, photos, tmp_path, workers):
+def test_each_worker_has_a_few_photos_in_memory_however_many_there_are(predict, two_nodes, photos, tmp_path, workers):
     source, output, unfinished, lock = tmp_path / "photos", tmp_path / "output", [], threading.Lock()
     source.mkdir()
     for number in range(60):

@@ -85,7 +85,7 @@ def write(target, photo):
     return Entry(photo.stem, photo.identity, {f"{photo.stem}_mask.png": 2}, {"file": photo.file})
 
 
-def test_parts_of_the_journal_hold_what_is_done_when_a_run_is_killed(target, journal, monkeypatch):
+def test_parts_of_the_journal_record_what_is_done_when_a_run_is_killed(target, journal, monkeypatch):
     monkeypatch.setattr(targets, "MAX_PART_ENTRIES", 2)
     killed = journal()
     assert killed.start(PHOTOS, resume=True) == {}

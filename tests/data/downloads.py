@@ -1,4 +1,4 @@
-"""What the servers of the download tests hold, and what a fetch leaves beside its target."""
+"""The files on the servers of the download tests, and those that a fetch leaves beside its target."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Annotation files open whole, in part, or with a named error; whatever stands in them."""
+"""Annotation files open whole, in part, or with a named error, whatever is in them."""
 
 import json
 

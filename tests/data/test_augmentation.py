@@ -48,7 +48,7 @@ def test_photo_and_mask_move_together(height: int, width: int, seed: int) -> Non
 
 
 @pytest.mark.parametrize("size", [(1000, 640), (300, 300), (97, 1201)])
-def test_a_place_in_the_photo_goes_where_the_matrix_says(size: tuple[int, int]) -> None:
+def test_a_position_in_the_photo_moves_as_the_matrix_says(size: tuple[int, int]) -> None:
     height, width = size
     for seed in range(12):
         augmentation = draw_augmentation(np.random.default_rng(seed), size, 160, PLACE_ONLY)
@@ -134,7 +134,7 @@ def test_full_strength_reaches_its_ranges_and_stays_within() -> None:
     assert 150 < mirrored < 250
 
 
-def test_fine_stripes_do_not_turn_coarse_when_a_large_photo_shrinks() -> None:
+def test_fine_stripes_do_not_become_coarse_when_a_large_photo_shrinks() -> None:
     image = np.zeros((2048, 2048, 3), dtype=np.uint8)
     image[:, ::2] = 255
     still = Strength(zoom=(1, 1), flip=0, rotation=0.5, shift=0, shear=0, aspect=0, brightness=0, contrast=0, hue=0)

@@ -198,7 +198,7 @@ def test_without_augmentation_training_samples_are_those_of_validation(prepared_
     assert torch.equal(first, again)
 
 
-def test_what_fails_in_a_worker_is_told_in_a_line(prepared_path: Path) -> None:
+def test_a_failure_in_a_worker_is_reported_in_a_line(prepared_path: Path) -> None:
     data = data_of(prepared_path, num_workers=1)
     for error, kind, message in (
         (RuntimeError("unable to write to file </torch_7_8>: No space left on device (28)"), MachineError, "/dev/shm"),

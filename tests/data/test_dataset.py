@@ -55,7 +55,7 @@ def test_a_training_sample_is_a_function_of_seed_epoch_and_index(prepared_path: 
     assert not torch.equal(one[(1, 2)]["image"], differently_seeded[(1, 2)]["image"])
 
 
-def test_masks_hold_ids_and_padding_only(prepared_path: Path) -> None:
+def test_masks_contain_ids_and_padding_only(prepared_path: Path) -> None:
     samples = dataset(prepared_path, strength=Strength())
     seen: set[int] = set()
     for epoch in range(3):
@@ -64,7 +64,7 @@ def test_masks_hold_ids_and_padding_only(prepared_path: Path) -> None:
     assert seen == {0, 2, 10, IGNORED_ID}
 
 
-def test_a_batch_holds_its_samples_in_channels_last_memory(prepared_path: Path) -> None:
+def test_a_batch_has_its_samples_in_channels_last_memory(prepared_path: Path) -> None:
     samples = dataset(prepared_path, strength=Strength())
     parts = [samples[(2, index)] for index in range(3)]
     batch = collate(parts)
@@ -113,7 +113,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is configured to reuse memory")
 def test_buffers_that_were_freed_cost_no_page_faults_again():
     faults = {
         word: int(subprocess.run([sys.executable, "-c", PAGE_FAULTS, word], capture_output=True, check=True).stdout)

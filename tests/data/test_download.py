@@ -96,7 +96,7 @@ def test_bytes_of_two_versions_are_never_mixed(
         pytest.param(Answer(CONTENT, cut_after=30_000, chunked=True), id="no length"),
     ],
 )
-def test_what_cannot_be_told_apart_is_not_resumed(target: Path, cut: Answer) -> None:
+def test_photos_that_cannot_be_distinguished_are_not_resumed(target: Path, cut: Answer) -> None:
     with BrokenServer(cut, Answer(CONTENT)) as server:
         fetch(server.address, ZIP, target, retries=QUICK)
         assert [request.range for request in server.requests] == [None, None]
@@ -193,7 +193,7 @@ def test_a_local_source_is_used_in_place(target: Path, tmp_path: Path) -> None:
     assert fetch(str(mirror), JSON, target.with_name("a.json")) == target.with_name("a.json")
 
 
-def test_a_half_file_that_something_else_left_is_not_taken_for_whole(target: Path, tmp_path: Path) -> None:
+def test_a_partial_file_of_another_program_is_not_used_as_complete(target: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     for path, source in ((mirror / ZIP, str(mirror)), (target, "http://127.0.0.1:9")):
         path.parent.mkdir(parents=True)

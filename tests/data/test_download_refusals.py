@@ -117,7 +117,7 @@ def test_a_page_in_the_way_does_not_cost_the_bytes_that_are_there(target: Path) 
     assert_whole(target)
 
 
-def test_missing_annotations_name_the_mirror_and_the_place_for_ones_own_file(target: Path) -> None:
+def test_missing_annotations_name_the_mirror_and_the_path_for_a_local_file(target: Path) -> None:
     annotations = target.with_name("instances_attributes_train2020.json")
     with BrokenServer(Answer(status=404)) as server:
         with pytest.raises(MachineError) as caught:

@@ -66,7 +66,7 @@ def test_a_missing_or_damaged_one_is_named_with_what_to_do(tmp_path):
             Manifest.read(tmp_path)
 
 
-def test_pairs_go_by_stem_whatever_else_lies_there(tmp_path):
+def test_pairs_are_made_by_stem_whatever_other_files_there_are(tmp_path):
     touch(
         tmp_path / "train",
         "a.jpg",

@@ -41,7 +41,7 @@ def content_of(folder):
     }
 
 
-def test_no_two_files_of_the_download_share_a_place(tmp_path: Path) -> None:
+def test_no_two_files_of_the_download_share_a_path(tmp_path: Path) -> None:
     names = [name for split in SPLITS for name in split.files]
     places = {local_path(tmp_path, name) for name in names}
     assert len(places) == len(names) == 4
@@ -160,7 +160,7 @@ def test_what_was_deleted_is_put_back(mirror, tmp_path):
     assert not wrong, wrong
 
 
-def test_what_lies_beside_the_data_set_is_left_alone(mirror, tmp_path):
+def test_files_beside_the_dataset_are_not_changed(mirror, tmp_path):
     write_mirror(tmp_path / "other", seed=5)
     prepared(mirror, tmp_path / "out")
     (tmp_path / "out" / "notes.json").write_text("{}")

@@ -133,7 +133,7 @@ def test_a_folder_is_locked_by_one_run_and_free_after_it(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows locks in another way")
-def test_a_folder_that_cannot_be_locked_goes_without(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_locked_is_used_without_a_lock(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

@@ -11,7 +11,7 @@ from clothseg.data.records import check_records, unknown_names
 from clothseg.errors import DataError
 from clothseg.labels import GROUPS, ClassList, ClothingClass
 
-PHOTOS = {name: [f"{name}.jpg"] for name in ("a", "b", "street/c")} | {"twin": ["twin.jpg", "twin.png"]}
+PHOTOS = {name: [f"{name}.jpg"] for name in ("a", "b", "street/c")} | {"double": ["double.jpg", "double.png"]}
 OUTLINE = msgspec.Raw(b"[[1, 1, 9, 1, 9, 9]]")
 
 
@@ -80,7 +80,7 @@ WRONG_IMAGES = [
     ({"file_name": "none.jpg"}, "missing photo"),
     ({"file_name": "b"}, "missing photo"),
     ({"file_name": "c.jpg"}, "missing photo"),
-    ({"file_name": "twin.jpg"}, "shared stem"),
+    ({"file_name": "double.jpg"}, "shared stem"),
     ({"file_name": "a.png"}, "shared stem"),
     ({"file_name": "./a.jpg"}, "shared stem"),
 ]
@@ -94,7 +94,7 @@ def test_a_wrong_image_is_skipped_with_its_annotations(tmp_path):
         records = gather(tmp_path, [image(), record], [annotation(), annotation(id=12, image_id=2)])
 
         # Nothing says which of two photos of one stem the mask is of.
-        costs_both = reason == "shared stem" and values["file_name"] != "twin.jpg"
+        costs_both = reason == "shared stem" and values["file_name"] != "double.jpg"
         by_reason = Counter(problem.reason for problem in records.problems)
         by_reason.pop("missing image", None)  # the annotation of an image whose id is none
         named = [problem for problem in records.problems if problem.reason == reason][-1:]
@@ -190,7 +190,7 @@ def test_a_wrong_category_is_skipped(tmp_path, wrong):
         assert [one.annotation_id for one in records.tasks[0].instances] == [11]
 
 
-def test_ones_own_classes_leave_categories_out_on_purpose(tmp_path):
+def test_custom_classes_leave_categories_out_on_purpose(tmp_path):
     classes = ClassList((ClothingClass("background", (0, 0, 0)), ClothingClass("crowns", (9, 9, 9), (), ("crown",))))
 
     records = gather(
@@ -254,7 +254,7 @@ def test_a_link_that_is_wrong_alone_costs_one_annotation(tmp_path):
             assert [one.reason for one in problems if one.annotation_id is not None] == [reason], (links, problems)
 
 
-def test_names_that_the_file_does_not_have_are_told_with_the_nearest(tmp_path):
+def test_names_that_the_file_does_not_have_are_reported_with_the_nearest(tmp_path):
     classes = ClassList(
         (ClothingClass("background", (0, 0, 0)), ClothingClass("x", (9, 9, 9), ("whole body",), ("dres", "crown")))
     )

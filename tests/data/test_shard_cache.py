@@ -28,7 +28,7 @@ def names(folder: ShardCache) -> set[str]:
     return {path.stem for path in folder.folder.glob("*.shard")}
 
 
-def test_the_longest_unused_copies_leave_first(tmp_path):
+def test_the_least_recently_used_copies_are_deleted_first(tmp_path):
     for oldest in "abc":
         folder = ShardCache(tmp_path / oldest, limit=100)
         for name in "abc":
@@ -62,7 +62,7 @@ def test_a_shard_larger_than_the_cache_is_refused(tmp_path):
         add(ShardCache(tmp_path, limit=100), "a", 101)
 
 
-def test_room_that_others_have_taken_is_waited_for_and_then_named(tmp_path, monkeypatch):
+def test_space_reserved_by_others_is_waited_for_and_then_named(tmp_path, monkeypatch):
     folder = ShardCache(tmp_path, limit=100)
     monkeypatch.setattr(shard_cache, "WAIT_SECONDS", 0.3)
     with folder.adding("a", size=80, wait=True):
@@ -88,7 +88,7 @@ def test_two_that_want_the_same_copy_wait_for_one_another_or_do_not(tmp_path):
     assert results == [False], "the other one has brought it"
 
 
-def test_parts_that_nobody_holds_are_cleared_away_and_held_ones_are_not(tmp_path):
+def test_unlocked_parts_are_removed_and_locked_ones_are_not(tmp_path):
     folder = ShardCache(tmp_path, limit=100)
     with folder.adding("held", size=10, wait=True) as part:
         part.write_bytes(bytes(10))
@@ -100,7 +100,7 @@ def test_parts_that_nobody_holds_are_cleared_away_and_held_ones_are_not(tmp_path
 
 
 @pytest.mark.processes
-def test_what_a_killed_process_had_begun_is_cleared_away(tmp_path):
+def test_partial_files_of_a_killed_process_are_removed(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from clothseg.data.shard_cache import ShardCache\n"
         f"with ShardCache(Path({str(tmp_path)!r}), limit=100).adding('a', size=90, wait=True) as part:\n"

@@ -114,7 +114,7 @@ def test_coco_annotations_with_photos_in_sub_folders(custom, tmp_path, capsys):
     assert "The class list names category 'cap' (nearest:" in said
 
 
-def test_rows_of_a_file_that_is_split_stay_as_they_stand(custom, tmp_path):
+def test_rows_of_a_file_that_is_split_stay_unchanged(custom, tmp_path):
     _, folder = prepare(custom, tmp_path, annotations=custom / "instances.json")
 
     content = json.loads((custom / "instances.json").read_text())
@@ -157,7 +157,7 @@ def test_index_masks(custom, tmp_path):
     assert verify(folder).defects == ()
 
 
-def test_index_masks_with_a_validation_set_of_their_own(custom, tmp_path):
+def test_index_masks_with_a_validation_set(custom, tmp_path):
     code, folder = prepare(
         custom,
         tmp_path,
@@ -232,7 +232,7 @@ def test_photos_are_copied_where_there_are_no_links(custom, tmp_path, monkeypatc
     assert all(path.stat().st_nlink == 1 for path in (folder / "train").rglob("*.jpg"))
 
 
-def test_the_input_photos_survive_whatever_replaces_the_data_set(custom, tmp_path):
+def test_the_input_photos_survive_whatever_replaces_the_dataset(custom, tmp_path):
     before = {path: path.read_bytes() for path in custom.rglob("*") if path.is_file()}
     prepare(custom, tmp_path, masks=custom / "masks")
 

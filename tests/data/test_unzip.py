@@ -230,7 +230,7 @@ def test_zip_bombs_are_refused(tmp_path: Path, folder: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_size_that_lies_does_not_unpack_to_more(
+def test_a_wrong_size_does_not_unpack_to_more(
     tmp_path: Path, folder: Path, compression: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.zip"

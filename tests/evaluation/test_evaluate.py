@@ -230,7 +230,7 @@ def test_a_model_with_other_classes_is_refused_or_mapped(tmp_path, make_data, ou
 
 
 def test_without_a_model_the_best_checkpoint_is_scored(tmp_path, make_data, output):
-    """The dataset's own folder may stand in place of the model."""
+    """The dataset's folder may be given in place of the model."""
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     write_checkpoint(checkpoints / "mine.ckpt")

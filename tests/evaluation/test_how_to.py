@@ -1,4 +1,4 @@
-"""What docs/how-to/evaluate.md says runs as it stands there."""
+"""The commands and code of docs/how-to/evaluate.md run as they are written there."""
 
 import re
 import shlex

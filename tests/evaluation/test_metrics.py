@@ -63,7 +63,7 @@ def test_boundary_iou_is_that_of_all_photos_together():
     assert np.isnan(ours[3])
 
 
-def test_intervals_hold_the_score_and_narrow_with_more_photos():
+def test_intervals_contain_the_score_and_narrow_with_more_photos():
     few, many = (summarise(counts_of(pairs_of(count))).means["with_background"]["iou"] for count in (8, 80))
     for one in (few, many):
         assert one.low < one.value < one.high
@@ -93,7 +93,7 @@ def test_object_sizes_add_up_to_all_objects():
     assert summary.sizes[0].iou.value == pytest.approx(recalls)
 
 
-def test_groups_of_garments_hold_every_photo_once():
+def test_groups_of_garments_contain_every_photo_once():
     for number in range(60):
         assert sum(low <= number and (high is None or number <= high) for low, high, _ in GARMENT_GROUPS) == 1
     counts = counts_of(pairs_of(9))

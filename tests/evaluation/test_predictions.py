@@ -62,7 +62,7 @@ def test_a_class_map_that_cannot_be_read_is_named(tmp_path):
     assert not wrong
 
 
-def test_names_that_yaml_takes_for_something_else_are_text(tmp_path):
+def test_names_that_yaml_reads_as_other_types_are_text(tmp_path):
     path = tmp_path / "map.yaml"
     path.write_text('3: 1\n"3": no\nno: null\nyes: 2024-05-01\n1.5: dress\n', encoding="utf-8-sig")
     expected = {3: "1", "3": "no", "no": "null", "yes": "2024-05-01", "1.5": "dress"}

@@ -26,7 +26,7 @@ def test_any_number_of_photos_of_any_size_go_in_as_bytes(model):
     assert logits.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
 
 
-def test_the_file_tells_nothing_of_the_machine_it_was_made_on(model, small_graph):
+def test_the_file_says_nothing_about_the_machine_it_was_made_on(model, small_graph):
     assert (model.producer_name, model.producer_version) == ("clothseg", __version__)
     assert not model.metadata_props
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)

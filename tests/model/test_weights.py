@@ -86,7 +86,7 @@ def test_a_whole_model_of_timm_loads(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(encoder(image)[-1], expected)
 
 
-def test_an_encoder_of_our_own_loads_into_timms(tmp_path: Path) -> None:
+def test_an_encoder_of_a_checkpoint_loads_into_timms(tmp_path: Path) -> None:
     source = build_network("unet", "tu-mobilenetv3_small_050", encoder_weights=None, num_classes=13)
     torch.save({"state_dict": {f"network.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "own.ckpt")
     loaded = encoder_of("tu-mobilenetv3_small_050", tmp_path / "own.ckpt").state_dict()

@@ -45,7 +45,7 @@ def test_results_are_cocos_list_and_nothing_more(results, tmp_path):
     assert len(entries) == sum(len(result["segments"]) for result in results)
 
 
-def test_cocos_own_evaluation_takes_them(results, tmp_path):
+def test_cocos_evaluation_reads_them(results, tmp_path):
     """Against the polygons of the same masks as truth, COCOeval gives an average precision close to 1."""
     from pycocotools.cocoeval import COCOeval
 
@@ -59,7 +59,7 @@ def test_cocos_own_evaluation_takes_them(results, tmp_path):
     assert evaluation.stats[1] == pytest.approx(1), "at IoU 0.5"
 
 
-def test_polygons_are_the_masks_but_for_their_edges(results, segmentations, tmp_path):
+def test_polygons_are_the_masks_except_for_their_edges(results, segmentations, tmp_path):
     (path,) = write_polygons(tmp_path, GROUPS, results)
     coco = read(path)
     for image_id, segmentation in enumerate(segmentations, start=1):

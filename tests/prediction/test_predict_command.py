@@ -183,7 +183,7 @@ def test_unusual_names_are_printed_on_one_line_each(predict, photo_file):
     assert "clear[red].png: its transparent parts are shown on white" in err
 
 
-def test_a_photo_that_begins_with_a_dash(predict, photo_file):
+def test_a_photo_that_starts_with_a_dash(predict, photo_file):
     photo_file("-dash.png")
     assert predict("./-dash.png")[0] == 0
     assert Path("output/-dash_mask.png").is_file()

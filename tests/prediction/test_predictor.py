@@ -112,7 +112,7 @@ def test_results_come_in_the_order_of_the_photos(predictor):
     assert list(predictor.predict_many([])) == []
 
 
-def test_an_unreadable_photo_among_many_is_reported_in_its_place(predictor, figure):
+def test_an_unreadable_photo_among_many_is_reported_at_its_position(predictor, figure):
     photos = [figure[0], b"no photo", figure[0]]
     outcomes = list(predictor.outcomes(photos))
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
@@ -165,7 +165,7 @@ def test_a_missing_model_error_says_how_to_get_one(tmp_path, monkeypatch):
         load(tmp_path / "none.ckpt")
 
 
-def test_a_slow_reader_holds_the_workers_back():
+def test_a_slow_reader_makes_the_workers_wait():
     taken = []
 
     def items():
@@ -187,7 +187,7 @@ def test_workers_work_at_the_same_time():
 
 
 @pytest.mark.parametrize("culprit", ["work", "items"])
-def test_an_error_comes_at_its_place_and_ends_the_threads(culprit):
+def test_an_error_comes_at_its_position_and_ends_the_threads(culprit):
     def items():
         yield from (1, 2)
         if culprit == "items":

@@ -1,4 +1,4 @@
-"""Every public name has an example in its docstring that runs and holds."""
+"""Every public name has an example in its docstring, which runs and is correct."""
 
 import doctest
 import shutil

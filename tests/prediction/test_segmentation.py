@@ -57,7 +57,7 @@ def test_scores_are_exact_wherever_a_garment_ends(segmentation):
         assert label.score == pytest.approx(softmax[UPPERBODY][inside].mean(), abs=1e-5), after
 
 
-def test_a_garment_too_small_for_the_network_has_the_score_of_its_place(segmentation):
+def test_a_garment_too_small_for_the_network_has_the_score_at_its_position(segmentation):
     mask = np.zeros((90, 60), np.uint8)
     mask[20, 18] = UPPERBODY  # one pixel, between the centres of the network's
     speck = replace(segmentation, mask=mask)
@@ -156,7 +156,7 @@ def test_without_json_two_files_are_saved(segmentation, tmp_path):
     assert (tmp_path / "a" / "b_mask.png").is_file()
 
 
-def test_saving_where_a_file_stands_is_refused(segmentation, tmp_path):
+def test_saving_into_a_file_is_refused(segmentation, tmp_path):
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(MachineError, match="taken"):
         segmentation.save(tmp_path / "taken")

@@ -142,7 +142,7 @@ def blobs(height, width, seed=0):
 
 @settings(max_examples=60)
 @given(st.integers(1, 3000), st.sampled_from([32, 64, 512]))
-def test_tiles_cover_a_side_and_count_once(length, image_size):
+def test_tiles_cover_an_axis_and_count_once(length, image_size):
     axis = _Axis.of(length, image_size)
     total = np.zeros(length)
     for start, weights in zip(axis.starts, axis.weights, strict=True):

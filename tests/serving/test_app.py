@@ -1,4 +1,4 @@
-"""What the server tells of itself, and which headers every answer has."""
+"""The server's descriptions of itself, and the headers of every answer."""
 
 import io
 import mimetypes

@@ -193,7 +193,7 @@ def test_a_wrong_flag_is_refused():
             Limits(**{name: 0})
 
 
-def test_an_address_is_shown_as_a_browser_takes_it():
+def test_an_address_is_shown_as_a_browser_reads_it():
     with listen("127.0.0.1", 0) as listener:
         assert address_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(MachineError, match="another --port"):

@@ -29,7 +29,7 @@ def opened(content):
     return image
 
 
-def test_json_is_what_a_file_of_results_holds(client, offline, photo):
+def test_json_equals_the_results_file(client, offline, photo):
     answer = client.post("/v1/segment", content=photo, headers=JPEG)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"

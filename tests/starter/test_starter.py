@@ -41,7 +41,7 @@ def test_it_says_what_it_learned_from_and_what_it_never_saw(model):
     assert "/" not in description.training_data["name"], "no path of the machine it was trained on"
 
 
-def test_it_tells_its_scores_on_photos_that_it_did_not_learn_from(model):
+def test_it_contains_its_scores_on_photos_that_it_was_not_trained_on(model):
     evaluation = json.loads((ROOT / "benchmarks/starter/results/evaluation.json").read_text(encoding="utf-8"))
     scores = model.description.scores
     assert scores["val_iou"] == pytest.approx(evaluation["mean"]["with_background"]["iou"]["value"])

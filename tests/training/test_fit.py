@@ -88,7 +88,7 @@ def test_failures_of_the_machine_say_what_to_do(bench):
             bench.train(bench.settings, watcher=bench.watcher("train", 0, 1, fail))
 
 
-def test_a_killed_loader_process_is_told(bench):
+def test_a_killed_loader_process_is_reported(bench):
     def kill_loader():
         for child in multiprocessing.active_children():
             os.kill(child.pid, signal.SIGKILL)
@@ -122,7 +122,7 @@ def test_the_hint_for_a_batch_too_small_is_not_the_network_in_use(bench):
             bench.train(replace(bench.settings, batch_size=1, architecture=architecture))
 
 
-def test_a_path_that_lightning_takes_for_addresses_is_refused(bench):
+def test_a_path_that_lightning_reads_as_addresses_is_refused(bench):
     path = bench.root / "run::1"
     for name in ("checkpoints_path", "logs_path"):
         with pytest.raises(SettingError, match=f"{name.upper()} is .*run::1"):

@@ -1,6 +1,6 @@
 """Training on two machines, started by torchrun and by the guide's SLURM script: the same weights, however often ended.
 
-SLURM is not at hand. What it would do is done by stand-ins for its two commands: `srun` starts the tasks on this
+SLURM is not installed here. Substitutes for its two commands do its work: `srun` starts the tasks on this
 machine with SLURM's environment variables, and `scontrol` notes what it is asked for. The script, Lightning's SLURM
 environment and the training are the real ones.
 """

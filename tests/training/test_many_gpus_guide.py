@@ -25,7 +25,7 @@ def test_every_flag_is_one_of_train_py():
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_the_slurm_script_goes_on_in_its_own_folder_and_requeues_after_the_signal_only(tmp_path):
+def test_the_slurm_script_resumes_in_its_folder_and_requeues_after_the_signal_only(tmp_path):
     (script,) = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", GUIDE, flags=re.DOTALL)
     # In place of SLURM's two programs: what they are asked to do is printed. test_launchers.py has tasks run, too.
     stand_ins = 'srun() { echo "$@"; return "$CODE"; }\nscontrol() { echo "scontrol $*"; }\n'

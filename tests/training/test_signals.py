@@ -21,7 +21,7 @@ from tests.training.conftest import flags_of, process_environment
 
 
 @pytest.mark.processes
-def test_sigterm_to_all_processes_of_a_job_saves_and_leaves_with_143(bench):
+def test_sigterm_to_all_processes_of_a_job_saves_and_exits_with_143(bench):
     words = flags_of(bench.settings, num_workers=1, epochs=1000)
     with subprocess.Popen(
         [sys.executable, "-m", "clothseg.cli", "train", *words],
@@ -44,7 +44,7 @@ def test_sigterm_to_all_processes_of_a_job_saves_and_leaves_with_143(bench):
     assert not list(bench.settings.checkpoints_path.glob(".*"))
 
 
-def test_a_second_ctrl_c_leaves_at_once(bench):
+def test_a_second_ctrl_c_exits_at_once(bench):
     def interrupt_twice():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

@@ -127,7 +127,7 @@ def test_every_category_is_drawn(large_folder):
     assert drawn == {name for names in FASHIONPEDIA_CATEGORIES.values() for name in names}
 
 
-def test_polygons_lie_in_the_photo_and_masks_with_holes_are_compressed_rle(instances):
+def test_polygons_are_in_the_photo_and_masks_with_holes_are_compressed_rle(instances):
     parts, holed = [], 0
     for row, _, mask, photo in instances:
         assert row["area"] == mask.sum() > 0
@@ -155,8 +155,8 @@ def test_polygons_lie_in_the_photo_and_masks_with_holes_are_compressed_rle(insta
     assert holed >= 5
 
 
-def test_painting_larger_instances_first_gives_back_what_lies_on_top():
-    """Masks painted by Fashionpedia's rule hold, away from edges, the class of the topmost layer."""
+def test_painting_larger_instances_first_gives_what_is_on_top():
+    """Masks painted by Fashionpedia's rule have, away from edges, the class of the topmost layer."""
     groups = {name: group for group, names in FASHIONPEDIA_CATEGORIES.items() for name in names}
     wrong = compared = 0
     for index in range(8):
@@ -177,7 +177,7 @@ def test_painting_larger_instances_first_gives_back_what_lies_on_top():
     assert wrong / compared < 0.0005
 
 
-def test_outlines_lie_on_the_edges_of_the_stored_photo(instances):
+def test_outlines_are_on_the_edges_of_the_stored_photo(instances):
     """Averaged over all instances, the photo changes most within a pixel of the outline."""
     steps = np.arange(-5, 6)
     total, count = np.zeros(len(steps)), np.zeros(len(steps))
@@ -201,7 +201,7 @@ def test_outlines_lie_on_the_edges_of_the_stored_photo(instances):
 
 
 @pytest.mark.slow
-def test_colour_does_not_give_a_class_away_and_no_two_photos_are_alike(large_folder):
+def test_colour_does_not_reveal_a_class_and_no_two_photos_are_equal(large_folder):
     photos = read_photos(large_folder)
     colors = {}
     for row, group, mask, photo in read_instances(large_folder, photos):

@@ -36,46 +36,46 @@ def graph_with(**tensors):
 
 
 GRAPH = graph_with(weight=np.linspace(-1, 1, 9, dtype=np.float32))
-SEALED = add_metadata(GRAPH, DESCRIPTION, {"bf16_miou_change": 0.0001})
+CHECKSUMMED = add_metadata(GRAPH, DESCRIPTION, {"bf16_miou_change": 0.0001})
 
 
-def test_a_sealed_model_is_read_back():
-    file = ModelFile.from_bytes(SEALED)
-    assert file.content == SEALED
+def test_a_model_with_a_checksum_is_read_back():
+    file = ModelFile.from_bytes(CHECKSUMMED)
+    assert file.content == CHECKSUMMED
     assert file.description == DESCRIPTION
     assert file.check == {"bf16_miou_change": 0.0001}
 
 
 def test_onnx_reads_the_file():
-    model = onnx.load_from_string(SEALED)
+    model = onnx.load_from_string(CHECKSUMMED)
     onnx.checker.check_model(model)
     metadata = {one.key: one.value for one in model.metadata_props}
     assert json.loads(metadata["clothseg"])["description"] == DESCRIPTION.to_dict()
     digest = metadata["clothseg.sha256"]
-    assert SEALED.endswith(digest.encode())
+    assert CHECKSUMMED.endswith(digest.encode())
     entry = onnx.StringStringEntryProto(key="clothseg.sha256", value=digest).SerializeToString()
     last = b"\x72" + bytes([len(entry)]) + entry
-    assert hashlib.sha256(SEALED.removesuffix(last)).hexdigest() == digest
+    assert hashlib.sha256(CHECKSUMMED.removesuffix(last)).hexdigest() == digest
 
 
 def test_every_flipped_byte_is_noticed():
-    for place in range(len(SEALED)):
-        damaged = bytearray(SEALED)
+    for place in range(len(CHECKSUMMED)):
+        damaged = bytearray(CHECKSUMMED)
         damaged[place] ^= 0x10
         with pytest.raises(ModelError, match=r"damaged|was not written by clothseg"):
             ModelFile.from_bytes(bytes(damaged))
 
 
 def test_every_truncation_is_noticed():
-    for length in range(len(SEALED)):
+    for length in range(len(CHECKSUMMED)):
         with pytest.raises(ModelError):
-            ModelFile.from_bytes(SEALED[:length])
+            ModelFile.from_bytes(CHECKSUMMED[:length])
 
 
 def test_every_appended_byte_is_noticed():
-    for more in (b"\0", b"\n", SEALED, _with_length(14, b""), _with_length(7, b"")):
+    for more in (b"\0", b"\n", CHECKSUMMED, _with_length(14, b""), _with_length(7, b"")):
         with pytest.raises(ModelError):
-            ModelFile.from_bytes(SEALED + more)
+            ModelFile.from_bytes(CHECKSUMMED + more)
 
 
 @given(st.binary(max_size=300))
@@ -90,8 +90,8 @@ def test_files_that_are_no_model_raise_errors_that_name_them(tmp_path):
     for content, message in (
         (b"", r"is empty \(0 bytes\)"),
         (b"this is no model\n", "is cut off, damaged, or no ONNX file|was not written by clothseg"),
-        (SEALED[: len(SEALED) // 2], "is cut off, damaged, or no ONNX file"),
-        (SEALED[:-1], "is cut off"),
+        (CHECKSUMMED[: len(CHECKSUMMED) // 2], "is cut off, damaged, or no ONNX file"),
+        (CHECKSUMMED[:-1], "is cut off"),
         (GRAPH, "was not written by clothseg: it does not name its classes"),
         (b"PK\x03\x04" + bytes(60), "is cut off, damaged, or no ONNX file"),
     ):

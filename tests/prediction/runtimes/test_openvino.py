@@ -71,7 +71,7 @@ assert seen == {frozenset(allowed)}, (seen, allowed)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which cores a thread may use")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux reports which cores a thread may use")
 def test_no_thread_is_bound_to_a_core_that_another_process_may_use(portable_path, run_in):
     for threads in ("1", "2"):
         ended = run_in("-c", AFFINITIES, str(portable_path), OMP_NUM_THREADS=threads)
@@ -140,7 +140,7 @@ def test_a_damaged_model_never_runs(portable_path, tmp_path, name):
         open_runtime(tmp_path / "damaged.onnx", runtime=name)
 
 
-def test_without_openvino_the_install_line_is_told(portable_path, monkeypatch):
+def test_without_openvino_the_install_line_is_named(portable_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match="pip install openvino"):
         open_runtime(portable_path)

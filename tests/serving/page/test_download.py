@@ -93,7 +93,7 @@ def test_the_overlay_is_what_is_seen(with_photo, expected):
     assert gray_difference(seen, expected.photo) > 12
 
 
-def test_a_photo_that_lies_on_its_side_is_upright_for_both(visitor, offline):
+def test_a_rotated_photo_is_upright_for_both(visitor, offline):
     exif = Image.Exif()
     exif[0x0112] = 6
     stream = io.BytesIO()

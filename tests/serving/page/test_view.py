@@ -80,7 +80,7 @@ def test_the_sample_is_one_click_away(visitor):
     assert visitor.tab.locator("#file-name").inner_text() == "sample.jpg"
 
 
-def test_colours_lie_where_the_mask_says(with_photo, expected):
+def test_colours_are_where_the_mask_says(with_photo, expected):
     for class_id in np.unique(expected.mask)[1:]:
         if np.count_nonzero(expected.mask == class_id) > 100:
             ink = with_photo.ink(middle_of(expected.mask, class_id))
@@ -246,7 +246,7 @@ def test_light_and_dark(visit):
     assert brightness("dark") < 100
 
 
-def test_the_model_is_told_of(visit):
+def test_the_model_is_described(visit):
     visitor = visit(opened=False)
 
     def few_known(route):
