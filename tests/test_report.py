@@ -101,7 +101,7 @@ def write_data(folder):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, run):
+def project(tmp_path_factory, run):
     """A folder with a model, its results as the commands leave them, and the documents made of them."""
     folder = tmp_path_factory.mktemp("starter")
     results = folder / "results"
@@ -164,49 +164,49 @@ def write(path, values):
     path.write_text(json.dumps(values))
 
 
-def document(place, name):
-    return (place / "out" / name).read_text(encoding="utf-8")
+def document(project, name):
+    return (project / "out" / name).read_text(encoding="utf-8")
 
 
-def rows_of(place, section, start):
+def rows_of(project, section, start):
     """Return the rows of a section of the report that begin with `start`."""
-    text = document(place, "REPORT.md").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    text = document(project, "REPORT.md").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     return [line for line in text.splitlines() if line.startswith(start)]
 
 
-def test_scores_are_those_of_the_evaluation(place):
-    scores = json.loads((place / "scores" / "evaluation.json").read_text())
+def test_scores_are_those_of_the_evaluation(project):
+    scores = json.loads((project / "scores" / "evaluation.json").read_text())
     upper = scores["classes"][UPPER]["iou"]
     assert 0.5 < upper["value"] < 0.97, "the mistake of one photo must show"
     cell = f"{upper['value']:.3f} ({upper['low']:.3f}–{upper['high']:.3f})"
     for name in ("REPORT.md", "MODEL_CARD.md"):
-        row = next(line for line in document(place, name).splitlines() if line.startswith("| upperbody | 8 |"))
+        row = next(line for line in document(project, name).splitlines() if line.startswith("| upperbody | 8 |"))
         assert row.split(" | ")[3] == cell
-        assert "| closures | 0 | 0 | absent |" in document(place, name)
+        assert "| closures | 0 | 0 | absent |" in document(project, name)
     mean = scores["mean"]["without_left_out"]["iou"]["value"]
-    assert f"| mean without lowerbody | {mean:.3f} (" in document(place, "REPORT.md")
+    assert f"| mean without lowerbody | {mean:.3f} (" in document(project, "REPORT.md")
 
 
-def test_mistakes_are_listed(place):
-    (lower,) = rows_of(place, "Where it fails", "| lowerbody |")
+def test_mistakes_are_listed(project):
+    (lower,) = rows_of(project, "Where it fails", "| lowerbody |")
     assert "upperbody 12%" in lower, "one of eight trousers got the class of a top"
-    worst = rows_of(place, "Where it fails", "| photo")[0]
+    worst = rows_of(project, "Where it fails", "| photo")[0]
     assert worst.startswith("| photo3.jpg |")
     assert worst.split(" | ")[2:] == ["upperbody, lowerbody", "lowerbody", "– |"]
 
 
-def test_the_plain_recipe_is_compared_photo_by_photo(place):
+def test_the_plain_recipe_is_compared_photo_by_photo(project):
     plain, ours = (
-        json.loads((place / folder / "evaluation.json").read_text())["mean"]["with_background"]["iou"]["value"]
+        json.loads((project / folder / "evaluation.json").read_text())["mean"]["with_background"]["iou"]["value"]
         for folder in ("scores-plain", "scores")
     )
-    (row,) = rows_of(place, "Against the plain recipe", "| **mean** |")
+    (row,) = rows_of(project, "Against the plain recipe", "| **mean** |")
     assert f"| {plain:.3f} | {ours:.3f} | {ours - plain:+.3f} (" in row
-    assert "`make masks`" in document(place, "REPORT.md")
+    assert "`make masks`" in document(project, "REPORT.md")
 
 
-def test_training_ablation_and_speed_are_listed(place):
-    report, card = document(place, "REPORT.md"), document(place, "MODEL_CARD.md")
+def test_training_ablation_and_speed_are_listed(project):
+    report, card = document(project, "REPORT.md"), document(project, "MODEL_CARD.md")
     for words in ("| Steps, photos seen | 1,000, 4,000 |", "1.2 hours", "| 0.250 |  | 0.900 | 0.100 |", "+0.450"):
         assert words in report
     assert "trained on 4,321 photos, and 7 whose masks" in report
@@ -214,70 +214,70 @@ def test_training_ablation_and_speed_are_listed(place):
     assert "not measured: no bf16" in card
 
 
-def test_the_card_names_the_file_and_its_classes(place):
-    card, content = document(place, "MODEL_CARD.md"), (place / "model.onnx").read_bytes()
+def test_the_card_names_the_file_and_its_classes(project):
+    card, content = document(project, "MODEL_CARD.md"), (project / "model.onnx").read_bytes()
     assert ModelFile.from_bytes(content).sha256 in card
     assert f"{len(content):,} bytes" in card
     assert "Knows 3 of 13 classes: background, upperbody, lowerbody." in card
 
 
-def test_nothing_names_paths_outside_the_project(place):
-    for path in [place / "results" / "evaluation.json", *(place / "out").glob("*.md")]:
+def test_nothing_names_paths_outside_the_project(project):
+    for path in [project / "results" / "evaluation.json", *(project / "out").glob("*.md")]:
         text = path.read_text(encoding="utf-8")
         assert "secret" not in text.replace("/secret/", "secret "), path
-        assert str(place) not in text, path
+        assert str(project) not in text, path
 
 
-def test_pictures_are_there_and_can_be_read(place):
+def test_pictures_are_there_and_can_be_read(project):
     for name in ("REPORT.md", "MODEL_CARD.md"):
-        named = re.findall(r"!\[.*?\]\((.*?)\)", document(place, name))
+        named = re.findall(r"!\[.*?\]\((.*?)\)", document(project, name))
         assert named
         for path in named:
-            assert (place / "out" / path).is_file(), path
-    charts = list((place / "out/docs/pictures/report").glob("*.svg"))
+            assert (project / "out" / path).is_file(), path
+    charts = list((project / "out/docs/pictures/report").glob("*.svg"))
     assert len(charts) == 3
     for path in charts:
         assert ElementTree.fromstring(path.read_bytes()).tag.endswith("svg")
-    chart = (place / "out/docs/pictures/report/classes.svg").read_text()
-    upper = json.loads((place / "scores/evaluation.json").read_text())["classes"][UPPER]["iou"]["value"]
+    chart = (project / "out/docs/pictures/report/classes.svg").read_text()
+    upper = json.loads((project / "scores/evaluation.json").read_text())["classes"][UPPER]["iou"]["value"]
     assert f">{upper:.3f}<" in chart
 
 
-def test_a_second_run_makes_the_same_documents(place, run):
-    again = place / "again"
-    run("report", "--model", place / "model.onnx", "--results", place / "results", "--output", again)
-    for path in (place / "out").rglob("*.*"):
-        assert (again / path.relative_to(place / "out")).read_bytes() == path.read_bytes(), path
+def test_a_second_run_makes_the_same_documents(project, run):
+    again = project / "again"
+    run("report", "--model", project / "model.onnx", "--results", project / "results", "--output", again)
+    for path in (project / "out").rglob("*.*"):
+        assert (again / path.relative_to(project / "out")).read_bytes() == path.read_bytes(), path
 
 
-def test_scores_of_another_model_are_refused(place, run, tmp_path):
+def test_scores_of_another_model_are_refused(project, run, tmp_path):
     other = tmp_path / "other.onnx"
     content = color_model()
     other.write_bytes(add_metadata(content, ModelFile.from_bytes(content).description, {"again": 1}))
     with pytest.raises(SystemExit, match="is of a model"):
-        run("report", "--model", other, "--results", place / "results", "--output", tmp_path)
+        run("report", "--model", other, "--results", project / "results", "--output", tmp_path)
     assert not list(tmp_path.glob("*.md"))
 
 
-def test_what_names_a_path_outside_is_not_recorded(place, run, tmp_path):
+def test_what_names_a_path_outside_is_not_recorded(project, run, tmp_path):
     with pytest.raises(SystemExit, match="/secret/place"):
-        run("results", place / "scores/evaluation.json", "--results", tmp_path)
+        run("results", project / "scores/evaluation.json", "--results", tmp_path)
     with pytest.raises(MissingInputError):
         run("results", tmp_path / "none.json", "--results", tmp_path)
     model = tmp_path / "model.onnx"
     model.write_bytes(color_model("../secret"))
     with pytest.raises(SystemExit, match=r"\.\./secret"):
-        run("report", "--model", model, "--results", place / "results", "--output", tmp_path / "out")
+        run("report", "--model", model, "--results", project / "results", "--output", tmp_path / "out")
     assert list(tmp_path.iterdir()) == [model]
 
 
-def test_a_missing_file_of_results_is_named(place, run, tmp_path):
+def test_a_missing_file_of_results_is_named(project, run, tmp_path):
     with pytest.raises(SystemExit, match=r"evaluation\.json is missing"):
-        run("report", "--model", place / "model.onnx", "--results", tmp_path, "--output", tmp_path / "out")
+        run("report", "--model", project / "model.onnx", "--results", tmp_path, "--output", tmp_path / "out")
 
 
-def test_photos_of_a_reader(place, run, tmp_path):
-    photos = place / "data" / DATASET_FOLDER / "test"
-    run("report", "--model", place / "model.onnx", "--photos", photos, "--output", tmp_path)
+def test_photos_of_a_reader(project, run, tmp_path):
+    photos = project / "data" / DATASET_FOLDER / "test"
+    run("report", "--model", project / "model.onnx", "--photos", photos, "--output", tmp_path)
     assert sorted(path.stem for path in tmp_path.iterdir()) == [f"photo{number}" for number in range(8)]
     assert not list(tmp_path.glob("*.md"))

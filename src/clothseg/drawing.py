@@ -1,4 +1,4 @@
-"""Pictures of masks: colours laid over the photo, a legend with names, pictures side by side."""
+"""Pictures of masks: overlays of colours on the photo, a legend with names, pictures side by side."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _palette_of_256(classes: ClassList) -> UInt8Array:
 
 
 def overlay(image: UInt8Array, mask: UInt8Array, classes: ClassList, *, opacity: float = 0.5) -> UInt8Array:
-    """Lay the colours of the garments over the photo, each with a thin outline in its full colour.
+    """Return the photo with the colours of the garments over it, each with a thin outline in its full colour.
 
     Args:
         image: (H, W, 3) uint8 RGB.

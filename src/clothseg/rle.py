@@ -21,7 +21,7 @@ of height H is number x * H + y. Strictly rising."""
 # Source: rleToString and rleFrString in common/maskApi.c of github.com/cocodataset/cocoapi: 5 bits a character from 48
 # up, the sixth says that more follow; from the fourth number on, each is stored as its difference to the last but one.
 _CHARACTERS = bytes(range(48, 112))
-_TOO_LONG_A_NUMBER = re.compile(rb"[P-o]{7}")  # 7 characters hold 35 bits, more than any photo has pixels
+_TOO_LONG_A_NUMBER = re.compile(rb"[P-o]{7}")  # 7 characters are 35 bits, more than any photo has pixels
 
 
 class RunLengthError(ValueError):
@@ -107,7 +107,7 @@ def edges_from_text(counts: str, num_pixels: int) -> Edges:
     """
     content = counts.encode("utf-8", "surrogatepass")
     if content.translate(None, _CHARACTERS):
-        raise RunLengthError("the run lengths hold characters that COCO's code does not have")
+        raise RunLengthError("the run lengths have characters that COCO's code does not have")
     if not content or content[-1] >= 80 or _TOO_LONG_A_NUMBER.search(content):
         raise RunLengthError("the run lengths are cut off or not COCO's code")
     ends = _run_ends([content])[0]
@@ -146,16 +146,16 @@ def _checked(lengths: Int64Array, num_pixels: int) -> Edges:
     edges = lengths.cumsum()[: len(lengths) // 2 * 2]
     if (edges[1:] > edges[:-1]).all():
         return edges
-    places, occurrences = np.unique(edges, return_counts=True)
-    kept: Edges = places[occurrences % 2 == 1]  # a run of no pixels has two edges at one place, which are none
-    return kept
+    positions, occurrences = np.unique(edges, return_counts=True)
+    odd: Edges = positions[occurrences % 2 == 1]  # a run of no pixels has two edges at one position: no edge
+    return odd
 
 
 def _run_ends(strings: Sequence[bytes]) -> list[Int64Array]:
     """Decode compressed strings, none of them empty: where each run ends, background and region alternating.
 
     All strings are decoded together, since each call of NumPy costs as much as a thousand numbers. Each string starts
-    at an even index, so that in rows of two, each number stands below the last but one before it.
+    at an even index, so that in rows of two, each number is below the last but one before it.
     """
     codes = np.frombuffer(b"".join(strings), dtype=np.uint8) - np.uint8(48)
     last = np.flatnonzero(codes < 32)
@@ -180,12 +180,12 @@ def _run_ends(strings: Sequence[bytes]) -> list[Int64Array]:
 
 
 def _signed_numbers(codes: UInt8Array, last: Int64Array) -> Int64Array:
-    """Put numbers together from groups of 5 bits, lowest first; `last` are the places of each number's last group."""
+    """Put numbers together from groups of 5 bits, lowest first; `last` are the indices of each number's last group."""
     bits = (codes & 31).astype(np.int64)
     numbers = bits[last]
     numbers -= (numbers & 16) << 1  # two's complement: the highest bit of the last group is the sign
     num_more = np.diff(last, prepend=-1) - 1
-    for place in range(1, int(num_more.max(initial=0)) + 1):
-        longer = np.flatnonzero(num_more >= place)
-        numbers[longer] = numbers[longer] << 5 | bits[last[longer] - place]
+    for offset in range(1, int(num_more.max(initial=0)) + 1):
+        longer = np.flatnonzero(num_more >= offset)
+        numbers[longer] = numbers[longer] << 5 | bits[last[longer] - offset]
     return numbers

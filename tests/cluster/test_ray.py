@@ -52,13 +52,13 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     killed = When(two_nodes, kill_one)
     with PhotoServer(photos.parent, killed) as web:
         code = predict(f"{web.address}/photos/", tmp_path, engine="ray")
-    told = capfd.readouterr()
+    captured = capfd.readouterr()
     assert code == 0
     assert killed.result
     assert killed.result not in two_nodes.workers()
-    assert "lost with a worker and are repeated (Actor" in told.err
+    assert "lost with a worker and are repeated (Actor" in captured.err
     assert contents(tmp_path) == by_local_engine
-    assert sorted(told.out.splitlines()) == sorted(str(tmp_path / name) for name in by_local_engine)
+    assert sorted(captured.out.splitlines()) == sorted(str(tmp_path / name) for name in by_local_engine)
 
 
 def test_a_lost_machine_delays_nothing(predict, two_nodes, photos, by_local_engine, tmp_path):
@@ -80,9 +80,9 @@ def test_stores_are_read_and_written_and_a_run_on_them_is_resumed(
         source.files.pipe_file(f"{source.root}/photos/b/broken.jpg", b"broken")
         address = f"{target.root}/results"
         assert predict(f"{source.root}/photos", address, engine="ray") == 1
-        told = capfd.readouterr()
-        assert f"clothseg: Not a photo that can be read: {source.root}/photos/b/broken.jpg" in told.err
-        assert sorted(told.out.splitlines()) == sorted(f"{address}/{name}" for name in by_local_engine)
+        captured = capfd.readouterr()
+        assert f"clothseg: Not a photo that can be read: {source.root}/photos/b/broken.jpg" in captured.err
+        assert sorted(captured.out.splitlines()) == sorted(f"{address}/{name}" for name in by_local_engine)
         assert contents_of_store(target, address) == by_local_engine
 
     target.files.rm(f"{address}/a/0 кофта_mask.png")
@@ -106,9 +106,9 @@ def test_a_photo_that_kills_its_worker_costs_only_itself(predict, two_nodes, pho
     names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
     with PhotoServer(tmp_path, poison) as web:
         assert predict(*(f"{web.address}/{name}" for name in names), output, engine="ray", workers=1) == 1
-    told = capfd.readouterr().err
-    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in told
-    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in told
+    captured = capfd.readouterr().err
+    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in captured
+    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in captured
     for stem in ("photo-1", "photo-2"):
         assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
     assert not list(output.glob("poison*"))

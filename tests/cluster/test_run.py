@@ -33,11 +33,11 @@ def journaled(folder):
 def test_the_files_are_those_of_the_local_engine(predict, ray, photos, by_local_engine, tmp_path, capfd):
     ray.is_busy = True
     assert predict(photos, tmp_path, engine="ray") == 0
-    told = capfd.readouterr()
+    captured = capfd.readouterr()
     assert contents(tmp_path) == by_local_engine
-    assert sorted(told.out.splitlines()) == sorted(str(tmp_path / name) for name in by_local_engine)
-    assert "Waiting for a free slot" in told.err
-    assert "2 CPU slots" in told.err
+    assert sorted(captured.out.splitlines()) == sorted(str(tmp_path / name) for name in by_local_engine)
+    assert "Waiting for a free slot" in captured.err
+    assert "2 CPU slots" in captured.err
     assert len(journaled(tmp_path)) == 24
     assert ray.passes == [(2, [(number, number + 1) for number in range(0, 24, 2)])]
     assert ray.joined == ["local", None]
@@ -54,10 +54,10 @@ def test_a_run_is_resumed_whichever_engine_began(predict, photos, by_local_engin
     (output / "b" / "1 кофта_mask.png").unlink()
     capfd.readouterr()
     assert predict(some, output, engine="ray", resume=True) == 1, "the broken photo is named again"
-    told = capfd.readouterr().err
-    assert f"clothseg: Not a photo that can be read: {some / 'b' / 'broken.jpg'}. Formats" in told
-    assert "2 photos in " in told
-    assert "22 done before" in told
+    captured = capfd.readouterr().err
+    assert f"clothseg: Not a photo that can be read: {some / 'b' / 'broken.jpg'}. Formats" in captured
+    assert "2 photos in " in captured
+    assert "22 done before" in captured
     assert contents(output) == by_local_engine
     assert predict(some, output, engine="local", resume=True) == 1
     assert "0 photos in " in capfd.readouterr().err
@@ -75,9 +75,9 @@ def test_a_store_is_read_and_written_and_resumed(predict, ray, store, photos, tm
     store.files.pipe_file(f"{base}/photos/b/broken.jpg", b"broken")
     capfd.readouterr()
     assert predict(f"{base}/photos", f"{base}/results", engine="ray", outputs=outputs) == 1
-    told = capfd.readouterr()
-    assert f"clothseg: Not a photo that can be read: {base}/photos/b/broken.jpg" in told.err
-    assert sorted(told.out.splitlines()) == sorted(f"{base}/results/{name}" for name in expected)
+    captured = capfd.readouterr()
+    assert f"clothseg: Not a photo that can be read: {base}/photos/b/broken.jpg" in captured.err
+    assert sorted(captured.out.splitlines()) == sorted(f"{base}/results/{name}" for name in expected)
     assert contents_of_store(store, f"{base}/results") == expected
 
     store.files.rm(f"{base}/results/a/0 кофта_mask.png")
@@ -91,14 +91,14 @@ def test_a_store_is_read_and_written_and_resumed(predict, ray, store, photos, tm
 def test_a_photo_that_ends_its_worker_costs_only_itself(predict, ray, photos, by_local_engine, tmp_path, capfd):
     ray.fatal = "11 кофта.jpg"
     assert predict(photos, tmp_path, engine="ray") == 1
-    told = capfd.readouterr()
+    captured = capfd.readouterr()
     source = photos / "b" / "11 кофта.jpg"
-    assert f"clothseg: Photo ended its worker 3 times: {source}. Save it again" in told.err
-    assert "4 photos were lost with a worker and are repeated (RayError: It was killed.)" in told.err
+    assert f"clothseg: Photo ended its worker 3 times: {source}. Save it again" in captured.err
+    assert "4 photos were lost with a worker and are repeated (RayError: It was killed.)" in captured.err
     masks = {name: content for name, content in by_local_engine.items() if name.endswith("_mask.png")}
     del masks["b/11 кофта_mask.png"]
     assert {name: content for name, content in contents(tmp_path).items() if name.endswith("_mask.png")} == masks
-    assert len(told.out.splitlines()) == len(set(told.out.splitlines())), "each file is named once"
+    assert len(captured.out.splitlines()) == len(set(captured.out.splitlines())), "each file is named once"
     (number,) = {number for at_worker, chunks in ray.passes[-1:] for (number,) in chunks}
     (chunk,) = (chunk for chunk in ray.passes[0][1] if number in chunk)
     tries = [(at_worker, next(chunk for chunk in chunks if number in chunk)) for at_worker, chunks in ray.passes]
@@ -113,9 +113,9 @@ def test_photos_come_from_a_web_server(predict, ray, photos, by_local_engine, tm
     names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
     with PhotoServer(tmp_path) as web:
         assert predict(*(f"{web.address}/{name}" for name in names), output, engine="ray", workers=1) == 1
-    told = capfd.readouterr().err
-    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in told
-    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in told
+    captured = capfd.readouterr().err
+    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in captured
+    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in captured
     for stem in ("photo-1", "photo-2"):
         assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
     assert not list(output.glob("poison*"))
@@ -143,23 +143,23 @@ def test_what_the_cluster_cannot_do_is_named_first(ray, photos, model_path, tmp_
         return ended.value.code, capsys.readouterr().err
 
     for workers in (0, 3):
-        code, told = run("--workers", workers)
+        code, captured = run("--workers", workers)
         assert code == 2
-        assert f"--workers {workers}: the cluster has room for 1 to 2, one for each CPU" in told
-    code, told = run("--device", "cuda")
+        assert f"--workers {workers}: the cluster has room for 1 to 2, one for each CPU" in captured
+    code, captured = run("--device", "cuda")
     assert code == 2
-    assert "The cluster has no GPU. Pass --device cpu" in told
-    code, told = run("--ckpt", tmp_path / "no.onnx")
+    assert "The cluster has no GPU. Pass --device cpu" in captured
+    code, captured = run("--ckpt", tmp_path / "no.onnx")
     assert code == 4
-    assert "Model not found" in told
-    code, told = run("--ckpt", tmp_path)
+    assert "Model not found" in captured
+    code, captured = run("--ckpt", tmp_path)
     assert code == 4
-    assert "Model is a folder, not a file" in told
+    assert "Model is a folder, not a file" in captured
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    code, told = run("--cluster", address)
+    code, captured = run("--cluster", address)
     assert code == 5
-    assert f"Cannot join the Ray cluster at {address}: " in told
+    assert f"Cannot join the Ray cluster at {address}: " in captured
     assert not ray.passes
     assert not (tmp_path / "out" / JOURNAL_NAME).exists()
 

@@ -244,8 +244,8 @@ def test_a_fault_of_the_server_is_logged_and_costs_one_photo_and_one_worker(run,
         assert not now.num_failures
 
     run(steps)
-    told = [record for record in caplog.records if record.name == "clothseg.serving.pool"]
-    assert [str(record.exc_info[1]) for record in told] == ["no such thing was foreseen", "nor this"]
+    records = [record for record in caplog.records if record.name == "clothseg.serving.pool"]
+    assert [str(record.exc_info[1]) for record in records] == ["no such thing was foreseen", "nor this"]
 
 
 def test_a_worker_that_ends_while_idle_is_replaced_before_the_next_photo(run):

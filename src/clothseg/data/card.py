@@ -222,8 +222,8 @@ def _surroundings(covered: BoolArray) -> tuple[slice, slice]:
     """Return the part of a photo to show: what is covered, a third more on each side, and at least 100 pixels."""
     slices = []
     for axis in (1, 0):
-        places = np.flatnonzero(covered.any(axis=axis))
-        first, last = int(places[0]), int(places[-1]) + 1
+        indices = np.flatnonzero(covered.any(axis=axis))
+        first, last = int(indices[0]), int(indices[-1]) + 1
         margin = max((last - first) // 3, (100 - (last - first)) // 2)
         slices.append(slice(max(0, first - margin), last + margin))
     return slices[0], slices[1]

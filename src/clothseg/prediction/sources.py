@@ -99,7 +99,7 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: It
         try:
             for candidate in _candidates(str(one), problems):
                 named = _relative_to_here(candidate) if is_listed else candidate
-                candidates.setdefault(_place(candidate.path), named)
+                candidates.setdefault(_resolved(candidate.path), named)
         except InputError as error:
             problems.append(error)
     photos = tuple(candidates.values())
@@ -231,7 +231,7 @@ def _is_output(path: Path) -> bool:
 
 
 def _unique_stems(photos: Sequence[_Candidate], output: Path | None) -> list[str]:
-    paths = [_place(photo.path) for photo in photos]
+    paths = [_resolved(photo.path) for photo in photos]
     sources = {folded(str(path.with_name(stem))) for path in paths if (stem := source_stem(path.name)) is not None}
 
     @functools.cache
@@ -243,7 +243,7 @@ def _unique_stems(photos: Sequence[_Candidate], output: Path | None) -> list[str
         if output is None:
             return False
         target = output / stem
-        return folded(str(_place(target))) in sources or folded(target.name) in stems_of_others(target.parent)
+        return folded(str(_resolved(target))) in sources or folded(target.name) in stems_of_others(target.parent)
 
     return unique_stems([(one.relative, one.base.absolute().name) for one in photos], overwrites)
 
@@ -258,12 +258,12 @@ def _paths_in(folder: Path) -> list[Path]:
 def natural(path: PurePath) -> list[tuple[list[str | int], str]]:
     """Return a key that sorts 2.jpg before 10.jpg, folder by folder."""
     return [
-        ([int(part) if place % 2 else part.casefold() for place, part in enumerate(re.split(r"([0-9]+)", name))], name)
+        ([int(part) if index % 2 else part.casefold() for index, part in enumerate(re.split(r"([0-9]+)", name))], name)
         for name in path.parts
     ]
 
 
-def _place(path: Path) -> Path:
+def _resolved(path: Path) -> Path:
     """Return the path of a file with linked folders resolved; a link to a file stays a path of its own."""
     return path.parent.resolve() / path.name
 

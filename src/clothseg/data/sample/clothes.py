@@ -219,7 +219,7 @@ def _mirrored(garment: Garment, outline: Sequence[tuple[float, float]]) -> list[
 
 
 def _spot(garment: Garment) -> Points:
-    """Return a place for something small: on the chest, or on a thigh."""
+    """Return a position for something small: on the chest, or on a thigh."""
     rng = garment.figure.rng
     side, level = rng.choice(SIDES), rng.uniform(0.25, 0.4) if garment.has_trunk else rng.uniform(0.95, 1.15)
     return garment.figure.torso([(side * max(0.045, garment.opening + 0.02), level)]).ravel()

@@ -56,7 +56,7 @@ class Limb:
 
 @dataclass(frozen=True)
 class Figure:
-    """A person in a place on a canvas; origin between the hips, x to the right, y down, in units of its height."""
+    """A person at a position on a canvas; origin between the hips, x to the right, y down, in units of its height."""
 
     canvas: Canvas
     rng: np.random.Generator
