@@ -37,7 +37,7 @@ def test_classes_in_a_mask():
 def test_a_legend_shows_the_colors_at_any_height():
     for height in (1, 64, 200, 1000):
         picture = legend(GROUPS, range(13), height=height)
-        assert picture.shape[0] >= height
+        assert picture.shape[0] <= max(height, 14 * 16)
         weights = np.array([1, 256, 65536])
         assert np.isin(GROUPS.palette @ weights, picture.reshape(-1, 3) @ weights).all()
 

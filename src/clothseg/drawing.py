@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from clothseg.labels import BACKGROUND_ID, IGNORED_ID, ClassList
 from clothseg.types import UInt8Array
 
-_PAPER, _INK = 255, 30  # of each channel; filling with one number is much faster than with three
+_PAPER, _INK = (255, 255, 255), (30, 30, 30)
 _LOWEST_ROW = 16  # pixels; smaller text cannot be read
 
 # For each mask value, whether an overlay colours it: every garment, neither background nor padding.
@@ -62,43 +61,31 @@ def legend(
     Args:
         classes: names and colours of the ids.
         class_ids: the classes to name, in this order.
-        height: height of the picture in pixels; it becomes higher where so many classes could not be read.
+        height: height in pixels of the picture beside it, from which the letters get their size.
         shares: part of the photo each class covers, 0 to 1, written behind its name.
 
     Returns:
-        (h, w, 3) uint8 RGB: h is `height` or more, w as the longest name needs.
+        (h, w, 3) uint8 RGB: as high as its lines, w as the longest name needs.
     """
     lines = [(class_id, _caption(classes.names[class_id], class_id, shares)) for class_id in class_ids]
     row = max(_LOWEST_ROW, min(height // 26, height // (len(lines) + 1)))
-    height = max(height, row * (len(lines) + 1))
-    texts = [np.hstack([_text(part, row) for part in parts]) for _, parts in lines]
-    width = max((text.shape[1] for text in texts), default=0) + 3 * row
-    picture = np.full((height, width, 3), _PAPER, dtype=np.uint8)
-    for number, ((class_id, _), text) in enumerate(zip(lines, texts, strict=True)):
-        top = row // 2 + number * row
-        swatch = picture[top + row // 8 : top + row - row // 8 + 1, row // 2 : row // 2 + row + 1]
-        swatch[:] = _INK
-        swatch[1:-1, 1:-1] = classes.classes[class_id].color
-        left = round(row * 1.8)
-        picture[top : top + row, left : left + text.shape[1]] = text[..., None]
-    return picture
-
-
-def _caption(name: str, class_id: int, shares: Mapping[int, float] | None) -> tuple[str, ...]:
-    """Return the text beside a colour in parts that recur and are cached: a name, single digits."""
-    if shares is None:
-        return (name,)
-    share = shares.get(class_id, 0.0)
-    return (f"{name}  ", *(f"{share:.1%}" if share >= 0.001 else "<0.1%"))
-
-
-@lru_cache(maxsize=1024)
-def _text(text: str, row: int) -> UInt8Array:
-    """Return words in ink on paper, (row, w) uint8 grey; cached, as drawing letters takes longer than the rest."""
     font = ImageFont.load_default(round(row * 0.72))
-    picture = Image.new("L", (max(1, round(font.getlength(text))), row), _PAPER)
-    ImageDraw.Draw(picture).text((0, row / 2), text, fill=_INK, font=font, anchor="lm")
-    return np.asarray(picture, dtype=np.uint8)
+    width = 3 * row + max((round(font.getlength(caption)) for _, caption in lines), default=0)
+    picture = Image.new("RGB", (width, row * (len(lines) + 1)), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, (class_id, caption) in enumerate(lines):
+        top = row // 2 + number * row
+        swatch = row // 2, top + row // 8, row // 2 + row, top + row - row // 8
+        draw.rectangle(swatch, fill=classes.classes[class_id].color, outline=_INK)
+        draw.text((round(row * 1.8), top + row / 2), caption, fill=_INK, font=font, anchor="lm")
+    return np.array(picture, dtype=np.uint8)
+
+
+def _caption(name: str, class_id: int, shares: Mapping[int, float] | None) -> str:
+    if shares is None:
+        return name
+    share = shares.get(class_id, 0.0)
+    return f"{name}  {f'{share:.1%}' if share >= 0.001 else '<0.1%'}"
 
 
 def with_legend(
@@ -118,7 +105,7 @@ def side_by_side(*images: UInt8Array, gap: int = 8) -> UInt8Array:
     """Join pictures, (H, W, 3) uint8 RGB each, from left to right on white, `gap` pixels apart."""
     height = max(image.shape[0] for image in images)
     width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
-    canvas = np.full((height, width, 3), _PAPER, dtype=np.uint8)
+    canvas = np.full((height, width, 3), 255, dtype=np.uint8)
     left = 0
     for image in images:
         canvas[: image.shape[0], left : left + image.shape[1]] = image
