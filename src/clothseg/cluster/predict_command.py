@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 
-from clothseg.errors import InputError, ModelError, SettingError, check_input, path_problem
+from clothseg.errors import ModelError, SettingError, check_input, path_problem
 from clothseg.prediction import predict_command
 from clothseg.prediction.predict_command import LocalEngine, Run, segment
 from clothseg.prediction.predictor import chosen_model
+from clothseg.prediction.sources import Photo, Search
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class RayEngine:
 
     options: Predict
 
-    def find(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
+    def find(self, given: Sequence[str], listed: Sequence[str]) -> Search:
         """Return the photos of the command line, and the errors of inputs without photos."""
         from clothseg.cluster.remote import find
         from clothseg.cluster.targets import target_of
@@ -56,7 +57,7 @@ class RayEngine:
         return find(given, listed, output=self.options.output)
 
     @contextmanager
-    def open(self, console: Console, photos: Sequence[Any]) -> Iterator[Run]:
+    def open(self, console: Console, photos: Sequence[Photo]) -> Iterator[Run]:
         """Check the output, load the model on the cluster and print on `console` which it is."""
         from clothseg.cluster.cluster import joined, load_first, slots_of
         from clothseg.cluster.run import ClusterRun, journal_of

@@ -23,7 +23,16 @@ from clothseg.errors import (
     require,
 )
 from clothseg.pictures import PHOTO_SUFFIXES
-from clothseg.prediction.sources import Photo, find_photos, folded, is_address, natural, source_stem, unique_stems
+from clothseg.prediction.sources import (
+    Photo,
+    Search,
+    find_photos,
+    folded,
+    is_address,
+    natural,
+    source_stem,
+    unique_stems,
+)
 
 WRITABLE_SCHEMES = ("s3", "s3a", "gs", "gcs")
 """Where results may be written: an object appears there as a whole or not at all."""
@@ -136,9 +145,7 @@ def without_scheme(address: str) -> str:
     return stripped.rstrip("/")
 
 
-def find(
-    given: Sequence[str], listing: Iterable[str], *, output: str | Path
-) -> tuple[tuple[Photo, ...], tuple[InputError, ...]]:
+def find(given: Sequence[str], listing: Iterable[str], *, output: str | Path) -> Search:
     """Find the photos of paths or addresses, and name their outputs as `find_photos` does.
 
     An address that ends like a photo is one, and is not requested before it is read; any other is a folder, which is
@@ -149,17 +156,13 @@ def find(
         listing: more of them, from a list.
         output: where the outputs will be, a path or an address.
 
-    Returns:
-        The photos, and the errors of inputs without photos.
-
     Raises:
         SettingError: both paths and addresses are given, or an address that cannot be read.
     """
     listing = list(listing)
     addresses = [one for one in (*given, *listing) if is_address(one)]
     if not addresses:
-        search = find_photos(given, output=None if is_address(output) else Path(output), listed=listing)
-        return search.photos, search.problems
+        return find_photos(given, output=None if is_address(output) else Path(output), listed=listing)
     paths = [one for one in (*given, *listing) if not is_address(one)]
     if paths:
         raise SettingError(f"Both a path and an address: {paths[0]}, {addresses[0]}. Pass them in two runs")
@@ -172,7 +175,7 @@ def find(
                 candidates.setdefault(candidate.address, candidate)
         except InputError as error:
             problems.append(error)
-    return _named(list(candidates.values()), output), tuple(problems)
+    return Search(_named(list(candidates.values()), output), tuple(problems))
 
 
 def _candidates(address: str) -> list[_Candidate]:

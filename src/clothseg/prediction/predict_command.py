@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import tyro
 from rich.console import Console
@@ -18,7 +18,7 @@ from clothseg.prediction.folder import FolderRun, check_output
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Outcome, load
 from clothseg.prediction.segmentation import Segmentation
-from clothseg.prediction.sources import find_photos, is_address, read_list
+from clothseg.prediction.sources import Photo, Search, find_photos, is_address, read_list
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.progress import tracked
 from clothseg.settings import ModelOptions
@@ -37,17 +37,15 @@ class Run(Protocol):
 class Engine(Protocol):
     """Where the photos are segmented: in this process, or on a cluster."""
 
-    def find(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
+    def find(self, given: Sequence[str], listed: Sequence[str]) -> Search:
         """Return the photos that the command line means, and what is wrong with the inputs that mean none.
-
-        Each photo has a `file`, its path inside the folder it was found in.
 
         Args:
             given: the words of the command line.
             listed: the names in a list on standard input.
         """
 
-    def open(self, console: Console, photos: Sequence[Any]) -> AbstractContextManager[Run]:
+    def open(self, console: Console, photos: Sequence[Photo]) -> AbstractContextManager[Run]:
         """Check the output, load the model and print on `console` which it is."""
 
 
@@ -80,18 +78,17 @@ class LocalEngine:
 
     options: Predict
 
-    def find(self, given: Sequence[str], listed: Sequence[str]) -> tuple[Sequence[Any], Sequence[InputError]]:
+    def find(self, given: Sequence[str], listed: Sequence[str]) -> Search:
         """Return the photos that the command line means, and what is wrong with the inputs that mean none."""
         for one in (*given, *listed, self.options.output):
             if is_address(one):
                 raise SettingError(
                     f"An address, not a path: {one}. Pass --engine ray, which reads and writes addresses"
                 )
-        search = find_photos(given, output=Path(self.options.output), listed=listed)
-        return search.photos, search.problems
+        return find_photos(given, output=Path(self.options.output), listed=listed)
 
     @contextmanager
-    def open(self, console: Console, photos: Sequence[Any]) -> Iterator[FolderRun]:
+    def open(self, console: Console, photos: Sequence[Photo]) -> Iterator[FolderRun]:
         """Check the output, load the model and print on `console` which it is."""
         options, output = self.options, Path(self.options.output)
         check_output(output)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from clothseg.encoding import HEAD_LENGTH, is_marked
 from clothseg.errors import InputError, MissingInputError, path_kind, path_problem
@@ -54,8 +55,7 @@ class Photo:
     object in a store, a number made from its ETag in place of the time. -1: not known."""
 
 
-@dataclass(frozen=True)
-class Search:
+class Search(NamedTuple):
     """The photos that were found, and the inputs that gave none."""
 
     photos: tuple[Photo, ...]
