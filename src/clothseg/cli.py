@@ -104,7 +104,7 @@ def _load(name: str) -> type[Command]:
 
 
 def _parse(command: type[Command], settings: Settings, arguments: Sequence[str] | None, program: str | None) -> Command:
-    import tyro  # a fifth of a second, which `clothseg --help` need not spend
+    import tyro  # a fifth of a second, which `clothseg --help` does not spend
 
     defaults: dict[str, Any] = {}
     for field in fields(command):  # type: ignore[arg-type]

@@ -99,13 +99,13 @@ def test_starting_a_worker_twice_does_no_harm() -> None:
 PAGE_FAULTS = """
 import resource, sys
 import numpy as np
-from clothseg.data.dataset import LARGEST_TRIM_THRESHOLD, keep_freed_memory
+from clothseg.data.dataset import LARGEST_TRIM_THRESHOLD, set_trim_threshold
 
 def use():
     buffers = [np.ones(20 << 20, np.uint8) for _ in range(10)]
 
 if sys.argv[1] == "kept":
-    keep_freed_memory(LARGEST_TRIM_THRESHOLD)
+    set_trim_threshold(LARGEST_TRIM_THRESHOLD)
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 use()

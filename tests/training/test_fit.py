@@ -26,7 +26,7 @@ def test_the_loss_falls(finished):
 
 def test_training_is_repeatable_and_says_nothing_superfluous(finished, capsys, monkeypatch):
     limits = []
-    monkeypatch.setattr("clothseg.training.fit.keep_freed_memory", limits.append)
+    monkeypatch.setattr("clothseg.training.fit.set_trim_threshold", limits.append)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         again, model = finished.bench.train(finished.bench.named("repeated", epochs=3))

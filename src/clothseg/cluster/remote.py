@@ -35,7 +35,7 @@ from clothseg.prediction.sources import (
 )
 
 WRITABLE_SCHEMES = ("s3", "s3a", "gs", "gcs")
-"""Where results may be written: an object appears there as a whole or not at all."""
+"""Where results may be written: an object appears there only when it is complete."""
 READABLE_SCHEMES = (*WRITABLE_SCHEMES, "http", "https")
 
 MAX_BYTES = 1 << 30

@@ -30,7 +30,7 @@ CHUNKS_PER_SLOT = 8
 """Chunks are smaller when there are few photos, so that no worker has a large one left at the end."""
 MAX_CHUNKS_IN_PASS = 4096
 MAX_TRIES = 3
-"""A photo is skipped if its worker died so often while it had no other photo."""
+"""A photo is skipped if its worker died this often while it had no other photo."""
 TASKS_PER_WORKER = 2
 """Chunks that a worker has at a time: the next one is there when one is done. The others wait (back-pressure)."""
 
@@ -74,7 +74,7 @@ class ClusterRun:
     def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:
         """Segment the photos and write their outputs; a photo that cannot be read is reported, and the rest done.
 
-        A chunk whose worker dies is repeated by another. Files are written as a whole or not at all, with the same
+        A chunk whose worker dies is repeated by another. Files are written atomically, with the same
         content each time, and a photo is reported once, so nothing is lost or doubled.
 
         Args:

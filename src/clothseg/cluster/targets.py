@@ -60,7 +60,7 @@ class FolderTarget:
             )
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, as a whole or not at all.
+        """Write a file atomically.
 
         Raises:
             MachineError: it cannot be written.
@@ -147,7 +147,7 @@ def target_of(output: str | Path) -> Target:
 class StoredJournal(Journal):
     """A journal for an object store, where files cannot be appended to: a local file, and numbered parts in the store.
 
-    Each part is one PUT, so it is there as a whole or not at all. A run that is killed loses the entries since the last
+    Each part is one PUT, which is atomic. A run that is killed loses the entries since the last
     part; their photos are segmented again, with the same results.
 
     Args:

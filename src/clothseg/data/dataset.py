@@ -115,7 +115,7 @@ def start_worker(worker_id: int = 0) -> None:
     A 550 x 830 photo costs 1,050 page faults and 40% of its time otherwise. Up to 128 MB stay with the process.
     """
     cv2.setNumThreads(0)
-    keep_freed_memory(128 << 20)
+    set_trim_threshold(128 << 20)
 
 
 # Source: glibc, malloc.h.
@@ -128,7 +128,7 @@ LARGEST_TRIM_THRESHOLD = (1 << 31) - 1
 _LARGEST_MMAP_THRESHOLD = 32 << 20
 
 
-def keep_freed_memory(limit: int) -> None:
+def set_trim_threshold(limit: int) -> None:
     """Let the allocator reuse up to `limit` bytes of freed memory in this process, if its C library is glibc.
 
     By default glibc returns a freed buffer of pixels or activations to the system, and the next one costs a page fault

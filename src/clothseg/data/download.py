@@ -228,7 +228,7 @@ def _download(address: str, part: _PartialFile, progress: Advance, retries: Retr
 
 
 def _download_rest(address: str, part: _PartialFile, progress: Advance, retries: RetryPolicy) -> None:
-    """Make one attempt at all that is missing, and give the file its name when it is whole."""
+    """Make one attempt to download what is missing, and give the file its name when it is complete."""
     version = part.resumable(address)
     is_resumed = version is not None
     if version is None or part.size != version.length:  # equal: killed between the last byte and the final name

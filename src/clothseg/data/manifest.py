@@ -68,7 +68,7 @@ class Manifest:
             raise DataError(f"{path} is not the manifest of a dataset ({reason}). {_PREPARE} again") from error
 
     def write(self, folder: Path) -> None:
-        """Write the manifest into `folder`, whole or not at all.
+        """Write the manifest into `folder` atomically.
 
         Raises:
             MachineError: the folder cannot be written.

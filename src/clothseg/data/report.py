@@ -25,7 +25,7 @@ class RecordError(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
-        """One of few words, by which the report counts."""
+        """One of few texts; the report counts records by it."""
         self.detail = detail
         """What is wrong with this record, with its values."""
 
@@ -115,7 +115,7 @@ class Report:
         return (self.kind, self.inputs, self.painting) == (other.kind, other.inputs, other.painting)
 
     def write(self, folder: Path) -> None:
-        """Write the report into `folder`, whole or not at all.
+        """Write the report into `folder` atomically.
 
         Raises:
             MachineError: the folder cannot be written.

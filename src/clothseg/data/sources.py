@@ -356,7 +356,7 @@ def _folders_fingerprint(folders: Sequence[Path]) -> str:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all; a file copied to itself stays as it is.
+    """Copy a file atomically; a file copied to itself stays as it is.
 
     Raises:
         MachineError: the disk is full or cannot be written.

@@ -18,7 +18,7 @@ ABSENT = "absent"
 
 
 def write_reports(folder: Path, name: str, record: bytes, **values: Any) -> list[Path]:
-    """Write `name`.json, `name`.md and `name`.html into a folder, each whole or not at all, and return their paths.
+    """Write `name`.json, `name`.md and `name`.html into a folder, each atomically, and return their paths.
 
     Args:
         folder: where to write; made if it is missing.

@@ -33,7 +33,7 @@ class BestCheckpoint:
     """Every validation score by its name in TensorBoard, without the classes that the photos do not show."""
 
     def write(self, folder: Path) -> None:
-        """Write the pointer into `folder`, completely or not at all.
+        """Write the pointer into `folder` atomically.
 
         Raises:
             MachineError: the folder cannot be written.

@@ -106,7 +106,7 @@ def _dice_losses(overlap: Tensor, predicted: Tensor, present: Tensor) -> Tensor:
 def num_sharing(*, is_training: bool) -> int:
     """Return how many processes share a batch: all in training, and 1 in validation.
 
-    In validation processes may have different numbers of batches, and the one with more would wait for ever.
+    In validation processes may have different numbers of batches, and the one with more would wait forever.
     """
     is_shared = is_training and distributed.is_available() and distributed.is_initialized()
     return distributed.get_world_size() if is_shared else 1

@@ -233,7 +233,7 @@ class HalvingConvolution(nn.Conv2d):
     pixel more at the right and at the bottom. Source: tensorflow.org, tf.nn.convolution, padding="SAME".
 
     Args:
-        layer: its parameters and their names are taken over.
+        layer: its parameters and their names are kept.
     """
 
     def __init__(self, layer: nn.Conv2d) -> None:

@@ -37,7 +37,7 @@ class FolderRun:
     photos: Sequence[Photo]
     output: Path
     outputs: Outputs = field(default_factory=Outputs)
-    keeps_journal: bool = True
+    writes_journal: bool = True
     """Record in the folder what is done, so that a later run can resume, and so that formats can be written."""
 
     def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:
@@ -54,7 +54,7 @@ class FolderRun:
         Raises:
             MachineError: the output cannot be written; the photos before are done.
         """
-        if not self.keeps_journal:
+        if not self.writes_journal:
             yield from self.predictor.in_pipeline(self._segment, self.photos)
             return
         journal = self._journal()

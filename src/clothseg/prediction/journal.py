@@ -26,7 +26,7 @@ def described_run(
 ) -> dict[str, Any]:
     """Return everything that determines the files of a photo, for the first line of a journal."""
     written: dict[str, Any] = asdict(outputs) | {"results": outputs.need_results}
-    del written["formats"]  # they are written anew from the results
+    del written["formats"]  # they are written again from the results
     return {
         "clothseg": clothseg.__version__,
         "model": dict(model),

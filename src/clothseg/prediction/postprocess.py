@@ -45,7 +45,7 @@ def grow(segmentation: Segmentation, name: str, pixels: float, *, over: Sequence
         segmentation: what to start from.
         name: the class that grows.
         pixels: how far, measured from pixel centre to pixel centre.
-        over: the classes that give way; only the background if None.
+        over: the classes that it replaces; only the background if None.
 
     Raises:
         SettingError: the model has no such class, or `pixels` is below 0.

@@ -100,8 +100,8 @@ class LocalEngine:
             **vars(options.model_options),
         )
         console.print(f"Model: {predictor.origin} ({predictor.runtime_name})")
-        keeps_journal = len(photos) > 1 or options.resume or bool(options.outputs.formats)
-        yield FolderRun(predictor, photos, output, options.outputs, keeps_journal)
+        writes_journal = len(photos) > 1 or options.resume or bool(options.outputs.formats)
+        yield FolderRun(predictor, photos, output, options.outputs, writes_journal)
 
 
 def segment(options: Predict, engine: Engine) -> int:

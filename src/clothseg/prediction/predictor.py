@@ -288,13 +288,13 @@ def open_runtime(
 
 
 def unseen(description: ModelDescription) -> str:
-    """Return in words which classes a model has never seen, to put behind its origin; nothing where it has seen all."""
+    """Return a text that names the classes that a model has never seen, for the end of its origin; or an empty one."""
     names = ", ".join(description.unknown_classes)
     return f"; it has never seen {names}" if names else ""
 
 
 def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str]:
-    """Return the path of the model that `load` takes, and in words which it is and why.
+    """Return the path of the model that `load` takes, and a text that says which it is and why.
 
     Raises:
         MissingModelError: there is none.

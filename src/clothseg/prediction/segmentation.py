@@ -239,7 +239,7 @@ class Segmentation:
             soft_masks: write the probability of each class that the photo shows, `<stem>_soft-<class>.png`.
 
         Returns:
-            The files, `<stem>_mask.png` and `<stem>_overlay.jpg` first. Each is written whole or not at all.
+            The files, `<stem>_mask.png` and `<stem>_overlay.jpg` first. Each is written atomically.
 
         Raises:
             MachineError: the folder cannot be written, or the disk is full.

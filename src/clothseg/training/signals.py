@@ -104,13 +104,13 @@ class StopOnSignal(Callback):
             self._stop_if_asked(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop before a validation; the resumed training begins with it."""
+        """Stop before a validation; the resumed training starts with it."""
         self._stop_if_asked(trainer)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        """Stop within a validation; the resumed training begins with the whole of it."""
+        """Stop within a validation; the resumed training starts with the whole of it."""
         loader: Any = trainer.val_dataloaders
         # One process may have a photo, and so a batch, more: after it, the others already sum the scores and would not
         # answer.

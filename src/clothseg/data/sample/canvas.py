@@ -107,7 +107,7 @@ def random_color(rng: np.random.Generator) -> Color:
 
 
 class Canvas:
-    """A photo in the making: which layer lies on top of each pixel, and whom each layer belongs to.
+    """A photo that is being drawn: the top layer of each pixel, and the person of each layer.
 
     Args:
         height: rows of the photo.
