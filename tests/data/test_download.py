@@ -11,14 +11,15 @@ import pytest
 
 from clothseg.data.download import fetch, find_defect
 from clothseg.errors import DataError, MissingInputError
-from tests.data.broken_server import Answer, BrokenServer
-from tests.data.downloads import (
+from tests.data.broken_server import (
     ANNOTATIONS,
     CONTENT,
     IMPATIENT,
     JSON,
     QUICK,
     ZIP,
+    Answer,
+    BrokenServer,
     assert_whole,
     leave_part,
     packed,

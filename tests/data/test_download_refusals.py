@@ -14,8 +14,7 @@ from clothseg.data import http_client
 from clothseg.data.download import fetch
 from clothseg.data.http_client import RetryPolicy
 from clothseg.errors import MachineError, SettingError
-from tests.data.broken_server import Answer, BrokenServer
-from tests.data.downloads import (
+from tests.data.broken_server import (
     ANNOTATIONS,
     CONTENT,
     IMPATIENT,
@@ -23,6 +22,8 @@ from tests.data.downloads import (
     PAGE,
     QUICK,
     ZIP,
+    Answer,
+    BrokenServer,
     assert_whole,
     leave_part,
 )
