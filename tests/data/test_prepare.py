@@ -225,7 +225,7 @@ def test_a_server_gives_what_a_folder_does_and_each_file_is_fetched_once(mirror,
         prepared(server.address, tmp_path / "out", CATEGORIES)
 
         assert [request.path for request in server.requests] == [f"/{name}" for name in names]
-        with pytest.raises(DataError, match=f"downloaded from {server.address}, not from"):
+        with pytest.raises(DataError, match=f"contains the download of {server.address}, not of"):
             prepared("http://127.0.0.1:9", tmp_path / "out")
 
     assert_equals_reference(tmp_path / "out", mirror, CATEGORIES)
