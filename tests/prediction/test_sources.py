@@ -11,7 +11,7 @@ from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, MissingInputError, PictureError
 from clothseg.pictures import read_picture
 from clothseg.prediction.segmentation import CUTOUT_ENDING
-from clothseg.prediction.sources import _Candidate, _numbered, _unique_stems, find_photos, read_list
+from clothseg.prediction.sources import Candidate, _named, _numbered, find_photos, read_list
 
 
 @pytest.fixture
@@ -181,10 +181,10 @@ names = st.text(st.sampled_from("aAé.-2 "), min_size=1, max_size=4).filter(lamb
 @settings(max_examples=100)
 @given(st.sets(st.tuples(st.sampled_from(["x", "y", "X"]), names, st.sampled_from([".jpg", ".PNG"])), max_size=8))
 def test_no_two_photos_ever_share_a_name(found):
-    photos = [_Candidate(Path(folder, name + suffix), Path(folder)) for folder, name, suffix in sorted(found)]
-    result = _unique_stems(photos, Path("out"))
-    assert len({stem.casefold() for stem in result}) == len(photos)
-    assert _unique_stems(photos, Path("out")) == result
+    photos = [Candidate.on_disk(Path(folder, name + suffix), Path(folder)) for folder, name, suffix in sorted(found)]
+    result = _named(photos, Path("out"))
+    assert len({photo.stem.casefold() for photo in result}) == len(photos)
+    assert _named(photos, Path("out")) == result
 
 
 def test_numbers_skip_names_that_are_taken():

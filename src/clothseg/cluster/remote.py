@@ -6,7 +6,6 @@ import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,14 +23,15 @@ from clothseg.errors import (
 )
 from clothseg.pictures import PHOTO_SUFFIXES
 from clothseg.prediction.sources import (
+    Candidate,
     Photo,
     Search,
     find_photos,
     folded,
     is_address,
+    named_photos,
     natural,
     source_stem,
-    unique_stems,
 )
 
 WRITABLE_SCHEMES = ("s3", "s3a", "gs", "gcs")
@@ -40,18 +40,6 @@ READABLE_SCHEMES = (*WRITABLE_SCHEMES, "http", "https")
 
 MAX_BYTES = 1 << 30
 """Largest photo that is read; it is in memory as a whole, and no photo of `pictures.MAX_PIXELS` is nearly as large."""
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A photo at an address whose outputs have no name yet."""
-
-    address: str
-    relative: PurePosixPath
-    """Its path inside the given address."""
-    base_name: str
-    """Last part of the given address."""
-    identity: tuple[str, int, int]
 
 
 def check_scheme(address: str, allowed: Sequence[str], purpose: str) -> None:
@@ -166,19 +154,19 @@ def find(given: Sequence[str], listing: Iterable[str], *, output: str | Path) ->
     paths = [one for one in (*given, *listing) if not is_address(one)]
     if paths:
         raise SettingError(f"Both a path and an address: {paths[0]}, {addresses[0]}. Pass them in two runs")
-    candidates: dict[str, _Candidate] = {}
+    candidates: dict[str, Candidate] = {}
     problems: list[InputError] = []
     for address in addresses:
         check_scheme(address, READABLE_SCHEMES, "Photos")
         try:
             for candidate in _candidates(address):
-                candidates.setdefault(candidate.address, candidate)
+                candidates.setdefault(candidate.source, candidate)
         except InputError as error:
             problems.append(error)
     return Search(_named(list(candidates.values()), output), tuple(problems))
 
 
-def _candidates(address: str) -> list[_Candidate]:
+def _candidates(address: str) -> list[Candidate]:
     """Return the photos of one address."""
     store_of(address)  # names the package that is not installed
     is_web = _scheme_of(address) in ("http", "https")
@@ -188,7 +176,7 @@ def _candidates(address: str) -> list[_Candidate]:
 
     path = decoded(_path_of(address))
     if path.suffix.lower() in PHOTO_SUFFIXES and not address.endswith("/"):
-        return [_Candidate(address, PurePosixPath(path.name), path.parent.name, (address, -1, -1))]
+        return [Candidate(address, PurePosixPath(path.name), path.parent.name, (address, -1, -1))]
     base = address.rstrip("/")
     prefix = without_scheme(base) + "/"
     found = []
@@ -198,7 +186,7 @@ def _candidates(address: str) -> list[_Candidate]:
             relative, where = decoded(inside), f"{base}/{inside}"
             if ".." in relative.parts:
                 raise InputError(f"A name that leaves its folder: {where}. Rename it, or pass other photos")
-            found.append(_Candidate(where, relative, path.name or base, (where, *_version(details))))
+            found.append(Candidate(where, relative, path.name or base, (where, *_version(details))))
     found = [one for one in sorted(found, key=lambda one: natural(one.relative)) if not _is_output(one)]
     if not found:
         raise InputError(f"No photos in {address}. Looked for names ending in {', '.join(sorted(PHOTO_SUFFIXES))}")
@@ -229,27 +217,23 @@ def _version(details: Mapping[str, Any]) -> tuple[int, int]:
     return -1 if size is None else int(size), number
 
 
-def _is_output(candidate: _Candidate) -> bool:
+def _is_output(candidate: Candidate) -> bool:
     """Return whether a run wrote the object; see `sources._is_output`."""
     size = candidate.identity[1]
     if source_stem(candidate.relative.name) is None or size == 0:
         return False
     end = HEAD_LENGTH if size < 0 else min(size, HEAD_LENGTH)  # stores refuse a range beyond the object's end
-    with store_errors(InputError, f"Photo cannot be read: {candidate.address}", "Check your permissions there"):
-        return is_marked(store_of(candidate.address).cat_file(candidate.address, start=0, end=end))
+    with store_errors(InputError, f"Photo cannot be read: {candidate.source}", "Check your permissions there"):
+        return is_marked(store_of(candidate.source).cat_file(candidate.source, start=0, end=end))
 
 
-def _named(candidates: Sequence[_Candidate], output: str | Path) -> tuple[Photo, ...]:
+def _named(candidates: Sequence[Candidate], output: str | Path) -> tuple[Photo, ...]:
     def beside(address: str, name: str) -> str:
         return folded(f"{address.rpartition('/')[0]}/{name}")
 
-    sources = {beside(one.address, stem) for one in candidates if (stem := source_stem(one.relative.name)) is not None}
+    sources = {beside(one.source, stem) for one in candidates if (stem := source_stem(one.relative.name)) is not None}
 
     def overwrites(stem: str) -> bool:
         return folded(f"{str(output).rstrip('/')}/{stem}") in sources
 
-    stems = unique_stems([(one.relative, one.base_name) for one in candidates], overwrites)
-    return tuple(
-        Photo(one.address, one.relative.as_posix(), stem, one.identity)
-        for one, stem in zip(candidates, stems, strict=True)
-    )
+    return named_photos(candidates, overwrites)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import glob
 import hashlib
@@ -64,16 +65,26 @@ class Search(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """A photo whose outputs have no name yet."""
+class Candidate:
+    """A photo whose outputs have no name yet, on a disk or at an address."""
 
-    path: Path
-    base: Path
-    """The folder it was found in."""
+    source: str
+    """Its path or address."""
+    relative: PurePath
+    """Its path inside the folder it was found in."""
+    base_name: str
+    """Name of that folder."""
+    identity: tuple[str, int, int]
+    """See `Photo.identity`."""
 
-    @property
-    def relative(self) -> Path:
-        return self.path.relative_to(self.base)
+    @classmethod
+    def on_disk(cls, path: Path, base: Path) -> Candidate:
+        """Describe a file that was found in the folder `base`."""
+        size, changed = -1, -1
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            size, changed = status.st_size, status.st_mtime_ns
+        return cls(str(path), path.relative_to(base), base.absolute().name, (str(path), size, changed))
 
 
 def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: Iterable[str] = ()) -> Search:
@@ -93,30 +104,16 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: It
     if case is ignored, keep their ending (`a.jpg_mask.png`), then get the folder's name before it, then a
     number; so do photos whose outputs would overwrite one of the photos, or a picture that clothseg did not write.
     """
-    candidates: dict[Path, _Candidate] = {}
+    candidates: dict[Path, Candidate] = {}
     problems: list[InputError] = []
     for one, is_listed in (*((one, False) for one in inputs), *((one, True) for one in listed)):
         try:
             for candidate in _candidates(str(one), problems):
                 named = _relative_to_here(candidate) if is_listed else candidate
-                candidates.setdefault(_resolved(candidate.path), named)
+                candidates.setdefault(_resolved(Path(candidate.source)), named)
         except InputError as error:
             problems.append(error)
-    photos = tuple(candidates.values())
-    stems = _unique_stems(photos, output)
-    found = (
-        Photo(str(one.path), one.relative.as_posix(), stem, _identity(one.path))
-        for one, stem in zip(photos, stems, strict=True)
-    )
-    return Search(tuple(found), tuple(problems))
-
-
-def _identity(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path), -1, -1
-    return str(path), status.st_size, status.st_mtime_ns
+    return Search(_named(tuple(candidates.values()), output), tuple(problems))
 
 
 def is_address(given: str | Path) -> bool:
@@ -159,12 +156,13 @@ def _lines(text: str) -> list[str]:
     return [line for line in re.split(r"[\r\n\0]+", text) if line.strip()]
 
 
-def _relative_to_here(candidate: _Candidate) -> _Candidate:
-    is_below = not candidate.path.is_absolute() and ".." not in candidate.path.parts
-    return _Candidate(candidate.path, Path()) if is_below else candidate
+def _relative_to_here(candidate: Candidate) -> Candidate:
+    path = Path(candidate.source)
+    is_below = not path.is_absolute() and ".." not in path.parts
+    return Candidate.on_disk(path, Path()) if is_below else candidate
 
 
-def _candidates(given: str, problems: list[InputError]) -> list[_Candidate]:
+def _candidates(given: str, problems: list[InputError]) -> list[Candidate]:
     """Return the photos that an input means, and add to `problems` the folders in it that cannot be read."""
     path = Path(given)
     try:
@@ -174,7 +172,7 @@ def _candidates(given: str, problems: list[InputError]) -> list[_Candidate]:
     except OSError as error:
         raise InputError(f"Photo cannot be found: {given[:300]} ({path_problem(error)}). Check the path") from error
     if kind == "a file":
-        return [_Candidate(path, path.parent)]
+        return [Candidate.on_disk(path, path.parent)]
     num_problems = len(problems)
     if kind == "a folder":
         base, paths = path, _photos_below(path, problems)
@@ -184,7 +182,7 @@ def _candidates(given: str, problems: list[InputError]) -> list[_Candidate]:
         base, paths = _matches(path, problems)
     else:
         raise MissingInputError(f"Photo not found: {given or repr(given)}. Check the path")
-    found = [_Candidate(one, base) for one in paths if source_stem(one.name) is None or not _is_output(one)]
+    found = [Candidate.on_disk(one, base) for one in paths if source_stem(one.name) is None or not _is_output(one)]
     if not found and len(problems) == num_problems:
         raise InputError(f"No photos in {given}. Looked for names ending in {', '.join(sorted(PHOTO_SUFFIXES))}")
     return found
@@ -230,8 +228,8 @@ def _is_output(path: Path) -> bool:
         return False
 
 
-def _unique_stems(photos: Sequence[_Candidate], output: Path | None) -> list[str]:
-    paths = [_resolved(photo.path) for photo in photos]
+def _named(candidates: Sequence[Candidate], output: Path | None) -> tuple[Photo, ...]:
+    paths = [_resolved(Path(one.source)) for one in candidates]
     sources = {folded(str(path.with_name(stem))) for path in paths if (stem := source_stem(path.name)) is not None}
 
     @functools.cache
@@ -245,7 +243,7 @@ def _unique_stems(photos: Sequence[_Candidate], output: Path | None) -> list[str
         target = output / stem
         return folded(str(_resolved(target))) in sources or folded(target.name) in stems_of_others(target.parent)
 
-    return unique_stems([(one.relative, one.base.absolute().name) for one in photos], overwrites)
+    return named_photos(candidates, overwrites)
 
 
 def _paths_in(folder: Path) -> list[Path]:
@@ -266,6 +264,15 @@ def natural(path: PurePath) -> list[tuple[list[str | int], str]]:
 def _resolved(path: Path) -> Path:
     """Return the path of a file with linked folders resolved; a link to a file stays a path of its own."""
     return path.parent.resolve() / path.name
+
+
+def named_photos(candidates: Sequence[Candidate], is_forbidden: Callable[[str], bool]) -> tuple[Photo, ...]:
+    """Return the photos with the start of their outputs' names; see `unique_stems`."""
+    stems = unique_stems([(one.relative, one.base_name) for one in candidates], is_forbidden)
+    return tuple(
+        Photo(one.source, one.relative.as_posix(), stem, one.identity)
+        for one, stem in zip(candidates, stems, strict=True)
+    )
 
 
 def unique_stems(photos: Sequence[tuple[PurePath, str]], is_forbidden: Callable[[str], bool]) -> list[str]:
