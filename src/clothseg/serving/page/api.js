@@ -98,7 +98,7 @@ async function problemOf(answer) {
   const retryAfter = Number(answer.headers.get("Retry-After")) || undefined;
   const problem = await answer.json().catch(() => ({}));
   const kind = String(problem.type ?? "").split(":").pop() || `status-${answer.status}`;
-  const detail = problem.detail ?? "Something between this page and the server answered in its place.";
+  const detail = problem.detail ?? "A proxy between this page and the server sent this answer.";
   return new Problem(kind, problem.title ?? `The server answered ${answer.status}`, /[.?!]$/.test(detail) ? detail : `${detail}.`, retryAfter);
 }
 
