@@ -128,7 +128,7 @@ def _leaving() -> Any:
     except ClothsegError as error:
         _fail(one_line(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("Interrupted. Nothing is half written; run the same command again to resume", 128 + signal.SIGINT)
+        _fail("Interrupted. No file is incomplete; run the same command again to resume", 128 + signal.SIGINT)
     except BrokenPipeError:
         # The reader of the output has ended, as `head` does; Python would report it again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -161,7 +161,7 @@ def _print_any_name() -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)  # unlike the default, lets worker processes and temporary files be cleared away
+    raise SystemExit(128 + signum)  # unlike the default, lets worker processes end and temporary files be removed
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -103,7 +103,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         if urlsplit(newurl).scheme not in ("https", req.type):
             fp.close()
             raise RefusedError(
-                f"Refused: {req.full_url} redirects to {newurl}, which is not encrypted, so that anybody on the way "
+                f"Refused: {req.full_url} redirects to {newurl}, which is not encrypted, so that anybody in between "
                 "could change it"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)

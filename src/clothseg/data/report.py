@@ -101,7 +101,7 @@ class Report:
     inputs: str
     """A hash that changes when any input file has changed."""
     painting: str
-    """A hash that changes when the class list or the way of painting has changed."""
+    """A hash that changes when the class list or the painting has changed."""
     splits: Mapping[str, SplitReport] = field(default_factory=dict)
     finished: bool = False
 

@@ -69,7 +69,7 @@ class Verification:
 
     manifest: Manifest
     splits: dict[str, Split]
-    """What was found, counted as in the manifest; masks that cannot be read have no pixels."""
+    """The counts, as in the manifest; masks that cannot be read have no pixels."""
     defects: tuple[Defect, ...]
 
 
