@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from clothseg import drawing
@@ -135,7 +136,7 @@ class Segmentation:
         Raises:
             SettingError: the model has no such class.
         """
-        return resize_plane(_softmax(self.logits)[self.classes.id_of(name)], self.size)
+        return _soft_mask(self.logits, self.classes.id_of(name), self.size)
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = False) -> UInt8Array:
         """Return the photo with the garments in their colours.
@@ -294,14 +295,28 @@ def _names_in_files(classes: ClassList) -> list[str]:
     return [f"{name}-{number}" if times[name.casefold()] > 1 else name for number, name in enumerate(names)]
 
 
-def _softmax(logits: Float32Array) -> Float32Array:
-    """Return the probability of each class from its logits, (C, h, w) float32 each."""
-    powers = np.exp(logits - logits.max(axis=0))
-    return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
+def _soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Float32Array:
+    """Return the probability of a class on each pixel; the softmax is taken at the logits' resolution, then resized.
+
+    Args:
+        logits: (C, h, w) float32.
+        class_id: the class.
+        size: (height, width) of the result.
+
+    Returns:
+        (height, width) float32, 0 to 1.
+    """
+    highest = logits.max(axis=0)
+    total = np.zeros_like(highest)
+    for plane in logits:
+        total += np.exp(plane - highest)
+    return resize_plane(np.exp(logits[class_id] - highest) / total, size)
 
 
 def _scores(logits: Float32Array, mask: UInt8Array, regions: Sequence[Region]) -> list[float]:
     """Return the mean probability of each region's class on the region, at the logits' resolution.
+
+    Only the part of the logits that contains the regions is used, and nothing is enlarged.
 
     Args:
         logits: (C, h, w) float32.
@@ -310,13 +325,44 @@ def _scores(logits: Float32Array, mask: UInt8Array, regions: Sequence[Region]) -
     """
     if not regions:
         return []
-    probabilities = _softmax(logits)
     small = resize_mask(mask, (logits.shape[1], logits.shape[2]))
-    scores = []
+    rows, columns = _frame(regions, mask.shape, small.shape)
+    shown, planes = small[rows, columns], logits[:, rows, columns]
+    highest = planes.max(axis=0)
+    total, own, part = np.zeros_like(highest), np.zeros_like(highest), np.empty_like(highest)
+    inside = {region.class_id: (shown == region.class_id).view(np.uint8) for region in regions}
+    for class_id, plane in enumerate(planes):
+        np.subtract(plane, highest, out=part)
+        cv2.exp(part, dst=part)
+        total += part
+        if class_id in inside:
+            cv2.copyTo(part, inside[class_id], own)
+    own /= total
+    found = []
     for region in regions:
-        rows, columns = np.nonzero(small == region.class_id)
-        if not len(rows):  # so small that no pixel's centre at the logits' resolution lies in it
-            rows, columns = np.nonzero(mask == region.class_id)
-            rows, columns = rows * small.shape[0] // mask.shape[0], columns * small.shape[1] // mask.shape[1]
-        scores.append(min(1.0, float(probabilities[region.class_id, rows, columns].mean(dtype=np.float64))))
-    return scores
+        pixels = inside[region.class_id]
+        mean = float(cv2.mean(own, mask=pixels)[0]) if pixels.any() else _score_of_specks(logits, mask, region)
+        found.append(min(1.0, mean))
+    return found
+
+
+def _frame(regions: Sequence[Region], size: tuple[int, ...], small: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the rows and columns of the small mask that the regions of the large one lie in."""
+    slices = []
+    for axis in (1, 0):
+        first = min(region.bbox[axis] for region in regions)
+        after = max(region.bbox[axis] + region.bbox[axis + 2] for region in regions)
+        length, target = size[1 - axis], small[1 - axis]
+        slices.append(slice(first * target // length, -(-after * target // length)))
+    return slices[0], slices[1]
+
+
+def _score_of_specks(logits: Float32Array, mask: UInt8Array, region: Region) -> float:
+    """Return the score of a region so small that no pixel's centre at the logits' resolution lies in it."""
+    x, y, width, height = region.bbox
+    rows, columns = np.nonzero(mask[y : y + height, x : x + width] == region.class_id)
+    rows = (rows + y) * logits.shape[1] // mask.shape[0]
+    columns = (columns + x) * logits.shape[2] // mask.shape[1]
+    planes = logits[:, rows, columns]
+    parts = np.exp(planes - planes.max(axis=0))
+    return float((parts[region.class_id] / parts.sum(axis=0)).mean())
