@@ -1,4 +1,4 @@
-"""Names of array types. Shapes, units and ranges stand where an array is taken or returned."""
+"""Names of array types; docstrings give the shape, unit and range of each array."""
 
 import numpy as np
 import numpy.typing as npt
