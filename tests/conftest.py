@@ -94,6 +94,17 @@ def small_graph(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory, small_graph):
+    """A small real network, exported."""
+    from clothseg.prediction.runtimes.model_file import add_metadata
+    from tests.export.small_model import DESCRIPTION
+
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    path.write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
+    return path
+
+
 @pytest.fixture
 def run_in(tmp_path):
     """Run a program as a user would, in `tmp_path`, without the model hubs; nothing it started outlives it."""

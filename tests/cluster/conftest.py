@@ -1,3 +1,4 @@
+import shutil
 import socket
 import sys
 
@@ -9,11 +10,11 @@ from clothseg.cluster.cluster import joined, set_environment
 from clothseg.cluster.predict_command import Predict
 from clothseg.encoding import encode_jpeg
 from clothseg.prediction.outputs import Outputs
-from clothseg.prediction.runtimes.model_file import add_metadata
 from clothseg.settings import ModelOptions
 from tests.cluster.local_ray import LocalRay
+from tests.cluster.photo_server import PhotoServer
 from tests.cluster.two_nodes import BUCKET, ObjectStore, TwoNodes, start
-from tests.export.small_model import DESCRIPTION, photo_of
+from tests.export.small_model import photo_of
 
 
 @pytest.fixture(scope="session")
@@ -86,14 +87,6 @@ def ray(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def model_path(tmp_path_factory, small_graph):
-    """A small real network, exported."""
-    path = tmp_path_factory.mktemp("model") / "small.onnx"
-    path.write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
-    return path
-
-
-@pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """Twenty-four photos of one size in two folders."""
     folder = tmp_path_factory.mktemp("drawn") / "photos"
@@ -129,6 +122,27 @@ def by_local_engine(predict, photos, tmp_path_factory):
     found = contents(output)
     assert len(found) > 24 * 5, "the model finds garments, so that there is more than masks and overlays"
     return found
+
+
+@pytest.fixture
+def check_photos_of_a_web_server(predict, photos, by_local_engine, tmp_path, capfd):
+    """Segments four photos of a web server, of which one ends its worker and one is missing; see `PhotoServer`."""
+
+    def check(before=lambda path: True):
+        output = tmp_path / "output"
+        for name in ("photo-1.jpg", "photo-2.jpg"):
+            shutil.copy(photos / "a" / "0 кофта.jpg", tmp_path / name)
+        names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
+        with PhotoServer(tmp_path, before) as web:
+            assert predict(*(f"{web.address}/{name}" for name in names), output, engine="ray", workers=1) == 1
+        captured = capfd.readouterr().err
+        assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in captured
+        assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in captured
+        for stem in ("photo-1", "photo-2"):
+            assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
+        assert not list(output.glob("poison*"))
+
+    return check
 
 
 def contents(folder):

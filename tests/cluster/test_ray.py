@@ -1,7 +1,6 @@
 """Real runs on a Ray cluster of two nodes; their files must be those of the local engine."""
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -91,7 +90,7 @@ def test_stores_are_read_and_written_and_a_run_on_them_is_resumed(
     assert target.files.cat_file(f"{address}/a/0 кофта_mask.png") == by_local_engine["a/0 кофта_mask.png"]
 
 
-def test_a_photo_that_kills_its_worker_costs_only_itself(predict, two_nodes, photos, by_local_engine, tmp_path, capfd):
+def test_a_photo_that_kills_its_worker_costs_only_itself(two_nodes, check_photos_of_a_web_server):
     """As a decoder that crashes would."""
 
     def poison(path):
@@ -100,18 +99,7 @@ def test_a_photo_that_kills_its_worker_costs_only_itself(predict, two_nodes, pho
                 os.kill(worker, signal.SIGKILL)
         return path != "/poison.jpg"
 
-    output = tmp_path / "output"
-    for name in ("photo-1.jpg", "photo-2.jpg"):
-        shutil.copy(photos / "a" / "0 кофта.jpg", tmp_path / name)
-    names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
-    with PhotoServer(tmp_path, poison) as web:
-        assert predict(*(f"{web.address}/{name}" for name in names), output, engine="ray", workers=1) == 1
-    captured = capfd.readouterr().err
-    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in captured
-    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in captured
-    for stem in ("photo-1", "photo-2"):
-        assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
-    assert not list(output.glob("poison*"))
+    check_photos_of_a_web_server(poison)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

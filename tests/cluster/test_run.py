@@ -20,7 +20,6 @@ from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 from tests.cluster.conftest import contents, contents_of_store
 from tests.cluster.local_ray import RayError
-from tests.cluster.photo_server import PhotoServer
 
 pytestmark = pytest.mark.usefixtures("ray")
 
@@ -105,20 +104,9 @@ def test_a_photo_that_ends_its_worker_costs_only_itself(predict, ray, photos, by
     assert tries == [(2, chunk), (1, chunk), (1, (number,)), (1, (number,))]
 
 
-def test_photos_come_from_a_web_server(predict, ray, photos, by_local_engine, tmp_path, capfd):
+def test_photos_come_from_a_web_server(ray, check_photos_of_a_web_server):
     ray.fatal = "poison.jpg"
-    output = tmp_path / "output"
-    for name in ("photo-1.jpg", "photo-2.jpg"):
-        shutil.copy(photos / "a" / "0 кофта.jpg", tmp_path / name)
-    names = ("photo-1.jpg", "poison.jpg", "photo-2.jpg?signature=1", "gone.jpg")
-    with PhotoServer(tmp_path) as web:
-        assert predict(*(f"{web.address}/{name}" for name in names), output, engine="ray", workers=1) == 1
-    captured = capfd.readouterr().err
-    assert f"clothseg: Photo not found: {web.address}/gone.jpg. Check the address" in captured
-    assert f"clothseg: Photo ended its worker 3 times: {web.address}/poison.jpg." in captured
-    for stem in ("photo-1", "photo-2"):
-        assert (output / f"{stem}_mask.png").read_bytes() == by_local_engine["a/0 кофта_mask.png"]
-    assert not list(output.glob("poison*"))
+    check_photos_of_a_web_server()
 
 
 def test_a_cluster_that_finishes_nothing_is_given_up(predict, ray, photos, tmp_path, capfd):

@@ -4,8 +4,7 @@ import pytest
 
 from clothseg.encoding import encode_jpeg
 from clothseg.prediction.predictor import load
-from clothseg.prediction.runtimes.model_file import add_metadata
-from tests.export.small_model import DESCRIPTION, photo_of
+from tests.export.small_model import photo_of
 from tests.serving.running_server import RunningServer
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds worker processes in /proc")
@@ -20,14 +19,6 @@ def assert_problem(answer, status, kind):
     assert problem["title"]
     assert problem["detail"]
     return problem
-
-
-@pytest.fixture(scope="session")
-def model_path(tmp_path_factory, small_graph):
-    """A small real network, exported."""
-    path = tmp_path_factory.mktemp("served") / "small.onnx"
-    path.write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
-    return path
 
 
 @pytest.fixture(scope="session")
