@@ -34,6 +34,9 @@ LONGEST = (
 )
 """Files of tests that take longest, which come first, so that no worker is left alone with one of them at the end."""
 
+FULL_FIXTURES = {"api", "bucket", "chromium", "gs", "s3", "store", "two_nodes"}
+"""Fixtures that use packages of the dependency group `full`."""
+
 # Each worker of pytest-xdist has one core, and so has each process that a test starts.
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -48,6 +51,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same examples in every run: a failure is the change's, and repeats.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def needs(module):
+    """Import a module of the dependency group `full`; where it is not installed, skip the test that calls this."""
+    return pytest.importorskip(module, reason=f"{module} is not installed. Install it with: uv sync --group full")
 
 
 def pytest_configure(config):
@@ -65,6 +73,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if any(item.get_closest_marker(name) for name in ("browser", "cluster", "processes", "wheel")):
             item.add_marker("slow")
+        if FULL_FIXTURES & set(item.fixturenames):
+            item.add_marker("full")
     places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 

@@ -14,14 +14,15 @@ from clothseg.settings import ModelOptions
 from tests.cluster.local_ray import LocalRay
 from tests.cluster.photo_server import PhotoServer
 from tests.cluster.two_nodes import BUCKET, ObjectStore, TwoNodes, start
+from tests.conftest import needs
 from tests.export.small_model import photo_of
 
 
 @pytest.fixture(scope="session")
 def s3():
     """An S3 server on this machine with an empty bucket; its address is where clients read it."""
-    server_module = pytest.importorskip("moto.server", reason="moto is not installed")
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server_module = needs("moto.server")
+    s3fs = needs("s3fs")
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -39,7 +40,7 @@ def s3():
 @pytest.fixture(scope="session")
 def gs():
     """The same with a server that speaks as Google Cloud Storage does."""
-    server_module = pytest.importorskip("gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed")
+    server_module = needs("gcp_storage_emulator.server")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     server = server_module.create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
@@ -48,7 +49,7 @@ def gs():
         patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
         # Read on import; it would ask a service that the server does not have.
         patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-        gcsfs = pytest.importorskip("gcsfs", reason="gcsfs is not installed")
+        gcsfs = needs("gcsfs")
         yield ObjectStore(gcsfs.GCSFileSystem(use_listings_cache=False), f"gs://{BUCKET}")
     server.stop()
 
@@ -65,8 +66,8 @@ def two_nodes(s3, gs):
     if not sys.platform.startswith("linux"):
         pytest.skip("Ray starts several nodes on one machine on Linux only")
     set_environment()
-    pytest.importorskip("ray.data", reason="Ray is not installed")
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    needs("ray.data")
+    cluster_utils = needs("ray.cluster_utils")
     cluster = cluster_utils.Cluster()
     try:
         start(cluster, include_dashboard=False)

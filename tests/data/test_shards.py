@@ -18,6 +18,7 @@ from clothseg.data.shard_files import PackedPairs, ShardSource, read_manifest
 from clothseg.data.shards import INDEX_NAME, PackedPair, Shard, ShardIndex, contents_from_json, contents_to_json
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.settings import Settings
+from tests.conftest import needs
 from tests.data.file_server import FileServer, serving
 
 SIZE = 64
@@ -78,13 +79,10 @@ def assert_same_samples(data: ClothSegmentationData, files: ClothSegmentationDat
 @pytest.fixture
 def bucket(shards_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An S3 server on this machine, with the shards uploaded."""
-    import boto3
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
+    boto3, s3fs, moto = needs("boto3"), needs("s3fs"), needs("moto.server")
     for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"

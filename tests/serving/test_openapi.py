@@ -1,15 +1,17 @@
 """The OpenAPI against the server: whatever it allows or forbids, the answer is one that it names."""
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from clothseg.encoding import encode_jpeg, encode_png
+from tests.conftest import needs
 from tests.export.small_model import photo_of
 from tests.prediction.test_faults import BROKEN
+
+schemathesis = needs("schemathesis")
+checks = needs("schemathesis.specs.openapi.checks")
+GenerationMode = schemathesis.GenerationMode
 
 OPERATIONS = {
     "/v1/segment": "post",
@@ -45,7 +47,7 @@ def codes_of(operation, mode, max_examples):
     @settings(max_examples=max_examples, suppress_health_check=list(HealthCheck))
     def check(case):
         # No schema can say which bytes are a photo, or which classes it shows: such requests may be refused.
-        codes.add(case.call_and_validate(excluded_checks=[positive_data_acceptance]).status_code)
+        codes.add(case.call_and_validate(excluded_checks=[checks.positive_data_acceptance]).status_code)
 
     check()
     return codes

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from clothseg.encoding import encode_png
-from tests.conftest import HANG_SECONDS
+from tests.conftest import HANG_SECONDS, needs
 from tests.export.small_model import photo_of
 
 try:
@@ -82,8 +82,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def chromium():
-    if playwright is None:
-        pytest.skip("playwright is not installed")
+    needs("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
     playwright.expect.set_options(timeout=1000 * HANG_SECONDS)
