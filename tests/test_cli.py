@@ -11,7 +11,7 @@ import pytest
 import tyro
 
 from clothseg import __version__, cli
-from clothseg.errors import DataError, MachineError, ModelError, SettingError
+from clothseg.errors import DataError, MachineError, ModelError, SettingError, command, install
 from clothseg.settings import Settings
 
 
@@ -140,6 +140,16 @@ def test_a_command_runs_where_the_standard_streams_are_closed(monkeypatch):
 def test_ctrl_c_exits_with_130(capsys):
     assert leave("a.jpg", run=failing_with(KeyboardInterrupt())) == 130
     assert "Interrupted" in capsys.readouterr().err
+
+
+def test_messages_name_the_commands_of_the_installation_at_hand(monkeypatch):
+    for is_clone, train, verify, extra in (
+        (True, "uv run train.py --ckpt 'a b.ckpt'", "uv run clothseg verify", "uv sync --extra serve"),
+        (False, "clothseg train --ckpt 'a b.ckpt'", "clothseg verify", 'pip install "clothseg[serve]"'),
+    ):
+        monkeypatch.setattr("clothseg.errors._is_clone", lambda is_clone=is_clone: is_clone)
+        assert (command("train", "--ckpt", Path("a b.ckpt")), command("verify")) == (train, verify)
+        assert install("serve") == extra
 
 
 def test_a_bug_is_not_hidden():

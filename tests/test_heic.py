@@ -18,7 +18,7 @@ COLORS = [(220, 40, 40), (40, 200, 60), (50, 60, 210), (240, 240, 240)]
 
 
 def needs_decoder():
-    pytest.importorskip("pi_heif", reason='no HEIC decoder; it comes with: pip install "clothseg[heic]"')
+    pytest.importorskip("pi_heif", reason="no HEIC decoder; it comes with: uv sync --extra heic")
 
 
 def test_a_heic_photo_is_read_upright():
@@ -54,5 +54,5 @@ def test_a_heic_photo_that_is_cut_off_is_named(tmp_path):
 
 def test_without_the_decoder_the_install_line_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
-    with pytest.raises(PictureError, match=r'turned\.heic\. Install its decoder: pip install "clothseg\[heic\]"'):
+    with pytest.raises(PictureError, match=r"turned\.heic\. Install its decoder: uv sync --extra heic"):
         read_picture(FOLDER / "turned.heic")

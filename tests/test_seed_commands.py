@@ -2,7 +2,6 @@
 
 import json
 import runpy
-import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pycocotools import mask as coco_mask
 from clothseg.data.sources import Sample
 from clothseg.labels import GROUPS
 from tests.test_architecture import RECIPE, ROOT
-from tests.test_readme import COMMANDS
+from tests.test_readme import COMMANDS, words_of
 
 SMALL = """
 ENCODER_NAME = "tu-mobilenetv3_small_050"
@@ -123,8 +122,7 @@ def test_the_commands_of_the_seed_and_the_readmes_sample_as_programs(recipe, run
 
     (chain,) = (command for command in COMMANDS if "--sample" in command)
     for part in chain.split(" && "):
-        _, _, *words = shlex.split(part)
-        done(run_in(*words))
+        done(run_in(*words_of(part)))
     photos = sorted((recipe / "data" / "fashionist" / "test").glob("*.jpg"))
     assert len(photos) == 48
     found = set()

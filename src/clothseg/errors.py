@@ -8,10 +8,15 @@ import difflib
 import errno
 import importlib
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
+
+_RECIPE = {"prepare": "data_prep.py", "preview": "loader.py", "train": "train.py", "predict": "infer.py"}
+"""Commands that are also a file in the root of a clone."""
 
 
 class ClothsegError(Exception):
@@ -68,6 +73,31 @@ class MissingExtraError(ClothsegError, ImportError):
     """A part of clothseg whose packages are not installed."""
 
     exit_code = 5
+
+
+def command(name: str, *arguments: object) -> str:
+    """Return a command line as this installation runs it: `uv run …` in a clone, else `clothseg …`.
+
+    Args:
+        name: one of `cli.COMMANDS`.
+        arguments: the words that follow it, quoted where a shell needs it.
+
+    >>> command("train", "--epochs", 3)  # with pip: 'clothseg train --epochs 3'
+    'uv run train.py --epochs 3'
+    """
+    program = f"clothseg {name}"
+    if _is_clone():
+        program = f"uv run {_RECIPE.get(name, program)}"
+    return " ".join([program, *(shlex.quote(str(word)) for word in arguments)])
+
+
+def install(extra: str) -> str:
+    """Return the command line that adds an extra to this installation, such as `pip install "clothseg[serve]"`."""
+    return f"uv sync --extra {extra}" if _is_clone() else f'pip install "clothseg[{extra}]"'
+
+
+def _is_clone() -> bool:
+    return (Path(__file__).parents[2] / _RECIPE["train"]).is_file()
 
 
 def one_line(error: BaseException) -> str:
@@ -186,6 +216,4 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingExtraError(
-            f'{module} is not installed. Install it with: pip install "clothseg[{extra}]" (or "uv sync" in a clone)'
-        ) from error
+        raise MissingExtraError(f"{module} is not installed. Install it with: {install(extra)}") from error

@@ -25,6 +25,7 @@ from clothseg.errors import (
     MachineError,
     PictureError,
     check_input,
+    install,
     one_line,
     path_problem,
 )
@@ -193,7 +194,7 @@ def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.I
     try:
         import pi_heif
     except ModuleNotFoundError as error:
-        raise PictureError(f'HEIC photo: {name}. Install its decoder: pip install "clothseg[heic]"') from error
+        raise PictureError(f"HEIC photo: {name}. Install its decoder: {install('heic')}") from error
     heif = pi_heif.open_heif(stream, convert_hdr_to_8bit=True)  # oriented as the file says
     _check_size(heif.size, name, max_pixels)  # before `data`, which decodes
     image = Image.frombytes(heif.mode, heif.size, bytes(heif.data), "raw", heif.mode, heif.stride)

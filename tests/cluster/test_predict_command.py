@@ -42,4 +42,4 @@ def test_results_on_a_web_server_are_refused(photo, capsys):
 def test_without_ray_the_extra_is_named(photo, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run(photo, "--engine", "ray", "--output", str(tmp_path / "out")) == 5
-    assert 'pip install "clothseg[cluster]"' in capsys.readouterr().err
+    assert "uv sync --extra cluster" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
 
     monkeypatch.setattr("fsspec.filesystem", fail)
     for scheme, package in (("s3", "s3fs"), ("s3a", "s3fs"), ("gs", "gcsfs"), ("https", "aiohttp")):
-        with pytest.raises(MissingExtraError, match=f"pip install {package}"):
+        with pytest.raises(MissingExtraError, match=f"{package} is not installed.*: uv sync --extra remote"):
             remote.file_system.__wrapped__(scheme)
 
 

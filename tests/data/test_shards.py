@@ -247,7 +247,7 @@ def test_a_copy_that_breaks_in_the_cache_is_fetched_again(prepared_path, web, tm
 
 def test_an_address_without_a_data_set_is_named(prepared_path, web, tmp_path):
     for address, error, message in (
-        ("nowhere", MissingInputError, 'Packed dataset not found: nowhere.*Run "clothseg pack" first'),
+        ("nowhere", MissingInputError, 'Packed dataset not found: nowhere.*Run "uv run clothseg pack" first'),
         ("ftp://host/x", SettingError, "store of kind ftp. Allowed"),
         ("http://127.0.0.1:9/x", MachineError, r"http://127\.0\.0\.1:9/x/shards\.json cannot be read"),
     ):

@@ -174,7 +174,7 @@ def test_what_cannot_be_served_is_named_in_one_line(tmp_path, model_path, capfd)
 def test_without_the_extra_the_install_command_is_named(model_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert serve("--model", model_path) == 5
-    assert 'pip install "clothseg[serve]"' in capsys.readouterr().err
+    assert "uv sync --extra serve" in capsys.readouterr().err
 
 
 def test_a_wrong_flag_is_refused():

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from clothseg.errors import ModelError, SettingError, check_input, path_problem
+from clothseg.errors import ModelError, SettingError, check_input, command, path_problem
 from clothseg.prediction import predict_command
 from clothseg.prediction.predict_command import LocalEngine, Run, segment
 from clothseg.prediction.predictor import chosen_model
@@ -84,7 +84,7 @@ class RayEngine:
 
 
 def _content(model_path: Path) -> bytes:
-    check_input(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
+    check_input(model_path, "Model", f"Train one with: {command('train')}, or pass --ckpt PATH", error=ModelError)
     try:
         return model_path.read_bytes()
     except OSError as error:

@@ -18,6 +18,7 @@ from clothseg.errors import (
     MissingInputError,
     PictureError,
     SettingError,
+    install,
     one_line,
     require,
 )
@@ -75,7 +76,7 @@ def file_system(scheme: str) -> Any:
     except ImportError as error:
         package = "gcsfs" if scheme in ("gs", "gcs") else "s3fs" if scheme.startswith("s3") else "aiohttp"
         raise MissingExtraError(
-            f"{package} is not installed, which reads {scheme}:// addresses. Install it with: pip install {package}"
+            f"{package} is not installed, which reads {scheme}:// addresses. Install it with: {install('remote')}"
         ) from error
 
 

@@ -17,7 +17,7 @@ from clothseg.data.pair import read_pair
 from clothseg.data.source import SPLITS, local_path
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import DataError
+from clothseg.errors import DataError, command
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import read_mask
 from clothseg.progress import Advance, Steps, hide_step
@@ -197,7 +197,7 @@ def _png_size(path: Path) -> tuple[int, int]:
     with path.open("rb") as stream:
         head = stream.read(24)
     if len(head) < 24:
-        raise DataError(f'Mask {path} is cut off. Run "uv run data_prep.py" again')
+        raise DataError(f'Mask {path} is cut off. Run "{command("prepare")}" again')
     width, height = struct.unpack_from(">II", head, 16)
     return height, width
 

@@ -20,7 +20,7 @@ from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.pair import FilePairs
 from clothseg.data.sampler import EpochSampler, ShardSampler
 from clothseg.data.shard_files import PackedPairs, ShardSource
-from clothseg.errors import ClothsegError, DataError, MachineError, one_line
+from clothseg.errors import ClothsegError, DataError, MachineError, command, one_line
 from clothseg.settings import CropSize, Settings
 
 
@@ -213,7 +213,7 @@ class ClothSegmentationData(LightningDataModule):
         found = [] if split is None else pairs(self._folder, split)
         if split is None or not found:
             raise DataError(
-                f'The dataset in {self._folder} has no photos to call "{name}". Run "uv run data_prep.py" again'
+                f'The dataset in {self._folder} has no photos to call "{name}". Run "{command("prepare")}" again'
             )
         file_pairs = FilePairs(found, self._folder / split.photos, num_classes=len(self.classes))
         order = EpochSampler(len(found), seed=self.seed, shuffle=name == "train", batch_size=self.batch_size)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from clothseg.errors import DataError, SettingError, check_input, path_problem
+from clothseg.errors import DataError, SettingError, check_input, command, path_problem
 from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, walk, write_whole
 
@@ -19,7 +19,7 @@ DATASET_FOLDER = "fashionist"
 MANIFEST_NAME = "dataset.json"
 VERSION = 1
 
-_PREPARE = 'Run "uv run data_prep.py" (add --sample to try it in minutes)'
+_PREPARE = f'Run "{command("prepare")}" (add --sample to try it in minutes)'
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     if unpaired:
         raise DataError(
             f"{_named(unpaired)} in {mask_folder} without a photo in {photo_folder}. "
-            'Run "uv run data_prep.py" again, or "clothseg verify" for the whole list'
+            f'Run "{command("prepare")}" again, or "{command("verify")}" for the whole list'
         )
     ambiguous = [stem for stem in masks if len(photos[stem]) > 1]
     if ambiguous:
@@ -161,7 +161,7 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
     if len(masks) > split.count:
         raise DataError(
             f"{len(masks)} masks in {mask_folder}, but {split.count} were prepared; others, such as those of a "
-            'prediction, are no ground truth. Remove them, or run "uv run data_prep.py" again'
+            f'prediction, are no ground truth. Remove them, or run "{command("prepare")}" again'
         )
     return [(photo_folder / photos[stem][0], mask_folder / masks[stem][0]) for stem in sorted(masks)]
 

@@ -19,7 +19,7 @@ from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, stem_of
 from clothseg.data.pair import read_file
 from clothseg.data.processes import lock_folder
 from clothseg.data.shards import CONTENTS_NAME, INDEX_NAME, PackedPair, Shard, ShardIndex, contents_to_json
-from clothseg.errors import DataError, MachineError, SettingError, path_problem
+from clothseg.errors import DataError, MachineError, SettingError, command, path_problem
 from clothseg.pictures import whole_file, write_whole
 from clothseg.progress import Steps, hide_step, show_step
 
@@ -92,7 +92,7 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
         if len(found[name]) != split.count:
             raise DataError(
                 f"{folder} has {len(found[name])} photos with masks to call {name}, its manifest says {split.count}. "
-                'Run "uv run data_prep.py" again, or "clothseg verify" for the whole list'
+                f'Run "{command("prepare")}" again, or "{command("verify")}" for the whole list'
             )
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _read_pairs(name: str, found: Sequence[tuple[Path, Path]]) -> Iterator[tuple
         photo, mask = found[number]
         contents = read_file(photo), read_file(mask)
         if not all(contents):
-            raise DataError(f'{photo} or its mask is empty. Run "clothseg verify" for the whole list')
+            raise DataError(f'{photo} or its mask is empty. Run "{command("verify")}" for the whole list')
         yield photo, number, *contents
 
 

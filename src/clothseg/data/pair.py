@@ -10,12 +10,12 @@ from pathlib import Path
 from PIL import Image
 
 from clothseg.data.manifest import stem_of
-from clothseg.errors import DataError, PictureError, check_input, one_line, path_problem
+from clothseg.errors import DataError, PictureError, check_input, command, one_line, path_problem
 from clothseg.labels import IGNORED_ID
 from clothseg.pictures import MAX_PIXELS, read_mask, read_picture
 from clothseg.types import UInt8Array
 
-_PREPARE = 'Run "uv run data_prep.py" again'
+_PREPARE = f'Run "{command("prepare")}" again'
 
 _ORIENTATION = 0x0112
 _TURNED_SIDEWAYS = (5, 6, 7, 8)

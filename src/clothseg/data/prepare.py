@@ -26,6 +26,7 @@ from clothseg.errors import (
     MachineError,
     MissingInputError,
     SettingError,
+    command,
     path_problem,
     require,
 )
@@ -360,4 +361,4 @@ def _print_result(prepared: Prepared, folder: Path, seconds: float) -> None:
         console.print(problem)
     if problems:
         console.print(f"{len(problems):,} records were skipped; {folder / REPORT_NAME} names each with the reason.")
-    console.print('Next: "uv run loader.py" shows samples, "uv run train.py" trains.')
+    console.print(f'Next: "{command("preview")}" shows samples, "{command("train")}" trains.')

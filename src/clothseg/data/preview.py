@@ -16,7 +16,7 @@ from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, stem_of
 from clothseg.data.pair import read_pair
 from clothseg.drawing import classes_in, color_mask, legend, overlay, side_by_side, with_legend
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import DataError, SettingError
+from clothseg.errors import DataError, SettingError, command
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import write_whole
 from clothseg.progress import show_step
@@ -111,7 +111,9 @@ def save_preview(
     for split_name, split in manifest.splits.items():
         found = pairs(folder, split)
         if not found:
-            raise DataError(f'The dataset in {folder} has no photos in "{split_name}". Run "uv run data_prep.py" again')
+            raise DataError(
+                f'The dataset in {folder} has no photos in "{split_name}". Run "{command("prepare")}" again'
+            )
         chosen = spread(count, len(found))
         for number, index in enumerate(chosen, start=1):
             photo_path, mask_path = found[index]

@@ -27,6 +27,8 @@ from clothseg.errors import (
     MissingInputError,
     SettingError,
     check_input,
+    command,
+    install,
     one_line,
     require,
 )
@@ -137,7 +139,7 @@ class ShardFiles:
             MachineError, MissingExtraError: the store does not answer, or its client is not installed.
         """
         path = self._folder / INDEX_NAME
-        check_input(path, "Packed dataset", 'Run "clothseg pack" first')
+        check_input(path, "Packed dataset", f'Run "{command("pack")}" first')
         return ShardIndex.from_json(path.read_bytes(), where=str(path))
 
     def path(self, shard: Shard) -> Path:
@@ -280,7 +282,7 @@ def _named(where: str, error: Exception) -> ClothsegError:
     if isinstance(error, FileNotFoundError):
         return MissingInputError(f"{where} is not there. Check the address, or upload the packed dataset again")
     if isinstance(error, ImportError):
-        return MissingExtraError(f'{one_line(error)}. Install it with: pip install "clothseg[remote]"')
+        return MissingExtraError(f"{one_line(error)}. Install it with: {install('remote')}")
     if isinstance(error, PermissionError):
         return MachineError(f"{where} may not be read ({one_line(error)}). Check your credentials for the store")
     return MachineError(f"{where} cannot be read: {type(error).__name__}: {one_line(error)}. Check network and address")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clothseg.data.manifest import Manifest, stem_of
-from clothseg.errors import DataError, SettingError
+from clothseg.errors import DataError, SettingError, command
 
 INDEX_NAME = "shards.json"
 """Written last: where it exists, the shards are complete."""
@@ -20,7 +20,7 @@ CONTENTS_NAME = "__contents__"
 VERSION = 1
 """Of the index, and of the contents of a shard."""
 
-_PACK_AGAIN = 'Pack the dataset again with "clothseg pack"'
+_PACK_AGAIN = f'Pack the dataset again with "{command("pack")}"'
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rich.console import Console
 from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import DataError, InputError, SettingError, check_input, one_line
+from clothseg.errors import DataError, InputError, SettingError, check_input, command, one_line
 from clothseg.evaluation.counts import COUNTS, PhotoCounts, SplitCounts
 from clothseg.evaluation.predictions import Predictions
 from clothseg.labels import BACKGROUND_ID, ClassList, ClothingClass
@@ -46,7 +46,7 @@ class ScoredPhoto:
         if (highest := int(truth.max(initial=0))) >= num_classes:
             raise DataError(
                 f"Mask {self.truth_path} has class id {highest}; the dataset has the ids 0 to {num_classes - 1}. "
-                'Run "clothseg verify"'
+                f'Run "{command("verify")}"'
             )
         return truth
 
@@ -80,7 +80,7 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
     """
     if count is not None and count < 1:
         raise SettingError(f"--count is {count}. Pass 1 or more")
-    check_input(data_path, "Data folder", 'Pass one that "uv run data_prep.py" prepared', folder=True)
+    check_input(data_path, "Data folder", f'Pass one that "{command("prepare")}" prepared', folder=True)
     folder = data_path / DATASET_FOLDER
     if not (folder / MANIFEST_NAME).is_file() and (data_path / MANIFEST_NAME).is_file():
         folder = data_path
@@ -93,7 +93,7 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
         for photo, mask in pairs(folder, split)
     )
     if not photos:
-        raise DataError(f'The split {split_name} of {folder} has no photos. Run "uv run data_prep.py" again')
+        raise DataError(f'The split {split_name} of {folder} has no photos. Run "{command("prepare")}" again')
     if count is not None:
         indices = np.linspace(0, len(photos) - 1, num=min(count, len(photos))).round().astype(int)
         photos = tuple(photos[index] for index in np.unique(indices))

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from clothseg.errors import MissingModelError, SettingError, require
+from clothseg.errors import MissingModelError, SettingError, command, require
 from clothseg.model.best import find_best
 from clothseg.pictures import write_whole
 from clothseg.prediction.runtimes.model_file import LARGEST_BF16_CHANGE, LARGEST_BF16_SHARE
@@ -78,7 +78,7 @@ class Export:
         if source is None:
             raise MissingModelError(
                 f"No model: {self.checkpoints_path} contains no checkpoint of your own training. Train one with: "
-                "uv run train.py, or name one: clothseg export CKPT"
+                f"{command('train')}, or name one: {command('export', 'CKPT')}"
             )
         if source.suffix.lower() == SUFFIX:
             raise SettingError(f"{source} is an exported model already. Pass a checkpoint, which ends in .ckpt")

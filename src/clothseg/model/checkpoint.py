@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clothseg.errors import ModelError, SettingError
+from clothseg.errors import ModelError, SettingError, command
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork, network_of
 from clothseg.model.tensor_files import read_tensor_file
 
-_HINT = 'Train one with "uv run train.py", or pass --ckpt PATH'
+_HINT = f'Train one with "{command("train")}", or pass --ckpt PATH'
 _PREFIX = "network."
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import clothseg
-from clothseg.errors import ModelError, SettingError
+from clothseg.errors import ModelError, SettingError, command
 from clothseg.labels import ClassList
 from clothseg.settings import DECODER_WIDTHS
 from clothseg.transforms import STRIDE, Normalization
@@ -92,7 +92,7 @@ class ModelDescription:
         )
 
 
-_HINT = "the file is damaged or was not written by clothseg. Use another model, or train one with: uv run train.py"
+_HINT = f"the file is damaged or was not written by clothseg. Use another model, or train one with: {command('train')}"
 
 
 def _short(value: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-from clothseg.errors import InputError, MissingModelError, ModelError, SettingError, check_input, require
+from clothseg.errors import InputError, MissingModelError, ModelError, SettingError, check_input, command, require
 from clothseg.model.best import find_best
 from clothseg.model.description import ModelDescription
 from clothseg.pictures import MAX_PIXELS, PhotoSource, name_of, read_picture
@@ -262,7 +262,7 @@ def open_runtime(
         SettingError: the runtime, the device or the precision does not fit.
         MissingExtraError: the runtime is not installed.
     """
-    check_input(model_path, "Model", "Train one with: uv run train.py, or pass --ckpt PATH", error=ModelError)
+    check_input(model_path, "Model", f"Train one with: {command('train')}, or pass --ckpt PATH", error=ModelError)
     fitting = _RUNTIMES_BY_SUFFIX.get(model_path.suffix.lower())
     if fitting is None:
         raise ModelError(f"Not a model file: {model_path}. Allowed endings: {', '.join(_RUNTIMES_BY_SUFFIX)}")
@@ -308,6 +308,6 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path
     if starter is None:
         raise MissingModelError(
             f"No model: {checkpoints_path} contains no checkpoint of your own training, and this installation lacks "
-            "the starter model. Train one with: uv run train.py, or pass --ckpt PATH"
+            f"the starter model. Train one with: {command('train')}, or pass --ckpt PATH"
         )
     return starter, "the packaged starter model, as there is none of your own training"

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import re
-import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from clothseg.data.datamodule import ClothSegmentationData, out_of_shared_memory
 from clothseg.data.dataset import LARGEST_TRIM_THRESHOLD, set_trim_threshold
-from clothseg.errors import MachineError, SettingError, one_line
+from clothseg.errors import MachineError, SettingError, command, one_line
 from clothseg.labels import ClassList
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.optimizer import preferred_precision
@@ -139,7 +138,7 @@ def print_result(result: FitResult, classes: ClassList) -> None:
     if not result.is_main_process:
         return
     if result.best_path is None:
-        print(f"No epoch was completed. Resume with: uv run train.py --ckpt {shlex.quote(str(result.last_path))}")
+        print(f"No epoch was completed. Resume with: {command('train', '--ckpt', result.last_path)}")
         return
     scores = result.scores
     width = max(len(name) for name in classes.names)
@@ -150,7 +149,7 @@ def print_result(result: FitResult, classes: ClassList) -> None:
     means = (f"{name} {scores[name]:.4f}" for name in ("val_loss", "val_iou", "val_f1", "val_acc") if name in scores)
     print("  ".join(means))
     print(f"Best checkpoint: {result.best_path}")
-    print(f"Next: uv run infer.py PHOTO --ckpt {shlex.quote(str(result.best_path))}")
+    print(f"Next: {command('predict', 'PHOTO', '--ckpt', result.best_path)}")
 
 
 def build_trainer(

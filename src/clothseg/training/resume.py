@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from clothseg.errors import ModelError, SettingError
+from clothseg.errors import ModelError, SettingError, command
 from clothseg.labels import ClassList
 from clothseg.model.description import ModelDescription
 from clothseg.model.module import DESCRIPTION_KEY
@@ -63,7 +63,7 @@ class ResumePoint:
             MissingModelError: there is no such file.
             ModelError: it is damaged, no checkpoint of a training, or of another model than `model`.
         """
-        hint = 'Resume from a checkpoint of "uv run train.py", or start a new training without --ckpt'
+        hint = f'Resume from a checkpoint of "{command("train")}", or start a new training without --ckpt'
         checkpoint = read_tensor_file(path, kind="Checkpoint", hint=hint)
         if not isinstance(checkpoint, Mapping):
             raise ModelError(f"Checkpoint {path} is no checkpoint of a training. {hint}")

@@ -20,7 +20,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from clothseg.errors import MachineError, one_line
+from clothseg.errors import MachineError, command, one_line
 from clothseg.training.checkpoints import Checkpoints
 
 # SIGUSR1 is what Slurm and others send some time before they end a job; Windows has no such signal.
@@ -45,7 +45,7 @@ class TrainingStopped(SystemExit):
 
     def __str__(self) -> str:
         name = signal.Signals(self.signal_number).name
-        return f"{name} stopped the training. Resume with: uv run train.py --ckpt {shlex.quote(str(self.last_path))}"
+        return f"{name} stopped the training. Resume with: {command('train', '--ckpt', self.last_path)}"
 
 
 class StopOnSignal(Callback):

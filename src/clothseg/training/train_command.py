@@ -10,7 +10,7 @@ import tyro
 
 from clothseg.data.manifest import Manifest
 from clothseg.data.shard_files import read_manifest
-from clothseg.errors import ModelError, SettingError, check_input
+from clothseg.errors import ModelError, SettingError, check_input, command
 from clothseg.labels import load_classes
 from clothseg.settings import Settings
 
@@ -73,5 +73,5 @@ def check_classes(settings: Settings, manifest: Manifest) -> None:
         raise SettingError(
             f"CLASSES is {settings.classes}, but the dataset {manifest.name} in {where} was prepared "
             f"with {len(manifest.classes)} other classes ({', '.join(manifest.classes.names[:4])}, …). "
-            f'Run "uv run data_prep.py --classes {settings.classes}" first, or leave CLASSES at {Settings.classes}'
+            f'Run "{command("prepare", "--classes", settings.classes)}" first, or leave CLASSES at {Settings.classes}'
         )

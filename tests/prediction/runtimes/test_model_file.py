@@ -99,7 +99,7 @@ def test_files_that_are_no_model_raise_errors_that_name_them(tmp_path):
         with pytest.raises(ModelError, match=message) as caught:
             ModelFile.read(path)
         assert str(path) in str(caught.value)
-        assert 'Make one from a checkpoint with "clothseg export CKPT"' in str(caught.value)
+        assert 'Make one from a checkpoint with "uv run clothseg export CKPT"' in str(caught.value)
 
 
 def test_missing_files_and_folders_raise_errors_that_name_them(tmp_path):

@@ -28,7 +28,7 @@ def test_what_does_not_fit_is_refused(portable_path):
 
 def test_without_onnxruntime_the_install_line_is_named(portable_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "clothseg\[onnxruntime\]"'):
+    with pytest.raises(MissingExtraError, match="uv sync --extra onnxruntime"):
         open_runtime(portable_path, runtime="onnxruntime")
 
 

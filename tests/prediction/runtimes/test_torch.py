@@ -112,5 +112,5 @@ def test_a_device_that_is_not_there_is_refused(checkpoint_path, device):
 
 def test_without_torch_the_install_line_is_named(checkpoint_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "clothseg\[train\]"'):
+    with pytest.raises(MissingExtraError, match="uv sync --extra train"):
         open_runtime(checkpoint_path)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from clothseg.errors import ModelError, check_input, one_line, path_problem
+from clothseg.errors import ModelError, check_input, command, one_line, path_problem
 from clothseg.model.description import ModelDescription
 
 FORMAT = 1
@@ -33,7 +33,7 @@ LARGEST_BF16_CHANGE = 0.002
 LARGEST_BF16_SHARE = 0.02
 """… and gave fewer of the pixels another class: mIoU does not show gains and losses that cancel out."""
 
-_HINT = 'Make one from a checkpoint with "clothseg export CKPT", or use another model'
+_HINT = f'Make one from a checkpoint with "{command("export", "CKPT")}", or use another model'
 
 # Source: onnx.proto of ONNX 1.17: field numbers of ModelProto, GraphProto, TensorProto and StringStringEntryProto.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
