@@ -57,6 +57,7 @@ class Request:
     path: str
     range: str | None
     if_range: str | None
+    authorization: str | None = None
 
 
 class BrokenServer:
@@ -120,7 +121,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.close_connection = True
         owner = self.server.owner
-        answer = owner.next_answer(Request(self.path, self.headers["Range"], self.headers["If-Range"]))
+        names = ("Range", "If-Range", "Authorization")
+        answer = owner.next_answer(Request(self.path, *(self.headers[name] for name in names)))
         if answer.silent:
             owner.closing.wait()
             return

@@ -7,7 +7,8 @@ import mmap
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path
@@ -57,19 +58,100 @@ def fetch(
         address = _checked_address(source, name)
         if target.is_file():
             return _checked(target)
-        part = _PartialFile(target)
-        with disk_errors(f"Cannot write {target}", "Free some space, or choose another --data-path"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _download(address, part, progress or _no_progress, retries or RetryPolicy())
-            finally:
-                if not part.size:
-                    part.remove()
-        return target
+        return Download(address, _ways_out(target), progress or _no_progress, retries or RetryPolicy()).run(target)
     local = Path(source) / name
     if local.is_file() or target.is_file():
         return _checked(local if local.is_file() else target)
     raise MissingInputError(f"{name} is not in the folder {source}. {_ways_out(target)}")
+
+
+@dataclass(frozen=True)
+class Download:
+    """One file to download."""
+
+    address: str
+    """Checked by the caller: http(s), with everything quoted."""
+    way_out: str
+    """What to do where it fails; last in the error."""
+    progress: Advance
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of each request, beside those of our own."""
+
+    def run(self, target: Path) -> Path:
+        """Download to `target`, or resume; see `fetch`.
+
+        Raises:
+            MachineError: as `fetch`.
+        """
+        part = _PartialFile(target)
+        with disk_errors(f"Cannot write {target}", "Free some space, or choose another folder"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._attempts(part)
+            finally:
+                if not part.size:
+                    part.remove()
+        return target
+
+    def _attempts(self, part: _PartialFile) -> None:
+        retries, most, attempt = self.retries, part.size, 1
+        while True:
+            try:
+                return self._attempt(part)
+            except RefusedError as error:
+                raise MachineError(f"{error}. {self.way_out}") from error
+            except RetryableError as failure:
+                if failure.discard:
+                    part.remove()
+                if part.size >= most + retries.new_bytes:
+                    attempt, most = 1, part.size
+                attempt += 1
+                if attempt > retries.attempts:
+                    kept = f" {part.size:,} bytes are kept; run this again to resume." if part.size else ""
+                    raise MachineError(
+                        f"Cannot fetch {self.address}: {failure} ({retries.attempts} attempts).{kept} {self.way_out}"
+                    ) from failure
+                time.sleep(retries.seconds_before(attempt, failure.requested_wait))
+
+    def _attempt(self, part: _PartialFile) -> None:
+        """Make one attempt to download what is missing, and give the file its name when it is complete."""
+        version = part.resumable(self.address)
+        is_resumed = version is not None
+        if version is None or part.size != version.length:  # equal: killed between the last byte and the final name
+            headers = {"Range": f"bytes={part.size}-", "If-Range": version.validator or ""} if version else {}
+            with open_response(self.address, {**self.headers, **headers}, self.retries) as response:
+                is_resumed = version is not None and response.status == HTTPStatus.PARTIAL_CONTENT
+                if version is not None and is_resumed:
+                    _check_range(response, part.size, version)
+                else:  # also where the server ignores ranges, or has another version by now
+                    version = _Version.from_headers(self.address, response.headers)
+                    part.start(version)
+                self._copy(response, part, version.length)
+        defect = find_defect(part.path, part.target.name, whole=True)
+        if defect and is_resumed:
+            raise RetryableError(f"the rest of the file does not match its start: {defect}", discard=True)
+        if defect:
+            part.remove()
+            raise RefusedError(f"Refused what {self.address} sent: {defect}")
+        part.finish()
+
+    def _copy(self, response: HTTPResponse, part: _PartialFile, total: int | None) -> None:
+        """Append the bytes of a response to those that are there, until there are `total` of them."""
+        done = part.size
+        check_space(part.path.parent, (total or 0) - done, what=str(part.target))
+        self.progress(done, total)
+        reported = done
+        with part.path.open("ab") as stream:
+            for block in read_blocks(response, self.retries):
+                stream.write(block)
+                done += len(block)
+                if done - reported >= _PROGRESS_EVERY:
+                    self.progress(done, total)
+                    reported = done
+        if total is not None and done < total:
+            raise RetryableError(f"the connection broke off after {done:,} of {total:,} bytes")
+        self.progress(done, done)
 
 
 def _no_progress(done: int, total: int | None) -> None:
@@ -206,72 +288,8 @@ class _PartialFile:
         self._version_path.unlink(missing_ok=True)
 
 
-def _download(address: str, part: _PartialFile, progress: Advance, retries: RetryPolicy) -> None:
-    most, attempt = part.size, 1
-    while True:
-        try:
-            return _download_rest(address, part, progress, retries)
-        except RefusedError as error:
-            raise MachineError(f"{error}. {_ways_out(part.target)}") from error
-        except RetryableError as failure:
-            if failure.discard:
-                part.remove()
-            if part.size >= most + retries.new_bytes:
-                attempt, most = 1, part.size
-            attempt += 1
-            if attempt > retries.attempts:
-                kept = f" {part.size:,} bytes are kept; run this again to resume." if part.size else ""
-                raise MachineError(
-                    f"Cannot fetch {address}: {failure} ({retries.attempts} attempts).{kept} {_ways_out(part.target)}"
-                ) from failure
-            time.sleep(retries.seconds_before(attempt, failure.requested_wait))
-
-
-def _download_rest(address: str, part: _PartialFile, progress: Advance, retries: RetryPolicy) -> None:
-    """Make one attempt to download what is missing, and give the file its name when it is complete."""
-    version = part.resumable(address)
-    is_resumed = version is not None
-    if version is None or part.size != version.length:  # equal: killed between the last byte and the final name
-        headers = {"Range": f"bytes={part.size}-", "If-Range": version.validator or ""} if version else {}
-        with open_response(address, headers, retries) as response:
-            is_resumed = version is not None and response.status == HTTPStatus.PARTIAL_CONTENT
-            if version is not None and is_resumed:
-                _check_range(response, part.size, version)
-            else:  # also where the server ignores ranges, or has another version by now
-                version = _Version.from_headers(address, response.headers)
-                part.start(version)
-            _copy(response, part, version, progress, retries)
-    defect = find_defect(part.path, part.target.name, whole=True)
-    if defect and is_resumed:
-        raise RetryableError(f"the rest of the file does not match its start: {defect}", discard=True)
-    if defect:
-        part.remove()
-        raise RefusedError(f"Refused what {address} sent: {defect}")
-    part.finish()
-
-
 def _check_range(response: HTTPResponse, offset: int, version: _Version) -> None:
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     is_same = response.headers.get("ETag", version.etag) == version.etag
     if not (found and is_same and (int(found[1]), int(found[2])) == (offset, version.length)):
         raise RetryableError("the server sends another part of the file than requested", discard=True)
-
-
-def _copy(
-    response: HTTPResponse, part: _PartialFile, version: _Version, progress: Advance, retries: RetryPolicy
-) -> None:
-    """Append the bytes of a response to those that are there, until there are as many as there should be."""
-    done, total = part.size, version.length
-    check_space(part.path.parent, (total or 0) - done, what=str(part.target))
-    progress(done, total)
-    reported = done
-    with part.path.open("ab") as stream:
-        for block in read_blocks(response, retries):
-            stream.write(block)
-            done += len(block)
-            if done - reported >= _PROGRESS_EVERY:
-                progress(done, total)
-                reported = done
-    if total is not None and done < total:
-        raise RetryableError(f"the connection broke off after {done:,} of {total:,} bytes")
-    progress(done, done)

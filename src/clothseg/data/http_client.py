@@ -106,7 +106,10 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
                 f"Refused: {req.full_url} redirects to {newurl}, which is not encrypted, so that anybody in between "
                 "could change it"
             )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        redirected = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if redirected is not None and redirected.host != req.host:
+            redirected.remove_header("Authorization")  # a token is for the server that it was meant for
+        return redirected
 
 
 def _status_error(address: str, error: urllib.error.HTTPError) -> Exception:

@@ -28,8 +28,9 @@ from clothseg.settings import ModelOptions
 class Evaluate:
     """Score a model at the photos' own size: IoU, F1, boundary IoU and more, with intervals and the worst photos."""
 
-    checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
-    """Model file; without one, the newest best checkpoint of your own training, else the packaged starter model."""
+    checkpoint_path: Annotated[str | Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
+    """Model file, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the newest best checkpoint of
+    your own training, else the packaged starter model."""
     data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path("data")
     """Folder of the prepared dataset."""
     split: str = "val"
@@ -77,18 +78,18 @@ class Evaluate:
             print(path)
         return 1 if failures else 0
 
-    def _model_and_data(self) -> tuple[Path | None, Path]:
+    def _model_and_data(self) -> tuple[str | Path | None, Path]:
         """Return the model file and the data folder; a folder in place of the model is the data."""
         model = self.checkpoint_path
         if model is not None and os.path.isdir(model):  # noqa: PTH112 - a Path raises where a name is too long
-            return None, model
+            return None, Path(model)
         if self.predictions is not None and model is not None:
             raise SettingError(
                 f"Both a model, {model}, and --predictions {self.predictions} are given. Pass one of them"
             )
         return model, self.data_path
 
-    def _predictions(self, console: Console, model: Path | None, data: ScoredData) -> Predictions:
+    def _predictions(self, console: Console, model: str | Path | None, data: ScoredData) -> Predictions:
         if self.predictions is not None:
             console.print(f"Masks: {self.predictions}")
             return open_masks(self.predictions, data.classes, self.class_map)

@@ -144,12 +144,12 @@ def open_masks(folder: Path, classes: ClassList, class_map_path: Path | None) ->
 
 
 def open_model(
-    model: Path | None, classes: ClassList, class_map_path: Path | None, **load_options: Any
+    model: str | Path | None, classes: ClassList, class_map_path: Path | None, **load_options: Any
 ) -> ModelPredictions:
     """Load a model, and check that it has the dataset's classes, or that the class map covers its own.
 
     Args:
-        model: path of the model file; None takes what `load` chooses.
+        model: path or address of the model file; None takes what `load` chooses.
         classes: those of the dataset.
         class_map_path: a class map, where the model has other classes.
         load_options: more arguments of `load`.

@@ -21,6 +21,7 @@ from clothseg.model.description import ModelDescription
 from clothseg.pictures import MAX_PIXELS, PhotoSource, name_of, read_picture
 from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.segmentation import Segmentation
+from clothseg.prediction.sources import is_address
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation, segment_pixels
 from clothseg.starter import starter_model
 from clothseg.types import Float32Array, UInt8Array
@@ -219,8 +220,9 @@ def load(
     """Load a model and return the predictor that segments photos with it.
 
     Args:
-        model: path of a model file; None takes the newest best checkpoint of your own training, or else the packaged
-            starter model.
+        model: path of a model file, or its address, hf://OWNER/NAME/FILE.onnx (Hugging Face hub) or https://…, which is
+            downloaded once; `#sha256=DIGEST` at its end refuses any other file. None takes the newest best checkpoint
+            of your own training, or else the packaged starter model.
         runtime: auto; torch runs checkpoints; openvino or onnxruntime runs exported models.
         device: auto takes the fastest there is; or cpu, cuda, mps.
         precision: auto, fp32 or bf16; auto takes bf16 where it is fast and the export measured that it hardly changes
@@ -234,6 +236,8 @@ def load(
         MissingModelError: there is no such file, or no model at all.
         ModelError: the file is damaged or foreign.
         MissingExtraError: what runs the model is not installed.
+        SettingError: an address, or another argument, is not allowed.
+        MachineError: a download failed.
 
     >>> predictor = clothseg.load("model.ckpt")
     >>> predictor.description.classes.names[:3]
@@ -299,6 +303,10 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path
     Raises:
         MissingModelError: there is none.
     """
+    if is_address(model):
+        from clothseg.prediction.remote_model import cached_model
+
+        return cached_model(str(model)), f"{model}"
     if model is not None:
         return Path(model), f"{model}"
     best = find_best(checkpoints_path)

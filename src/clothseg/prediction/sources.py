@@ -116,7 +116,7 @@ def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: It
     return Search(_named(tuple(candidates.values()), output), tuple(problems))
 
 
-def is_address(given: str | Path) -> bool:
+def is_address(given: object) -> bool:
     """Return whether something is an address, such as s3://bucket/photos, and not a path.
 
     >>> is_address("https://example.org/photo.jpg"), is_address("photos/a.jpg")

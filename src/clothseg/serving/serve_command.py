@@ -19,8 +19,9 @@ from clothseg.settings import ModelOptions
 class Serve:
     """Serve segmentation over HTTP, with a page to try it; after Ctrl+C, accepted requests are still answered."""
 
-    checkpoint_path: Annotated[Path | None, tyro.conf.arg(name="model")] = None
-    """Model file; without one, the newest best checkpoint of your own training, or else the packaged starter model."""
+    checkpoint_path: Annotated[str | Path | None, tyro.conf.arg(name="model", metavar="MODEL")] = None
+    """Model file, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the newest best checkpoint of
+    your own training, or else the packaged starter model."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 accepts other machines, for use behind a proxy: see docs/how-to/deploy.md."""
     port: int = 8000
