@@ -48,8 +48,39 @@ def test_spread_colors_are_255_different_ones():
 
 
 def test_an_unknown_class_lists_the_nearest():
-    with pytest.raises(SettingError, match="upperbody"):
-        GROUPS.id_of("uperbody")
+    for name, near in (
+        ("uperbody", "upperbody"),
+        ("dres", "dress"),
+        ("trouser skirt", "trousers and skirts"),
+        ("", ""),
+    ):
+        with pytest.raises(SettingError, match=f"No class covers '{name}'. Nearest: .*{near}"):
+            GROUPS.id_of(name)
+
+
+def test_names_that_people_use_mean_the_class_that_covers_them():
+    mine = ClassList.from_dicts(
+        [{"name": "background"}, {"name": "Dress", "categories": ["dress", "sari"]}, {"name": "bag"}, {"name": "bags"}]
+    )
+    expected = (
+        *((GROUPS, one, "wholebody") for one in ("dress", "Dresses", "gown", "dresses and coats", "coats")),
+        *((GROUPS, one, "lowerbody") for one in ("trousers", "jeans", "Skirts", "trousers and skirts")),
+        *((GROUPS, one, "upperbody") for one in ("blouse", "T-Shirts", "shirt, blouse", "hoodie")),
+        *((GROUPS, one, "legs and feet") for one in ("legs_and_feet", "boots", "stockings", "legs and feet")),
+        *((GROUPS, one, "others") for one in ("bag", "scarves", "umbrella")),
+        *((CATEGORIES, one, "pants") for one in ("trousers", "Pants")),
+        *((CATEGORIES, one, "bag, wallet") for one in ("wallet", "handbags")),
+        *((mine, one, "Dress") for one in ("sari", "dresses", "gown")),
+        *((mine, one, one) for one in ("bag", "bags")),
+    )
+    wrong = [(word, name) for classes, word, name in expected if classes.names[classes.id_of(word)] != name]
+    assert not wrong
+    for group, categories in FASHIONPEDIA_CATEGORIES.items():
+        for word in (name for category in categories for name in category.split(",")):
+            assert GROUPS.names[GROUPS.id_of(f" {word.upper()} ")] == group
+    assert mine.meaning("sari") == "'sari' is part of the class Dress"
+    assert {one.display_name for one in CATEGORIES.classes} == set(CATEGORIES.names)
+    assert len({one.display_name for one in GROUPS.classes}) == 13
 
 
 def test_a_yaml_file_names_classes(tmp_path):

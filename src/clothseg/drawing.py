@@ -73,7 +73,7 @@ def legend(
     Returns:
         (h, w, 3) uint8 RGB: as high as its lines, w as the longest name needs.
     """
-    lines = [(class_id, _caption(classes.names[class_id], class_id, shares)) for class_id in class_ids]
+    lines = [(class_id, _caption(classes.classes[class_id].display_name, class_id, shares)) for class_id in class_ids]
     row = max(_LOWEST_ROW, min(height // 26, height // (len(lines) + 1)))
     font = ImageFont.load_default(round(row * 0.72))
     width = 3 * row + max((round(font.getlength(caption)) for _, caption in lines), default=0)

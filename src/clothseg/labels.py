@@ -35,6 +35,49 @@ FASHIONPEDIA_CATEGORIES: Mapping[str, Sequence[str]] = {
 }
 """Fashionpedia's 12 super-categories and their 46 categories, in the order of the official ids 0 to 45."""
 
+_DISPLAY_NAMES = {
+    "upperbody": "tops and jackets",
+    "lowerbody": "trousers and skirts",
+    "wholebody": "dresses and coats",
+    "head": "hats and glasses",
+    "neck": "ties",
+    "arms and hands": "gloves and watches",
+    "waist": "belts",
+    "legs and feet": "shoes and legwear",
+    "others": "bags and scarves",
+    "garment parts": "collars, sleeves and pockets",
+    "closures": "buckles and zips",
+    "decorations": "decorations",
+}
+
+# Other words for a category; which class each means follows from the class list, as for the category itself.
+_SYNONYMS: Mapping[str, Sequence[str]] = {
+    "shirt, blouse": ("polo", "polo shirt", "button down"),
+    "top, t-shirt, sweatshirt": ("tee", "tshirt", "tank top", "crop top", "hoodie", "camisole"),
+    "sweater": ("jumper", "pullover", "knitwear"),
+    "jacket": ("blazer", "bomber", "anorak", "windbreaker"),
+    "vest": ("waistcoat", "gilet"),
+    "pants": ("trousers", "jeans", "denim", "leggings", "chinos", "slacks", "joggers", "sweatpants"),
+    "shorts": ("bermudas", "hot pants"),
+    "skirt": ("miniskirt",),
+    "coat": ("overcoat", "trench coat", "raincoat", "parka"),
+    "dress": ("gown", "frock", "sundress"),
+    "jumpsuit": ("overalls", "dungarees", "romper", "playsuit", "onesie"),
+    "cape": ("poncho", "cloak"),
+    "glasses": ("sunglasses", "eyeglasses", "spectacles"),
+    "hat": ("cap", "beanie", "beret"),
+    "headband, head covering, hair accessory": ("headscarf", "hijab", "turban", "hairband"),
+    "tie": ("necktie", "bow tie"),
+    "glove": ("mitten",),
+    "watch": ("wristwatch",),
+    "tights, stockings": ("pantyhose", "hosiery"),
+    "shoe": ("boot", "sneaker", "trainer", "sandal", "heel", "high heel", "loafer", "slipper", "footwear"),
+    "bag, wallet": ("handbag", "purse", "backpack", "rucksack", "clutch", "tote"),
+    "scarf": ("scarves", "shawl"),
+    "umbrella": ("parasol",),
+    "zipper": ("zip",),
+}
+
 
 @dataclass(frozen=True)
 class ClothingClass:
@@ -47,6 +90,11 @@ class ClothingClass:
     """Fashionpedia super-categories whose instances get this class."""
     categories: tuple[str, ...] = ()
     """Fashionpedia categories whose instances get this class; they take precedence over super-categories."""
+
+    @property
+    def display_name(self) -> str:
+        """Its name for people: "dresses and coats" for wholebody; its own name unless it is a super-category."""
+        return _DISPLAY_NAMES.get(self.name, self.name) if self.supercategories == (self.name,) else self.name
 
 
 @dataclass(frozen=True)
@@ -97,15 +145,55 @@ class ClassList:
         """(num_classes, 3) uint8 RGB: the colour of each class id."""
         return np.array([one.color for one in self.classes], dtype=np.uint8)
 
+    @cached_property
+    def aliases(self) -> Mapping[str, int]:
+        """The class id of each name that people use, in lower case: display names, categories, and their synonyms."""
+        found: dict[str, int] = {}
+        for class_id, one in enumerate(self.classes):
+            for name in (one.name, one.display_name, *one.categories):
+                found.setdefault(_plain(name), class_id)
+        for supercategory, categories in FASHIONPEDIA_CATEGORIES.items():
+            for category in categories:
+                covering = self.id_for_category(category, supercategory)
+                if covering is not None:
+                    for name in (category, *category.split(","), *_SYNONYMS.get(category, ())):
+                        found.setdefault(_plain(name), covering)
+        return found
+
     def id_of(self, name: str) -> int:
-        """Return the id of the class called `name`.
+        """Return the id of a class from its name, its display name, a category in it, or a synonym of one.
+
+        Case, hyphens and plurals do not matter, unless two classes differ by them only.
 
         Raises:
-            SettingError: there is no such class; the message lists the nearest.
+            SettingError: no class covers it; the message lists the nearest names.
+
+        >>> GROUPS.id_of("upperbody"), GROUPS.id_of("T-shirts"), CATEGORIES.id_of("jeans")
+        (2, 2, 7)
         """
-        if name not in self.names:
-            raise SettingError(f"Unknown class {name!r}. Nearest: {nearest(name, self.names)}")
-        return self.names.index(name)
+        if name in self.names:
+            return self.names.index(name)
+        plain = _plain(name)
+        for form in (plain, plain.removesuffix("s"), plain.removesuffix("es")):
+            if form in self.aliases:
+                return self.aliases[form]
+        close = nearest(plain, dict.fromkeys((*self.names[1:], *self.aliases)))
+        raise SettingError(f"No class covers {name[:100]!r}. Nearest: {close}")
+
+    def meaning(self, name: str) -> str:
+        """Return what a name stands for, in words; empty where it is a class's own name.
+
+        Raises:
+            SettingError: no class covers it.
+
+        >>> GROUPS.meaning("jeans"), GROUPS.meaning("lowerbody")
+        ("'jeans' is part of the class lowerbody (trousers and skirts)", '')
+        """
+        one = self.classes[self.id_of(name)]
+        if name == one.name:
+            return ""
+        shown = one.name if one.display_name == one.name else f"{one.name} ({one.display_name})"
+        return f"{name!r} is part of the class {shown}"
 
     def id_for_category(self, category: str, supercategory: str) -> int | None:
         """Return the class id of a Fashionpedia category, or None where no class takes it.
@@ -134,6 +222,11 @@ class ClassList:
             SettingError: a row has no name, or a key or value that is not allowed.
         """
         return cls(tuple(_class_from_row(number, row) for number, row in enumerate(rows)))
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case, with single spaces for hyphens and the like."""
+    return " ".join(re.sub(r"[\s_-]+", " ", name).casefold().split())
 
 
 def _class_from_row(number: int, row: Mapping[str, Any]) -> ClothingClass:

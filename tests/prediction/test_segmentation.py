@@ -106,7 +106,7 @@ def test_a_cutout_keeps_the_frame_and_hides_nothing(segmentation):
 
 def test_a_tight_cutout_is_the_garments_box(segmentation):
     assert segmentation.cutout("upperbody", tight=True).shape == (35, 30, 4)
-    with pytest.raises(InputError, match=r"No waist .*It shows: upperbody, lowerbody"):
+    with pytest.raises(InputError, match=r"No waist .*It shows: tops and jackets, trousers and skirts"):
         segmentation.cutout("waist", tight=True)
     assert not segmentation.cutout("waist").any()
     with pytest.raises(SettingError, match="upperbody"):

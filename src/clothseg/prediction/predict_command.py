@@ -178,5 +178,5 @@ def _print_error(console: Console, error: InputError) -> None:
 
 
 def _sentence(segmentation: Segmentation) -> str:
-    parts = [f"{label.name} {label.share:.1%} (score {label.score:.2f})" for label in segmentation.labels]
+    parts = [f"{label.display_name} {label.share:.1%} (score {label.score:.2f})" for label in segmentation.labels]
     return f"Found: {', '.join(parts)}" if parts else "Found no garment"

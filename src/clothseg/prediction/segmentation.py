@@ -47,6 +47,8 @@ class Label:
 
     class_id: int
     name: str
+    display_name: str
+    """The name for people: "tops and jackets" for upperbody."""
     area: int
     """Pixels of the photo."""
     share: float
@@ -115,6 +117,7 @@ class Segmentation:
             Label(
                 class_id=region.class_id,
                 name=self.classes.names[region.class_id],
+                display_name=self.classes.classes[region.class_id].display_name,
                 area=region.area,
                 share=region.area / self.mask.size,
                 score=score,
@@ -154,7 +157,7 @@ class Segmentation:
         """Return one garment class on a transparent background.
 
         Args:
-            name: the class, such as "upperbody".
+            name: the class, such as "upperbody", or another name of it, such as "shirt"; see `ClassList.id_of`.
             tight: crop to the garment instead of keeping the photo's frame.
 
         Returns:
@@ -170,7 +173,7 @@ class Segmentation:
         if tight:
             rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
             if not len(rows):
-                shown = ", ".join(label.name for label in self.labels) or "nothing"
+                shown = ", ".join(label.display_name for label in self.labels) or "nothing"
                 raise InputError(f"No {name} to cut out of {self.file or 'the photo'}. It shows: {shown}")
             frame = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
             photo, inside = photo[frame], inside[frame]

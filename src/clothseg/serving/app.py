@@ -79,7 +79,7 @@ def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_
             allow_origins=list(cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type"],
-            expose_headers=["X-Clothseg-Model", "Server-Timing", "Retry-After"],
+            expose_headers=["X-Clothseg-Model", "X-Clothseg-Class", "Server-Timing", "Retry-After"],
         )
     app.add_middleware(RequestMiddleware, metrics=metrics)
     _describe_errors(app)

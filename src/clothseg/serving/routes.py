@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from clothseg.errors import nearest
+from clothseg.errors import SettingError, one_line
+from clothseg.labels import ClassList
 from clothseg.serving import metrics as metrics_module
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
@@ -89,7 +91,10 @@ class Routes:
         output: Annotated[
             Output | None, Query(description="Form of the answer; without it, the Accept header says.")
         ] = None,
-        label: Annotated[str | None, Query(description="For a cut-out: the class, by name or id.")] = None,
+        label: Annotated[
+            str | None,
+            Query(description="For a cut-out: the class, by id or by any name of it, such as dress or trousers."),
+        ] = None,
         tight: Annotated[bool, Query(description="For a cut-out: crop to the garment.")] = False,
         include: Annotated[Literal["mask"] | None, Query(description="For JSON: put the mask into it, too.")] = None,
     ) -> Response:
@@ -101,7 +106,8 @@ class Routes:
         chosen = choose_output(output, request.headers.get("accept", ""))
         self._pool.check_capacity()
         assert self._pool.model_info is not None
-        name = choose_class(label, self._pool.model_info["classes"]) if chosen == "cutout" else ""
+        classes = ClassList.from_dicts(self._pool.model_info["classes"])
+        name = choose_class(label, classes) if chosen == "cutout" else ""
         if include and chosen != "json":
             raise Problem("wrong-parameter", f"include={include} goes with JSON only, not with output={chosen}")
         with self._budget.upload() as reserve:
@@ -119,11 +125,11 @@ class Routes:
             reply, job = await while_connected(request, self._pool.submit(message))
         if "problem" in reply.header:
             raise Problem(reply.header["problem"], reply.header["detail"])
-        return self._response(chosen, reply, job)
+        return self._response(wanted, reply, job)
 
-    def _response(self, output: Output, reply: Message, job: Job) -> Response:
+    def _response(self, wanted: SegmentRequest, reply: Message, job: Job) -> Response:
         seconds = {"queue": job.started - job.submitted, **reply.header["seconds"]}
-        self._metrics.photos.labels(output).inc()
+        self._metrics.photos.labels(wanted.output).inc()
         for stage, value in seconds.items():
             self._metrics.stage_seconds.labels(stage).observe(value)
         headers = {
@@ -132,6 +138,8 @@ class Routes:
             "X-Clothseg-Model": reply.header["model"][:12],
             "Server-Timing": ", ".join(f"{stage};dur={1000 * value:.1f}" for stage, value in seconds.items()),
         }
+        if wanted.label:
+            headers["X-Clothseg-Class"] = quote(wanted.label, safe=" ,")
         return Response(reply.body, media_type=reply.header["media_type"], headers=headers)
 
     async def model(self) -> JSONResponse:
@@ -165,11 +173,21 @@ class Routes:
 def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
     """Return the API's description of a model, from a worker's."""
     same = ("name", "sha256", "version", "runtime", "architecture", "encoder_name", "decoder_width", "image_size")
+    classes = ClassList.from_dicts(model_info["classes"])
+    aliases: dict[int, list[str]] = {}
+    for alias, class_id in classes.aliases.items():
+        aliases.setdefault(class_id, []).append(alias)
     return {
         **{key: model_info[key] for key in (*same, "licence", "training_data", "scores")},
         "classes": [
-            {"id": number, "name": one["name"], "color": one["color"]}
-            for number, one in enumerate(model_info["classes"])
+            {
+                "id": number,
+                "name": one.name,
+                "display_name": one.display_name,
+                "aliases": aliases.get(number, []),
+                "color": one.color,
+            }
+            for number, one in enumerate(classes.classes)
         ],
         "known_classes": model_info["training_data"].get("known_classes"),
     }
@@ -248,21 +266,23 @@ def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
-def choose_class(label: str | None, classes: Sequence[Mapping[str, Any]]) -> str:
+def choose_class(label: str | None, classes: ClassList) -> str:
     """Return the name of the class to cut out.
 
     Args:
-        label: its name or its id.
-        classes: the model's, in the order of their ids.
+        label: a name of it, see `ClassList.id_of`, or its id.
+        classes: the model's.
 
     Raises:
-        Problem: no class is given, or the model does not have it.
+        Problem: no class is given, or no class of the model covers it.
     """
-    names = [str(one["name"]) for one in classes]
     if not label:
-        raise Problem("wrong-parameter", f"A cut-out needs the parameter label. Allowed: {', '.join(names[1:])}")
-    if label in names:
-        return label
-    if label.isdecimal() and label.isascii() and len(label) < 4 and int(label) < len(names):
-        return names[int(label)]
-    raise Problem("wrong-parameter", f"The model has no class {label[:100]!r}. Nearest: {nearest(label, names)}")
+        raise Problem(
+            "wrong-parameter", f"A cut-out needs the parameter label. Allowed: {', '.join(classes.names[1:])}"
+        )
+    if label.isdecimal() and label.isascii() and len(label) < 4 and int(label) < len(classes):
+        return classes.names[int(label)]
+    try:
+        return classes.names[classes.id_of(label)]
+    except SettingError as error:
+        raise Problem("wrong-parameter", f"label: {one_line(error)}") from error

@@ -61,6 +61,8 @@ class ClassEntry(BaseModel):
 
     id: int
     name: str
+    display_name: str = Field(description="Its name for people.")
+    aliases: list[str] = Field(description="Names that the parameter label also accepts, in lower case.")
     color: tuple[int, int, int] = Field(description="RGB, 0 to 255.")
 
 
@@ -126,6 +128,10 @@ SEGMENT_RESPONSE: Mapping[str, Any] = {
         "X-Clothseg-Model": {
             "description": "First 12 digits of the model's SHA-256.",
             "schema": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
+        },
+        "X-Clothseg-Class": {
+            "description": "Of a cut-out: the class that the label meant, percent-encoded.",
+            "schema": {"type": "string"},
         },
         "Server-Timing": {"description": "Milliseconds of each stage.", "schema": {"type": "string"}},
         "Vary": {"schema": {"type": "string"}},

@@ -99,8 +99,9 @@ def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
         return _mask(segmentation)
     if request.output == "overlay":
         return _overlay(segmentation)
-    if request.label not in (shown := [label.name for label in segmentation.labels]):
-        raise NotShownError(f"No {request.label} to cut out. The photo shows: {', '.join(shown) or 'nothing'}")
+    if request.label not in [label.name for label in segmentation.labels]:
+        shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
+        raise NotShownError(f"No {request.label} to cut out. The photo shows: {shown}")
     return encode_png(segmentation.cutout(request.label, tight=request.tight))
 
 
