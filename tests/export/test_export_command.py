@@ -5,12 +5,16 @@ import sys
 import numpy as np
 import onnx
 import pytest
+import segmentation_models_pytorch as smp
+import torch
 
 from clothseg.errors import InputError, MachineError, MissingModelError, ModelError, SettingError
 from clothseg.export import portable
 from clothseg.export.export_command import Export
+from clothseg.export.smp_folder import smp_files
 from clothseg.model.best import BestCheckpoint
 from clothseg.model.checkpoint import load_checkpoint
+from clothseg.model.description import ModelDescription
 from clothseg.prediction.predictor import load
 from clothseg.prediction.runtimes.model_file import ModelFile
 from tests.export.small_model import DESCRIPTION, photo_of, small_network, write_checkpoint
@@ -69,6 +73,29 @@ def test_it_predicts_what_the_checkpoint_predicts(exported, small_checkpoint_pat
     if model.runtime_name == "OpenVINO on cpu":
         photo = photo_of(333, 200)
         assert (model.predict(photo).mask != checkpoint.predict(photo).mask).mean() < 1e-3
+
+
+def test_smp_loads_its_own_format_with_equal_logits(small_checkpoint_path, tmp_path, capsys):
+    """The normalisation is in the description, as its input is normalised pixels."""
+    assert Export(small_checkpoint_path, tmp_path / "folder", format="smp").run() == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'folder'}\n"
+    described = json.loads((tmp_path / "folder" / "clothseg.json").read_text())
+    assert ModelDescription.from_dict(described) == DESCRIPTION
+    loaded = smp.from_pretrained(tmp_path / "folder").eval()
+    photo = torch.from_numpy(photo_of(96, 64)).permute(2, 0, 1)[None]
+    mean, std = (torch.tensor(described["normalization"][name]).view(3, 1, 1) for name in ("mean", "std"))
+    with torch.inference_mode():
+        given, expected = loaded((photo / 255 - mean) / std), small_network()(photo)
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_network_that_smp_would_load_otherwise_is_refused(small_checkpoint_path):
+    """A hook is not in the saved file."""
+    description, network = load_checkpoint(small_checkpoint_path)
+    network.network.segmentation_head[0].register_forward_hook(lambda module, given, logits: logits + 1)
+    with pytest.raises(ModelError, match="gives other logits"):
+        smp_files(description, network)
 
 
 def test_a_model_that_disagrees_is_refused_and_nothing_is_written(

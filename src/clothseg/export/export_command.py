@@ -1,4 +1,4 @@
-"""The command `clothseg export`: write a checkpoint as one portable model file that agrees with it."""
+"""The command `clothseg export`: write a checkpoint in a portable format that agrees with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -31,6 +31,9 @@ class Export:
     """Checkpoint to export; without one, the newest best checkpoint of your own training."""
     output: Path | None = None
     """File ending in .onnx, or folder, to write to; without one, beside the checkpoint."""
+    format: Literal["onnx", "smp"] = "onnx"
+    """onnx: one file for clothseg and any ONNX reader. smp: a folder for smp.from_pretrained of
+    segmentation-models-pytorch."""
     photos: tuple[Path, ...] = ()
     """Photos or folders to compare on; without any, the validation photos of the prepared dataset, else drawn ones."""
     count: int = 32
@@ -55,6 +58,9 @@ class Export:
         console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
         source, target = self._paths()
         require("torch", "train")
+        if self.format == "smp":
+            print(_write_smp(source, target))
+            return 0
         from clothseg.export.agreement import choose_photos
         from clothseg.export.portable import make_portable
         from clothseg.model.checkpoint import load_checkpoint
@@ -73,7 +79,7 @@ class Export:
         return 0
 
     def _paths(self) -> tuple[Path, Path]:
-        """Return the checkpoint and the file to write."""
+        """Return the checkpoint and the file or folder to write."""
         source = self.checkpoint_path or find_best(self.checkpoints_path)
         if source is None:
             raise MissingModelError(
@@ -82,11 +88,22 @@ class Export:
             )
         if source.suffix.lower() == SUFFIX:
             raise SettingError(f"{source} is an exported model already. Pass a checkpoint, which ends in .ckpt")
+        if self.format == "smp":
+            return source, self.output or source.with_name(f"{source.stem}-smp")
         if self.output is None:
             return source, source.with_suffix(SUFFIX)
         if self.output.suffix.lower() == SUFFIX and not self.output.is_dir():
             return source, self.output
         return source, self.output / f"{source.stem}{SUFFIX}"
+
+
+def _write_smp(source: Path, target: Path) -> Path:
+    from clothseg.export.smp_folder import smp_files
+    from clothseg.model.checkpoint import load_checkpoint
+
+    for name, content in smp_files(*load_checkpoint(source)).items():
+        write_whole(target / name, content, sync=True)
+    return target
 
 
 def agreement_table(model: PortableModel, *, has_truth: bool) -> Table:
