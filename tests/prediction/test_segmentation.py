@@ -10,6 +10,7 @@ from clothseg.errors import InputError, MachineError, SettingError
 from clothseg.labels import GROUPS, ClassList, ClothingClass
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.transforms import resize_mask
+from tests.conftest import needs
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -219,3 +220,17 @@ def test_polygons_are_exact_on_demand(segmentation):
     (polygon,) = segmentation.polygons("upperbody", tolerance=0)
     assert sorted(polygon.tolist()) == [[5, 10], [5, 45], [35, 10], [35, 45]]
     assert segmentation.polygons("waist") == []
+
+
+@pytest.mark.full
+def test_detections_of_supervision(segmentation, segmentations):
+    needs("supervision")
+    detections = segmentation.to_supervision()
+    assert detections.class_id.tolist() == [UPPERBODY, LOWERBODY]
+    assert detections.data["class_name"].tolist() == ["upperbody", "lowerbody"]
+    assert detections.xyxy.tolist() == [[5, 10, 35, 45], [15, 45, 45, 80]]
+    assert detections.confidence.tolist() == pytest.approx([label.score for label in segmentation.labels])
+    painted = sum(class_id * mask for class_id, mask in zip(detections.class_id, detections.mask, strict=True))
+    assert np.array_equal(painted, segmentation.mask)
+    assert detections.area.tolist() == [label.area for label in segmentation.labels]
+    assert len(segmentations[2].to_supervision()) == 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from clothseg import drawing
 from clothseg.encoding import encode_jpeg, encode_png, marked
-from clothseg.errors import InputError
+from clothseg.errors import InputError, require
 from clothseg.labels import ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.outputs import Cutouts
@@ -196,6 +196,27 @@ class Segmentation:
             SettingError: the model has no such class.
         """
         return outline(self.mask == self.classes.id_of(name), tolerance=tolerance)
+
+    def to_supervision(self) -> Any:
+        """Return a `supervision.Detections` with one detection for each class that the photo shows, lowest id first.
+
+        `xyxy`: (N, 4) float32. `mask`: (N, H, W) bool. `confidence`: (N,) float32, the scores. `class_id`: (N,) int.
+        `data["class_name"]`: (N,), the names.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        supervision = require("supervision", "supervision")
+        labels = sorted(self.labels, key=lambda label: label.class_id)
+        boxes = np.array([label.bbox for label in labels], np.float32).reshape(-1, 4)
+        class_ids = np.array([label.class_id for label in labels], int)
+        return supervision.Detections(
+            xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
+            mask=self.mask == class_ids[:, None, None],
+            confidence=np.array([label.score for label in labels], np.float32),
+            class_id=class_ids,
+            data={"class_name": np.array([label.name for label in labels], str)},
+        )
 
     def to_coco(self) -> dict[str, Any]:
         """Return the results as plain values for JSON, version 1, for `pycocotools.mask.decode` to read.
