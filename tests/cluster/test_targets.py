@@ -6,9 +6,12 @@ from clothseg.errors import MachineError, MissingExtraError, MissingInputError, 
 from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal
 from clothseg.prediction.sources import Photo
 from tests.cluster.two_nodes import BUCKET
+from tests.conftest import needs
 
 
+@pytest.mark.full
 def test_a_path_is_a_folder_and_an_address_a_store(tmp_path):
+    needs("s3fs")
     assert target_of(tmp_path) == FolderTarget(tmp_path)
     assert target_of("s3://bucket/results/") == StoreTarget("s3://bucket/results")
 

@@ -26,6 +26,7 @@ def test_the_file_is_plain_json_and_is_read_again(tmp_path):
         "val_iou": None,
         "epoch": 3,
         "scores": {},
+        "is_sample": False,
     }
     BEST.write(tmp_path)
     assert BestCheckpoint.read(tmp_path) == BEST
@@ -40,6 +41,8 @@ def test_the_best_of_the_newest_training_is_found(tmp_path):
     newest = write_training(tmp_path / "other").rename(folder / BEST.path)
     BEST.write(folder)
     assert find_best(folder) == newest
+    replace(BEST, is_sample=True).write(folder)
+    assert find_best(folder) == newer, "what learned from the drawn sample is taken by name only"
     newest.unlink()
     assert find_best(folder) == newer, "a pointer to a deleted checkpoint is ignored"
 

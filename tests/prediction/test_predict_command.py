@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
 from clothseg import cli
+from clothseg.model.best import BestCheckpoint
 from clothseg.pictures import read_mask
 from clothseg.prediction.predict_command import shown
 from clothseg.settings import Settings
@@ -135,16 +137,29 @@ def test_a_missing_model_error_says_how_to_get_one(predict, photo_file, monkeypa
     assert "uv run train.py" in err[0]
 
 
-def test_the_newest_best_checkpoint_is_the_default(predict, photo_file, checkpoint_path):
-    from clothseg.model.best import BestCheckpoint
-
+def test_the_newest_best_checkpoint_is_the_default_unless_it_learned_from_the_drawn_sample(
+    predict, photo_file, checkpoint_path
+):
     photo_file("a.png")
     Path("checkpoints").mkdir()
-    Path("checkpoints/clothseg-001-0.5000.ckpt").write_bytes(checkpoint_path.read_bytes())
-    BestCheckpoint("clothseg-001-0.5000.ckpt", val_loss=0.5, val_iou=0.2, epoch=1).write(Path("checkpoints"))
-    code, _, err = predict("a.png", ckpt=None)
-    assert code == 0
-    assert err[0].startswith("Model: checkpoints/clothseg-001-0.5000.ckpt, the newest best of your own training")
+    name = "checkpoints/clothseg-001-0.5000.ckpt"
+    Path(name).write_bytes(checkpoint_path.read_bytes())
+    own = f"Model: {name}, the newest best of your own training"
+    best = BestCheckpoint(Path(name).name, val_loss=0.5, val_iou=0.2, epoch=1)
+    good, bad = ({"val_iou/upperbody": iou, "val_iou/head": 0.3, "val_iou/closures": 0} for iou in (0.4, 0.1))
+    for known, start, warning in (
+        (best, f"{own} (torch on cpu)", ""),
+        (replace(best, scores=good), f"{own} (torch on cpu)", ""),
+        (replace(best, scores=bad), own, "Warning: its mean IoU on the 2 classes that the starter model also knows"),
+        (replace(best, is_sample=True), f"Model: the packaged starter model; {name} learned from drawn pictures", name),
+    ):
+        known.write(Path("checkpoints"))
+        code, _, err = predict("a.png", ckpt=None)
+        assert code == 0
+        assert err[0].startswith(start)
+        assert warning in err[0]
+    assert predict("a.png", ckpt=name)[2][0] == f"Model: {name} (torch on cpu)"
+    assert predict("a.png", ckpt="starter")[2][0].startswith("Model: the packaged starter model")
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(predict, photo_file, tmp_path):

@@ -83,7 +83,7 @@ class Export:
         source = self.checkpoint_path or find_best(self.checkpoints_path)
         if source is None:
             raise MissingModelError(
-                f"No model: {self.checkpoints_path} contains no checkpoint of your own training. Train one with: "
+                f"No model: {self.checkpoints_path} contains no checkpoint of a training on photos. Train one with: "
                 f"{command('train')}, or name one: {command('export', 'CKPT')}"
             )
         if source.suffix.lower() == SUFFIX:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class BestCheckpoint:
     """The epoch after which it was saved, counted from 0."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Every validation score by its name in TensorBoard, without the classes that the photos do not show."""
+    is_sample: bool = False
+    """Whether it learned from the drawn sample, so that it is taken only where it is named."""
 
     def write(self, folder: Path) -> None:
         """Write the pointer into `folder` atomically.
@@ -44,6 +46,7 @@ class BestCheckpoint:
             "val_iou": _or_none(self.val_iou),
             "epoch": self.epoch,
             "scores": {name: _or_none(score) for name, score in self.scores.items()},
+            "is_sample": self.is_sample,
         }
         write_whole(folder / POINTER_NAME, (json.dumps(values, indent=1) + "\n").encode(), sync=True)
 
@@ -63,6 +66,7 @@ class BestCheckpoint:
                 val_iou=_or_nan(values["val_iou"]),
                 epoch=int(values["epoch"]),
                 scores={str(name): _or_nan(score) for name, score in values.get("scores", {}).items()},
+                is_sample=bool(values.get("is_sample", False)),
             )
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -71,16 +75,24 @@ class BestCheckpoint:
 
 
 def find_best(checkpoints_path: Path) -> Path | None:
-    """Return the best checkpoint of the newest training in `checkpoints_path`, or None where there is none.
+    """Return the best checkpoint of the newest training in `checkpoints_path` on photos, or None where there is none.
 
     Raises:
         ModelError: the file that names it is damaged.
     """
+    return next((path for path, best in best_of_trainings(checkpoints_path) if not best.is_sample), None)
+
+
+def best_of_trainings(checkpoints_path: Path) -> Iterator[tuple[Path, BestCheckpoint]]:
+    """Yield the best checkpoint of each training in `checkpoints_path`, newest first, and what is known of it.
+
+    Raises:
+        ModelError: the file that names one is damaged.
+    """
     for folder in (checkpoints_path, *sorted(checkpoints_path.glob(EARLIER_FOLDERS), reverse=True)):
         best = BestCheckpoint.read(folder)
         if best is not None and (folder / best.path).is_file():
-            return folder / best.path
-    return None
+            yield folder / best.path, best
 
 
 def _or_none(score: float) -> float | None:

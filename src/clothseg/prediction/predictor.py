@@ -10,16 +10,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from statistics import fmean
 from threading import BoundedSemaphore
 from typing import Any, TypeVar
 
 import cv2
 
 from clothseg.errors import InputError, MissingModelError, ModelError, SettingError, check_input, command, require
-from clothseg.model.best import find_best
+from clothseg.labels import BACKGROUND_ID
+from clothseg.model.best import BestCheckpoint, best_of_trainings
 from clothseg.model.description import ModelDescription
 from clothseg.pictures import MAX_PIXELS, PhotoSource, name_of, read_picture
 from clothseg.prediction.runtimes import Runtime
+from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import is_address
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation, segment_pixels
@@ -31,6 +34,10 @@ Result = TypeVar("Result")
 
 _RUNTIMES_BY_SUFFIX = {".ckpt": ("torch",), ".onnx": ("openvino", "onnxruntime")}
 """The runtimes of each kind of model file; auto takes the first."""
+STARTER = "starter"
+"""What names the packaged starter model in place of a path."""
+FAR_BELOW = 0.5
+"""A training with less than this part of the starter model's mean IoU gets a warning when it is the default."""
 _PRECISIONS = ("auto", "fp32", "bf16")
 
 # Photos processed at once beside those in the network: one that is decoded, one that is saved. Each may take 270 MB.
@@ -222,7 +229,7 @@ def load(
     Args:
         model: path of a model file, or its address, hf://OWNER/NAME/FILE.onnx (Hugging Face hub) or https://…, which is
             downloaded once; `#sha256=DIGEST` at its end refuses any other file. None takes the newest best checkpoint
-            of your own training, or else the packaged starter model.
+            of your own training, or else the packaged starter model, which "starter" names.
         runtime: auto; torch runs checkpoints; openvino or onnxruntime runs exported models.
         device: auto takes the fastest there is; or cpu, cuda, mps.
         precision: auto, fp32 or bf16; auto takes bf16 where it is fast and the export measured that it hardly changes
@@ -307,15 +314,36 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path
         from clothseg.prediction.remote_model import cached_model
 
         return cached_model(str(model)), f"{model}"
-    if model is not None:
+    if model is not None and str(model) != STARTER:
         return Path(model), f"{model}"
-    best = find_best(checkpoints_path)
-    if best is not None:
-        return best, f"{best}, the newest best of your own training"
+    drawn = ""
+    for path, best in best_of_trainings(checkpoints_path) if model is None else ():
+        if not best.is_sample:
+            return path, f"{path}, the newest best of your own training{_compared(best)}"
+        drawn = drawn or f"{path} learned from drawn pictures: pass --ckpt {path} to use it"
     starter = starter_model()
     if starter is None:
         raise MissingModelError(
-            f"No model: {checkpoints_path} contains no checkpoint of your own training, and this installation lacks "
-            f"the starter model. Train one with: {command('train')}, or pass --ckpt PATH"
+            f"No model: {drawn or f'{checkpoints_path} contains no checkpoint of your own training'}, and this "
+            f"installation lacks the starter model. Train one with: {command('train')}, or pass --ckpt PATH"
         )
-    return starter, "the packaged starter model, as there is none of your own training"
+    return starter, f"the packaged starter model{'; ' if drawn else ', as there is none of your own training'}{drawn}"
+
+
+def _compared(best: BestCheckpoint) -> str:
+    """Return a warning where a training scored far below the starter model on classes that both know, or nothing."""
+    path = starter_model()
+    known = ModelFile.read(path).description if path else None
+    ious = known.scores.get("iou", {}) if known else {}
+    garments = known.classes.names[BACKGROUND_ID + 1 :] if known else ()
+    both = [name for name in garments if ious.get(name) is not None and f"val_iou/{name}" in best.scores]
+    if not both:
+        return ""
+    own, starters = fmean(best.scores[f"val_iou/{name}"] for name in both), fmean(ious[name] for name in both)
+    if not own < FAR_BELOW * starters:
+        return ""
+    return (
+        f". Warning: its mean IoU on the {len(both)} classes that the starter model also knows is {own:.2f} on your "
+        f"validation photos, and that of the starter model is {starters:.2f} on its own: pass --ckpt {STARTER} to "
+        "use the starter model"
+    )

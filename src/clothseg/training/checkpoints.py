@@ -15,8 +15,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from clothseg.data.report import SAMPLE
 from clothseg.errors import MachineError, ModelError, one_line
 from clothseg.model.best import EARLIER_FOLDERS, POINTER_NAME, BestCheckpoint
+from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.tensor_files import add_checksum
 from clothseg.pictures import whole_file
 
@@ -118,7 +120,11 @@ class Checkpoints(Checkpoint):
         self.losses = dict(ranked[: self.keep])
         if self.best is None or val_loss < self.best.val_loss:
             val_iou = scores.get("val_iou", math.nan)
-            self.best = BestCheckpoint(name, val_loss, val_iou, trainer.current_epoch, dict(scores))
+            model = trainer.lightning_module
+            is_sample = (
+                isinstance(model, ClothSegmentationModel) and model.hparams["training_data"].get("source") == SAMPLE
+            )
+            self.best = BestCheckpoint(name, val_loss, val_iou, trainer.current_epoch, dict(scores), is_sample)
         self._save(trainer, self.folder / name)
         if trainer.is_global_zero:
             self.best.write(self.folder)
