@@ -7,6 +7,7 @@ Opening is measured on a file of 600 MB that is written for it when asked: add -
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import multiprocessing
 import shutil
@@ -25,6 +26,7 @@ from pycocotools import mask as coco_mask
 from table import Row, heading, show
 
 from clothseg.data.annotations import open_annotations
+from clothseg.data.imaterialist import COLUMNS, write_coco
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, names_by_stem
 from clothseg.data.painting import paint_group
@@ -50,13 +52,6 @@ def plain_masks(annotations: Path, folder: Path, target: Path) -> Callable[[], i
     for one in content["annotations"]:
         by_image[one["image_id"]].append(one)
 
-    def annotation_to_mask(segmentation: Any, height: int, width: int) -> Any:
-        if isinstance(segmentation, list):
-            segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-        elif isinstance(segmentation["counts"], list):
-            segmentation = coco_mask.frPyObjects(segmentation, height, width)
-        return coco_mask.decode(segmentation)
-
     def paint() -> int:
         for image in content["images"]:
             height, width = image["height"], image["width"]
@@ -69,11 +64,20 @@ def plain_masks(annotations: Path, folder: Path, target: Path) -> Callable[[], i
     return paint
 
 
-def tasks_of(folder: Path) -> tuple[list[PhotoTask], Path, int]:
+def annotation_to_mask(segmentation: Any, height: int, width: int) -> Any:
+    """Return (height, width) 0 or 1, as `COCO.annToMask` does."""
+    if isinstance(segmentation, list):
+        segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        segmentation = coco_mask.frPyObjects(segmentation, height, width)
+    return coco_mask.decode(segmentation)
+
+
+def tasks_of(folder: Path, annotations: Path | None = None) -> tuple[list[PhotoTask], Path, int]:
     """Return the photos of the validation split to paint, their folder and the number of classes."""
     manifest = Manifest.read(folder)
     split = manifest.splits["val"]
-    file = open_annotations(local_path(folder, VAL.annotations))
+    file = open_annotations(annotations or local_path(folder, VAL.annotations))
     photos = PhotoNames(names_by_stem(folder / split.photos, PHOTO_SUFFIXES), folder / split.photos)
     tasks = check_records(file, manifest.classes, photos, strict_categories=False).tasks
     return tasks, folder / split.photos, len(manifest.classes)
@@ -99,6 +103,37 @@ def measure_painting(way: str, folder: Path, target: Path) -> float:
         began = time.process_time()
         count = paint()
         best = min(best, (time.process_time() - began) / count)
+    return best
+
+
+def write_rows(folder: Path, target: Path) -> None:
+    """Write the validation annotations as iMaterialist's rows, with their labels beside them."""
+    content = json.loads(local_path(folder, VAL.annotations).read_bytes())
+    images = {image["id"]: image for image in content["images"]}
+    with (target / "train.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(COLUMNS)
+        for one in content["annotations"]:
+            image, outline = images[one["image_id"]], one["segmentation"]
+            size = image["height"], image["width"]
+            mask = annotation_to_mask(outline, *size)
+            edges = np.flatnonzero(np.diff(mask.ravel("F"), prepend=0, append=0).astype(np.int8))
+            text = " ".join(f"{start + 1} {end - start}" for start, end in edges.reshape(-1, 2).tolist())
+            rows.writerow([image["file_name"], text, *size, one["category_id"]])
+    (target / "label_descriptions.json").write_text(json.dumps({"categories": content["categories"]}), encoding="utf-8")
+
+
+def measure_rows(way: str, folder: Path, target: Path) -> float:
+    """Return the seconds of processor time per photo from annotations to masks: official (`plain`) or as rows."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        if way == "ours":
+            write_coco(target / "train.csv", target / "instances.json", progress=lambda done, total: None)
+        tasks, photos, num_classes = tasks_of(folder, target / "instances.json" if way == "ours" else None)
+        for first in range(0, len(tasks), GROUP_SIZE):
+            paint_group(photos, target, num_classes, tasks[first : first + GROUP_SIZE])
+        best = min(best, (time.process_time() - began) / len(tasks))
     return best
 
 
@@ -159,6 +194,17 @@ def painting_row(folder: Path, scratch: Path) -> Row:
     return Row("mask of a photo, one core", texts["plain"], texts["ours"], ratio, ">= 5", ratio >= 5)
 
 
+def rows_row(folder: Path, scratch: Path) -> Row:
+    """Compare iMaterialist's rows with the official annotation file of the same instances."""
+    write_rows(folder, scratch)
+    seconds = {way: in_process(measure_rows, way, folder, scratch) for way in ("plain", "ours")}
+    ratio = seconds["plain"] / seconds["ours"]
+    texts = {way: f"{value * 1e3:.2f} ms" for way, value in seconds.items()}
+    return Row(
+        "photo, annotations to mask: official | rows of iMaterialist", *texts.values(), ratio, ">= 0.8", ratio >= 0.8
+    )
+
+
 def opening_row(path: Path) -> Row:
     """Compare opening an annotation file with `json.loads`."""
     found = {way: in_process(measure_opening, way, path) for way in ("plain", "ours")}
@@ -172,7 +218,7 @@ def opening_row(path: Path) -> Row:
 def rows(folder: Path, *, large_file: bool) -> list[Row]:
     """Measure everything; with `large_file` also opening a file of 600 MB, which is written for it."""
     with tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as name:
-        measured = [painting_row(folder, Path(name))]
+        measured = [painting_row(folder, Path(name)), rows_row(folder, Path(name))]
     if large_file:
         with tempfile.TemporaryDirectory() as name:
             large = Path(name, "large.json")

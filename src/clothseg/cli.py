@@ -22,7 +22,7 @@ from clothseg.settings import Settings
 
 COMMANDS = {
     "prepare": (
-        "clothseg.data.prepare:Prepare",
+        "clothseg.data.prepare_command:Prepare",
         "download Fashionpedia, or take a custom dataset, and paint masks",
     ),
     "verify": ("clothseg.data.verify:Verify", "check a prepared dataset and print its counts"),

@@ -30,7 +30,7 @@ Advance = Callable[[int, int | None], None]
 """Called with how much is done and how much there is in all, or None if the total is unknown."""
 
 Steps = Callable[..., AbstractContextManager[Advance]]
-"""`steps(title, unit="photos" or "bytes")`: a step that shows its progress while the context is open."""
+"""`steps(title, unit="photos", "rows" or "bytes")`: a step that shows its progress while the context is open."""
 
 
 @contextmanager

@@ -149,6 +149,27 @@ def edges_from_counts(counts: Sequence[int | float], num_pixels: int) -> Edges:
     return _checked(lengths, num_pixels)
 
 
+def edges_from_pairs(text: str, num_pixels: int) -> Edges:
+    """Check Kaggle's run lengths, pairs of a run's first pixel, from 1 down the columns, and its length.
+
+    Raises:
+        RunLengthError: they are no pairs of whole numbers, out of order, overlap, or end beyond `num_pixels`.
+
+    >>> edges_from_pairs("2 3 9 1", 12)
+    array([1, 4, 8, 9])
+    """
+    if text.strip("0123456789 "):
+        raise RunLengthError("the run lengths are not whole numbers with spaces between them")
+    numbers = np.fromstring(text, dtype=np.int64, sep=" ")
+    if len(numbers) % 2:
+        raise RunLengthError(f"the run lengths are {len(numbers)} numbers, not pairs of a start and a length")
+    if len(numbers) and (numbers.min() < 1 or numbers.max() > num_pixels):
+        raise RunLengthError(f"a start or a length is not from 1 to the photo's {num_pixels} pixels")
+    edges = numbers - 1
+    edges[1::2] = edges[::2] + numbers[1::2]
+    return _checked(np.diff(edges, prepend=0, append=num_pixels), num_pixels)
+
+
 def edges_from_trusted(strings: Sequence[bytes]) -> list[Edges]:
     """Return the edges of compressed strings that pycocotools itself has just made, all at once."""
     return [ends[: len(ends) // 2 * 2] for ends in _run_ends(strings)] if strings else []

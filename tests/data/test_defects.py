@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest
-from clothseg.data.prepare import Prepare
+from clothseg.data.prepare_command import Prepare
 from clothseg.data.report import Report
 from clothseg.data.source import TRAIN, MaskJob
 from clothseg.data.sources import Mirror

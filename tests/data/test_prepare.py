@@ -16,7 +16,8 @@ import pytest
 
 from clothseg.data import painting, processes, sources
 from clothseg.data.manifest import Manifest
-from clothseg.data.prepare import Prepare, prepare
+from clothseg.data.prepare import prepare
+from clothseg.data.prepare_command import Prepare
 from clothseg.data.processes import lock_folder
 from clothseg.data.report import Report
 from clothseg.data.source import SPLITS, local_path

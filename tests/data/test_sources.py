@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.prepare import Prepare
+from clothseg.data.prepare_command import Prepare
 from clothseg.data.report import Report
 from clothseg.data.verify import verify
 from clothseg.encoding import encode_png

@@ -209,8 +209,13 @@ def choose_share(names: Collection[str], share: float) -> set[str]:
     """
     if len(names) < 2:
         raise DataError(f"A dataset needs 2 photos or more, one of them to validate with; this one has {len(names)}")
+    return choose(names, min(max(1, round(len(names) * share)), len(names) - 1))
+
+
+def choose(names: Collection[str], count: int) -> set[str]:
+    """Return `count` of `names`, or all if there are fewer: always the same for the same names in any order."""
     shuffled = sorted(set(names), key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
-    return set(shuffled[: min(max(1, round(len(shuffled) * share)), len(shuffled) - 1)])
+    return set(shuffled[:count])
 
 
 def split_annotations(source: Path, train: Path, val: Path, *, val_share: float) -> None:

@@ -59,10 +59,31 @@ def fetch(
         if target.is_file():
             return _checked(target)
         return Download(address, _ways_out(target), progress or _no_progress, retries or RetryPolicy()).run(target)
-    local = Path(source) / name
+    local = in_folder(Path(source), name)
     if local.is_file() or target.is_file():
         return _checked(local if local.is_file() else target)
     raise MissingInputError(f"{name} is not in the folder {source}. {_ways_out(target)}")
+
+
+def bytes_to_fetch(source: str, name: str, target: Path) -> int | None:
+    """Return how many bytes of a file are still to be downloaded, or None where the server does not say.
+
+    Raises:
+        SettingError: the source is no http(s) address.
+    """
+    address = _checked_address(source, name)
+    try:
+        with open_response(address, {}, RetryPolicy(timeout=5, attempts=1)) as response:
+            length = _Version.from_headers(address, response.headers).length
+    except (RefusedError, RetryableError):  # `fetch` says why
+        return None
+    return None if length is None else max(0, length - _PartialFile(target).size)
+
+
+def in_folder(folder: Path, name: str) -> Path:
+    """Return the path of the file called `name` in a local source, which may have all files in one folder."""
+    flat = folder / name.rsplit("/", 1)[-1]
+    return flat if flat.is_file() else folder / name
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from clothseg.data.annotations import ANNOTATION_RECORD, AnnotationFile, open_annotations
+from clothseg.data.annotations import ANNOTATION_RECORD, AnnotationFile, choose, open_annotations
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import names_by_stem, stem_of
 from clothseg.data.pair import read_photo_size
@@ -67,6 +67,15 @@ def write_in_groups(
     return counts
 
 
+def limited(items: Mapping[str, Item], limit: int | None) -> tuple[dict[str, Item], tuple[str, ...]]:
+    """Return `limit` of the items by their names, in their order, and a note for the report if some are left out."""
+    if limit is None or len(items) <= limit:
+        return dict(items), ()
+    chosen = choose(items, limit)
+    note = f"Limited to {limit:,} of {len(items):,} photos, chosen by a hash of their names"
+    return {name: item for name, item in items.items() if name in chosen}, (note,)
+
+
 def paint_annotations(
     job: MaskJob, annotations: Path, *, photo_source: Path | None = None
 ) -> tuple[SplitReport, MaskCounts]:
@@ -87,7 +96,7 @@ def paint_annotations(
     names = PhotoNames(names_by_stem(job.photos, PHOTO_SUFFIXES), photo_source or job.photos)
     records = check_records(file, job.classes, names, strict_categories=not is_custom)
     write_group = partial(paint_group, job.photos, job.masks, len(job.classes))
-    tasks = {task.file_name: task for task in records.tasks}
+    tasks, notes = limited({task.file_name: task for task in records.tasks}, job.limit)
     counts = write_in_groups(job, f"Painting masks of {job.split.name}", write_group, tasks)
     report = SplitReport(
         num_photos=len(file.images),
@@ -95,7 +104,7 @@ def paint_annotations(
         num_masks=counts.num_masks,
         problems=(*records.problems, *counts.problems),
         left_out=dict(records.left_out.most_common()),
-        notes=_notes(file, job.classes if is_custom else None, counts.short_polygons),
+        notes=(*notes, *_notes(file, job.classes if is_custom else None, counts.short_polygons)),
     )
     return report, counts
 
@@ -190,9 +199,11 @@ def _area(instance: Instance, outline: Sequence[Edges], task: PhotoTask) -> floa
     Raises:
         RecordError: the stated area is so far off that either the area or the outline belongs to another object.
     """
-    if instance.area is None:
+    if instance.area is None and len(outline) > 1:  # parts may overlap
         return float(paint([(1, edges) for edges in outline], task.height, task.width).pixels_per_class(2)[1])
     covered = int(sum(edges[1::2].sum() - edges[::2].sum() for edges in outline))
+    if instance.area is None:
+        return float(covered)
     low, high = sorted((instance.area, covered))
     if high - low > AREA_PIXELS and high > AREA_FACTOR * low:
         raise RecordError("area", f"its area is given as {instance.area:g}, its outline covers {covered} pixels")

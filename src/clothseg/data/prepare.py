@@ -1,22 +1,17 @@
-"""The command `clothseg prepare`: Fashionpedia, a drawn sample or custom data becomes photos, masks and a manifest."""
+"""Preparation: a source becomes photos, masks and a manifest, whole or not at all, and the same after a kill."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-from rich.console import Console
-
-from clothseg.cores import available_cores
-from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, Split, names_by_stem
+from clothseg.data.estimate import Needs, Times, check_needs
+from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.processes import LOCK_NAME, lock_folder
 from clothseg.data.report import REPORT_NAME, SAMPLE, Report, SplitReport, hash_of
 from clothseg.data.source import SPLITS, MaskCounts, MaskJob, Source
@@ -25,117 +20,14 @@ from clothseg.errors import (
     DataError,
     MachineError,
     MissingInputError,
-    SettingError,
-    command,
     path_problem,
-    require,
 )
-from clothseg.labels import BACKGROUND_ID, ClassList, load_classes
+from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
-from clothseg.progress import Steps, hide_step, show_step
-from clothseg.settings import OFFICIAL_SOURCE
+from clothseg.progress import Steps, hide_step
 
 PAINTER_VERSION = 1
 """Increased when the same records would give other masks."""
-
-SHOWN_PROBLEMS = 10
-"""How many skipped records are shown on the screen; the report names all."""
-
-
-@dataclass(frozen=True)
-class Prepare:
-    """Download Fashionpedia and paint its masks; or draw a sample; or prepare a custom dataset.
-
-    A custom dataset is a COCO instance JSON with a photo folder (--annotations, --photos), or index masks with a photo
-    folder (--masks, --photos), with custom classes (--classes FILE.yaml). See docs/how-to/custom-data.md.
-
-    Args:
-        source: Where Fashionpedia comes from: http(s) address or local folder of a mirror.
-        data_path: Folder where datasets are downloaded and prepared.
-        sample: Draw a small dataset instead, for trying everything in minutes.
-        num_workers: Processes that paint; without it, one for each core.
-        classes: Classes to learn: groups (13), categories (47) or the path of a YAML file.
-        annotations: Custom dataset: the COCO instance JSON.
-        masks: Custom dataset: the folder of index masks, named like their photos; pixel value = class id.
-        photos: Custom dataset: the folder of the photos.
-        val_annotations: COCO instance JSON of the photos to validate with.
-        val_masks: Folder of the index masks to validate with.
-        val_photos: Folder of the photos to validate with; without it, the same as --photos.
-        val_share: Share of the photos to validate with, unless --val-annotations or --val-masks is given.
-    """
-
-    source: str = OFFICIAL_SOURCE
-    data_path: Path = Path("data")
-    sample: bool = False
-    num_workers: Annotated[int | None, tyro.conf.arg(name="workers")] = None
-    classes: str = "groups"
-    annotations: Path | None = None
-    masks: Path | None = None
-    photos: Path | None = None
-    val_annotations: Path | None = None
-    val_masks: Path | None = None
-    val_photos: Path | None = None
-    val_share: float = 0.1
-
-    def run(self) -> int:
-        """Prepare the dataset; return 1 if records were skipped."""
-        require("msgspec", "train")
-        started = time.monotonic()
-        if self.num_workers is not None and self.num_workers < 0:
-            raise SettingError(f"--workers is {self.num_workers}. Allowed: a whole number from 0 up")
-        classes = load_classes(self.classes)
-        num_workers = available_cores() if self.num_workers is None else self.num_workers
-        folder = self.data_path / DATASET_FOLDER
-        prepared = prepare(self._source(), folder, classes, num_workers=num_workers, steps=show_step)
-        _print_result(prepared, folder, time.monotonic() - started)
-        return 1 if prepared.report.num_skipped else 0
-
-    def _source(self) -> Source:
-        sources = {"--annotations": self.annotations, "--masks": self.masks, "--sample": self.sample or None}
-        given = [flag for flag, value in sources.items() if value is not None]
-        if len(given) > 1:
-            raise SettingError(f"{' and '.join(given)} are given. Pass one of them: each is another dataset")
-        if self.annotations is not None or self.masks is not None:
-            return self._custom_source()
-        custom = {"--photos": self.photos, "--val-annotations": self.val_annotations}
-        custom |= {"--val-masks": self.val_masks, "--val-photos": self.val_photos}
-        for flag, value in custom.items():
-            if value is not None:
-                raise SettingError(f"{flag} is given without --annotations or --masks. Pass one of these with it")
-        from clothseg.data.sources import Mirror, Sample
-
-        return Sample() if self.sample else Mirror(self.source)
-
-    def _custom_source(self) -> Source:
-        from clothseg.data.sources import CocoAnnotations, IndexMasks
-
-        if self.photos is None:
-            raise SettingError("The photos are missing. Pass their folder with --photos")
-        self._refuse_inputs_in_the_output()
-        if not 0 < self.val_share < 1:
-            raise SettingError(f"--val-share is {self.val_share}. Allowed: a share between 0 and 1, such as 0.1")
-        kind, other = ("masks", "annotations") if self.annotations is None else ("annotations", "masks")
-        val_labels = {"annotations": self.val_annotations, "masks": self.val_masks}
-        if val_labels[other] is not None:
-            raise SettingError(f"--val-{other} is given with --{kind}. Pass --val-{kind} instead")
-        if self.val_photos is not None and val_labels[kind] is None:
-            raise SettingError(f"--val-photos is given without --val-{kind}. Pass both, or neither")
-        labels = self.annotations or self.masks
-        assert labels is not None
-        source = IndexMasks if self.annotations is None else CocoAnnotations
-        return source(labels, self.photos, val_labels[kind], self.val_photos or self.photos, self.val_share)
-
-    def _refuse_inputs_in_the_output(self) -> None:
-        """Refuse inputs in the folder that is prepared: photos and masks would be written over them."""
-        folder = self.data_path / DATASET_FOLDER
-        inputs = {"--annotations": self.annotations, "--masks": self.masks, "--photos": self.photos}
-        inputs |= {"--val-annotations": self.val_annotations, "--val-masks": self.val_masks}
-        for flag, path in (inputs | {"--val-photos": self.val_photos}).items():
-            if path is not None and path.resolve().is_relative_to(folder.resolve()):
-                raise SettingError(
-                    f"{flag} {path} is in {folder}, and preparing this folder would overwrite it. Pass another "
-                    "--data-path, or move it out of there"
-                )
 
 
 @dataclass(frozen=True)
@@ -148,10 +40,19 @@ class Prepared:
     """It was prepared already."""
     replaced: str | None = None
     """The source of other data that was in the folder before, if there was any."""
+    times: Times = field(default_factory=Times)
+    """How long it took; nothing where it was ready."""
 
 
 def prepare(
-    source: Source, folder: Path, classes: ClassList, *, num_workers: int, steps: Steps = hide_step
+    source: Source,
+    folder: Path,
+    classes: ClassList,
+    *,
+    num_workers: int,
+    steps: Steps = hide_step,
+    limit: int | None = None,
+    announce: Callable[[str], object] | None = None,
 ) -> Prepared:
     """Prepare a dataset in `folder`, or find that it is prepared already.
 
@@ -165,6 +66,9 @@ def prepare(
         classes: the classes of the masks.
         num_workers: processes that paint.
         steps: shows the progress; nothing by default.
+        limit: most photos of a split that get a mask; all by default.
+        announce: called before the work with what will be downloaded and written, after the free space was checked;
+            without it the source is not asked.
 
     Raises:
         DataError: a file as a whole cannot be used, no photo is left, or the folder has other data that must not be
@@ -172,19 +76,25 @@ def prepare(
         MissingInputError: the source lacks a file.
         MachineError: the disk or the network fails, or another run prepares the same folder.
     """
-    wanted = Report(source.kind, source.address, source.fingerprint(), hash_of([PAINTER_VERSION, classes.to_dicts()]))
+    painting = [PAINTER_VERSION, classes.to_dicts()] + ([] if limit is None else [limit])
+    wanted = Report(source.kind, source.address, source.fingerprint(), hash_of(painting))
     with _disk_errors(folder), lock_folder(folder):
         ready = _find_ready(folder, wanted)
         if ready:
             return ready
         with _report_removed_if_nothing_collected(folder):
             replaced = _remove_other_data(folder, wanted)
+            needs = Needs(download=None) if announce is None else source.needs(folder)
+            if announce is not None:
+                announce(check_needs(needs, folder))
+            began = time.monotonic()
             source.collect(folder, steps)
+            collected = time.monotonic()
         splits: dict[str, Split] = {}
         reports: dict[str, SplitReport] = {}
         for split in SPLITS:
             with _written_whole(folder / split.masks) as stage:
-                report, counts = source.write_masks(MaskJob(folder, split, stage, classes, num_workers, steps))
+                report, counts = source.write_masks(MaskJob(folder, split, stage, classes, num_workers, steps, limit))
                 reports[split.name] = report = _with_warning(report, counts)
                 if not counts.num_masks or _all_skipped(report, counts):
                     replace(wanted, splits=reports).write(folder)
@@ -198,7 +108,11 @@ def prepare(
         finished.write(folder)
         manifest = Manifest(name, source.address, licence, classes, splits)
         manifest.write(folder)
-    return Prepared(finished, manifest, was_ready=False, replaced=replaced)
+        num_photos = sum(split.count for split in splits.values())
+        seconds = {"painting": (time.monotonic() - collected) / num_photos * 1000}
+        if needs.download == 0 and limit is None:
+            seconds = {"unpacking": (collected - began) / num_photos * 1000, **seconds}
+    return Prepared(finished, manifest, was_ready=False, replaced=replaced, times=Times(seconds, num_photos))
 
 
 @contextlib.contextmanager
@@ -337,28 +251,3 @@ def _report_removed_if_nothing_collected(folder: Path) -> Iterator[None]:
 def _sizes(folder: Path) -> dict[str, int]:
     """Return the size of each file and folder in a dataset's folder, except the report and the lock."""
     return {path.name: path.stat().st_size for path in folder.iterdir() if path.name not in (REPORT_NAME, LOCK_NAME)}
-
-
-def _print_result(prepared: Prepared, folder: Path, seconds: float) -> None:
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
-    manifest, report = prepared.manifest, prepared.report
-    counts = " + ".join(f"{split.count:,} {name}" for name, split in manifest.splits.items())
-    what = f"{counts} masks of {len(manifest.classes)} classes in {folder}"
-    if prepared.was_ready:
-        console.print(f"Nothing to do: {what} are prepared already.")
-    else:
-        console.print(f"Prepared {what} in {seconds:.1f} s.")
-    if prepared.replaced:
-        console.print(f"They replace the data from {prepared.replaced}.")
-    for name, split in report.splits.items():
-        for note in split.notes:
-            console.print(f"{name}: {note}.")
-        if split.left_out:
-            left_out = ", ".join(f"{category!r} ({count:,})" for category, count in split.left_out.items())
-            console.print(f"{name}: left out, since they are in no class: {left_out}.")
-    problems = [f"{name}: skipped {one}" for name, split in report.splits.items() for one in split.problems]
-    for problem in problems[:SHOWN_PROBLEMS]:
-        console.print(problem)
-    if problems:
-        console.print(f"{len(problems):,} records were skipped; {folder / REPORT_NAME} names each with the reason.")
-    console.print(f'Next: "{command("preview")}" shows samples, "{command("train")}" trains.')

@@ -13,6 +13,7 @@ from clothseg.rle import (
     Edges,
     RunLengthError,
     edges_from_counts,
+    edges_from_pairs,
     edges_from_text,
     edges_from_trusted,
 )
@@ -36,8 +37,10 @@ TOO_FEW_POINTS: Edges = np.zeros(0, dtype=np.int64)
 
 
 class _RunLengths(msgspec.Struct):
-    counts: str | list[int | float]
     size: list[int | float]
+    counts: str | list[int | float] = ""
+    encoded_pixels: str | None = None
+    """Pairs of start and length, as `imaterialist.write_coco` copies them, in place of `counts`."""
 
 
 _polygons_decoder = msgspec.json.Decoder(list[list[float]])
@@ -138,6 +141,8 @@ def _read_run_lengths(segmentation: bytes, height: int, width: int) -> Edges:
     if run_lengths.size != [height, width]:
         raise RecordError(RUN_LENGTHS, f"its run lengths are for {run_lengths.size}, the photo has [{height}, {width}]")
     try:
+        if run_lengths.encoded_pixels is not None:
+            return edges_from_pairs(run_lengths.encoded_pixels, height * width)
         if isinstance(run_lengths.counts, str):
             return edges_from_text(run_lengths.counts, height * width)
         return edges_from_counts(run_lengths.counts, height * width)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from clothseg.data.estimate import Needs
 from clothseg.data.report import Problem, SplitReport
 from clothseg.labels import ClassList
 from clothseg.progress import Steps
@@ -56,6 +57,7 @@ VAL = OfficialSplit(
     masks="val_masks",
 )
 SPLITS = (TRAIN, VAL)
+NUM_PHOTOS = 45_623 + 1_158
 
 
 def local_path(folder: Path, name: str) -> Path:
@@ -91,6 +93,9 @@ class Source(Protocol):
     def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Write the masks of a split."""
 
+    def needs(self, folder: Path) -> Needs:
+        """Return what has to be downloaded and written for a dataset in `folder`, which exists."""
+
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the name and the licence of the collected data."""
 
@@ -109,6 +114,8 @@ class MaskJob:
     """Processes that write masks."""
     steps: Steps
     """Shows the progress."""
+    limit: int | None = None
+    """Most photos that get a mask, chosen as `annotations.choose` does; None: all."""
 
     @property
     def photos(self) -> Path:

@@ -1,49 +1,41 @@
-"""Sources of a dataset: the Fashionpedia download or a mirror of it, the drawn sample, custom COCO files and masks."""
+"""Sources of a dataset: the Fashionpedia download or a mirror of it, the drawn sample, iMaterialist and COCO files."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from clothseg import __version__
+from clothseg.data import imaterialist
 from clothseg.data.annotations import (
     check_annotation_file,
-    choose_share,
     describe_annotations,
     open_annotations,
     split_annotations,
 )
-from clothseg.data.download import fetch
+from clothseg.data.download import bytes_to_fetch, fetch, in_folder
+from clothseg.data.estimate import Needs
+from clothseg.data.imaterialist import find_file, labels_size, write_coco
 from clothseg.data.links import PhotoNames
-from clothseg.data.manifest import instead_of, lookalikes, names_by_stem
-from clothseg.data.painting import paint_annotations, write_in_groups
-from clothseg.data.pair import read_photo_size
-from clothseg.data.report import SAMPLE, Problem, RecordError, SplitReport, hash_of
+from clothseg.data.manifest import names_by_stem
+from clothseg.data.painting import paint_annotations
+from clothseg.data.report import SAMPLE, SplitReport, hash_of
 from clothseg.data.sample import draw_sample
-from clothseg.data.source import SPLITS, TRAIN, VAL, MaskCounts, MaskJob, OfficialSplit, local_path
-from clothseg.data.unzip import read_unpacked, unpack
-from clothseg.encoding import encode_png
-from clothseg.errors import DataError, InputError, check_input, one_line
-from clothseg.pictures import PHOTO_SUFFIXES, read_mask, whole_file
+from clothseg.data.source import NUM_PHOTOS, SPLITS, TRAIN, MaskCounts, MaskJob, OfficialSplit, Source, local_path
+from clothseg.data.unzip import photo_folder, read_unpacked, unpack
+from clothseg.errors import DataError, check_input
+from clothseg.pictures import PHOTO_SUFFIXES, whole_file
 from clothseg.progress import Steps
 from clothseg.settings import OFFICIAL_SOURCE
-from clothseg.types import Int64Array
 
 FASHIONPEDIA = "Fashionpedia"
 
 LICENCE = "CC-BY-4.0 (annotations); each photo under the licence its record in the annotation file names"
 """Source: the card of huggingface.co/datasets/detection-datasets/fashionpedia, and `licenses` in the annotation files.
 It does not cover a mirror with other photos in the same layout."""
-
-MASK_SUFFIXES = (".png", ".bmp", ".gif")
-"""Endings of index masks, in lower case: formats without loss."""
-_MASKS_END_IN = f"Masks end in {', '.join(MASK_SUFFIXES)}: save others as PNG"
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Mirror:
             return self.address.rstrip("/")
         check_input(Path(self.address), "Source", "Pass --source with the address or folder of a mirror", folder=True)
         names = [name for split in SPLITS for name in split.files]
-        return _files_fingerprint([path for name in names if (path := Path(self.address, name)).exists()])
+        return _files_fingerprint([path for name in names if (path := in_folder(Path(self.address), name)).exists()])
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Download missing files, the small annotation files first, and unpack the photos."""
@@ -83,6 +75,27 @@ class Mirror:
         """Paint the masks of a split."""
         return paint_annotations(job, local_path(job.folder, job.split.annotations))
 
+    def needs(self, folder: Path) -> Needs:
+        """Ask the server for the sizes of what is missing, and count the photos in the archives that are there."""
+        needs = Needs()
+        for name in dict.fromkeys(name for split in SPLITS for name in split.files):
+            target = local_path(folder, name)
+            if self._is_remote and not target.is_file():
+                size = None if needs.download is None else bytes_to_fetch(self.address, name, target)
+                needs.download = None if size is None or needs.download is None else needs.download + size
+        needs.unpack = needs.download or 0  # photos are as large in an archive
+        for split in SPLITS:
+            unpacked, archives = read_unpacked(folder / split.photos), [local_path(folder, split.archive)]
+            archives += [] if self._is_remote else [in_folder(Path(self.address), split.archive)]
+            archive = next((path for path in archives if path.is_file()), None)
+            if unpacked is not None:
+                needs.num_photos += unpacked.num_photos
+            elif archive is not None:
+                needs.add_archive(archive, split.photos)
+        if needs.download and self.address.rstrip("/") == OFFICIAL_SOURCE:
+            needs.num_photos = NUM_PHOTOS
+        return needs
+
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return Fashionpedia's name and licence, or those that a mirror's annotation file states."""
         if self.address.rstrip("/") == OFFICIAL_SOURCE:
@@ -99,6 +112,47 @@ class Mirror:
             return fetch(self.address, name, target, progress=advance)
 
 
+def find_source(address: str, folder: Path, *, val_share: float) -> Source:
+    """Return the source that `--source` names: a server or mirror of Fashionpedia, or iMaterialist, by its files.
+
+    Args:
+        address: http(s) address, folder or archive.
+        folder: the dataset's folder, which may have files of the download already.
+        val_share: share of the photos to validate with, where the download has no validation photos.
+
+    Raises:
+        DataError: it has files of both, or of neither; the message names what it has.
+    """
+    root = Path(address)
+    if "://" in address or not os.path.exists(root):  # noqa: PTH110 - Path.exists raises where a name is too long
+        return Mirror(address)
+    official = [name for split in SPLITS for name in split.files if in_folder(root, name).is_file()]
+    found = {name: find_file(root, name) for name in (imaterialist.ROWS, imaterialist.LABELS, imaterialist.PHOTOS)}
+    rows, _, photos = found.values()
+    if rows and official:
+        raise DataError(
+            f"{address} has files of two datasets: {', '.join(official)} of Fashionpedia and {rows.name} of "
+            "iMaterialist. Move one of them into a folder of its own"
+        )
+    if rows and photos and found[imaterialist.LABELS]:
+        return CocoAnnotations(rows, photos, None, photos, val_share, kind="imaterialist")
+    if rows:
+        missing = [name for name, path in found.items() if path is None]
+        raise DataError(
+            f"{address} has {rows.name} of iMaterialist (Fashion), but not {' and '.join(missing)}, as it is or in a "
+            "zip. Download it to this folder"
+        )
+    if official or any(local_path(folder, name).is_file() for split in SPLITS for name in split.files):
+        return Mirror(address)
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else [root.name]
+    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    raise DataError(
+        f"{address} is neither a mirror of Fashionpedia nor iMaterialist (Fashion): it has {shown or 'no file'}. A "
+        f"mirror has {', '.join(TRAIN.files)} and the same for val; iMaterialist has {', '.join(found)}. For another "
+        "dataset pass --annotations FILE.json or --masks FOLDER with --photos FOLDER"
+    )
+
+
 @dataclass(frozen=True)
 class Sample(Mirror):
     """A small drawn dataset in the layout of the official download."""
@@ -113,6 +167,10 @@ class Sample(Mirror):
     def fingerprint(self) -> str:
         """Return the numbers that decide the drawing."""
         return f"{__version__}: {self.train_photos}, {self.val_photos}, {self.test_photos} from {self.seed}"
+
+    def needs(self, folder: Path) -> Needs:
+        """Return how many photos will be drawn."""
+        return Needs(num_photos=self.train_photos + self.val_photos)
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Draw a mirror beside the final folders, collect its files, and remove it."""
@@ -134,11 +192,12 @@ class Sample(Mirror):
 
 @dataclass(frozen=True)
 class CustomSource:
-    """Labels with a photo folder, for training and, if they are given, for validation."""
+    """Labels with photos, for training and, if they are given, for validation."""
 
     labels: Path
-    """A COCO instance JSON, or a folder of masks."""
+    """A COCO instance JSON, the rows of iMaterialist, or a folder of masks."""
     photos: Path
+    """A folder, or, beside annotations, an archive."""
     val_labels: Path | None
     """Without them, `val_share` of the photos are used for validation."""
     val_photos: Path
@@ -150,13 +209,27 @@ class CustomSource:
         return str(self.labels)
 
     def photos_of(self, split: OfficialSplit) -> Path:
-        """Return the folder of the photos of a split."""
+        """Return the folder or archive with the photos of a split."""
         return self.photos if split == TRAIN else self.val_photos
+
+    def needs(self, folder: Path) -> Needs:
+        """Count the photos, and the bytes of archives and annotation files, and of photos on another disk."""
+        labels = [path for path in (self.labels, self.val_labels) if path is not None and path.is_file()]
+        needs = Needs(write=sum(2 * labels_size(path) for path in labels))
+        for photos in dict.fromkeys([self.photos, self.val_photos]):
+            if photos.is_file():
+                needs.add_archive(photos, photo_folder(photos, TRAIN.photos))
+                continue
+            names = [name for same in names_by_stem(photos, PHOTO_SUFFIXES).values() for name in same]
+            needs.num_photos += len(names)
+            if photos.stat().st_dev != folder.stat().st_dev:  # no links between disks
+                needs.write += sum((photos / name).stat().st_size for name in names if (photos / name).is_file())
+        return needs
 
 
 @dataclass(frozen=True)
 class CocoAnnotations(CustomSource):
-    """A COCO instance JSON with a photo folder."""
+    """A COCO instance JSON, or the rows of iMaterialist, with a folder or an archive of photos."""
 
     kind: str = "coco"
 
@@ -166,171 +239,68 @@ class CocoAnnotations(CustomSource):
         for path in files:
             check_annotation_file(path)
         share = self.val_share if self.val_labels is None else None
-        return f"{_files_fingerprint(files)} {_folders_fingerprint([self.photos, self.val_photos])} {share}"
+        return f"{_files_fingerprint(files)} {folders_fingerprint([self.photos, self.val_photos])} {share}"
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Copy or split the annotation files and link the photos that they name."""
         train, val = (_annotations_path(folder, split) for split in SPLITS)
-        if self.val_labels is None:
-            split_annotations(self.labels, train, val, val_share=self.val_share)
+        if self.val_labels is not None:
+            _copy_annotations(self.labels, train, steps)
+            _copy_annotations(self.val_labels, val, steps)
+        elif _has_rows(self.labels):
+            whole = folder / ".instances.part"
+            _copy_annotations(self.labels, whole, steps)
+            split_annotations(whole, train, val, val_share=self.val_share)
+            whole.unlink()
         else:
-            _copy_file(self.labels, train)
-            _copy_file(self.val_labels, val)
+            split_annotations(self.labels, train, val, val_share=self.val_share)
         for split in SPLITS:
-            photos = self.photos_of(split)
+            photos = self._unpacked_photos(split, folder, steps)
             names = PhotoNames(names_by_stem(photos, PHOTO_SUFFIXES), photos)
             images = open_annotations(_annotations_path(folder, split)).images
             files = {file for image in images for file in names.fitting(image.file_name)}
-            _link_photos(sorted(files), photos, folder / split.photos, steps)
+            link_photos(sorted(files), photos, folder / split.photos, steps)
 
     def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
         """Paint the masks of a split."""
-        annotations = _annotations_path(job.folder, job.split)
-        return paint_annotations(job, annotations, photo_source=self.photos_of(job.split))
+        annotations, photos = _annotations_path(job.folder, job.split), self.photos_of(job.split)
+        return paint_annotations(job, annotations, photo_source=photos if photos.is_dir() else None)
 
     def describe(self, folder: Path) -> tuple[str, str | None]:
         """Return the description and licence that the annotation file states, or its file name."""
         description, licence = describe_annotations(_annotations_path(folder, TRAIN))
         return description or self.labels.stem, licence
 
+    def _unpacked_photos(self, split: OfficialSplit, folder: Path, steps: Steps) -> Path:
+        """Return the folder of the photos of a split, after an archive of them was unpacked into the dataset's."""
+        archive = self.photos_of(split)
+        if not archive.is_file():
+            return archive
+        home = TRAIN if archive == self.photos else split  # one archive of all photos is unpacked once
+        with steps(f"Unpacking {archive.name}", unit="bytes") as advance:
+            unpack(
+                archive,
+                folder / home.photos,
+                members_under=photo_folder(archive, home.photos),
+                progress=advance,
+            )
+        return folder / home.photos
+
+
+def _has_rows(labels: Path) -> bool:
+    return labels.suffix in (".csv", ".zip")
+
+
+def _copy_annotations(labels: Path, target: Path, steps: Steps) -> None:
+    if not _has_rows(labels):
+        _copy_file(labels, target)
+        return
+    with steps(f"Reading {labels.name}", unit="rows") as advance:
+        write_coco(labels, target, progress=advance)
+
 
 def _annotations_path(folder: Path, split: OfficialSplit) -> Path:
     return folder / f"instances_{split.name}.json"
-
-
-@dataclass(frozen=True)
-class _Pair:
-    photo: Path
-    mask: Path
-    target: Path
-    name: str
-
-
-@dataclass(frozen=True)
-class IndexMasks(CustomSource):
-    """Folders of index masks, whose pixel values are class ids, and of photos with the same names."""
-
-    kind: str = "masks"
-
-    def fingerprint(self) -> str:
-        """Return a hash over the names, sizes and times of all masks and photos."""
-        folders = dict.fromkeys([self.labels, self.photos, self.val_labels or self.labels, self.val_photos])
-        return f"{_folders_fingerprint(list(folders))} {self.val_share if self.val_labels is None else None}"
-
-    def collect(self, folder: Path, steps: Steps) -> None:
-        """Link the photos that have a mask."""
-        for split in SPLITS:
-            photos = self.photos_of(split)
-            photo_names = names_by_stem(photos, PHOTO_SUFFIXES)
-            names = [name for stem in self._masks_by_stem(split) for name in photo_names.get(stem, [])]
-            _link_photos(names, photos, folder / split.photos, steps)
-
-    def write_masks(self, job: MaskJob) -> tuple[SplitReport, MaskCounts]:
-        """Check the masks of a split and write those without a defect as plain grey PNG; the others are skipped."""
-        split = job.split
-        masks = self._masks_by_stem(split)
-        pairs, problems = self._pair(masks, job)
-        check_group = partial(_check_group, len(job.classes))
-        counts = write_in_groups(job, f"Checking masks of {split.name}", check_group, pairs)
-        notes: tuple[str, ...] = ()
-        unread = self._unread(split) if split == TRAIN or self.val_labels is not None else []
-        if unread:
-            names = ", ".join(unread[:5]) + (", …" if len(unread) > 5 else "")
-            notes = (f"Not read from the mask folder: {len(unread)} files ({names}). {_MASKS_END_IN}",)
-        report = SplitReport(len(masks), 0, counts.num_masks, (*problems, *counts.problems), notes=notes)
-        return report, counts
-
-    def describe(self, folder: Path) -> tuple[str, str | None]:
-        """Return the name of the mask folder."""
-        return self.labels.resolve().name, None
-
-    def _mask_folder(self, split: OfficialSplit) -> Path:
-        return self.labels if split == TRAIN else self.val_labels or self.labels
-
-    def _masks_by_stem(self, split: OfficialSplit) -> dict[str, list[str]]:
-        """Return the names of the masks of a split, sorted by their stems.
-
-        Raises:
-            DataError: there are none to share out between the splits.
-        """
-        masks = dict(sorted(names_by_stem(self._mask_folder(split), MASK_SUFFIXES).items()))
-        if self.val_labels is not None:
-            return masks
-        if not masks:
-            found = ", ".join(self._unread(split)[:5]) or "no picture"
-            raise DataError(f"No mask in {self.labels}; it has {found}. {_MASKS_END_IN}")
-        chosen = choose_share(masks, self.val_share)
-        return {stem: names for stem, names in masks.items() if (stem in chosen) == (split == VAL)}
-
-    def _unread(self, split: OfficialSplit) -> list[str]:
-        """Return the pictures in a mask folder whose ending is not a mask's, and which have no mask of their name."""
-        masks = self._mask_folder(split)
-        if masks.resolve() == self.photos_of(split).resolve():
-            return []
-        read = names_by_stem(masks, MASK_SUFFIXES)
-        others = names_by_stem(masks, PHOTO_SUFFIXES - {*MASK_SUFFIXES})
-        return sorted(name for stem, names in others.items() if stem not in read for name in names)
-
-    def _pair(self, masks: Mapping[str, list[str]], job: MaskJob) -> tuple[dict[str, _Pair], list[Problem]]:
-        """Return each mask with its photo by stem, and a problem for each mask that has no photo or several."""
-        photos = names_by_stem(job.photos, PHOTO_SUFFIXES)
-        similar = lookalikes(names_by_stem(self.photos_of(job.split), PHOTO_SUFFIXES))
-        folder = self._mask_folder(job.split)
-        pairs, problems = {}, []
-        for stem, names in masks.items():
-            try:
-                name = _only(names, "masks", stem, similar)
-                photo = _only(photos.get(stem, []), "photos", stem, similar)
-                pairs[stem] = _Pair(job.photos / photo, folder / name, job.masks / f"{stem}.png", name)
-            except RecordError as error:
-                problems.append(Problem(error.reason, error.detail, file_name=names[0]))
-        return pairs, problems
-
-
-def _only(names: Sequence[str], kind: str, stem: str, similar: Mapping[str, str]) -> str:
-    if not names:
-        raise RecordError("missing photo", f"no photo is called {stem!r}{instead_of(stem, similar)}")
-    if len(names) > 1:
-        raise RecordError("shared stem", f"several {kind} are called {stem!r}: {', '.join(names)}")
-    return names[0]
-
-
-def _check_group(num_classes: int, pairs: Sequence[_Pair]) -> MaskCounts:
-    counts = MaskCounts.zero(num_classes)
-    for pair in pairs:
-        try:
-            counts.add_mask(_write_checked(pair, num_classes))
-        except RecordError as error:
-            counts.problems.append(Problem(error.reason, error.detail, file_name=pair.name))
-    return counts
-
-
-def _write_checked(pair: _Pair, num_classes: int) -> Int64Array:
-    """Write a mask and return its (num_classes,) pixels per class.
-
-    Raises:
-        RecordError: the mask or its photo cannot be used.
-    """
-    try:
-        size = read_photo_size(pair.photo)
-    except InputError as error:
-        raise RecordError("broken photo", one_line(error)) from error
-    try:
-        mask = read_mask(pair.mask)
-    except InputError as error:
-        raise RecordError("broken mask", one_line(error)) from error
-    if mask.shape != size:
-        raise RecordError(
-            "mask size", f"the mask is {mask.shape[1]} x {mask.shape[0]}, its photo {size[1]} x {size[0]}"
-        )
-    pixels = np.bincount(mask.ravel(), minlength=num_classes)
-    if len(pixels) > num_classes:
-        wrong = np.flatnonzero(pixels[num_classes:]) + num_classes
-        raise RecordError(
-            "mask value", f"values {', '.join(map(str, wrong[:5]))}; the class list has 0 to {num_classes - 1}"
-        )
-    pair.target.write_bytes(encode_png(mask))
-    return pixels.astype(np.int64)
 
 
 def _files_fingerprint(paths: Sequence[Path]) -> str:
@@ -345,14 +315,16 @@ def _files_fingerprint(paths: Sequence[Path]) -> str:
     return hash_of(rows)
 
 
-def _folders_fingerprint(folders: Sequence[Path]) -> str:
-    """Return a hash over the names, sizes and times of all photos and masks in folders.
+def folders_fingerprint(folders: Sequence[Path]) -> str:
+    """Return a hash over the names, sizes and times of all photos and masks in folders, or of archives of them.
 
     Raises:
         MissingInputError, DataError: as `names_by_stem`.
     """
-    names = {folder: names_by_stem(folder, PHOTO_SUFFIXES).values() for folder in folders}
-    return _files_fingerprint([folder / name for folder in names for same in names[folder] for name in same])
+    archives = [path for path in folders if os.path.isfile(path)]  # noqa: PTH113 - as above
+    names = {folder: names_by_stem(folder, PHOTO_SUFFIXES).values() for folder in folders if folder not in archives}
+    files = [folder / name for folder in names for same in names[folder] for name in same]
+    return _files_fingerprint([*archives, *files])
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -367,7 +339,7 @@ def _copy_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _link_photos(names: Sequence[str], source: Path, target: Path, steps: Steps) -> None:
+def link_photos(names: Sequence[str], source: Path, target: Path, steps: Steps) -> None:
     """Link photos into a folder, or copy them where the file system has no links between the two folders."""
     target.mkdir(parents=True, exist_ok=True)
     with steps(f"Linking photos of {source.name}") as advance:

@@ -81,7 +81,7 @@ def unpack(archive: Path, folder: Path, *, members_under: str, progress: Advance
             the message names it. `FOLDER.unpacked.json` is missing then, so the folder does not count as complete.
         MachineError: the disk is full or cannot be written.
     """
-    with _opened(archive) as contents:
+    with contents_of(archive) as contents:
         members = _list_members(contents, archive, members_under)
         num_bytes = sum(info.file_size for info in members.values())
         result = Unpacked(archive.name, _digest(members), len(members), num_bytes)
@@ -113,6 +113,30 @@ def read_unpacked(folder: Path) -> Unpacked | None:
         return None
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file() and _is_photo(path)]
     return record if (len(sizes), sum(sizes)) == (record.num_photos, record.num_bytes) else None
+
+
+def count_photos(archive: Path, members_under: str) -> tuple[int, int]:
+    """Return how many photos `unpack` would take from an archive, and their bytes.
+
+    Raises:
+        MissingInputError, DataError, MachineError: as `unpack`.
+    """
+    with contents_of(archive) as contents:
+        members = _list_members(contents, archive, members_under)
+    return len(members), sum(info.file_size for info in members.values())
+
+
+def photo_folder(archive: Path, preferred: str) -> str:
+    """Return the folder in `archive` to unpack photos from: `preferred` if it has some, else the one that has all.
+
+    Raises:
+        MissingInputError, DataError, MachineError: as `contents_of`.
+    """
+    with contents_of(archive) as contents:
+        folders = {name.parent for name in map(PurePosixPath, contents.namelist()) if _is_photo(name)}
+    if any(folder.is_relative_to(preferred) for folder in folders):
+        return preferred
+    return os.path.commonpath(folders) if folders else preferred
 
 
 def find_defect(path: Path) -> str | None:
@@ -156,7 +180,14 @@ def check_space(folder: Path, needed: int, *, what: str) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def contents_of(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive.
+
+    Raises:
+        MissingInputError: it is not there.
+        DataError: it is not whole.
+        MachineError: it cannot be read.
+    """
     if not path.is_file():
         raise MissingInputError(f"Archive not found: {path}. Run this again to download it, or put your own there")
     with disk_errors(f"Cannot read {path}", "Make it readable"):
