@@ -48,8 +48,9 @@ _OUTSIDE_THE_NETWORK = 2
 class Outcome:
     """The result for one of many photos: a segmentation, or the reason why there is none.
 
-    >>> [outcome.error is None for outcome in predictor.outcomes(["photo.jpg", b"no photo"])]
-    [True, False]
+    Examples:
+        >>> [outcome.error is None for outcome in predictor.outcomes(["photo.jpg", b"no photo"])]
+        [True, False]
     """
 
     photo: Any
@@ -74,10 +75,11 @@ class Predictor:
         origin: which model this is and why it was taken, for people.
         augmentation: how often and at which scales the network sees a photo; once, as a whole, if None.
 
-    >>> predictor.predict("photo.jpg").size
-    (90, 60)
-    >>> [segmentation.size for segmentation in predictor.predict_many(["photo.jpg", pixels])]
-    [(90, 60), (90, 60)]
+    Examples:
+        >>> predictor.predict("photo.jpg").size
+        (90, 60)
+        >>> [segmentation.size for segmentation in predictor.predict_many(["photo.jpg", pixels])]
+        [(90, 60), (90, 60)]
     """
 
     def __init__(
@@ -246,9 +248,10 @@ def load(
         SettingError: an address, or another argument, is not allowed.
         MachineError: a download failed.
 
-    >>> predictor = clothseg.load("model.ckpt")
-    >>> predictor.description.classes.names[:3]
-    ('background', 'closures', 'upperbody')
+    Examples:
+        >>> predictor = clothseg.load("model.ckpt")
+        >>> predictor.description.classes.names[:3]
+        ('background', 'closures', 'upperbody')
     """
     model_path, origin = chosen_model(model, Path(checkpoints_path))
     opened = open_runtime(model_path, runtime=runtime, device=device, precision=precision, many_photos=many_photos)

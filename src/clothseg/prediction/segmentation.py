@@ -40,9 +40,10 @@ MAX_JPEG_SIDE = 64_000
 class Label:
     """One class that a photo shows.
 
-    >>> label = predictor.predict("photo.jpg").labels[0]
-    >>> label.name, label.area, label.bbox
-    ('upperbody', 1050, (5, 10, 30, 35))
+    Examples:
+        >>> label = predictor.predict("photo.jpg").labels[0]
+        >>> label.name, label.area, label.bbox
+        ('upperbody', 1050, (5, 10, 30, 35))
     """
 
     class_id: int
@@ -65,15 +66,16 @@ class Segmentation:
 
     Boxes, run-length codes and scores are computed on first use and cached.
 
-    >>> segmentation = predictor.predict("photo.jpg")
-    >>> segmentation.mask.shape, segmentation.mask.dtype
-    ((90, 60), dtype('uint8'))
-    >>> [label.name for label in segmentation.labels]
-    ['upperbody', 'lowerbody']
-    >>> segmentation.cutout("upperbody", tight=True).shape
-    (35, 30, 4)
-    >>> [path.name for path in segmentation.save("results")]
-    ['photo_mask.png', 'photo_overlay.jpg']
+    Examples:
+        >>> segmentation = predictor.predict("photo.jpg")
+        >>> segmentation.mask.shape, segmentation.mask.dtype
+        ((90, 60), dtype('uint8'))
+        >>> [label.name for label in segmentation.labels]
+        ['upperbody', 'lowerbody']
+        >>> segmentation.cutout("upperbody", tight=True).shape
+        (35, 30, 4)
+        >>> [path.name for path in segmentation.save("results")]
+        ['photo_mask.png', 'photo_overlay.jpg']
     """
 
     mask: UInt8Array

@@ -31,8 +31,9 @@ class TestTimeAugmentation:
     Raises:
         SettingError: a value is not allowed.
 
-    >>> TestTimeAugmentation(flip=True, scales=(1.0, 1.5)).num_forward_passes
-    4
+    Examples:
+        >>> TestTimeAugmentation(flip=True, scales=(1.0, 1.5)).num_forward_passes
+        4
     """
 
     __test__: ClassVar[bool] = False  # pytest takes classes named Test... for tests
