@@ -1,5 +1,8 @@
 import errno
 import io
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,17 +167,67 @@ def run_main(*arguments):
 
 
 def test_the_overview_names_every_command(capsys):
-    assert run_main("--help") == 0
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in cli.COMMANDS)
+    for word in ("--help", "-h", "help"):
+        assert run_main(word) == 0
+        shown = capsys.readouterr().out
+        assert all(name in shown for name in (*cli.COMMANDS, *cli.SHELLS))
 
 
 def test_no_command_and_unknown_commands_are_usage_errors(capsys):
-    for arguments in ((), ("segment",)):
+    for arguments, message in (
+        ((), "usage: clothseg COMMAND"),
+        (("predct", "a.jpg"), "clothseg: Unknown command: predct. Did you mean predict? All commands: clothseg help\n"),
+        (("help", "serv"), "clothseg: Unknown command: serv. Did you mean serve?"),
+        (("completion", "tcsh"), "clothseg: Unknown shell: tcsh. Allowed: bash, zsh, fish\n"),
+    ):
         assert run_main(*arguments) == 2
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert "predict" in captured.err
+        assert captured.err.startswith(message)
+
+
+def test_each_help_has_examples_that_parse_and_plain_names_of_values(capsys):
+    """In `clothseg help COMMAND` and in `COMMAND --help`."""
+    parsed = []
+    for name in cli.COMMANDS.keys() - {"count"}:
+        assert run_main("help", name) == 0
+        shown = capsys.readouterr().out
+        assert "{None}" not in shown
+        assert "Args:" not in shown
+        examples = re.search(r"\nexamples:\n((?:  uv run .*\n)+)\n", shown)[1].splitlines()
+        assert 2 <= len(examples) <= 3, name
+        for line in examples:
+            words = shlex.split(line.split(name, 1)[-1] if f"clothseg {name}" in line else line.split(".py", 1)[1])
+            with pytest.raises(SystemExit) as caught:
+                cli.start(name, Settings(), arguments=words, run=lambda command: parsed.append(command) or 0)
+            assert caught.value.code == 0, line
+    assert len(parsed) >= 2 * len(cli.EXAMPLES)
+
+
+def test_options_are_grouped_with_a_sentence_on_each_group(capsys):
+    assert run_main("predict", "--help") == 0
+    shown = capsys.readouterr().out
+    groups = re.findall(r"^\W+(positional arguments|[a-z ]*options) [─-]+", shown, flags=re.MULTILINE)
+    assert groups == ["positional arguments", "options", "output options", "augmentation options", "runtime options"]
+    assert "What runs the model, and where." in shown
+
+
+def test_a_shell_completes_commands_options_and_choices(capsys, tmp_path):
+    script = tmp_path / "clothseg"
+    for shell in cli.SHELLS:
+        assert run_main("completion", shell) == 0
+        script.write_text(capsys.readouterr().out)
+        assert "--encoder-name" in script.read_text()
+        if shutil.which(shell):
+            subprocess.run([shell, "-n", script], check=True)
+        if shell == "bash":
+            ask = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tyro_clothseg; echo "${COMPREPLY[@]}"'
+            for words, offered in (
+                (("clothseg", "train", "--enc"), "--encoder-name --encoder-weights --encoder-rate"),
+                (("clothseg", "predict", "--engine", "r"), "ray"),
+            ):
+                shown = subprocess.check_output(["bash", "-c", ask, script, *words], text=True)
+                assert shown.split() == offered.split()
 
 
 def test_the_version(capsys):

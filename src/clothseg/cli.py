@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import inspect
 import io
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, get_args
 
 from clothseg import __version__
-from clothseg.errors import ClothsegError, MachineError, one_line, path_problem
+from clothseg.errors import ClothsegError, MachineError, nearest, one_line, path_problem
+from clothseg.errors import command as command_line
 from clothseg.settings import Settings
 
 COMMANDS = {
@@ -40,6 +43,22 @@ COMMANDS = {
 }
 """Command name → (where its class is, what it does). A command is a frozen dataclass with `run() -> exit code`."""
 
+EXAMPLES = {
+    "prepare": ("--sample", "--source /data/mirror", "--annotations coco.json --photos photos --classes classes.yaml"),
+    "verify": ("", "--data-path data"),
+    "pack": ("--output shards", "--shard-size 64"),
+    "preview": ("", "--count 12 --output pictures"),
+    "train": ("", "--encoder-name resnet34 --batch-size 8", "--ckpt checkpoints/last.ckpt"),
+    "predict": ("photo.jpg", "photos --output results --json", "photo.jpg --cutouts tight --ckpt model.onnx"),
+    "evaluate": ("model.onnx", "--predictions masks --class-map map.yaml"),
+    "compare": ("a.onnx b.onnx", "a/evaluation.json b/evaluation.json --output comparison"),
+    "export": ("checkpoints/last.ckpt --output model.onnx", "checkpoints/last.ckpt --photos photos --json"),
+    "serve": ("", "--model model.onnx --port 8080", "--host 0.0.0.0 --workers 2 --api-key KEY"),
+}
+"""Command name → arguments of the examples that its help shows."""
+
+SHELLS = ("bash", "zsh", "fish")
+
 
 class Command(Protocol):
     """A class in the table."""
@@ -52,21 +71,59 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `clothseg NAME …` as installed by pip and exit with its exit code."""
     _print_any_name()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["--version"]:
-        print(f"clothseg {__version__}")
-        sys.exit(0)
-    if not given or given[0] not in COMMANDS:
-        asked = given[:1] in (["--help"], ["-h"])
-        print(_overview(), file=sys.stdout if asked else sys.stderr)
-        sys.exit(0 if asked else 2)
-    start(given[0], Settings(), arguments=given[1:], program=f"clothseg {given[0]}")
+    match given:
+        case ["--version", *_]:
+            print(f"clothseg {__version__}")
+            sys.exit(0)
+        case ["help" | "--help" | "-h"]:
+            print(_overview())
+            sys.exit(0)
+        case ["completion", *words]:
+            _print_completion(words)
+        case ["help", name, *_]:
+            given = [name, "--help"]
+        case []:
+            print(_overview(), file=sys.stderr)
+            sys.exit(2)
+    name = given[0]
+    if name not in COMMANDS:
+        similar = nearest(name, COMMANDS, count=1)
+        _fail(f"Unknown command: {name}. Did you mean {similar}? All commands: clothseg help", 2)
+    start(name, Settings(), arguments=given[1:], program=f"clothseg {name}")
 
 
 def _overview() -> str:
     rows = [f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
-        ["usage: clothseg COMMAND …   (clothseg COMMAND --help lists its options)", "", *rows, "", "  --version"]
+        [
+            "usage: clothseg COMMAND …",
+            "",
+            *rows,
+            "",
+            "  help COMMAND      list the options of a command, with examples",
+            f"  completion SHELL  print a script that completes commands and options in {', '.join(SHELLS)}",
+            "  --version         print the version",
+        ]
     )
+
+
+def _print_completion(arguments: Sequence[str]) -> NoReturn:
+    """Print the completion script of a shell, or exit with a usage error."""
+    import tyro
+
+    if len(arguments) != 1 or arguments[0] not in SHELLS:
+        _fail(f"Unknown shell: {' '.join(arguments) or 'none given'}. Allowed: {', '.join(SHELLS)}", 2)
+    commands: Any = {name: _load(name) for name in COMMANDS}
+    words = ["--tyro-print-completion", arguments[0]]
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog="clothseg", args=words, config=(tyro.conf.OmitArgPrefixes,), registry=_registry()
+        )
+    # A help text of several lines would be offered line by line.
+    is_specification = re.compile(r"^COMPLETION_SPEC .*", re.MULTILINE)
+    print(is_specification.sub(lambda line: line[0].replace(r"\n", " "), script.getvalue()), end="")
+    sys.exit(0)
 
 
 def start(
@@ -91,7 +148,7 @@ def start(
     with _leaving():
         if isinstance(settings, ModuleType):
             settings = Settings.from_module(settings)
-        command = _parse(_load(name), settings, arguments, program)
+        command = _parse(name, settings, arguments, program)
         code = command.run() if run is None else run(command)
         sys.stdout.flush()
     sys.exit(code)
@@ -103,9 +160,10 @@ def _load(name: str) -> type[Command]:
     return loaded
 
 
-def _parse(command: type[Command], settings: Settings, arguments: Sequence[str] | None, program: str | None) -> Command:
+def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, program: str | None) -> Command:
     import tyro  # a fifth of a second, which `clothseg --help` does not spend
 
+    command = _load(name)
     defaults: dict[str, Any] = {}
     for field in fields(command):  # type: ignore[arg-type]
         if field.name == "settings":
@@ -114,8 +172,42 @@ def _parse(command: type[Command], settings: Settings, arguments: Sequence[str] 
             defaults[field.name] = getattr(settings, field.name)
         elif field.default is MISSING and field.default_factory is MISSING:
             defaults[field.name] = tyro.MISSING
-    program = program or Path(sys.argv[0]).name
-    return tyro.cli(command, default=command(**defaults), args=arguments, prog=program)
+    return tyro.cli(
+        command,
+        default=command(**defaults),
+        args=arguments,
+        prog=program or Path(sys.argv[0]).name,
+        description=_described(name, command),
+        config=(tyro.conf.OmitArgPrefixes,),  # groups of options have a title and no prefix
+        registry=_registry(),
+    )
+
+
+def _described(name: str, command: type[Command]) -> str:
+    """Return the description of a command and its examples, as this installation runs them."""
+    examples = [command_line(name, *line.split()) for line in EXAMPLES.get(name, ())]
+    text = re.split(r"\n\n(?:Args|Raises):", inspect.getdoc(command) or "")[0]
+    return "\n".join([text, "", "examples:", *(f"  {line}" for line in examples)])
+
+
+def _registry() -> Any:
+    """Return tyro's rules with one more: an optional value is shown as PATH in place of {None}|PATH."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+    inside: list[bool] = []
+
+    @registry.primitive_rule
+    def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if inside or type(None) not in get_args(info.type):
+            return None
+        inside.append(True)
+        spec: Any = ConstructorRegistry.get_primitive_spec(info)
+        inside.clear()
+        metavar = getattr(spec, "metavar", "")
+        return replace(spec, metavar=metavar.removeprefix("{None}|")) if metavar else None
+
+    return registry
 
 
 @contextlib.contextmanager

@@ -33,10 +33,7 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What runs a model: options of the commands that load one, named as `prediction.predictor.load` has them.
-
-    They are here because the server has them too, and its process imports neither numpy nor a decoder.
-    """
+    """What runs the model, and where."""  # here as the server has it, too, and imports neither numpy nor a decoder
 
     runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
     """What runs the network: torch for checkpoints, openvino or onnxruntime for exported models."""

@@ -1,5 +1,6 @@
 import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_photos_and_folders_in_one_call(predict, photo_file):
     ]
     assert "3 photos in " in err[-1]
     assert err[-1].endswith("in output")
+
+
+def test_a_terminal_gets_a_summary_of_a_folder_and_the_paths_on_demand(predict, photo_file, monkeypatch):
+    photo_file("album/a.png")
+    photo_file("album/b.png")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    code, out, err = predict("album")
+    assert (code, out) == (0, [])
+    assert "2 photos in " in err[-1]
+    assert len(predict("album", "--list-files")[1]) == 4
+    assert len(predict("album/a.png")[1]) == 2
 
 
 def test_the_precision_of_training_is_none_of_prediction(predict, photo_file):

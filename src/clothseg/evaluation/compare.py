@@ -50,8 +50,8 @@ class Compare:
     """YAML file that maps each class of the first to a class of the dataset, as in: 3: upperbody"""
     class_map_b: Path | None = None
     """The same for the second."""
-    augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)
-    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    augmentation: TestTimeAugmentation = field(default_factory=TestTimeAugmentation)
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="runtime")] = field(default_factory=ModelOptions)
 
     def run(self) -> int:
         """Compare the two; print the table and the paths of the files to stdout, all else to stderr.

@@ -45,8 +45,8 @@ class Evaluate:
     """YAML file that maps each class of the predictions to a class of the dataset, as in: 3: upperbody"""
     leave_out: tuple[str, ...] = ()
     """Classes that an additional mean leaves out, such as those that few photos show."""
-    augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)
-    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    augmentation: TestTimeAugmentation = field(default_factory=TestTimeAugmentation)
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="runtime")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
     """Folder to search for the newest best checkpoint."""
 

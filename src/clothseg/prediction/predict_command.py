@@ -60,11 +60,13 @@ class Predict:
     your own training."""
     output: Annotated[str | Path, tyro.conf.arg(metavar="DIR")] = "output"
     """Folder to write to; folders of photos keep their structure in it."""
-    outputs: Annotated[Outputs, tyro.conf.arg(name="")] = field(default_factory=Outputs)
-    augmentation: Annotated[TestTimeAugmentation, tyro.conf.arg(name="")] = field(default_factory=TestTimeAugmentation)
+    outputs: Annotated[Outputs, tyro.conf.arg(name="output")] = field(default_factory=Outputs)
+    augmentation: TestTimeAugmentation = field(default_factory=TestTimeAugmentation)
+    list_files: bool = False
+    """Print the path of each file on a terminal, too, as a single photo and a pipe do."""
     resume: bool = False
     """Skip photos that an earlier run with the same model and options has done."""
-    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="runtime")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
     """Folder to search for the newest best checkpoint."""
 
@@ -106,7 +108,7 @@ class LocalEngine:
 
 
 def segment(options: Predict, engine: Engine) -> int:
-    """Segment photos; print the paths of the files written to stdout, all else to stderr.
+    """Segment photos; print a summary to stderr, and the paths of the files written to stdout, if a program reads it.
 
     Returns:
         0 if all are done, 1 if some failed and were named.
@@ -141,6 +143,7 @@ def segment(options: Predict, engine: Engine) -> int:
 def _segment(console: Console, run: Run, options: Predict, *, num_photos: int, is_alone: bool) -> int:
     """Do the run and return how many photos are done; a photo that is alone raises what is wrong with it."""
     num_new, num_before = 0, 0
+    lists_files = is_alone or options.list_files or not sys.stdout.isatty()
     start = time.perf_counter()
     for outcome in tracked(console, run.outcomes(resume=options.resume), total=num_photos):
         if outcome.error is not None:
@@ -152,7 +155,7 @@ def _segment(console: Console, run: Run, options: Predict, *, num_photos: int, i
         num_before += not outcome.is_new
         for note in outcome.notes:
             console.print(f"{shown(outcome.photo.file)}: {note}")
-        for path in outcome.files:
+        for path in outcome.files if lists_files else ():
             print(shown(path))
         if is_alone and outcome.segmentation is not None:
             console.print(_sentence(outcome.segmentation))

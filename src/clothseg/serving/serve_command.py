@@ -28,13 +28,13 @@ class Serve:
     """Port to listen on; 0 takes any that is free."""
     workers: int = 1
     """Processes that segment; they share the cores."""
-    limits: Annotated[Limits, tyro.conf.arg(name="")] = field(default_factory=Limits)
+    limits: Limits = field(default_factory=Limits)
     api_key: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = field(default=(), repr=False)
     """API key that requests must have; repeat it for more. Without any, all requests are accepted. Other users of the
     machine can read it from the command line, but not from the environment variable CLOTHSEG_API_KEYS."""
     cors_origin: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Origin of another site whose pages may use the API, such as https://example.org; repeat it for more."""
-    model_options: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    model_options: Annotated[ModelOptions, tyro.conf.arg(name="runtime")] = field(default_factory=ModelOptions)
     checkpoints_path: Path = Path("checkpoints")
     """Folder to search for the newest best checkpoint."""
 

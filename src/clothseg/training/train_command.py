@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from clothseg.data.manifest import Manifest
 from clothseg.data.shard_files import read_manifest
@@ -26,7 +23,7 @@ class Train:
     ckpt: Path | None = None
     """Checkpoint to resume, such as checkpoints/last.ckpt: same optimizer, learning rate, epoch and next photo.
     With more epochs than before, the learning rate follows the longer curve from there on."""
-    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
+    settings: Settings = field(default_factory=Settings)
 
     def run(self) -> int:
         """Train, print the result, and return the exit code."""
