@@ -9,7 +9,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PROJECT_PAGES = ("MODEL_CARD.md", "REPORT.md", "CHANGELOG.md", "CONTRIBUTING.md")
+PROJECT_PAGES = ("MODEL_CARD.md", "REPORT.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 NOTEBOOK = "tutorials/python-interface.ipynb"
 
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)")
