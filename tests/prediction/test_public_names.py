@@ -32,6 +32,7 @@ def names(predictor, tmp_path, monkeypatch, checkpoint_path):
 
 def test_there_are_at_most_ten_public_names():
     assert len(clothseg.__all__) - 1 <= 10
+    assert dir(clothseg) == sorted(clothseg.__all__)
 
 
 @pytest.mark.parametrize("thing", [getattr(clothseg, name) for name in NAMES], ids=lambda one: one.__name__)

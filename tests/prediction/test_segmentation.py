@@ -1,3 +1,4 @@
+import io
 import json
 from dataclasses import FrozenInstanceError, replace
 
@@ -86,6 +87,19 @@ def test_the_mask_cannot_be_changed_in_place(segmentation):
         segmentation.mask[0, 0] = 1
     with pytest.raises(FrozenInstanceError):
         segmentation.mask = None
+
+
+def test_a_segmentation_is_one_line_and_a_picture_in_a_notebook(segmentation):
+    garments = ", ".join(f"{label.name} {label.share:.1%}" for label in segmentation.labels)
+    height, width = segmentation.size
+    assert repr(segmentation) == f"<Segmentation {segmentation.file!r}, {width} x {height} pixels: {garments}>"
+    empty = replace(segmentation, mask=np.zeros_like(segmentation.mask), file="a\nb.jpg")
+    assert repr(empty).endswith(f"'a\\nb.jpg', {width} x {height} pixels: no garment>")
+    with Image.open(io.BytesIO(segmentation._repr_png_())) as picture:
+        np.testing.assert_array_equal(np.array(picture), segmentation.overlay(legend=True))
+    large = replace(segmentation, mask=np.zeros((30, 2000), np.uint8), photo=np.zeros((30, 2000, 3), np.uint8))
+    with Image.open(io.BytesIO(large._repr_png_())) as picture:
+        assert 800 <= picture.width < 2000
 
 
 def test_an_overlay_has_the_photos_size(segmentation):

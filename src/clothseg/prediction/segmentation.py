@@ -5,13 +5,12 @@ from __future__ import annotations
 import json as json_text
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from clothseg import drawing
@@ -21,8 +20,9 @@ from clothseg.labels import ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.outputs import Cutouts
 from clothseg.prediction.polygons import Corners, outline
+from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.rle import Region, encode_regions
-from clothseg.transforms import resize_image, resize_mask, resize_plane
+from clothseg.transforms import resize_image
 from clothseg.types import Float32Array, UInt8Array
 
 FORMAT_VERSION = 1
@@ -34,6 +34,9 @@ CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.png", "_soft-{name}.png"
 
 MAX_JPEG_SIDE = 64_000
 """Longest side of an overlay in pixels. Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend."""
+
+NOTEBOOK_SIDE = 800
+"""Longest side of the picture that a notebook shows, in pixels without the legend."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,15 @@ class Segmentation:
         mask.flags.writeable = False
         object.__setattr__(self, "mask", mask)
 
+    def __repr__(self) -> str:
+        height, width = self.size
+        found = ", ".join(f"{label.name} {label.share:.1%}" for label in self.labels) or "no garment"
+        return f"<Segmentation {self.file!r}, {width} x {height} pixels: {found}>"
+
+    def _repr_png_(self) -> bytes:
+        """Return the overlay with its legend as PNG, which a notebook shows in place of the text."""
+        return encode_png(self._small_overlay(NOTEBOOK_SIDE))
+
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the photo."""
@@ -125,7 +137,7 @@ class Segmentation:
                 score=score,
                 bbox=region.bbox,
             )
-            for region, score in zip(self.regions, _scores(self.logits, self.mask, self.regions), strict=True)
+            for region, score in zip(self.regions, scores(self.logits, self.mask, self.regions), strict=True)
         )
         return tuple(sorted(labels, key=lambda label: -label.area))
 
@@ -141,7 +153,7 @@ class Segmentation:
         Raises:
             SettingError: the model has no such class.
         """
-        return _soft_mask(self.logits, self.classes.id_of(name), self.size)
+        return soft_mask(self.logits, self.classes.id_of(name), self.size)
 
     def overlay(self, *, opacity: float = 0.5, legend: bool = False) -> UInt8Array:
         """Return the photo with the garments in their colours.
@@ -283,7 +295,7 @@ class Segmentation:
     ) -> Iterator[tuple[str, bytes]]:
         """Yield the files that `save` writes: what follows the stem in each name, and the content."""
         yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
-        yield OVERLAY_ENDING, marked(encode_jpeg(self._overlay_for_jpeg()))
+        yield OVERLAY_ENDING, marked(encode_jpeg(self._small_overlay(MAX_JPEG_SIDE)))
         if json:
             yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
         if cutouts == "none" and not soft_masks:
@@ -298,9 +310,9 @@ class Segmentation:
                 content = encode_png(np.rint(255 * self.soft_mask(name)).astype(np.uint8))
                 yield SOFT_MASK_ENDING.format(name=name_in_file), marked(content)
 
-    def _overlay_for_jpeg(self) -> UInt8Array:
-        """Return the overlay with its legend, shrunk where a side is longer than a JPEG can be."""
-        scale = min(1.0, MAX_JPEG_SIDE / max(self.size))
+    def _small_overlay(self, max_side: int) -> UInt8Array:
+        """Return the overlay with its legend, shrunk where a side is longer than `max_side` pixels."""
+        scale = min(1.0, max_side / max(self.size))
         if scale == 1:
             return self.overlay(legend=True)
         height, width = (max(1, int(side * scale)) for side in self.size)
@@ -319,76 +331,3 @@ def _names_in_files(classes: ClassList) -> list[str]:
     names = [re.sub(r"\W+", "-", name) for name in classes.names]
     times = Counter(name.casefold() for name in names)
     return [f"{name}-{number}" if times[name.casefold()] > 1 else name for number, name in enumerate(names)]
-
-
-def _soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Float32Array:
-    """Return the probability of a class on each pixel; the softmax is taken at the logits' resolution, then resized.
-
-    Args:
-        logits: (C, h, w) float32.
-        class_id: the class.
-        size: (height, width) of the result.
-
-    Returns:
-        (height, width) float32, 0 to 1.
-    """
-    highest = logits.max(axis=0)
-    total = np.zeros_like(highest)
-    for plane in logits:
-        total += np.exp(plane - highest)
-    return resize_plane(np.exp(logits[class_id] - highest) / total, size)
-
-
-def _scores(logits: Float32Array, mask: UInt8Array, regions: Sequence[Region]) -> list[float]:
-    """Return the mean probability of each region's class on the region, at the logits' resolution.
-
-    Only the part of the logits that contains the regions is used, and nothing is enlarged.
-
-    Args:
-        logits: (C, h, w) float32.
-        mask: (H, W) uint8, class ids; the logits are of the same photo in another size.
-        regions: of the mask.
-    """
-    if not regions:
-        return []
-    small = resize_mask(mask, (logits.shape[1], logits.shape[2]))
-    rows, columns = _frame(regions, mask.shape, small.shape)
-    shown, planes = small[rows, columns], logits[:, rows, columns]
-    highest = planes.max(axis=0)
-    total, own, part = np.zeros_like(highest), np.zeros_like(highest), np.empty_like(highest)
-    inside = {region.class_id: (shown == region.class_id).view(np.uint8) for region in regions}
-    for class_id, plane in enumerate(planes):
-        np.subtract(plane, highest, out=part)
-        cv2.exp(part, dst=part)
-        total += part
-        if class_id in inside:
-            cv2.copyTo(part, inside[class_id], own)
-    own /= total
-    found = []
-    for region in regions:
-        pixels = inside[region.class_id]
-        mean = float(cv2.mean(own, mask=pixels)[0]) if pixels.any() else _score_of_specks(logits, mask, region)
-        found.append(min(1.0, mean))
-    return found
-
-
-def _frame(regions: Sequence[Region], size: tuple[int, ...], small: tuple[int, ...]) -> tuple[slice, slice]:
-    """Return the rows and columns of the small mask that the regions of the large one lie in."""
-    slices = []
-    for axis in (1, 0):
-        first = min(region.bbox[axis] for region in regions)
-        after = max(region.bbox[axis] + region.bbox[axis + 2] for region in regions)
-        length, target = size[1 - axis], small[1 - axis]
-        slices.append(slice(first * target // length, -(-after * target // length)))
-    return slices[0], slices[1]
-
-
-def _score_of_specks(logits: Float32Array, mask: UInt8Array, region: Region) -> float:
-    """Return the score of a region so small that no pixel's centre at the logits' resolution lies in it."""
-    x, y, width, height = region.bbox
-    rows, columns = np.nonzero(mask[y : y + height, x : x + width] == region.class_id)
-    rows = (rows + y) * logits.shape[1] // mask.shape[0]
-    columns = (columns + x) * logits.shape[2] // mask.shape[1]
-    planes = logits[:, rows, columns]
-    parts = np.exp(planes - planes.max(axis=0))
-    return float((parts[region.class_id] / parts.sum(axis=0)).mean())
