@@ -9,6 +9,7 @@ from pycocotools import mask as pycocotools_mask
 
 from clothseg.errors import InputError, MachineError, SettingError
 from clothseg.labels import GROUPS, ClassList, ClothingClass
+from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.transforms import resize_mask
 from tests.conftest import needs
@@ -119,6 +120,29 @@ def test_a_cutout_keeps_the_frame_and_hides_nothing(segmentation):
     assert not cutout[~inside].any(), "no colour is hidden where the garment is not"
 
 
+def test_cut_outs_of_all_clothes_and_of_garments_by_their_names(segmentation, tmp_path):
+    worn = segmentation.cutout(edges="hard")
+    np.testing.assert_array_equal(worn[..., 3] > 0, segmentation.mask > 0)
+    np.testing.assert_array_equal(segmentation.cutout("shirt"), segmentation.cutout("upperbody"))
+    style = CutoutStyle(canvas="40x50", background="white", cutout_format="jpeg")
+    for words, names in (
+        ("clothes", ["clothes"]),
+        ("tight, jeans", ["lowerbody"]),
+        ("frame,trousers,clothes", ["clothes", "lowerbody"]),
+        ("none", []),
+        ("hat", []),
+    ):
+        files = segmentation.save(tmp_path, stem="a", cutouts=words, style=style)
+        assert [path.name for path in files[2:]] == [f"a_cutout-{name}.jpg" for name in names]
+        for path in files[2:]:
+            with Image.open(path) as image:
+                assert (image.format, image.size) == ("JPEG", (40, 50))
+    with pytest.raises(SettingError, match="Nearest: jeans"):
+        segmentation.save(tmp_path, cutouts="jens")
+    with pytest.raises(InputError, match=r"No hat .*It shows: tops and jackets"):
+        segmentation.cutout("hat", canvas="9x9")
+
+
 def test_a_tight_cutout_is_the_garments_box(segmentation):
     assert segmentation.cutout("upperbody", tight=True).shape == (35, 30, 4)
     with pytest.raises(InputError, match=r"No waist .*It shows: tops and jackets, trousers and skirts"):
@@ -198,15 +222,15 @@ def test_cutouts_and_soft_masks_are_saved_for_each_garment_shown(segmentation, t
             "deep/a_mask.png",
             "deep/a_overlay.jpg",
             "deep/a_cutout-upperbody.png",
-            "deep/a_soft-upperbody.png",
             "deep/a_cutout-lowerbody.png",
+            "deep/a_soft-upperbody.png",
             "deep/a_soft-lowerbody.png",
         ]
         with Image.open(files[2]) as image:
             assert image.mode == "RGBA"
             assert image.size == upperbody[::-1]
             np.testing.assert_array_equal(np.array(image), segmentation.cutout("upperbody", tight=kind == "tight"))
-        with Image.open(files[3]) as image:
+        with Image.open(files[4]) as image:
             assert image.mode == "L"
             soft = np.array(image) / 255
         assert np.abs(soft - segmentation.soft_mask("upperbody")).max() < 0.003

@@ -147,7 +147,7 @@ def test_names_as_long_as_file_systems_allow_leave_room_for_the_ending(touch):
     found = list(stems("p").values())
     assert len(set(found)) == 2
     assert all(len(os.fsencode(f"{stem}_results.json")) <= 255 for stem in found)
-    longest_class = CUTOUT_ENDING.format(name=35 * "c")
+    longest_class = CUTOUT_ENDING.format(name=35 * "c", suffix="webp")
     assert all(len(os.fsencode(stem + longest_class)) <= 255 for stem in found)
 
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import yaml
@@ -31,6 +32,7 @@ def test_the_requests_of_the_how_to_give_what_it_says(server, offline, folder, p
     shown = offline.predict(photo).labels[0].name
     assert len(CURLS) >= 4
     for command in CURLS:
+        command = command.replace("2000x2000", "800x800")  # this server takes a megapixel
         words = shlex.split(command.replace(ADDRESS, server.address).replace("label=upperbody", f"label={shown}"))
         ended = subprocess.run([words[0], "--silent", "--fail", *words[1:]], cwd=folder, capture_output=True)
         assert ended.returncode == 0, (command, ended.stderr)
@@ -38,7 +40,11 @@ def test_the_requests_of_the_how_to_give_what_it_says(server, offline, folder, p
             assert b'"segments"' in ended.stdout
         else:
             path = folder / words[words.index("-o") + 1]
-            assert opened(path.read_bytes()).mode == {"mask": "P", "overlay": "RGB", "cutout": "RGBA"}[path.stem]
+            if path.suffix == ".zip":
+                assert zipfile.is_zipfile(path)
+                continue
+            modes = {"mask": "P", "overlay": "RGB", "cutout": "RGBA", "product": "RGB"}
+            assert opened(path.read_bytes()).mode == modes[path.stem]
 
 
 def test_the_python_of_the_how_to_runs(server, folder):

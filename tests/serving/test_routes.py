@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import zipfile
 
 import httpx
 import numpy as np
@@ -12,6 +13,7 @@ from pycocotools import mask as coco
 
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
+from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.serving.errors import Problem
 from clothseg.serving.routes import choose_class, choose_output
 from tests.export.small_model import photo_of
@@ -81,6 +83,39 @@ def test_a_cut_out_is_one_class_on_transparent_ground(client, offline, photo):
             np.testing.assert_array_equal(np.array(image), expected.cutout(label.name, tight=tight))
 
 
+def test_cut_outs_of_all_clothes_in_other_forms(client, offline, photo):
+    expected = offline.predict(photo)
+    style = {"background": "navy", "canvas": "120x200", "margin": "10%"}
+    for label in ({}, {"label": "clothes"}):
+        for kind in ("png", "webp", "jpeg"):
+            parameters = {"output": "cutout", "format": kind, **style, **label}
+            answer = client.post("/v1/segment", params=parameters, content=photo, headers=JPEG)
+            assert answer.headers["content-type"] == f"image/{kind}"
+            assert "x-clothseg-class" not in answer.headers
+            assert answer.content == CutoutStyle(**style, cutout_format=kind).encode(expected.cutout(**style))
+    hard = client.post("/v1/segment?output=cutout&edges=hard", content=photo, headers=JPEG)
+    np.testing.assert_array_equal(np.array(opened(hard.content))[..., 3] > 0, expected.mask > 0)
+
+
+def test_all_cut_outs_come_as_one_zip(client, offline, photo):
+    expected = offline.predict(photo)
+    answer = client.post("/v1/segment?output=cutouts&tight=true", files={"photo": ("my.photo.jpg", photo)})
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        files = {f"my.photo{ending}": content for ending, content in expected.cutout_files("tight")}
+        assert {name: archive.read(name) for name in archive.namelist()} == files
+        assert len(files) == len(expected.labels)
+
+
+def test_json_may_include_the_outlines(client, offline, photo):
+    answer = client.post("/v1/segment?include=polygons&include=mask", content=photo, headers=JPEG).json()
+    expected = offline.predict(photo)
+    for segment in answer["segments"]:
+        assert segment["polygons"] == [one.ravel().tolist() for one in expected.polygons(segment["label"])]
+    assert answer["mask"]
+
+
 def test_a_class_that_is_not_in_the_photo_is_not_found(client, offline, photo):
     shown = {label.name for label in offline.predict(photo).labels}
     missing = next(name for name in GROUPS.names[1:] if name not in shown)
@@ -137,12 +172,15 @@ def test_every_photo_gets_the_mask_that_it_gets_offline(client, offline):
 def test_a_wrong_parameter_is_named(client, photo):
     for parameters, words in (
         ({"output": "pdf"}, "output"),
-        ({"output": "cutout"}, "label"),
+        ({"output": "cutout", "edges": "round"}, "edges"),
+        ({"output": "cutout", "canvas": "20"}, "as in 2000x2000"),
+        ({"output": "cutout", "canvas": "9000x9000"}, "1,000,000 pixels"),
+        ({"output": "cutout", "background": "/etc/passwd"}, "transparent, blur, #rrggbb"),
         ({"output": "cutout", "label": "dres"}, "dress"),
         ({"output": "cutout", "label": "13"}, "13"),
         ({"output": "cutout", "label": "²"}, "²"),
         ({"tight": "perhaps"}, "tight"),
-        ({"include": "photo"}, "include"),
+        ({"include": "photo"}, "'mask' or 'polygons'"),
         ({"include": "mask", "output": "overlay"}, "include"),
     ):
         answer = client.post("/v1/segment", params=parameters, content=photo, headers=JPEG)

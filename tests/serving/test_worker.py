@@ -4,8 +4,11 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,6 +17,7 @@ from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
 from clothseg.serving import messages
 from clothseg.serving.messages import Message, SegmentRequest
+from clothseg.serving.worker import NotShownError, render
 from tests.conftest import HANG_SECONDS
 
 
@@ -41,7 +45,7 @@ def test_a_worker_answers_every_message_and_ends_with_its_input(model_path, offl
         model_path,
         [
             Message({"sample": True}),
-            question(photo, file="a.jpg", include_mask=True),
+            question(photo, file="a.jpg", include=("mask",)),
             question(photo, output="mask"),
             question(photo, output="overlay"),
             question(photo, output="cutout", label=shown, tight=True),
@@ -96,3 +100,11 @@ def test_messages_are_read_as_they_were_written(header, body, lost):
     assert messages.read(io.BytesIO(whole)) == Message(header, body)
     if lost:
         assert messages.read(io.BytesIO(whole[:-lost])) is None
+
+
+def test_a_photo_without_clothes_has_none_to_cut_out(offline, photo):
+    empty = replace(offline.predict(photo), mask=np.zeros(offline.predict(photo).size, np.uint8))
+    with pytest.raises(NotShownError, match=r"No clothes to cut out\. The photo shows: nothing"):
+        render(empty, SegmentRequest(output="cutout", max_pixels=1))
+    with zipfile.ZipFile(io.BytesIO(render(empty, SegmentRequest(output="cutouts", max_pixels=1)))) as archive:
+        assert archive.namelist() == []

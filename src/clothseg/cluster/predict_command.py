@@ -79,6 +79,8 @@ class RayEngine:
             content = ray.put(model)
             loaded = load_first(ray, run_options, content, slots, console)
             console.print(f"Model: {origin}{loaded.unseen} ({loaded.runtime_name}, {slots.in_words})")
+            for meaning in options.outputs.meanings(loaded.classes):
+                console.print(meaning)
             journal = journal_of(run_options, loaded, Path(folder))
             yield ClusterRun(ray, photos, run_options, loaded, slots, content, console, journal)
 

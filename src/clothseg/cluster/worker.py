@@ -21,6 +21,7 @@ from clothseg.cluster.targets import Target
 from clothseg.errors import ClothsegError, InputError, MachineError, one_line
 from clothseg.labels import ClassList
 from clothseg.prediction.outputs import Outputs
+from clothseg.prediction.postprocess import keep
 from clothseg.prediction.predictor import Predictor, load, unseen
 from clothseg.prediction.sources import is_address
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
@@ -140,6 +141,8 @@ class Replica:
         source, outputs = photo["source"], self._options.outputs
         content = remote.read(source, photo["size"]) if is_address(source) else Path(source)
         segmentation = replace(self._predictor.predict(content, name=source), file=photo["file"])
+        if outputs.keep:
+            segmentation = keep(segmentation, *outputs.kept)
         files = {}
         for ending, data in segmentation.contents(**outputs.of_a_photo):
             self._options.target.write(f"{photo['stem']}{ending}", data)

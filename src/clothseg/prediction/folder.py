@@ -10,6 +10,7 @@ from pathlib import Path
 from clothseg.errors import InputError, MachineError
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import Outputs, write_collection
+from clothseg.prediction.postprocess import keep
 from clothseg.prediction.predictor import Outcome, Predictor
 from clothseg.prediction.sources import Photo
 
@@ -94,6 +95,8 @@ class FolderRun:
             segmentation = self.predictor.predict(photo.source, name=photo.file)
         except InputError as error:
             return Outcome(photo, error=error)
+        if self.outputs.keep:
+            segmentation = keep(segmentation, *self.outputs.kept)
         files = segmentation.save(self.output, stem=photo.stem, **self.outputs.of_a_photo)
         if self.outputs.need_results:
             _ = segmentation.labels  # here, in a thread; the journal needs them

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import whole_file
+from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.prediction.polygons import outline
 from clothseg.rle import decode_region
 
@@ -17,9 +20,6 @@ IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.jso
 
 Results = Iterable[Mapping[str, Any]]
 """What `Segmentation.to_coco` returned for each photo."""
-
-Cutouts = Literal["none", "frame", "tight"]
-"""Cut-outs of each garment: none, in the photo's whole frame, or cropped to the garment."""
 
 Format = Literal["coco", "coco-polygons", "label-studio"]
 """Files that other tools read, one set for all photos together."""
@@ -31,8 +31,12 @@ class Outputs:
 
     json: bool = False
     """Write the results as JSON with COCO run-length codes, too."""
-    cutouts: Cutouts = "none"
-    """Write each garment alone on nothing (RGBA PNG): in the photo's frame, or cropped tight."""
+    cutouts: Annotated[str, tyro.conf.arg(metavar="none|frame|tight|clothes|NAMES")] = "none"
+    """Write cut-outs: of each garment in the photo's frame, or cropped tight; of all clothes together; or of garments
+    by name, as in dress,shoes. With commas also several: tight,clothes."""
+    style: Annotated[CutoutStyle, tyro.conf.arg(name="")] = field(default_factory=CutoutStyle)
+    keep: Annotated[str, tyro.conf.arg(metavar="NAMES")] = ""
+    """Keep these garments only, as in dress,shoes, in masks and all other files."""
     soft_masks: bool = False
     """Write the probability of each class that a photo shows (8-bit PNG, 255 = 1)."""
     formats: tuple[Format, ...] = ()
@@ -41,12 +45,70 @@ class Outputs:
     @property
     def of_a_photo(self) -> dict[str, Any]:
         """The options of `Segmentation.save` and `Segmentation.contents`."""
-        return {"json": self.json, "cutouts": self.cutouts, "soft_masks": self.soft_masks}
+        return {
+            "json": self.json,
+            "cutouts": self.cutouts,
+            "soft_masks": self.soft_masks,
+            "style": self.style,
+        }
 
     @property
     def need_results(self) -> bool:
         """Whether run-length codes and scores have to be worked out."""
         return self.json or bool(self.formats)
+
+    @property
+    def kept(self) -> list[str]:
+        """The names in `keep`."""
+        return _words(self.keep)
+
+    def meanings(self, classes: ClassList) -> list[str]:
+        """Return what the garments' names mean in words, where they are not a class's own.
+
+        Raises:
+            SettingError: no class covers one of them.
+        """
+        names = [word for word in _words(self.cutouts) if word not in _SHAPES or word in classes.names]
+        return list(filter(None, map(classes.meaning, [*self.kept, *names])))
+
+
+CLOTHES = "clothes"
+"""The name of everything worn together, among cut-outs."""
+_SHAPES = ("none", "frame", "tight", CLOTHES)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+@dataclass(frozen=True)
+class CutoutChoice:
+    """Which cut-outs of a photo are wanted."""
+
+    class_ids: frozenset[int]
+    """Classes to cut out one by one."""
+    clothes: bool
+    """Cut out everything worn together."""
+    tight: bool
+
+    @classmethod
+    def of(cls, words: str, classes: ClassList) -> CutoutChoice:
+        """Read what the option says; see `Outputs.cutouts`.
+
+        Raises:
+            SettingError: no class covers a name.
+
+        >>> CutoutChoice.of("tight,jeans", GROUPS).class_ids
+        frozenset({10})
+        """
+        given = _words(words)
+        names = [word for word in given if word not in _SHAPES or word in classes.names]
+        clothes = CLOTHES in given and CLOTHES not in names
+        if names or clothes or not {"frame", "tight"} & set(given):
+            class_ids = frozenset(map(classes.id_of, names))
+        else:
+            class_ids = frozenset(range(1, classes.num_classes))
+        return cls(class_ids, clothes, "tight" in given)
 
 
 def write_collection(

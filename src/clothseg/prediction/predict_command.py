@@ -103,6 +103,8 @@ class LocalEngine:
             **vars(options.model_options),
         )
         console.print(f"Model: {predictor.origin} ({predictor.runtime_name})")
+        for meaning in options.outputs.meanings(predictor.description.classes):
+            console.print(meaning)
         writes_journal = len(photos) > 1 or options.resume or bool(options.outputs.formats)
         yield FolderRun(predictor, photos, output, options.outputs, writes_journal)
 

@@ -16,20 +16,21 @@ import numpy as np
 from clothseg import drawing
 from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, require
-from clothseg.labels import ClassList
+from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import write_whole
-from clothseg.prediction.outputs import Cutouts
+from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
+from clothseg.prediction.outputs import CLOTHES, CutoutChoice
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.rle import Region, encode_regions
 from clothseg.transforms import resize_image
-from clothseg.types import Float32Array, UInt8Array
+from clothseg.types import BoolArray, Float32Array, UInt8Array
 
 FORMAT_VERSION = 1
 """Version of the JSON that `Segmentation.to_coco` returns."""
 
 MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING = "_mask.png", "_overlay.jpg", "_results.json"
-CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.png", "_soft-{name}.png"
+CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.{suffix}", "_soft-{name}.png"
 """What follows a photo's stem in the names of its outputs."""
 
 MAX_JPEG_SIDE = 64_000
@@ -167,34 +168,72 @@ class Segmentation:
         """
         return self._with_legend(drawing.overlay(self.photo, self.mask, self.classes, opacity=opacity), legend)
 
-    def cutout(self, name: str, *, tight: bool = False) -> UInt8Array:
-        """Return one garment class on a transparent background.
+    def cutout(
+        self,
+        name: str | None = None,
+        *,
+        tight: bool = False,
+        edges: Edges = "soft",
+        background: str = "transparent",
+        canvas: str = "",
+        margin: str = "5%",
+    ) -> UInt8Array:
+        """Return a garment class, or everything worn, on a transparent background or another.
 
         Args:
-            name: the class, such as "upperbody", or another name of it, such as "shirt"; see `ClassList.id_of`.
+            name: the class, such as "upperbody", or another name of it, such as "shirt"; see `ClassList.id_of`. None
+                takes all classes together.
             tight: crop to the garment instead of keeping the photo's frame.
+            edges: "soft" estimates how much of each pixel the garment covers, "hard" takes whole pixels of the mask.
+            background: "transparent", "blur", a colour such as "white" or "#ffffff", or the path of a picture.
+            canvas: scale the garment to fit a canvas, as in "2000x2000", and centre it.
+            margin: space around it on the canvas, in per cent of its shorter side.
 
         Returns:
-            (H, W, 4) uint8 RGBA; where the garment is not, all four are 0, so that no colour hides under the alpha.
+            (H, W, 4) uint8 RGBA; where the garment is not, all four are 0 on a transparent background.
+
+        Raises:
+            SettingError: the model has no such class, or a value is not allowed.
+            InputError: a tight cut-out of a class that the photo does not show.
+        """
+        style = CutoutStyle(edges=edges, background=background, canvas=canvas, margin=margin)
+        inside = self.inside(name)
+        if (tight or canvas) and not inside.any():
+            shown = ", ".join(label.display_name for label in self.labels) or "nothing"
+            raise InputError(f"No {name or CLOTHES} to cut out of {self.file or 'the photo'}. It shows: {shown}")
+        return self.cut_out(inside, style, tight=tight)
+
+    def inside(self, name: str | None = None) -> BoolArray:
+        """Return where a class is, or where anything worn is if None: (H, W) bool.
 
         Raises:
             SettingError: the model has no such class.
-            InputError: a tight cut-out of a class that the photo does not show.
         """
-        class_id = self.classes.id_of(name)
-        inside = self.mask == class_id
-        photo = self.photo
-        if tight:
-            rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-            if not len(rows):
-                shown = ", ".join(label.display_name for label in self.labels) or "nothing"
-                raise InputError(f"No {name} to cut out of {self.file or 'the photo'}. It shows: {shown}")
-            frame = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            photo, inside = photo[frame], inside[frame]
-        result = np.zeros((*inside.shape, 4), dtype=np.uint8)
-        result[inside, :3] = photo[inside]
-        result[..., 3] = 255 * inside
-        return result
+        if name is None:
+            return np.asarray(self.mask != BACKGROUND_ID)
+        return np.asarray(self.mask == self.classes.id_of(name))
+
+    def cut_out(self, inside: BoolArray, style: CutoutStyle = PLAIN, *, tight: bool = False) -> UInt8Array:
+        """Return the part of the photo where `inside`, (H, W), is true; see `cutouts.cut_out`."""
+        return cut_out(self.photo, inside, style, tight=tight, pixel=max(self.size) / max(self.logits.shape[1:]))
+
+    def cutout_files(self, words: str, style: CutoutStyle = PLAIN) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of cut-outs: what follows the stem in each name, and the content; see `Outputs.cutouts`.
+
+        Raises:
+            SettingError: a name that no class covers.
+        """
+        choice = CutoutChoice.of(words, self.classes)
+        names = _names_in_files(self.classes)
+        parts: dict[str, str | None] = {CLOTHES: None} if choice.clothes and self.regions else {}
+        parts |= {
+            names[one.class_id]: self.classes.names[one.class_id]
+            for one in self.regions
+            if one.class_id in choice.class_ids
+        }
+        for name_in_file, name in parts.items():
+            content = style.encode(self.cut_out(self.inside(name), style, tight=choice.tight))
+            yield CUTOUT_ENDING.format(name=name_in_file, suffix=SUFFIXES[style.cutout_format]), content
 
     def polygons(self, name: str, *, tolerance: float = 1.0) -> list[Corners]:
         """Return the outlines of a class as polygons, one for each connected piece; see `polygons.outline`.
@@ -209,7 +248,7 @@ class Segmentation:
         Raises:
             SettingError: the model has no such class.
         """
-        return outline(self.mask == self.classes.id_of(name), tolerance=tolerance)
+        return outline(self.inside(name), tolerance=tolerance)
 
     def to_supervision(self) -> Any:
         """Return a `supervision.Detections` with one detection for each class that the photo shows, lowest id first.
@@ -265,8 +304,9 @@ class Segmentation:
         *,
         stem: str | None = None,
         json: bool = False,
-        cutouts: Cutouts = "none",
+        cutouts: str = "none",
         soft_masks: bool = False,
+        style: CutoutStyle = PLAIN,
     ) -> tuple[Path, ...]:
         """Write the mask (indexed PNG), the overlay with legend (JPEG) and what else is asked for.
 
@@ -274,8 +314,10 @@ class Segmentation:
             folder: where to write; made if needed.
             stem: start of the file names, the photo's own if None; it may begin with folders.
             json: write the results, `<stem>_results.json`.
-            cutouts: write each garment that the photo shows, `<stem>_cutout-<class>.png`: "frame" or "tight".
+            cutouts: write each garment that the photo shows, `<stem>_cutout-<class>.png`: "frame" or "tight"; other
+                choices as in `Outputs.cutouts`.
             soft_masks: write the probability of each class that the photo shows, `<stem>_soft-<class>.png`.
+            style: edges, background, canvas and format of cut-outs.
 
         Returns:
             The files, `<stem>_mask.png` and `<stem>_overlay.jpg` first. Each is written atomically.
@@ -285,30 +327,27 @@ class Segmentation:
         """
         stem = stem or Path(self.file).stem or "photo"
         paths = []
-        for ending, content in self.contents(json=json, cutouts=cutouts, soft_masks=soft_masks):
+        for ending, content in self.contents(json=json, cutouts=cutouts, soft_masks=soft_masks, style=style):
             paths.append(Path(folder) / f"{stem}{ending}")
             write_whole(paths[-1], content)
         return tuple(paths)
 
     def contents(
-        self, *, json: bool = False, cutouts: Cutouts = "none", soft_masks: bool = False
+        self, *, json: bool = False, cutouts: str = "none", soft_masks: bool = False, style: CutoutStyle = PLAIN
     ) -> Iterator[tuple[str, bytes]]:
         """Yield the files that `save` writes: what follows the stem in each name, and the content."""
         yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
         yield OVERLAY_ENDING, marked(encode_jpeg(self._small_overlay(MAX_JPEG_SIDE)))
         if json:
             yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
-        if cutouts == "none" and not soft_masks:
-            return
-        names_in_files = _names_in_files(self.classes)
-        for region in self.regions:
-            name, name_in_file = self.classes.names[region.class_id], names_in_files[region.class_id]
-            if cutouts != "none":
-                content = encode_png(self.cutout(name, tight=cutouts == "tight"))
-                yield CUTOUT_ENDING.format(name=name_in_file), marked(content)
-            if soft_masks:
-                content = encode_png(np.rint(255 * self.soft_mask(name)).astype(np.uint8))
-                yield SOFT_MASK_ENDING.format(name=name_in_file), marked(content)
+        for ending, content in self.cutout_files(cutouts, style):
+            yield ending, marked(content)
+        if soft_masks:
+            names_in_files = _names_in_files(self.classes)
+            for region in self.regions:
+                plane = soft_mask(self.logits, region.class_id, self.size)
+                content = encode_png(np.rint(255 * plane).astype(np.uint8))
+                yield SOFT_MASK_ENDING.format(name=names_in_files[region.class_id]), marked(content)
 
     def _small_overlay(self, max_side: int) -> UInt8Array:
         """Return the overlay with its legend, shrunk where a side is longer than `max_side` pixels."""

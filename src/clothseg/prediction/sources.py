@@ -34,9 +34,9 @@ _LONGEST_STEM = 200
 
 _ENDINGS = (MASK_ENDING, OVERLAY_ENDING, CUTOUT_ENDING, SOFT_MASK_ENDING)
 _OUTPUT_NAME = re.compile(
-    f"(?P<stem>.+)({'|'.join(re.escape(ending.format(name='NAME')) for ending in _ENDINGS)})".replace(
+    f"(?P<stem>.+)({'|'.join(re.escape(ending.format(name='NAME', suffix='SUFFIX')) for ending in _ENDINGS)})".replace(
         "NAME", r"[\w-]+"
-    ),
+    ).replace("SUFFIX", "(png|webp|jpg)"),
     re.DOTALL,
 )
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
-Output = Literal["json", "mask", "overlay", "cutout"]
-"""Forms of a response: results, index PNG, photo with colours and legend (JPEG), one class alone (RGBA PNG)."""
+Output = Literal["json", "mask", "overlay", "cutout", "cutouts"]
+"""Forms of a response: results, index PNG, photo with colours and legend (JPEG), one class or all clothes cut out, and
+a ZIP of the cut-outs of each class."""
 
 MEDIA_TYPES: Mapping[Output, str] = {
     "json": "application/json",
     "mask": "image/png",
     "overlay": "image/jpeg",
     "cutout": "image/png",
+    "cutouts": "application/zip",
 }
-"""The media type of each form."""
+"""The media type of each form; a cut-out may also be `image/webp` or `image/jpeg`."""
+
+Include = Literal["mask", "polygons"]
+"""What JSON contains only if asked for: the mask as a data address, the outlines of each class."""
 
 # A message is the lengths of header and body in bytes, both big-endian, then header and body.
 _LENGTHS = struct.Struct(">II")
@@ -30,11 +35,13 @@ class SegmentRequest:
 
     output: Output = "json"
     label: str = ""
-    """Name of the class to cut out."""
+    """Name of the class to cut out; all clothes together where it is empty."""
     tight: bool = False
-    """Crop the cut-out to the garment."""
-    include_mask: bool = False
-    """Put the mask into the JSON, too."""
+    """Crop cut-outs to the garment."""
+    style: Mapping[str, Any] = field(default_factory=dict)
+    """Edges, background, canvas and format of cut-outs: the arguments of `CutoutStyle`."""
+    include: Sequence[Include] = ()
+    """Put these into the JSON, too."""
     file: str = ""
     """Name of the photo in the results."""
     max_pixels: int

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request, Response
+import numpy as np
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
 from clothseg.errors import SettingError, one_line
 from clothseg.labels import ClassList
+from clothseg.prediction.cutouts import PLAIN, CutoutFormat, CutoutStyle, Edges, color_of
+from clothseg.prediction.outputs import CLOTHES
 from clothseg.serving import metrics as metrics_module
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
-from clothseg.serving.messages import MEDIA_TYPES, Message, Output, SegmentRequest
+from clothseg.serving.messages import MEDIA_TYPES, Include, Message, Output, SegmentRequest
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.pool import Job, Pool
 from clothseg.serving.schemas import PHOTO_BODY, SEGMENT_RESPONSE, ModelCard, State, content, problems
@@ -93,10 +96,16 @@ class Routes:
         ] = None,
         label: Annotated[
             str | None,
-            Query(description="For a cut-out: the class, by id or by any name of it, such as dress or trousers."),
+            Query(
+                description="For a cut-out: the class, by id or by any name of it, such as dress or trousers; "
+                "without it, all clothes together."
+            ),
         ] = None,
-        tight: Annotated[bool, Query(description="For a cut-out: crop to the garment.")] = False,
-        include: Annotated[Literal["mask"] | None, Query(description="For JSON: put the mask into it, too.")] = None,
+        tight: Annotated[bool, Query(description="For cut-outs: crop to the garment.")] = False,
+        style: Annotated[CutoutStyle, Depends(style_of)] = PLAIN,
+        include: Annotated[
+            list[Include], Query(description="For JSON: put the mask or the outlines into it, too; repeatable.")
+        ] = [],  # noqa: B006 - FastAPI copies it
     ) -> Response:
         """Answer with the classes of a photo's pixels: as JSON, index PNG, overlay or cut-out.
 
@@ -109,14 +118,19 @@ class Routes:
         classes = ClassList.from_dicts(self._pool.model_info["classes"])
         name = choose_class(label, classes) if chosen == "cutout" else ""
         if include and chosen != "json":
-            raise Problem("wrong-parameter", f"include={include} goes with JSON only, not with output={chosen}")
+            raise Problem("wrong-parameter", f"include={include[0]} goes with JSON only, not with output={chosen}")
+        if style.canvas and np.prod(style.canvas_size) > self._limits.max_pixels:
+            raise Problem(
+                "wrong-parameter", f"canvas is {style.canvas}. Allowed: at most {self._limits.max_pixels:,} pixels"
+            )
         with self._budget.upload() as reserve:
             upload = await read_photo(request, self._limits, reserve)
             wanted = SegmentRequest(
                 output=chosen,
                 label=name,
                 tight=tight,
-                include_mask=include == "mask",
+                style=vars(style),
+                include=include,
                 file=upload.file,
                 max_pixels=self._limits.max_pixels,
             )
@@ -266,20 +280,41 @@ def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
+def style_of(
+    edges: Annotated[Edges, Query(description="Edges of cut-outs: estimated coverage, or whole pixels.")] = "soft",
+    background: Annotated[
+        str, Query(description="Behind cut-outs: transparent, blur, or a colour as in white or #ffffff.")
+    ] = "transparent",
+    canvas: Annotated[str, Query(description="Scale cut-outs to fit and centre them, as in 2000x2000.")] = "",
+    margin: Annotated[str, Query(description="Space around the garment on a canvas, in per cent.")] = "5%",
+    cutout_format: Annotated[CutoutFormat, Query(alias="format", description="File format of cut-outs.")] = "png",
+) -> CutoutStyle:
+    """Return how cut-outs are made; over HTTP a background is no picture of the server's disk.
+
+    Raises:
+        Problem: a value is not allowed.
+    """
+    if background not in ("transparent", "blur") and not color_of(background):
+        allowed = "transparent, blur, #rrggbb or the name of a colour; pictures only on the command line and in Python"
+        raise Problem("wrong-parameter", f"background is {background[:100]!r}. Allowed: {allowed}")
+    try:
+        return CutoutStyle(edges, background, canvas, margin, cutout_format)
+    except SettingError as error:
+        raise Problem("wrong-parameter", one_line(error)) from error
+
+
 def choose_class(label: str | None, classes: ClassList) -> str:
-    """Return the name of the class to cut out.
+    """Return the name of the class to cut out; empty for all clothes together.
 
     Args:
-        label: a name of it, see `ClassList.id_of`, or its id.
+        label: a name of it, see `ClassList.id_of`, or its id; none or "clothes" means all.
         classes: the model's.
 
     Raises:
-        Problem: no class is given, or no class of the model covers it.
+        Problem: no class of the model covers it.
     """
-    if not label:
-        raise Problem(
-            "wrong-parameter", f"A cut-out needs the parameter label. Allowed: {', '.join(classes.names[1:])}"
-        )
+    if not label or (label == CLOTHES and CLOTHES not in classes.names):
+        return ""
     if label.isdecimal() and label.isascii() and len(label) < 4 and int(label) < len(classes):
         return classes.names[int(label)]
     try:

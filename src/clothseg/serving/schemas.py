@@ -32,6 +32,9 @@ class Segment(BaseModel):
     area: int = Field(description="Pixels.")
     bbox: tuple[int, int, int, int] = Field(description="x, y, width, height.")
     score: float = Field(description="Mean probability on its pixels, 0 to 1.")
+    polygons: list[list[int]] | None = Field(
+        default=None, description="With include=polygons: x and y of corners, a list for each connected piece."
+    )
 
 
 class UsedModel(BaseModel):
@@ -122,8 +125,8 @@ PHOTO_BODY: Mapping[str, Any] = {
 
 SEGMENT_RESPONSE: Mapping[str, Any] = {
     "model": Results,
-    "description": "By `output` or Accept: results, index PNG of class ids, overlay, or RGBA cut-out.",
-    "content": {one: {} if one == "application/json" else _BINARY for one in MEDIA_TYPES.values()},
+    "description": "By `output` or Accept: results, index PNG of class ids, overlay, cut-out, or a ZIP of cut-outs.",
+    "content": {one: {} if one == "application/json" else _BINARY for one in (*MEDIA_TYPES.values(), "image/webp")},
     "headers": {
         "X-Clothseg-Model": {
             "description": "First 12 digits of the model's SHA-256.",

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import os
 import signal
 import sys
 import time
 import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
+from clothseg.prediction.cutouts import CutoutStyle
+from clothseg.prediction.outputs import CLOTHES
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.prediction.segmentation import MAX_JPEG_SIDE, Segmentation
 from clothseg.serving import messages
-from clothseg.serving.messages import MEDIA_TYPES, Message, SegmentRequest
+from clothseg.serving.messages import MEDIA_TYPES, Include, Message, SegmentRequest
 
 
 class NotShownError(InputError):
@@ -81,9 +87,10 @@ def _reply(predictor: Predictor, message: Message) -> Message:
     start = time.perf_counter()
     body = render(segmentation, request)
     seconds = {**segmentation.seconds, "encode": time.perf_counter() - start}
-    return Message(
-        {"media_type": MEDIA_TYPES[request.output], "model": predictor.model["sha256"], "seconds": seconds}, body
-    )
+    media_type = MEDIA_TYPES[request.output]
+    if request.output == "cutout":
+        media_type = f"image/{request.style.get('cutout_format', 'png')}"
+    return Message({"media_type": media_type, "model": predictor.model["sha256"], "seconds": seconds}, body)
 
 
 def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
@@ -91,18 +98,32 @@ def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
 
     Raises:
         NotShownError: a cut-out of a class that the photo does not show.
-        InputError: an overlay longer than a JPEG can be.
+        InputError: a picture longer than its format allows.
     """
     if request.output == "json":
-        return _json(segmentation, include_mask=request.include_mask)
+        return _json(segmentation, request.include)
     if request.output == "mask":
         return _mask(segmentation)
     if request.output == "overlay":
         return _overlay(segmentation)
-    if request.label not in [label.name for label in segmentation.labels]:
+    style = CutoutStyle(**request.style)
+    if request.output == "cutouts":
+        return _zip(segmentation, request, style)
+    name = request.label or None
+    if not segmentation.labels if name is None else name not in [label.name for label in segmentation.labels]:
         shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
-        raise NotShownError(f"No {request.label} to cut out. The photo shows: {shown}")
-    return encode_png(segmentation.cutout(request.label, tight=request.tight))
+        raise NotShownError(f"No {name or CLOTHES} to cut out. The photo shows: {shown}")
+    return style.encode(segmentation.cut_out(segmentation.inside(name), style, tight=request.tight))
+
+
+def _zip(segmentation: Segmentation, request: SegmentRequest, style: CutoutStyle) -> bytes:
+    """Return a ZIP with a cut-out of each class, stored, as pictures are compressed already."""
+    stem = Path(request.file).stem or "photo"
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for ending, content in segmentation.cutout_files("tight" if request.tight else "frame", style):
+            archive.writestr(zipfile.ZipInfo(f"{stem}{ending}"), content)
+    return stream.getvalue()
 
 
 def _mask(segmentation: Segmentation) -> bytes:
@@ -119,9 +140,12 @@ def _overlay(segmentation: Segmentation) -> bytes:
     return encode_jpeg(segmentation.overlay(legend=True))
 
 
-def _json(segmentation: Segmentation, *, include_mask: bool) -> bytes:
+def _json(segmentation: Segmentation, include: Sequence[Include]) -> bytes:
     values = segmentation.to_coco()
-    if include_mask:
+    if "polygons" in include:
+        for segment in values["segments"]:
+            segment["polygons"] = [one.ravel().tolist() for one in segmentation.polygons(segment["label"])]
+    if "mask" in include:
         values["mask"] = f"data:image/png;base64,{base64.b64encode(_mask(segmentation)).decode()}"
     return f"{json.dumps(values)}\n".encode()
 

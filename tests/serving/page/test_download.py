@@ -59,7 +59,7 @@ def test_the_cut_out_of_one_garment(with_photo, expected, tight):
     name, content = with_photo.download(f"#garments li[data-id='{label.class_id}'] .icon")
     assert name == f"{STEM}_{label.name.replace(' ', '-')}.png"
     assert opened(content).mode == "RGBA"
-    np.testing.assert_array_equal(np.array(opened(content)), expected.cutout(label.name, tight=tight))
+    np.testing.assert_array_equal(np.array(opened(content)), expected.cutout(label.name, tight=tight, edges="hard"))
 
 
 def test_all_cut_outs_in_one_archive(with_photo, expected):
@@ -70,7 +70,7 @@ def test_all_cut_outs_in_one_archive(with_photo, expected):
         assert len(archive.namelist()) == len(expected.labels)
         for label in expected.labels:
             cutout = opened(archive.read(f"{STEM}_{label.name.replace(' ', '-')}.png"))
-            np.testing.assert_array_equal(np.array(cutout), expected.cutout(label.name))
+            np.testing.assert_array_equal(np.array(cutout), expected.cutout(label.name, edges="hard"))
 
 
 def test_the_overlay_is_what_is_seen(with_photo, expected):
@@ -104,7 +104,7 @@ def test_a_rotated_photo_is_upright_for_both(visitor, offline):
     assert visitor.tab.evaluate("() => [photo.width < photo.height, colours.width < colours.height]") == [True, True]
     label = segmentation.labels[0]
     _, content = visitor.download(f"#garments li[data-id='{label.class_id}'] .icon")
-    seen, wanted = np.array(opened(content)), segmentation.cutout(label.name)
+    seen, wanted = np.array(opened(content)), segmentation.cutout(label.name, edges="hard")
     np.testing.assert_array_equal(seen[..., 3], wanted[..., 3])
     assert np.abs(seen.astype(int) - wanted).mean() < 4  # two JPEG decoders
 
