@@ -109,7 +109,7 @@ def test_unknown_paths_and_wrong_methods_are_problems(client):
 
 def test_the_whole_page_is_served_and_requested_again_each_time(client):
     files = {f"/page/{path.relative_to(PAGE_FOLDER).as_posix()}": path for path in PAGE_FOLDER.rglob("*.*")}
-    assert {path.suffix for path in files.values()} == {".html", ".css", ".js", ".svg"}
+    assert {path.suffix for path in files.values()} == {".html", ".css", ".js", ".svg", ".jpg", ".md"}
     for address, path in (files | {"/": PAGE_FOLDER / "index.html"}).items():
         answer = client.get(address)
         assert answer.status_code == 200

@@ -55,7 +55,8 @@ def test_the_results(with_photo, expected):
 def test_the_cut_out_of_one_garment(with_photo, expected, tight):
     label = expected.labels[-1]
     if tight:
-        with_photo.tab.get_by_label("Crop cut-outs").check()
+        with_photo.tab.get_by_role("tab", name="Cut-out").click()
+        with_photo.tab.get_by_label("Canvas").select_option("crop")
     name, content = with_photo.download(f"#garments li[data-id='{label.class_id}'] .icon")
     assert name == f"{STEM}_{label.name.replace(' ', '-')}.png"
     assert opened(content).mode == "RGBA"

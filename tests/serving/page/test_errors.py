@@ -100,7 +100,7 @@ def test_what_is_dropped_or_pasted_but_no_file(visitor):
     }""")
     visitor.wait_for("#notice", "That was no file")
     visitor.tab.keyboard.press("Control+V")
-    visitor.tab.get_by_role("button", name="Try the sample").click()
+    visitor.tab.get_by_role("button", name="Drawn by clothseg").click()
     visitor.see("#garments li >> nth=0")
     assert visitor.tab.locator("#notice").is_hidden()
 

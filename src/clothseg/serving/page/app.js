@@ -1,10 +1,18 @@
 /** The page put together: the photos, the stage and the panels beside it, the downloads and the requests to the server. */
 
 import { Api } from "./api.js";
-import { fileOf, save } from "./download.js";
-import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, garmentColours, hexOf, percent, Strip } from "./panels.js";
+import { garmentColours } from "./colours.js";
+import { boxAround, canvasOf, frameOf } from "./compose.js";
+import { Correction } from "./correct.js";
+import { copyPicture, copyText, makeArchive, makeFile, save } from "./downloads.js";
+import { showGallery } from "./gallery.js";
+import { resampleIds } from "./layers.js";
+import { correctedResults, EditableMask } from "./mask.js";
+import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, guessOf, hexOf, percent, Strip } from "./panels.js";
 import { bitmapOf, listenForPhotos, Photos } from "./photos.js";
+import { showSnippets } from "./snippets.js";
 import { Stage } from "./stage.js";
+import { inWorker } from "./tasks.js";
 
 const find = (id) => document.getElementById(id);
 const api = new Api();
@@ -17,22 +25,30 @@ let bitmap = null;
 /** The photo whose garments the list shows. */
 let listed = null;
 let isDownloading = false;
+/** Whether the results get the focus when they come. */
+let isAwaited = false;
 /** Number of calls of `show`: a photo that is decoded slowly must not replace a later one. */
 let numShown = 0;
-/** RGB of every class id. @type {number[][]} */
-let colors = [];
+/** The model's classes in the order of their ids. @type {{name: string, display_name: string, color: number[]}[]} */
+let classes = [];
+/** @type {"cutout" | "overlay" | "compare" | "correct"} */
+let tab = "overlay";
+/** The picture behind the clothes. @type {ImageBitmap | null} */
+let backdrop = null;
 
 const photos = new Photos(api, { change: photoChanged, keyNeeded: askForKey });
 const strip = new Strip(find("strip"), { choose: (id) => show(photos.all.find((one) => one.id === id)), remove });
-const stage = new Stage(find("stage"), (id, event) => {
-  highlight(id);
-  placeTip(id, event);
-});
-const list = new GarmentList(find("garments"), { highlight, toggle, download: (id) => download({ cutout: segmentOf(id) }) });
+const stage = new Stage(find("stage"), { point, zoom: (zoom) => (find("zoom").textContent = percent(zoom)), tool: () => correction.tool });
+const correction = new Correction(find("correct"), stage, { change: () => settle(current), say: announce });
+const list = new GarmentList(find("garments"), { highlight, toggle, recolour, copy: copyColour, download: (id) => download({ cutout: segmentOf(id) }) });
 
 const segmentOf = (id) => current.results.segments.find((one) => one.class_id === id);
 const shareOf = ({ area }) => area / (current.results.width * current.results.height);
-const announce = (words) => (find("status").textContent = words);
+const nameOf = ({ class_id: id }) => classes[id].display_name;
+
+function announce(words) {
+  find("status").textContent = words;
+}
 
 function addPhotos(files) {
   find("notice").hidden = true;
@@ -56,6 +72,7 @@ async function show(photo) {
   if (isNew) {
     decoded.then((old) => old?.close());
     decoded = bitmapOf(photo.file);
+    correction.start(null);
     stage.reset();
     find("results").hidden = true;
   }
@@ -65,10 +82,15 @@ async function show(photo) {
   bitmap = hasSameSize(pixels, photo.results) ? pixels : null;
   find("photo").setAttribute("aria-label", `The photo ${photo.name}`);
   find("stage").hidden = !(bitmap || photo.results);
-  if (bitmap || photo.results) stage.showPhoto(bitmap, photo.results ?? bitmap);
+  if (bitmap || photo.results) await stage.showPhoto(bitmap, photo.results ?? bitmap);
+  if (number !== numShown) return;
   highlight(null);
-  if (photo.results) showResults(photo);
+  if (photo.results) await showResults(photo, number);
   showPanel();
+  if (photo.results && isAwaited && number === numShown) {
+    isAwaited = false;
+    find("file-name").focus();
+  }
 }
 
 /** Whether browser and server orient the photo in the same way; otherwise the classes would not fit the garments. */
@@ -76,44 +98,112 @@ function hasSameSize(pixels, results) {
   return pixels && (!results || (pixels.width === results.width && pixels.height === results.height));
 }
 
-function showResults(photo) {
-  listed = photo;
-  stage.showClasses(photo.results, colors, { hidden: photo.hidden, reveal: !photo.seen });
+async function showResults(photo, number) {
+  const ids = photo.edit?.ids ?? (await inWorker("ids", photo.results));
+  if (number !== numShown) return;
+  stage.hidden = photo.hidden;
+  stage.tints = photo.tints;
+  stage.showClasses(ids, classes.map((one) => one.color));
   photo.seen = true;
-  photo.colours ??= bitmap ? coloursOf() : new Map();
+  photo.colours ??= coloursOf();
+  showGarments(photo);
+  showTab(bitmap ? tab : "overlay");
+}
+
+function showGarments(photo) {
+  listed = photo;
   const garments = photo.results.segments.map((segment) => ({
     id: segment.class_id,
-    name: segment.label,
-    color: hexOf(colors[segment.class_id]),
+    name: nameOf(segment),
+    color: hexOf(classes[segment.class_id].color),
     share: shareOf(segment),
-    score: segment.score,
-    colours: photo.colours.get(segment.class_id) ?? [],
+    guess: guessOf(segment),
+    colours: photo.colours.get(segment.class_id)?.colours ?? [],
+    tint: photo.tints.has(segment.class_id) ? hexOf(photo.tints.get(segment.class_id).color) : undefined,
   }));
   list.show(garments.sort((one, other) => other.share - one.share), photo.hidden);
   updateAllButton();
 }
 
-/** The main colours of each garment, from the picture on the screen. */
+/** The main colours and the brightness of each garment, from the photo in half the size of the screen. */
 function coloursOf() {
-  const { width, height } = stage.photo;
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(stage.photo, 0, 0);
-  return garmentColours(context.getImageData(0, 0, width, height).data, stage.ids);
+  if (!stage.small) return new Map();
+  const [canvas, context] = canvasOf(stage.small.width / 2, stage.small.height / 2);
+  const { width, height } = canvas;
+  context.drawImage(stage.small, 0, 0, width, height);
+  const ids = resampleIds(stage.mask, stage.size.width, { x: 0, y: 0, ...stage.size }, width, height);
+  return garmentColours(context.getImageData(0, 0, width, height), ids);
+}
+
+/** Show a way to look at the photo. @param {"cutout" | "overlay" | "compare" | "correct"} name */
+function showTab(name) {
+  for (const button of find("tabs").children) {
+    const isChosen = button.dataset.tab === name;
+    button.setAttribute("aria-selected", String(isChosen));
+    button.tabIndex = isChosen ? 0 : -1;
+    button.disabled = !bitmap && button.dataset.tab !== "overlay";
+  }
+  for (const section of find("results").querySelectorAll("[data-for]")) section.hidden = !section.dataset.for.split(" ").includes(name);
+  if (name === "cutout") stage.layer = "cutout";
+  else if (name !== "compare") stage.layer = "colours";
+  stage.compare(name === "compare");
+  const { segments, width, height } = current.results;
+  const shown = segments.filter((one) => !current.hidden.has(one.class_id));
+  const isFramed = name === "cutout" && shown.length;
+  stage.setFrame(isFramed ? frameOf(boxAround(shown), lookOf(), current.results).frame : { x: 0, y: 0, width, height });
+  if (name === "correct") current.edit ??= new EditableMask(stage.mask, width, height);
+  correction.start(name === "correct" ? current.edit : null);
+  stage.background = backgroundOf();
+  stage.redraw();
+  find("panel-hint").textContent = hintOf(current);
+}
+
+/** @returns {import("./compose.js").Background} */
+function backgroundOf() {
+  const kind = document.querySelector("[name=background]:checked").value;
+  find("background-color").hidden = kind !== "color";
+  if (kind === "picture" && !backdrop) return { kind: "none" };
+  return { kind, color: find("background-color").value, picture: kind === "picture" ? backdrop : undefined };
+}
+
+/** @returns {import("./files.js").Options} the present choices */
+function lookOf() {
+  return { classes, background: backgroundOf(), canvas: find("canvas").value, margin: Number(find("margin").value), format: find("format").value, opacity: stage.opacity };
+}
+
+/** Make the corrected mask part of a photo's results; later corrections replace earlier ones. */
+function settle(photo) {
+  const settling = (async () => {
+    await new Promise((resolve) => setTimeout(resolve, 120)); // several steps in quick succession are one
+    if (photo.settling !== settling) return photo.settling;
+    const { ids, width, height } = photo.edit;
+    const segments = await inWorker("segments", { ids, width, height });
+    if (photo.settling !== settling) return photo.settling;
+    photo.results = correctedResults(photo.original, segments, classes);
+    if (photo !== current) return;
+    photo.colours = coloursOf();
+    showGarments(photo);
+    showPanel();
+  })();
+  photo.settling = settling;
 }
 
 /** Show the current photo's state everywhere but on the canvases. */
 function showPanel() {
   strip.show(photos.all, current.id);
-  const { results, problem, state, wait, seconds, file, name } = current;
+  const { results, problem, state, wait, seconds, file, name, credit, sent } = current;
   find("scan").hidden = state !== "working" || wait > 0;
   find("stage").classList.toggle("busy", state === "working" || state === "waiting");
   find("file-name").textContent = name;
   const size = results ? `${results.width} × ${results.height} pixels, ` : "";
-  find("file-facts").textContent = `${size}${fileSize(file.size)}${seconds ? `, took ${seconds.toFixed(1)} s` : ""}`;
+  const made = results?.corrected ? ", corrected by hand" : seconds ? `, took ${seconds.toFixed(1)} s` : "";
+  find("file-facts").textContent = `${size}${fileSize(file.size)}${made}`;
+  find("sending").hidden = state !== "working" || !(sent < 1);
+  find("sending").value = sent ?? 0;
+  find("credit").textContent = credit ?? "";
+  find("credit").hidden = !credit;
   const isEmpty = results && !results.segments.length;
-  find("results").hidden = !results || isEmpty || listed !== current;
+  find("results").hidden = !results || (isEmpty && tab !== "correct") || listed !== current;
   find("panel-hint").textContent = hintOf(current);
   const failed = state === "failed";
   find("message").hidden = !failed && !isEmpty && !wait;
@@ -127,13 +217,15 @@ function showPanel() {
   }
 }
 
-function hintOf({ state, results, problem }) {
+function hintOf({ state, results, problem, sent }) {
   if (state === "waiting") return problem ? "Waiting for an API key." : "Waiting in the queue.";
-  if (state === "working") return "Segmenting…";
+  if (state === "working") return sent < 1 ? `Sending, ${percent(sent)}` : "Segmenting…";
   if (state === "failed" || !results.segments.length) return "Choose another photo below, or add one.";
   if (!bitmap) return "This browser cannot show this kind of photo, so its classes are shown on grey. Downloads are made from the photo itself.";
-  const pointing = matchMedia("(hover: none)").matches ? "Tap" : "Point at";
-  return `${pointing} a garment to highlight it. Drag the round handle to compare with the photo.`;
+  if (tab === "correct") return "On the photo: arrow keys move, Space selects or lowers the brush; V, B and E choose the tool, [ and ] its size.";
+  const isTouch = matchMedia("(hover: none)").matches;
+  const next = tab === "compare" ? "Drag the round handle to compare with the photo." : isTouch ? "Pinch to zoom." : "The wheel, + and − zoom.";
+  return `${isTouch ? "Tap" : "Point at"} a garment to highlight it. ${next}`;
 }
 
 function photoChanged(photo) {
@@ -147,7 +239,7 @@ function photoChanged(photo) {
 function announcementOf({ name, results }) {
   const { segments, width, height } = results;
   if (!segments.length) return `${name}: no garments found.`;
-  const parts = segments.map(({ label, area }) => `${label} ${percent(area / (width * height))}`);
+  const parts = segments.map((one) => `${nameOf(one)} ${percent(one.area / (width * height))}`);
   return `${name}: ${counted(segments.length, "garment")} found: ${parts.join(", ")}.`;
 }
 
@@ -159,6 +251,7 @@ function remove(id) {
     numShown++;
     decoded.then((old) => old?.close());
     decoded = Promise.resolve(null);
+    correction.start(null);
     current = bitmap = null;
     find("work").hidden = true;
     find("welcome").hidden = false;
@@ -170,6 +263,13 @@ function remove(id) {
   strip.focus(next.id);
 }
 
+/** @param {number | null} id class under the pointer */
+function point(id, event) {
+  if (tab === "correct" && correction.mask) return;
+  highlight(id);
+  if (id !== null) showTip(id, event);
+}
+
 /** @param {number | null} id class to highlight */
 function highlight(id) {
   find("tip").hidden = true;
@@ -179,21 +279,31 @@ function highlight(id) {
   stage.update();
 }
 
-function placeTip(id, event) {
+/** Show what is under the pointer, at a side of the garment where there is room, so that it covers none of it. */
+function showTip(id, event) {
   const tip = find("tip");
-  if (id === null) return;
   const segment = segmentOf(id);
+  const box = stage.boxOf(id);
+  if (!segment || !box) return;
   const words = document.createElement("strong");
-  words.textContent = capital(segment.label);
-  tip.replaceChildren(words, `${percent(shareOf(segment))} of the photo, ${percent(segment.score)} sure`);
+  words.textContent = capital(nameOf(segment));
+  tip.replaceChildren(words, `${percent(shareOf(segment))} of the photo, ${guessOf(segment).words}`);
   tip.hidden = false;
-  const box = find("stage").getBoundingClientRect();
-  const half = tip.offsetWidth / 2;
-  const left = Math.min(Math.max(event.clientX - box.left, half), box.width - half);
-  const above = event.clientY - box.top > tip.offsetHeight + 28;
+  const area = find("stage").getBoundingClientRect();
+  const [width, height, gap] = [tip.offsetWidth, tip.offsetHeight, 8];
+  const within = (value, length, limit) => Math.min(Math.max(value, 0), limit - length);
+  const [x, y] = [within(event.clientX - area.left - width / 2, width, area.width), within(event.clientY - area.top - height / 2, height, area.height)];
+  const places = [
+    [x, box.top * area.height - height - gap],
+    [x, box.bottom * area.height + gap],
+    [box.right * area.width + gap, y],
+    [box.left * area.width - width - gap, y],
+  ];
+  const isInside = ([left, top]) => left >= 0 && top >= 0 && left + width <= area.width && top + height <= area.height;
+  // A garment that fills the stage leaves a corner away from the pointer.
+  const [left, top] = places.find(isInside) ?? [0, event.clientY - area.top > area.height / 2 ? 0 : area.height - height];
   tip.style.setProperty("left", `${left}px`);
-  tip.style.setProperty("top", `${event.clientY - box.top + (above ? -16 : 26)}px`);
-  tip.classList.toggle("below", !above);
+  tip.style.setProperty("top", `${top}px`);
 }
 
 function toggle(id) {
@@ -211,27 +321,54 @@ function updateAllButton() {
   find("all").textContent = current.hidden.size ? "Show all" : "Hide all";
 }
 
-async function download(what) {
+/** Show a garment in another colour; its own main colour undoes it. */
+function recolour(id, hex) {
+  const { colours, brightness } = current.colours.get(id);
+  if (hex === colours[0].hex) current.tints.delete(id);
+  else current.tints.set(id, { color: [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)), brightness });
+  chooseTab("cutout");
+}
+
+async function copyColour(hex, name) {
+  await copyText(hex);
+  toast(`${hex}, ${name}, is copied.`);
+}
+
+/** Say something and show it for a moment. */
+function toast(words) {
+  announce(words);
+  find("toast").textContent = words;
+  find("toast").hidden = false;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => (find("toast").hidden = true), 2500);
+}
+
+/** Let nothing else be downloaded while `work` makes a file. @param {() => Promise<void>} work */
+async function whileDownloading(work) {
   if (isDownloading) return;
   isDownloading = true;
-  const buttons = find("results").querySelectorAll("[data-download], .garment .icon");
-  const photo = current;
+  const buttons = find("results").querySelectorAll("[data-download], #copy, .garment .icon");
   find("download-error").hidden = true;
   for (const button of buttons) button.setAttribute("aria-disabled", "true");
-  // Decoded again: the user may choose another photo meanwhile.
-  const pixels = bitmap && (await bitmapOf(photo.file));
   try {
-    const options = { api, bitmap: pixels, tight: find("tight").checked, opacity: stage.opacity, colors };
-    const file = await fileOf(photo, options, what);
-    save(file.blob, file.name);
-    announce(`${file.name} is downloaded.`);
+    await work();
   } catch (error) {
-    find("download-error").textContent = error.title ? `${error.title}. ${error.message}` : "This browser cannot draw a photo of this size. The mask and the results can still be downloaded.";
+    const isOurs = error.title || error.message.endsWith(".");
+    find("download-error").textContent = isOurs ? [error.title, error.message].filter(Boolean).join(". ") : "This browser cannot draw a photo of this size. The mask and the results can still be downloaded.";
     find("download-error").hidden = false;
   }
-  pixels?.close();
   isDownloading = false;
   for (const button of buttons) button.removeAttribute("aria-disabled");
+}
+
+function download(what) {
+  const photo = current;
+  return whileDownloading(async () => {
+    const done = photos.all.filter((one) => one.state === "done");
+    const file = what === "everything" ? await makeArchive(done, lookOf(), api, toast) : await makeFile(photo, lookOf(), what, api);
+    save(file.blob, file.name);
+    toast(`${file.name} is downloaded.`);
+  });
 }
 
 function askForKey(problem) {
@@ -244,11 +381,13 @@ function askForKey(problem) {
 async function loadModel() {
   try {
     const card = await api.model();
-    colors = card.classes.map((one) => one.color);
+    classes = card.classes.map((one) => ({ display_name: one.name, ...one }));
+    card.classes = classes;
     fillAbout(find("about"), card);
-    const never = classesOf(card).unknown.map((one) => one.name);
-    find("never").textContent = `This model never finds ${never.join(", ")}: its training data did not show any.`;
-    find("never").hidden = !never.length;
+    const { known, unknown } = classesOf(card);
+    correction.setClasses(known.map((one) => ({ id: one.id, name: one.display_name, color: hexOf(one.color) })));
+    find("never").textContent = `This model never finds ${unknown.map((one) => one.display_name).join(", ")}: its training data did not show any.`;
+    find("never").hidden = !unknown.length;
     find("about-name").textContent = `Model: ${card.name.replace(/\.(onnx|ckpt)$/, "")}`;
     find("about-dot").classList.add("alive");
     find("notice").hidden = true;
@@ -260,43 +399,88 @@ async function loadModel() {
   }
 }
 
-listenForPhotos(addPhotos, showNotice);
-find("host").textContent = location.host || "this server";
-find("sample").addEventListener("click", async () => {
-  find("sample").disabled = true;
+async function openSample({ path, credit }) {
   try {
-    addPhotos([await api.sample()]);
+    const file = await api.sample(path);
+    isAwaited = true;
+    addPhotos([Object.assign(file, { credit })]);
   } catch (error) {
     if (["key-missing", "key-wrong"].includes(error.kind)) askForKey(error);
     else showNotice(`${error.title}. ${error.message}`);
   }
-  find("sample").disabled = false;
-});
-find("opacity").addEventListener("input", ({ target }) => {
-  stage.opacity = target.value / 100;
-  find("opacity-value").textContent = `${target.value}%`;
-  stage.update();
-});
-find("all").addEventListener("click", () => {
-  const ids = current.hidden.size ? [] : current.results.segments.map((one) => one.class_id);
-  current.hidden.clear();
-  for (const id of ids) current.hidden.add(id);
-  classesSwitched();
-});
-find("again").addEventListener("click", () => photos.retry(current));
-find("downloads").addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-download]");
-  if (button) download(button.dataset.download);
-});
-find("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  api.key = find("key").value.trim();
-  find("key").value = "";
-  find("key-form").hidden = true;
-  loadModel();
-});
-find("about-open").addEventListener("click", () => find("about").showModal());
-find("about-close").addEventListener("click", () => find("about").close());
-find("about").addEventListener("click", ({ target }) => target === find("about") && find("about").close());
-addEventListener("keydown", (event) => event.key === "Escape" && highlight(null));
+}
+
+function chooseTab(name) {
+  tab = name;
+  showTab(name);
+  if (listed) showGarments(listed);
+}
+
+/** Choose the picture behind the clothes. */
+async function backdropChosen() {
+  const [file] = find("backdrop").files;
+  find("backdrop").value = "";
+  const picture = file && (await bitmapOf(file));
+  if (file && !picture) showNotice("This browser cannot show that picture. Choose a JPEG, PNG or WebP.");
+  backdrop = picture ?? backdrop;
+  showTab(tab);
+}
+
+function listen() {
+  listenForPhotos(addPhotos, showNotice);
+  showGallery(find("gallery"), openSample);
+  find("host").textContent = location.host || "this server";
+  find("opacity").addEventListener("input", ({ target }) => {
+    stage.opacity = target.value / 100;
+    find("opacity-value").textContent = `${target.value}%`;
+    stage.update();
+  });
+  find("all").addEventListener("click", () => {
+    const ids = current.hidden.size ? [] : current.results.segments.map((one) => one.class_id);
+    current.hidden.clear();
+    for (const id of ids) current.hidden.add(id);
+    classesSwitched();
+  });
+  find("tabs").addEventListener("click", ({ target }) => target.dataset.tab && chooseTab(target.dataset.tab));
+  find("tabs").addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const names = [...find("tabs").children].filter((one) => !one.disabled);
+    const next = step && names[(names.indexOf(event.target) + step + names.length) % names.length];
+    next?.focus();
+    next?.click();
+  });
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    button.addEventListener("click", () => stage.view.zoomTo(Number(button.dataset.zoom) && stage.view.zoom * Number(button.dataset.zoom)));
+  }
+  for (const id of ["background", "background-color", "canvas", "margin", "format"]) find(id).addEventListener("input", () => showTab(tab));
+  find("background").addEventListener("click", ({ target }) => target.value === "picture" && find("backdrop").click());
+  find("backdrop").addEventListener("change", backdropChosen);
+  find("again").addEventListener("click", () => photos.retry(current));
+  find("downloads").addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-download]");
+    if (button) download(button.dataset.download);
+  });
+  find("copy").addEventListener("click", () =>
+    whileDownloading(async () => {
+      await copyPicture(makeFile(current, { ...lookOf(), format: "png" }, "clothes", api).then((file) => file.blob));
+      toast("The clothes are copied as a picture.");
+    }),
+  );
+  find("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    api.key = find("key").value.trim();
+    find("key").value = "";
+    find("key-form").hidden = true;
+    loadModel();
+  });
+  find("about-open").addEventListener("click", () => find("about").showModal());
+  find("api-open").addEventListener("click", () => showSnippets(find("api"), { ...lookOf(), tab }));
+  find("snippet-copy").addEventListener("click", () => copyText(find("snippet").textContent).then(() => toast("The call is copied.")));
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.addEventListener("click", ({ target }) => (target === dialog || target.closest("[data-close]")) && dialog.close());
+  }
+  addEventListener("keydown", (event) => event.key === "Escape" && highlight(null));
+}
+
+listen();
 loadModel();

@@ -27,9 +27,20 @@ export const hexOf = (rgb) => `#${rgb.map((value) => Math.round(value).toString(
  * @property {string} name
  * @property {string} color of the class, as #rrggbb
  * @property {number} share of the photo, 0 to 1
- * @property {number} score mean probability, 0 to 1
- * @property {{hex: string, part: number}[]} colours what it is made of; empty where the photo cannot be shown
+ * @property {{words: string, title: string}} guess see `guessOf`
+ * @property {{hex: string, part: number, name: string}[]} colours what it is made of; empty where the photo cannot be shown
+ * @property {string} [tint] the colour that it is shown in instead, as #rrggbb
  */
+
+/** Words for a mean probability, and the least that each needs: they say how sure the model is, not that it is right. */
+const GUESSES = { "strong guess": 0.9, "fair guess": 0.7, "weak guess": 0.5, "wild guess": 0 };
+
+/** @param {{score: number, corrected?: boolean}} segment @returns {{words: string, title: string}} */
+export function guessOf({ score, corrected }) {
+  if (corrected) return { words: "by hand", title: "Corrected by hand" };
+  const [words] = Object.entries(GUESSES).find(([, least]) => score >= least);
+  return { words, title: `The model's mean probability is ${score.toFixed(2)}. Strong guesses can be wrong, too` };
+}
 
 /** @param {string} tag @param {Record<string, string>} attributes @param {(Node | string)[]} children */
 export function element(tag, attributes = {}, ...children) {
@@ -45,7 +56,7 @@ export class GarmentList {
 
   /**
    * @param {HTMLElement} root a list
-   * @param {{highlight: (id: number | null) => void, toggle: (id: number) => void, download: (id: number) => void}} on
+   * @param {{highlight: Function, toggle: Function, download: Function, recolour: Function, copy: Function}} on
    */
   constructor(root, on) {
     this.root = root;
@@ -72,26 +83,27 @@ export class GarmentList {
     for (const [id, { row }] of this.#rows) row.classList.toggle("lit", id === highlighted);
   }
 
-  #row({ id, name, color, share, score, colours }, largest) {
+  #row({ id, name, color, share, guess, colours, tint }, largest) {
     const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
-    swatch.style.setProperty("--color", color);
     const bar = element("span", { class: "bar", "aria-hidden": "true" });
-    bar.style.setProperty("--color", color);
+    for (const one of [swatch, bar]) one.style.setProperty("--color", color);
     bar.style.setProperty("--share", String(share / largest));
-    const facts = element("span", { class: "sure" }, `${percent(score)} sure`);
-    if (colours.length) facts.append(element("span", { class: "unseen" }, ` colours ${colours.map((one) => one.hex).join(", ")}`), paletteOf(colours));
     const toggle = element(
       "button",
       { type: "button", role: "switch", class: "toggle", tabindex: "-1" },
       swatch,
       element("span", { class: "name" }, capital(name)),
       element("span", { class: "share" }, percent(share), element("span", { class: "unseen" }, " of the photo,")),
-      facts,
+      element("span", { class: "guess", title: guess.title }, guess.words),
       bar,
     );
+    const dots = element("span", { class: "palette" }, ...colours.map((one) => this.#dot(one)));
+    const recolour = element("input", { type: "color", value: tint ?? colours[0]?.hex ?? "#808080", "aria-label": `Recolour ${name}`, title: tint ? "Recolour; choose the first dot's colour to undo" : "Recolour" });
     const download = element("button", { type: "button", class: "icon", "aria-label": `Download the cut-out of ${name}`, title: "Download the cut-out" }, downloadIcon());
-    const row = element("li", { class: "garment", "data-id": String(id) }, toggle, download);
+    const row = element("li", { class: "garment", "data-id": String(id) }, toggle, dots, ...(colours.length ? [recolour] : []), download);
+    row.classList.toggle("tinted", Boolean(tint));
     toggle.addEventListener("click", () => this.on.toggle(id));
+    recolour.addEventListener("input", () => this.on.recolour(id, recolour.value));
     download.addEventListener("click", () => this.on.download(id));
     row.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && this.on.highlight(id));
     row.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.on.highlight(null));
@@ -103,6 +115,13 @@ export class GarmentList {
     return { row, toggle };
   }
 
+  #dot({ hex, part, name }) {
+    const dot = element("button", { type: "button", tabindex: "-1", "aria-label": `Copy ${hex}, ${name}`, title: `${capital(name)} ${hex}, ${percent(part)} of the garment. Click to copy` });
+    dot.style.setProperty("--color", hex);
+    dot.addEventListener("click", () => this.on.copy(hex, name));
+    return dot;
+  }
+
   /** Make one row the list's only stop of the Tab key; arrow keys move inside the list. */
   #makeTabStop(stop) {
     for (const { toggle } of this.#rows.values()) toggle.tabIndex = toggle === stop ? 0 : -1;
@@ -110,7 +129,9 @@ export class GarmentList {
 
   #move(event) {
     const toggles = [...this.#rows.values()].map(({ toggle }) => toggle);
-    targetOf(event, toggles, "ArrowUp", "ArrowDown")?.focus();
+    const inRow = [...event.target.closest("li").querySelectorAll("button")];
+    const isSideways = ["ArrowLeft", "ArrowRight"].includes(event.key);
+    (isSideways ? targetOf(event, inRow, "ArrowLeft", "ArrowRight") : targetOf(event, toggles, "ArrowUp", "ArrowDown"))?.focus();
   }
 }
 
@@ -122,16 +143,6 @@ function targetOf(event, buttons, previousKey, nextKey) {
   if (place < 0 || target === undefined) return undefined;
   event.preventDefault();
   return buttons[target];
-}
-
-function paletteOf(colours) {
-  const palette = element("span", { class: "palette", "aria-hidden": "true" });
-  for (const { hex, part } of colours) {
-    const dot = element("span", { title: `${hex}, ${percent(part)} of the garment` });
-    dot.style.setProperty("--color", hex);
-    palette.append(dot);
-  }
-  return palette;
 }
 
 function downloadIcon() {
@@ -219,59 +230,8 @@ export function fillAbout(dialog, card) {
   dialog.querySelector("#unknown-part").hidden = !unknown.length;
 }
 
-function entry({ name, color }) {
+function entry({ display_name: name, color }) {
   const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
   swatch.style.setProperty("--color", `rgb(${color})`);
   return element("li", {}, swatch, capital(name));
 }
-
-/** Smallest part of a garment that a colour must fill to be named. */
-const SMALLEST_PART = 0.08;
-/** Colours nearer than this, as distance in RGB, count as one. */
-const NEAR = 56;
-
-/**
- * @param {Uint8ClampedArray} pixels RGBA
- * @param {Uint8Array} ids class of each pixel
- * @param {number} [most] colours per garment
- * @returns {Map<number, {hex: string, part: number}[]>} by class id, the largest part first
- */
-export function garmentColours(pixels, ids, most = 4) {
-  const boxesById = new Map();
-  for (let at = 0; at < ids.length; at++) {
-    if (!ids[at]) continue;
-    const [red, green, blue] = [pixels[4 * at], pixels[4 * at + 1], pixels[4 * at + 2]];
-    if (!boxesById.has(ids[at])) boxesById.set(ids[at], new Map());
-    const boxes = boxesById.get(ids[at]);
-    const name = ((red >> 5) << 6) | ((green >> 5) << 3) | (blue >> 5);
-    const box = boxes.get(name) ?? { count: 0, sum: [0, 0, 0] };
-    boxes.set(name, box);
-    box.count++;
-    box.sum[0] += red;
-    box.sum[1] += green;
-    box.sum[2] += blue;
-  }
-  return new Map([...boxesById].map(([id, boxes]) => [id, mainColours([...boxes.values()], most)]));
-}
-
-/** Join boxes that lie near a larger one, and keep the largest. */
-function mainColours(boxes, most) {
-  const total = boxes.reduce((sum, box) => sum + box.count, 0);
-  const kept = [];
-  for (const box of boxes.sort((one, other) => other.count - one.count)) {
-    const near = kept.find((one) => distance(mean(one), mean(box)) < NEAR);
-    if (!near) kept.push({ count: box.count, sum: [...box.sum] });
-    else {
-      near.count += box.count;
-      near.sum = near.sum.map((value, channel) => value + box.sum[channel]);
-    }
-  }
-  return kept
-    .map((box) => ({ hex: hexOf(mean(box)), part: box.count / total }))
-    .sort((one, other) => other.part - one.part)
-    .filter(({ part }, place) => place === 0 || part >= SMALLEST_PART)
-    .slice(0, most);
-}
-
-const mean = ({ count, sum }) => sum.map((value) => value / count);
-const distance = (one, other) => Math.hypot(...one.map((value, channel) => value - other[channel]));

@@ -16,10 +16,17 @@ const RETRIED_KINDS = ["busy", "starting", "not-done"];
  * @property {"waiting" | "working" | "done" | "failed"} state
  * @property {string} thumbnail address of a small picture; empty where the browser cannot show the photo
  * @property {Set<number>} hidden classes that are switched off
- * @property {object} [results] version 1
+ * @property {Map<number, import("./compose.js").Tint>} tints new colours of garments
+ * @property {Promise<{width: number, height: number} | null>} size as the browser decodes it; null where it cannot
+ * @property {object} [results] version 1; those of the corrected mask where it was corrected
+ * @property {object} [original] results of the server
+ * @property {import("./mask.js").EditableMask} [edit] the mask while it is corrected
+ * @property {Promise<void>} [settling] ends when corrections are part of the results
  * @property {Blob} [mask] index PNG
  * @property {number} [seconds] of the server's computing time
  * @property {Problem} [problem] why it failed or waits
+ * @property {number} [sent] part of the upload that is done, 0 to 1
+ * @property {string} [credit] of a sample photo
  * @property {number} [wait] seconds until the next request
  */
 
@@ -54,10 +61,10 @@ export class Photos {
   add(files) {
     const added = Array.from(files, (file) => {
       const name = file.name || "pasted photo";
-      return { id: this.#nextId++, file, name, state: "waiting", thumbnail: "", hidden: new Set() };
+      return { id: this.#nextId++, file, name, state: "waiting", thumbnail: "", hidden: new Set(), tints: new Map(), credit: file.credit };
     });
     this.all.push(...added);
-    for (const photo of added) this.#addThumbnail(photo);
+    for (const photo of added) photo.size = this.#addThumbnail(photo);
     this.#sendNext();
     return added;
   }
@@ -83,19 +90,22 @@ export class Photos {
     this.#sendNext();
   }
 
+  /** @returns {Promise<{width: number, height: number} | null>} the photo's size */
   async #addThumbnail(photo) {
     const bitmap = await bitmapOf(photo.file);
-    if (!bitmap) return;
-    const scale = Math.min(1, THUMBNAIL_SIDE / Math.min(bitmap.width, bitmap.height));
-    const canvas = document.createElement("canvas");
-    canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-    canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    if (!bitmap) return null;
+    const { width, height } = bitmap;
+    const scale = Math.min(1, THUMBNAIL_SIDE / Math.min(width, height));
+    const options = { resizeWidth: Math.max(1, Math.round(width * scale)), resizeHeight: Math.max(1, Math.round(height * scale)), resizeQuality: "medium" };
+    const small = await createImageBitmap(bitmap, options);
     bitmap.close();
-    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
-    if (!blob || !this.all.includes(photo)) return;
+    const canvas = new OffscreenCanvas(small.width, small.height);
+    canvas.getContext("2d").drawImage(small, 0, 0);
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+    if (!this.all.includes(photo)) return null;
     photo.thumbnail = URL.createObjectURL(blob);
     this.#on.change(photo);
+    return { width, height };
   }
 
   async #sendNext() {
@@ -106,6 +116,7 @@ export class Photos {
     this.#on.change(photo);
     try {
       Object.assign(photo, await this.#segment(photo, this.#sending.stop.signal), { state: "done", problem: undefined });
+      photo.original = photo.results;
     } catch (error) {
       this.#fail(photo, error);
     }
@@ -130,7 +141,10 @@ export class Photos {
     }
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#api.segment(photo.file, signal);
+        return await this.#api.segment(photo.file, signal, (sent) => {
+          photo.sent = sent;
+          this.#on.change(photo);
+        });
       } catch (error) {
         if (!RETRIED_KINDS.includes(error.kind) || tries >= MAX_TRIES) throw error;
         photo.problem = error;

@@ -1,15 +1,19 @@
-/** The stage: the photo, the colours of its classes over it, the slider that compares the two, and the highlighted garment. */
+/** The stage: the photo, over it the colours of its classes or the clothes cut out, the wipe that compares them, and the highlight. */
 
-import { classIds, layerOf, OUTLINE, outlined, outlineOpacity, resizeIds } from "./decode.js";
+import { compose, cutoutOf } from "./compose.js";
+import { boxesOf, layerOf, OUTLINE, outlined, outlineOpacity, resampleIds } from "./layers.js";
+import { View } from "./view.js";
 
 /** Longer side of what is drawn on the screen, in pixels; downloads have the photo's own size. */
 const LONGEST_SIDE = 1280;
 /** Smaller photos are enlarged to this, so that outlines stay fine. */
 const SHORTEST_SIDE = 900;
 const FADE_MS = 160;
-const REVEAL_MS = 900;
 /** RGBA over everything but the highlighted garment. */
 const DIMMED = [12, 12, 16, 0.62];
+/** Added to the code of a pixel in a selected region, and its RGBA. */
+const SELECTED = 2 * OUTLINE;
+const SELECTION = [255, 255, 255, 0.72];
 
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -26,31 +30,57 @@ export class Stage {
   /** The class under the pointer or the focus. @type {number | null} */
   highlighted = null;
   opacity = 0.55;
+  /** What lies over the photo. @type {"colours" | "cutout"} */
+  layer = "colours";
+  /** Whether a wipe parts photo and layer. */
+  comparing = false;
+  /** @type {import("./compose.js").Background} */
+  background = { kind: "none" };
+  /** @type {Map<number, import("./compose.js").Tint>} */
+  tints = new Map();
+  /** Class ids at the photo's own size; null before they are known. @type {Uint8Array | null} */
+  mask = null;
+  /** Pixels of the mask that are selected, as [start, end] of runs. @type {number[][]} */
+  selection = [];
+  /** Class ids on the screen. */
+  ids = new Uint8Array(0);
+  size = { width: 1, height: 1 };
+  /** The photo in the size of the screen; null where the browser cannot show it. @type {ImageBitmap | null} */
+  small = null;
+  #bitmap = null;
   #codes = null;
+  #boxes = new Map();
   #colors = [];
   #image = null;
   #shown = new Float32Array(0);
   #from = new Float32Array(0);
   #frame = 0;
-  #reveal = 0;
+  #isPlanned = false;
 
   /**
    * @param {HTMLElement} root contains the canvases
-   * @param {(id: number | null, event: PointerEvent | null) => void} onPoint called with the class under the pointer
+   * @param {{point: (id: number | null, event: PointerEvent | null) => void, zoom: (zoom: number) => void, tool: () => object | null}} on
+   *   `point` is called with the class under the pointer; `tool`: see `View`
    */
-  constructor(root, onPoint) {
+  constructor(root, on) {
     const find = (id) => root.querySelector(`#${id}`);
     this.root = root;
     this.photo = find("photo");
     this.colours = find("colours");
+    this.cutout = find("cutout");
     this.wipe = find("wipe");
-    this.wipe.addEventListener("input", () => {
-      cancelAnimationFrame(this.#reveal);
-      this.#applyWipe();
+    this.view = new View(root, {
+      change: () => {
+        this.redraw();
+        on.zoom(this.view.zoom);
+      },
+      tool: on.tool,
     });
-    root.addEventListener("pointermove", (event) => onPoint(this.#idAt(event), event));
-    root.addEventListener("pointerdown", (event) => onPoint(this.#idAt(event), event));
-    root.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && onPoint(null, null));
+    this.wipe.addEventListener("input", () => this.#applyWipe());
+    root.addEventListener("pointermove", (event) => on.point(this.#idAt(event), event));
+    root.addEventListener("pointerdown", (event) => on.point(this.#idAt(event), event));
+    root.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && on.point(null, null));
+    this.#applyWipe();
   }
 
   /**
@@ -58,48 +88,94 @@ export class Stage {
    * @param {ImageBitmap | null} bitmap null where the browser cannot show it: then the background is plain
    * @param {{width: number, height: number}} size the photo's own
    */
-  showPhoto(bitmap, size) {
-    const { width, height } = screenSize(size.width, size.height);
-    for (const canvas of [this.photo, this.colours]) Object.assign(canvas, { width, height });
-    this.root.style.setProperty("--ratio", String(width / height));
-    const context = this.photo.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    if (bitmap) context.drawImage(bitmap, 0, 0, width, height);
-    else {
-      context.fillStyle = "#77736c";
-      context.fillRect(0, 0, width, height);
-    }
+  async showPhoto(bitmap, size) {
     this.reset();
+    this.size = { width: size.width, height: size.height };
+    this.#bitmap = bitmap;
+    const { width, height } = screenSize(size.width, size.height);
+    // The reduced photo serves while the whole is shown; it is made beside the main thread.
+    this.small = bitmap && (await createImageBitmap(bitmap, { resizeWidth: width, resizeHeight: height, resizeQuality: "high" }));
+    if (this.#bitmap !== bitmap) return;
+    this.setFrame({ x: 0, y: 0, ...this.size }, true);
+  }
+
+  /** Show a frame, which may reach beyond the photo; the view of one that is shown already stays. @param {import("./compose.js").Box} frame */
+  setFrame(frame, isNew = false) {
+    const old = this.view.frame;
+    if (!isNew && ["x", "y", "width", "height"].every((side) => old[side] === frame[side])) return;
+    const { width, height } = screenSize(frame.width, frame.height);
+    for (const canvas of [this.photo, this.colours, this.cutout]) Object.assign(canvas, { width, height });
+    this.root.style.setProperty("--ratio", String(width / height));
+    this.view.reset(frame, width);
+    this.#draw();
   }
 
   /** Highlight nothing until the classes of another photo are shown. */
   reset() {
-    this.#codes = null;
+    this.mask = this.#codes = null;
+    this.selection = [];
     this.highlighted = null;
     this.root.classList.remove("segmented");
     cancelAnimationFrame(this.#frame);
-    cancelAnimationFrame(this.#reveal);
   }
 
   /**
    * Show the classes over the photo.
-   * @param {object} results version 1
+   * @param {Uint8Array} mask class ids at the photo's own size
    * @param {[number, number, number][]} colors RGB by class id
-   * @param {{hidden: Set<number>, reveal: boolean}} how classes that are switched off; whether the colours appear with an animation
    */
-  showClasses(results, colors, { hidden, reveal }) {
-    const { width, height } = this.colours;
-    this.hidden = hidden;
+  showClasses(mask, colors) {
+    this.mask = mask;
     this.#colors = colors;
-    this.ids = resizeIds(classIds(results), results.width, results.height, width, height);
+    this.root.classList.add("segmented");
+    this.#draw();
+  }
+
+  /** Draw again before the next frame: the view, the mask, the background or a colour has changed. */
+  redraw() {
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#isPlanned = false;
+    const { width, height } = this.photo;
+    const part = this.view.part;
+    const whole = this.view.zoom === 1 && part.width === this.size.width && part.height === this.size.height;
+    const context = this.photo.getContext("2d");
+    context.imageSmoothingEnabled = (2 * width) / part.width < 8; // pixels are seen as such when they are large
+    context.clearRect(0, 0, width, height);
+    if (whole && this.small) context.drawImage(this.small, 0, 0, width, height);
+    else if (this.#bitmap) context.drawImage(this.#bitmap, part.x, part.y, part.width, part.height, 0, 0, width, height);
+    else {
+      context.fillStyle = "#77736c";
+      context.fillRect(0, 0, width, height);
+    }
+    if (!this.mask) return;
+    this.ids = resampleIds(this.mask, this.size.width, part, width, height);
+    this.#boxes = boxesOf(this.ids, width);
     this.#codes = outlined(this.ids, width, height);
+    this.#markSelection(part);
     this.#image = new ImageData(width, height);
     this.#shown = this.#targetColors();
     this.#paint();
-    this.root.classList.add("segmented");
-    this.wipe.value = "0";
-    if (reveal && !reducedMotion.matches) this.#animateReveal();
-    this.#applyWipe();
+  }
+
+  /** Mark the pixels on the screen whose place in the photo is selected. */
+  #markSelection(part) {
+    const { width, height } = this.photo;
+    const [across, down] = [width / part.width, height / part.height];
+    for (const [start, end] of this.selection) {
+      const y = Math.floor(start / this.size.width);
+      const x = start - y * this.size.width;
+      const places = (from, to, scale, limit) => [Math.max(0, Math.ceil(from * scale - 0.5)), Math.min(limit, Math.ceil(to * scale - 0.5))];
+      const [left, right] = places(x - part.x, x + end - start - part.x, across, width);
+      const [top, bottom] = places(y - part.y, y + 1 - part.y, down, height);
+      for (let row = top; row < bottom; row++) {
+        for (let at = row * width + left; at < row * width + right; at++) this.#codes[at] |= SELECTED;
+      }
+    }
   }
 
   /** Redraw with the values of `hidden`, `highlighted` and `opacity`, with a short fade. */
@@ -109,7 +185,7 @@ export class Stage {
     const target = this.#targetColors();
     const start = performance.now();
     const step = (now) => {
-      const done = reducedMotion.matches ? 1 : Math.min(1, (now - start) / FADE_MS);
+      const done = reducedMotion.matches || this.layer === "cutout" ? 1 : Math.min(1, (now - start) / FADE_MS);
       this.#shown = this.#from.map((value, index) => value + (target[index] - value) * done);
       this.#paint();
       if (done < 1) this.#frame = requestAnimationFrame(step);
@@ -121,11 +197,12 @@ export class Stage {
 
   /** @returns {Float32Array} red, green, blue (0 to 255), alpha (0 to 1) of every code */
   #targetColors() {
-    const table = new Float32Array(4 * 2 * OUTLINE);
+    const table = new Float32Array(4 * 2 * SELECTED);
     for (let id = 0; id < this.#colors.length; id++) {
       const [inside, edge] = this.#colorsOf(id);
       table.set(inside, 4 * id);
       table.set(edge, 4 * (id + OUTLINE));
+      for (const code of [id, id + OUTLINE]) table.set(SELECTION, 4 * (code + SELECTED));
     }
     return table;
   }
@@ -133,45 +210,62 @@ export class Stage {
   /** @returns {[number[], number[]]} RGBA inside a class and on its outline */
   #colorsOf(id) {
     const color = this.#colors[id];
-    if (this.highlighted === id) return [[...color, 0.25 * this.opacity], [255, 255, 255, 1]];
+    if (this.highlighted === id) return [[...color, this.layer === "cutout" ? 0 : 0.25 * this.opacity], [255, 255, 255, 1]];
     if (this.highlighted !== null) return [DIMMED, this.hidden.has(id) || id === 0 ? DIMMED : [...color.map((value) => value / 2), 0.75]];
-    if (id === 0 || this.hidden.has(id)) return [[...color, 0], [...color, 0]];
+    if (id === 0 || this.hidden.has(id) || this.layer === "cutout") return [[...color, 0], [...color, 0]];
     return [[...color, this.opacity], [...color, outlineOpacity(this.opacity)]];
   }
 
+  /** Where the clothes are cut out, the colours serve the highlight alone. */
   #paint() {
     const rgba = Uint8ClampedArray.from(this.#shown, (value, at) => (at % 4 === 3 ? 255 * value : value));
     this.colours.getContext("2d").putImageData(layerOf(this.#codes, rgba, this.#image), 0, 0);
+    this.cutout.hidden = this.layer !== "cutout" || !this.#bitmap;
+    this.root.classList.toggle("cutting", !this.cutout.hidden && !this.comparing);
+    if (this.cutout.hidden) return;
+    const { width, height } = this.photo;
+    const draw = (context) => context.drawImage(this.photo, 0, 0);
+    const cutout = cutoutOf(draw, this.ids, width, height, (id) => !this.hidden.has(id), this.tints);
+    const shown = this.view.part;
+    const photo = this.view.zoom > 1 ? this.#bitmap : this.small;
+    compose(this.cutout.getContext("2d"), { cutout, cutoutBox: shown, shown, frame: this.view.frame, background: this.background, photo, size: this.size });
   }
 
-  /** Reveal the colours once, from the right to the left. */
-  #animateReveal() {
-    const start = performance.now();
-    const step = (now) => {
-      const done = Math.min(1, (now - start) / REVEAL_MS);
-      this.wipe.value = String(100 * (1 - done) ** 3);
-      this.#applyWipe();
-      if (done < 1) this.#reveal = requestAnimationFrame(step);
-    };
-    this.wipe.value = "100";
-    this.#reveal = requestAnimationFrame(step);
+  /** Compare photo and layer. @param {boolean} comparing */
+  compare(comparing) {
+    this.comparing = comparing;
+    this.#applyWipe();
   }
 
   #applyWipe() {
-    const value = Number(this.wipe.value);
+    const value = this.comparing ? Number(this.wipe.value) : 0;
+    this.wipe.hidden = !this.comparing;
     this.root.style.setProperty("--wipe", String(value / 100));
     this.root.classList.toggle("parted", value > 0 && value < 100);
-    this.wipe.setAttribute("aria-valuetext", value === 0 ? "Colours on the whole photo" : value === 100 ? "Photo alone" : `Photo alone on the left ${value}%`);
+    this.wipe.setAttribute("aria-valuetext", value === 0 ? "Result on the whole photo" : value === 100 ? "Photo alone" : `Photo alone on the left ${value}%`);
+  }
+
+  /** @returns {{left: number, top: number, right: number, bottom: number} | undefined} a class's box, as parts of the stage */
+  boxOf(id) {
+    const box = this.#boxes.get(id);
+    const { width, height } = this.photo;
+    return box && { left: box.left / width, top: box.top / height, right: (box.right + 1) / width, bottom: (box.bottom + 1) / height };
+  }
+
+  /** @returns {{x: number, y: number}} the place of a pointer in the photo, in pixels */
+  placeAt({ clientX, clientY }) {
+    const box = this.photo.getBoundingClientRect();
+    const part = this.view.part;
+    return { x: part.x + ((clientX - box.left) / box.width) * part.width, y: part.y + ((clientY - box.top) / box.height) * part.height };
   }
 
   /** @returns {number | null} the visible class under the pointer */
   #idAt(event) {
     if (!this.#codes || event.target === this.wipe) return null;
-    const box = this.colours.getBoundingClientRect();
-    const [across, down] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    if (across < 0 || across >= 1 || down < 0 || down >= 1) return null;
-    const { width, height } = this.colours;
-    const id = this.ids[Math.floor(down * height) * width + Math.floor(across * width)];
+    const { x, y } = this.placeAt(event);
+    const { width, height } = this.size;
+    if (x < 0 || x >= width || y < 0 || y >= height) return null;
+    const id = this.mask[Math.floor(y) * width + Math.floor(x)];
     return id && !this.hidden.has(id) ? id : null;
   }
 }

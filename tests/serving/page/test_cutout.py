@@ -1,0 +1,236 @@
+"""The view of a photo and what is made of its clothes: zoom, backgrounds, canvases, colours, clipboard, samples."""
+
+import io
+import re
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.serving.page.conftest import middle_of, playwright, upload
+
+pytestmark = pytest.mark.browser
+
+PHOTO = upload("coat.png", 120, 80)
+BLUE = (32, 64, 160)
+
+
+@pytest.fixture
+def with_photo(visitor):
+    visitor.choose(PHOTO)
+    return visitor
+
+
+@pytest.fixture(scope="module")
+def expected(offline):
+    return offline.predict(PHOTO["buffer"])
+
+
+def pixels(content):
+    with Image.open(io.BytesIO(content)) as image:
+        return np.array(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
+
+
+def choose_background(visitor, name):
+    visitor.tab.locator("#background").get_by_text(name, exact=True).click()
+
+
+def clothes(visitor):
+    name, content = visitor.download("[data-download=clothes]")
+    return name, pixels(content)
+
+
+def test_zoom_and_pan_with_wheel_pinch_drag_and_keys(visit, expected):
+    visitor = visit(has_touch=True)
+    visitor.choose(PHOTO)
+    tab, shown = visitor.tab, visitor.tab.locator("#zoom")
+    place = middle_of(expected.mask, expected.labels[0].class_id)
+    whole = visitor.ink(place)
+    visitor.point(place)
+    tab.mouse.wheel(0, 200)  # nothing to zoom out of: the page may scroll
+    assert shown.inner_text() == "100%"
+    visitor.point(place)
+    for _ in range(3):
+        tab.mouse.wheel(0, -200)
+    playwright.expect(shown).to_have_text("332%")
+    tab.mouse.move(2, 2)
+    tab.wait_for_timeout(50)
+    assert visitor.ink(place) == whole  # what is under the pointer stays there
+    zoomed = visitor.stage_picture()
+    visitor.point((0.5, 0.5))
+    tab.mouse.down()
+    visitor.point((0.2, 0.5))
+    tab.mouse.up()
+    assert np.abs(visitor.stage_picture().astype(int) - zoomed).mean() > 5
+    tab.locator("#stage").focus()
+    tab.keyboard.press("0")
+    playwright.expect(shown).to_have_text("100%")
+    tab.keyboard.press("+")
+    playwright.expect(shown).to_have_text("125%")
+    before = visitor.stage_picture()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_timeout(50)
+    assert np.abs(visitor.stage_picture().astype(int) - before).mean() > 2
+    tab.get_by_label("Show the whole photo").click()
+    box = visitor.see("#stage").bounding_box()
+    fingers = tab.context.new_cdp_session(tab)
+    for kind, spread in (("touchStart", 0.1), ("touchMove", 0.2), ("touchMove", 0.3), ("touchEnd", None)):
+        places = [] if spread is None else [0.5 - spread, 0.5 + spread]
+        points = [
+            {"x": box["x"] + x * box["width"], "y": box["y"] + box["height"] / 2, "id": number}
+            for number, x in enumerate(places)
+        ]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    playwright.expect(shown).to_have_text("300%")
+
+
+def test_the_clothes_on_each_background_and_canvas(with_photo, expected):
+    tab, shown = with_photo.tab, expected.mask > 0
+    tab.get_by_role("tab", name="Cut-out").click()
+    name, plain = clothes(with_photo)
+    assert name == "coat_clothes.png"
+    np.testing.assert_array_equal(plain[..., 3] >= 128, shown)
+    np.testing.assert_array_equal(plain[shown][:, :3], expected.photo[shown])
+    choose_background(with_photo, "Colour")
+    tab.get_by_label("Colour of the background").fill("#{:02x}{:02x}{:02x}".format(*BLUE))
+    _, coloured = clothes(with_photo)
+    np.testing.assert_array_equal(coloured[~shown][:, :3], np.broadcast_to(BLUE, (np.count_nonzero(~shown), 3)))
+    np.testing.assert_array_equal(coloured[shown][:, :3], expected.photo[shown])
+    choose_background(with_photo, "Blur")
+    _, blurred = clothes(with_photo)
+    step = np.abs(np.diff(blurred[..., :3].astype(int), axis=1))[~shown[:, 1:] & ~shown[:, :-1]].mean()
+    assert step < np.abs(np.diff(expected.photo.astype(int), axis=1))[~shown[:, 1:] & ~shown[:, :-1]].mean()
+    with tab.expect_file_chooser() as coming:
+        choose_background(with_photo, "Picture")
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 40), (250, 240, 10)).save(stream, "PNG")
+    coming.value.set_files([{"name": "wall.png", "mimeType": "image/png", "buffer": stream.getvalue()}])
+    tab.wait_for_timeout(200)
+    _, pictured = clothes(with_photo)
+    assert np.abs(pictured[~shown][:, :3].astype(int) - (250, 240, 10)).max() <= 2
+    choose_background(with_photo, "None")
+    tab.get_by_label("Canvas").select_option("1200x1600")
+    tab.get_by_label("Margin").select_option("0.1")
+    tab.get_by_label("File").select_option("jpeg")
+    name, framed = clothes(with_photo)
+    assert name == "coat_clothes.jpg"
+    assert framed.shape == (1600, 1200, 3)
+    y, x = np.nonzero(np.abs(framed.astype(int) - 255).max(axis=2) > 40)
+    rows, columns = np.nonzero(shown.any(axis=1))[0], np.nonzero(shown.any(axis=0))[0]
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    scale = min(0.8 * 1200 / width, 0.8 * 1600 / height)
+    np.testing.assert_allclose([np.ptp(y), np.ptp(x)], [scale * height, scale * width], atol=2 * scale)
+    np.testing.assert_allclose([y.min() + y.max(), x.min() + x.max()], [1600, 1200], atol=2 * scale)
+
+
+def test_garments_are_recoloured_and_their_colours_copied(visit, expected):
+    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
+    visitor.choose(PHOTO)
+    tab, label = visitor.tab, expected.labels[0]
+    row = tab.locator(f"#garments li[data-id='{label.class_id}']")
+    dot = row.locator(".palette button").first
+    hex_code = re.search("#[0-9a-f]{6}", dot.get_attribute("aria-label"))[0]
+    dot.click()
+    visitor.wait_for("#toast", hex_code)
+    assert tab.evaluate("() => navigator.clipboard.readText()") == hex_code
+    assert dot.get_attribute("title").split(" #")[0].isprintable()
+    tip = visitor.tab.locator("#tip")
+    visitor.point(middle_of(expected.mask, label.class_id))
+    visitor.see("#tip")
+    assert tip.inner_text().lower().startswith(label.display_name)
+
+    tab.get_by_role("tab", name="Cut-out").click()
+    row.get_by_label("Recolour").fill("#d02020")
+    inside = expected.mask == label.class_id
+    _, changed = clothes(visitor)
+    mean = changed[inside][:, :3].astype(float).mean(axis=0)
+    assert mean[0] > mean[1:].max() + 60
+    others = (expected.mask > 0) & ~inside
+    np.testing.assert_array_equal(changed[others][:, :3], expected.photo[others])
+    row.get_by_label("Recolour").fill(hex_code)
+    np.testing.assert_array_equal(clothes(visitor)[1][inside][:, :3], expected.photo[inside])
+    tab.get_by_role("button", name="Copy", exact=True).click()
+    visitor.wait_for("#toast", "copied as a picture")
+    size = """async () => {
+        const [item] = await navigator.clipboard.read();
+        const picture = await createImageBitmap(await item.getType("image/png"));
+        return [picture.width, picture.height];
+    }"""
+    assert tab.evaluate(size) == [80, 120]
+
+
+def test_everything_of_all_photos_in_one_archive(with_photo, offline):
+    second = upload("coat.png", 50, 70)
+    with_photo.choose(second)
+    with_photo.wait_for("#file-facts", "70 × 50")
+    name, content = with_photo.download("[data-download=everything]")
+    assert name == "clothseg.zip"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        for folder, photo in (("coat", PHOTO), ("coat 2", second)):
+            segmentation = offline.predict(photo["buffer"])
+            np.testing.assert_array_equal(
+                np.array(Image.open(io.BytesIO(archive.read(f"{folder}/coat_mask.png")))), segmentation.mask
+            )
+            names = {f"{folder}/coat_{label.name.replace(' ', '-')}.png" for label in segmentation.labels}
+            assert names <= set(archive.namelist())
+
+
+def test_the_api_call_is_one_that_works(with_photo, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(PHOTO["buffer"])
+    for tab_name in ("Cut-out", "Overlay", "Correct"):
+        with_photo.tab.get_by_role("tab", name=tab_name).click()
+        with_photo.tab.get_by_role("button", name="API call").click()
+        with_photo.see("#api")
+        with_photo.tab.locator("#api").get_by_text("Python", exact=True).click()
+        code = with_photo.tab.locator("#snippet").inner_text()
+        assert with_photo.address in code
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+        with_photo.tab.keyboard.press("Escape")
+    assert {path.suffix for path in tmp_path.glob("result.*")} == {".png", ".jpg", ".json"}
+
+
+def test_samples_with_their_credits_and_the_focus_on_their_results(visitor):
+    tiles = visitor.tab.locator("#gallery button")
+    assert tiles.count() == 6
+    tiles.nth(4).click()
+    visitor.see("#garments li >> nth=0")
+    playwright.expect(visitor.tab.locator("#file-name")).to_be_focused()
+    assert "NASA, public domain" in visitor.see("#credit").inner_text()
+
+
+def test_six_garments_fit_on_a_screen_and_the_plus_stays(visit, expected):
+    visitor = visit(viewport={"width": 1280, "height": 800}, opened=False)
+
+    def six(route):
+        answer = route.fetch()
+        results = answer.json()
+        route.fulfill(response=answer, json=results | {"segments": results["segments"][:6]})
+
+    visitor.tab.route("**/v1/segment*", six, times=1)
+    visitor.open()
+    visitor.choose(*(upload(f"photo {number}.png", 60, 60) for number in range(20)))
+    assert visitor.tab.locator("#garments li").count() == 6
+    boxes = [visitor.see(".strip [data-choose]").bounding_box()]
+    for name in ("Cut-out", "Overlay", "Compare", "Correct"):
+        visitor.tab.get_by_role("tab", name=name).click()
+        boxes.append(visitor.see("[data-download=everything]").bounding_box())
+        boxes.append(visitor.see("#stage").bounding_box())
+    for box in boxes:
+        assert box["y"] + box["height"] <= 800
+        assert box["x"] + box["width"] <= 1280
+
+
+def test_files_are_made_beside_the_main_thread(with_photo):
+    with_photo.tab.evaluate("""() => {
+        window.encoded = 0;
+        for (const [kind, name] of [[OffscreenCanvas, "convertToBlob"], [HTMLCanvasElement, "toBlob"]]) {
+            const original = kind.prototype[name];
+            kind.prototype[name] = function (...options) { encoded++; return original.apply(this, options); };
+        }
+    }""")
+    with_photo.download("[data-download=everything]")
+    assert with_photo.tab.evaluate("() => encoded") == 0
