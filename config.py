@@ -3,9 +3,6 @@
 # Data
 DATA_PATH = "data"  # root folder where datasets are downloaded and extracted
 SHARDS = None  # packed dataset to train from instead: a folder, or an s3://, gs:// or https:// address
-SHUFFLE_SHARDS = 8  # shards whose photos are mixed at a time; as many more are fetched in advance
-CACHE_PATH = "cache"  # where shards of a remote store are kept on this machine
-CACHE_SIZE = 20.0  # how large that folder may become, in GB
 SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"  # where Fashionpedia comes from: an address or a local folder
 CLASSES = "groups"  # "groups" (13), "categories" (Fashionpedia's 46 and background), or the path of a YAML file
 IMG_SIZE = 512  # input resolution; 1024 captures more detail but requires more VRAM and time; a multiple of 32

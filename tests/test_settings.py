@@ -49,9 +49,6 @@ NAN = float("nan")
 EDGES = {
     "data_path": (["data"], [3, None]),
     "shards": ([None, "s3://bucket/x"], ["", 3]),
-    "shuffle_shards": ([1], [0, 1.5]),
-    "cache_path": (["cache"], [None]),
-    "cache_size": ([0.001], [0, NAN]),
     "source": (["mirror"], ["", None]),
     "classes": (["groups", Path("mine.yaml")], ["", 13]),
     "img_size": ([32, 4096], [0, 500, 4128, "512"]),

@@ -56,12 +56,6 @@ class Settings:
     shards: str | None = None
     """Packed dataset to train from instead of data_path: folder, s3://, gs:// or https:// address; clothseg pack makes
     one."""
-    shuffle_shards: int = 8
-    """Shards whose photos are mixed at a time; as many more are fetched in advance."""
-    cache_path: Path = Path("cache")
-    """Folder in which shards of a remote store are kept."""
-    cache_size: float = 20.0
-    """How large that folder may become, in GB."""
     source: NoFlagOfTraining[str] = OFFICIAL_SOURCE
     """Root of the download: http(s) address or a local folder laid out the same way."""
     classes: str = "groups"
@@ -125,7 +119,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.encoder_weights is not None and str(self.encoder_weights).lower() == "none":
             object.__setattr__(self, "encoder_weights", None)
-        for name in ("data_path", "cache_path", "checkpoints_path", "logs_path", "checkpoint_path"):
+        for name in ("data_path", "checkpoints_path", "logs_path", "checkpoint_path"):
             value = getattr(self, name)
             if isinstance(value, str):
                 object.__setattr__(self, name, Path(value))
@@ -173,9 +167,6 @@ _OPTIONAL_INT = (int, type(None))
 _RULES: tuple[tuple[str, Any, str, Any], ...] = (
     ("data_path", Path, "the path of a folder", lambda value: True),
     ("shards", (str, type(None)), "None, a folder, or an s3://, gs:// or https:// address", lambda value: value != ""),
-    ("shuffle_shards", int, "a whole number from 1 up", lambda value: value >= 1),
-    ("cache_path", Path, "the path of a folder", lambda value: True),
-    ("cache_size", (int, float), "a number of GB above 0", lambda value: value > 0),
     ("source", str, "an http(s) address or the path of a folder", bool),
     ("classes", (str, Path), "groups, categories or the path of a YAML file", bool),
     ("img_size", int, "a multiple of 32, from 32 to 4096", _is_side),

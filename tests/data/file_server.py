@@ -1,14 +1,14 @@
-"""A web server of one folder on this machine, which can lose, cut and delay what it is asked for."""
+"""A web server of one folder on this machine that sends parts of files, and can lose, cut and change what it sends."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
@@ -16,9 +16,11 @@ class FileServer(ThreadingHTTPServer):
     """Serves `folder` and counts what is asked for."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
         self.asked: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         """How many of the next requests for a name are answered with 503."""
@@ -27,6 +29,7 @@ class FileServer(ThreadingHTTPServer):
         self.changed: Counter[str] = Counter()
         """How many of the next answers for a name have the right length and a wrong last byte."""
         self.delay = 0.0
+        self.sends_parts = True
 
     @property
     def address(self) -> str:
@@ -34,27 +37,41 @@ class FileServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: FileServer
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        name = self.path.lstrip("/")
-        self.server.asked[name] += 1
-        time.sleep(self.server.delay)
-        if self.server.failures[name] > 0:
-            self.server.failures[name] -= 1
-            self.send_error(503)
-        elif self.server.cut[name] > 0 or self.server.changed[name] > 0:
-            kind = self.server.cut if self.server.cut[name] > 0 else self.server.changed
-            kind[name] -= 1
-            content = Path(self.directory, name).read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if kind is self.server.cut else content[:-1] + b"x")
-            self.close_connection = True
-        else:
-            super().do_GET()
+        name, server = self.path.lstrip("/"), self.server
+        server.asked[name] += 1
+        time.sleep(server.delay)
+        path = server.folder / name
+        if server.failures[name] > 0 or not path.is_file():
+            server.failures[name] -= 1
+            self._answer(503 if path.is_file() else 404, b"")
+            return
+        content, status = path.read_bytes(), 200
+        part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if part and server.sends_parts:
+            content, status = content[int(part[1]) : int(part[2]) + 1], 206
+            if not content:
+                self._answer(416, b"")
+                return
+        if server.changed[name] > 0:
+            server.changed[name] -= 1
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        length = len(content)
+        if server.cut[name] > 0:
+            server.cut[name] -= 1
+            content = content[: length // 2]
+        self._answer(status, content, length)
+
+    def _answer(self, status: int, content: bytes, length: int = 0) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = len(content) < length
 
     def log_message(self, *words: object) -> None:
         pass

@@ -88,7 +88,7 @@ def test_names_keep_sub_folders(prepared_path: Path) -> None:
     for kind, suffix in (("train", ".jpg"), ("train_masks", ".png")):
         (folder / kind / "a b").mkdir()
         (folder / kind / f"street_03{suffix}").rename(folder / kind / "a b" / f"street.3{suffix}")
-    assert "a b/street.3" in [dataset(prepared_path).pairs.name(index) for index in range(7)]
+    assert "a b/street.3" in [sample["name"] for sample in dataset(prepared_path).__getitems__(range(7))]
 
 
 def test_starting_a_worker_twice_does_no_harm() -> None:

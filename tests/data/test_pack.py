@@ -1,5 +1,3 @@
-import hashlib
-import json
 import os
 import re
 import shlex
@@ -8,17 +6,16 @@ import subprocess
 import sys
 import tarfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from zlib import crc32
 
+import numpy as np
 import pytest
-from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from clothseg import cli
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.pack import Pack, key_of, pack
-from clothseg.data.shards import INDEX_NAME, ShardIndex
+from clothseg.data.pack import Pack, pack
+from clothseg.data.packed import INDEX_NAME, PackedPairs, Store
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.settings import Settings
 from tests.conftest import HANG_SECONDS
@@ -37,52 +34,30 @@ def packed(prepared_path: Path, tmp_path: Path) -> tuple[Path, Path]:
     return folder, output
 
 
-def members(path: Path) -> dict[str, bytes]:
-    with tarfile.open(path) as tar:
-        return {one.name: tar.extractfile(one).read() for one in tar}
-
-
-def by_webdataset(*paths: Path) -> list[dict[str, Any]]:
-    """Return the samples that WebDataset finds; its own opener leaves files open."""
-    with ExitStack() as opened:
-        streams = [{"url": str(path), "stream": opened.enter_context(path.open("rb"))} for path in paths]
-        return list(group_by_keys(tar_file_expander(streams)))
-
-
-def test_a_shard_is_a_plain_tar_file_with_the_very_files(packed):
+def test_shards_are_plain_tar_files_of_the_very_files_in_their_order(packed):
     folder, output = packed
-    index = ShardIndex.from_json((output / INDEX_NAME).read_bytes(), where="test")
-    assert len(index.splits["train"]) > 2
-    for name, split in index.manifest.splits.items():
-        inside = {}
-        for shard in index.splits[name]:
-            inside |= members(output / shard.name)
-        expected = {}
+    for name, split in Manifest.read(folder).splits.items():
+        inside = []
+        for path in sorted(output.glob(f"{name}-*.tar")):
+            with tarfile.open(path) as tar:
+                found = [(one.name, tar.extractfile(one).read()) for one in tar]
+            assert path.stat().st_size <= SMALL + 1024 or len(found) == 2
+            inside += found
+        expected = []
         for photo, mask in pairs(folder, split):
-            expected[f"{photo.stem}.jpg"] = photo.read_bytes()
-            expected[f"{photo.stem}.mask.png"] = mask.read_bytes()
-        del inside["__contents__"]
+            expected += [(photo.name, photo.read_bytes()), (f"{photo.stem}.mask.png", mask.read_bytes())]
         assert inside == expected
+    assert len(list(output.glob("train-*.tar"))) > 2
 
 
-def test_webdataset_reads_a_shard(packed):
-    folder, output = packed
-    found = {one["__key__"]: (one["jpg"], one["mask.png"]) for one in by_webdataset(*output.glob("train-*.tar"))}
-    split = Manifest.read(folder).splits["train"]
-    assert found == {photo.stem: (photo.read_bytes(), mask.read_bytes()) for photo, mask in pairs(folder, split)}
-
-
-def test_the_index_says_what_the_files_are(packed):
+def test_the_index_says_where_each_pair_is(packed):
     _, output = packed
-    index = ShardIndex.from_json((output / INDEX_NAME).read_bytes(), where="test")
-    shards = [shard for shards in index.splits.values() for shard in shards]
-    assert {shard.name for shard in shards} == {path.name for path in output.iterdir()} - {INDEX_NAME}
-    for shard in shards:
-        content = (output / shard.name).read_bytes()
-        assert len(content) == shard.size
-        assert hashlib.sha256(content).hexdigest() == shard.sha256
-        assert shard.size <= SMALL + 4 * 1024 or shard.count == 1
-    assert index.to_json() == (output / INDEX_NAME).read_bytes()
+    rows = np.load(output / "train.npy")
+    assert len(rows) == 7
+    assert sorted(set(rows["shard"])) == list(range(len(list(output.glob("train-*.tar")))))
+    for shard, offset, size, checksum in rows.tolist():
+        content = (output / f"train-{shard:05}.tar").read_bytes()[offset : offset + size]
+        assert crc32(content) == checksum
 
 
 def test_packing_again_gives_the_same_bytes(packed, tmp_path):
@@ -90,25 +65,6 @@ def test_packing_again_gives_the_same_bytes(packed, tmp_path):
     pack(folder, tmp_path / "again", shard_bytes=SMALL)
     for path in output.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-
-
-def test_training_photos_are_mixed_and_validation_photos_are_not(packed):
-    _, output = packed
-    order = [name for path in sorted(output.glob("train-*.tar")) for name in members(path) if name.endswith(".jpg")]
-    assert sorted(order) != order
-    order = [name for path in sorted(output.glob("val-*.tar")) for name in members(path) if name.endswith(".jpg")]
-    assert order == ["street_07.jpg", "street_08.jpg", "street_09.jpg"]
-
-
-def test_a_key_has_no_dot_and_is_no_name_that_is_skipped():
-    keys = {
-        "a/b.jpg": "a/b",
-        "a.b.JPG": "a%2Eb",
-        "__a__/b.png": "%5F_a__/b",
-        "Kleid grün.jpeg": "Kleid%20gr%C3%BCn",
-        "-x.jpg": "-x",
-    }
-    assert {photo: key_of(photo) for photo in keys} == keys
 
 
 def test_odd_names_come_through(packed, tmp_path):
@@ -119,11 +75,9 @@ def test_odd_names_come_through(packed, tmp_path):
             path = folder / kind / f"{stem}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             (folder / kind / f"street_{number:02}{suffix}").rename(path)
-    index = pack(folder, tmp_path / "odd", shard_bytes=10**6)
-    (shard,) = index.splits["train"]
-    keys = {one["__key__"] for one in by_webdataset(tmp_path / "odd" / shard.name)}
-    assert len(keys) == 7
-    assert {key_of(f"{long}.jpg"), "%5F_meta__/a%2Eb", "a%2Emask"} <= keys
+    pack(folder, tmp_path / "odd", shard_bytes=10**6)
+    found = PackedPairs(Store(str(tmp_path / "odd")), "train", count=7, num_classes=13)
+    assert {name for name, _, _ in found.read(range(7))} >= {long, "__meta__/a.b", "a.mask"}
 
 
 def test_a_packed_folder_is_not_written_over(packed):
@@ -146,27 +100,6 @@ def test_damaged_data_is_named(packed, tmp_path):
     (folder / "train_masks" / "street_03.png").unlink()
     with pytest.raises(DataError, match="has 6 photos with masks to call train, its manifest says 7"):
         pack(folder, tmp_path / "other", shard_bytes=SMALL)
-
-
-def test_a_foreign_index_is_refused(packed):
-    _, output = packed
-    wrong = []
-    for change, message in (
-        ({"version": 2}, "its version is 2"),
-        ({"name": "../x.tar"}, "outside the dataset"),
-        ({"name": "/x.tar"}, "outside the dataset"),
-        ({"name": "s3://x.tar"}, "outside the dataset"),
-        ({"count": 99}, "its manifest says 7"),
-        ({"size": 5}, "ends before its list"),
-        ({"sha256": "../x"}, "has the SHA-256"),
-    ):
-        values = json.loads((output / INDEX_NAME).read_bytes())
-        (values if "version" in change else values["splits"]["train"][0]).update(change)
-        with pytest.raises(DataError) as caught:
-            ShardIndex.from_json(json.dumps(values).encode(), where="test")
-        if message not in str(caught.value):
-            wrong.append((change, str(caught.value)))
-    assert not wrong, wrong
 
 
 def test_the_command(prepared_path, tmp_path, monkeypatch, capsys):
@@ -193,11 +126,10 @@ def test_a_killed_run_leaves_no_index_and_the_next_one_packs(packed, tmp_path):
     source = folder.parent
     script = (
         "import time, sys; from pathlib import Path; import clothseg.data.pack as module\n"
-        "members = module._read_pairs\n"
+        "fast = module._tar_pair\n"
         "def slow(*given):\n"
-        "    for one in members(*given):\n"
-        "        time.sleep(0.2); yield one\n"
-        "module._read_pairs = slow\n"
+        "    time.sleep(0.2); return fast(*given)\n"
+        "module._tar_pair = slow\n"
         f"module.pack(Path({str(folder)!r}), Path('out'), shard_bytes={SMALL})\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
@@ -233,7 +165,5 @@ def test_every_command_of_the_guide_names_flags_that_exist(capsys):
     assert not wrong, wrong
 
 
-def test_the_numbers_of_the_guide_are_the_defaults():
+def test_the_shard_size_of_the_guide_is_the_default():
     assert f"--shard-size {Pack.shard_size:g}\n" in GUIDE
-    assert f"`SHUFFLE_SHARDS` shards ({Settings.shuffle_shards})" in GUIDE
-    assert f"`CACHE_SIZE` GB ({Settings.cache_size:g})" in GUIDE

@@ -1,4 +1,4 @@
-"""Training from shards: the same loop, an exact resume, and an error where the order would be another one."""
+"""Training from shards: the same steps as from files, an exact resume, and several processes."""
 
 import os
 import re
@@ -30,8 +30,6 @@ def packed(tmp_path_factory):
         bench.settings = replace(
             bench.settings,
             shards=server.address,
-            cache_path=bench.root / "cache",
-            shuffle_shards=2,
             data_path=bench.root / "nowhere",
         )
         yield bench
@@ -41,20 +39,15 @@ def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_an_interrupted_training_ends_as_an_undisturbed_one(packed):
+def test_an_interrupted_training_ends_as_an_undisturbed_one_from_the_files(packed):
     seen, settings = Watcher(), packed.named("stopped")
-    whole, model = packed.train(packed.named("whole"), watcher=seen)
+    files = {"shards": None, "data_path": packed.root / "data"}
+    whole, model = packed.train(packed.named("whole", **files), watcher=seen)
     assert len(set(seen.samples)) == len(seen.samples) == 2 * 12
     last = settings.checkpoints_path / "last.ckpt"
     first, second, third = Watcher("train", 0, 1, terminate), Watcher("train", 1, 1, terminate), Watcher()
     with pytest.raises(TrainingStopped):
         packed.train(settings, watcher=first)
-
-    with pytest.raises(SettingError, match=r"3 shards \(\w+\), 2 at a time, now it is .*1 at a time.*SHUFFLE_SHARDS"):
-        packed.train(replace(settings, shuffle_shards=1), resume=last)
-    with pytest.raises(SettingError, match="now it is photo by photo"):
-        packed.train(replace(settings, shards=None, data_path=packed.root / "data"), resume=last)
-
     with pytest.raises(TrainingStopped):
         packed.train(replace(settings, num_workers=1), resume=last, watcher=second)
     resumed, again = packed.train(settings, resume=last, watcher=third)

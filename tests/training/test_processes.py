@@ -80,7 +80,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(bench, write_
 def start_two(bench, *words: str, start: tuple[str, ...] = LIGHTNING, shards: bool = False, **values: Any):
     """Start a training on two processes, as a process group of its own."""
     values = {"architecture": "unet", "batch_size": 2, "devices": 2, **values}
-    names = ("shards", "cache_path", "shuffle_shards") if shards else ()
+    names = ("shards",) if shards else ()
     return subprocess.Popen(
         [sys.executable, *start, *flags_of(bench.settings, *names, **values), *words],
         stdout=subprocess.DEVNULL,

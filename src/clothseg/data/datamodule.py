@@ -17,9 +17,9 @@ from clothseg.cores import num_loaders
 from clothseg.data.augmentation import Strength
 from clothseg.data.dataset import Batch, ClothDataset, Sample, collate, start_worker
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
+from clothseg.data.packed import PackedPairs, Store, read_packed_manifest
 from clothseg.data.pair import FilePairs
-from clothseg.data.sampler import EpochSampler, ShardSampler
-from clothseg.data.shard_files import PackedPairs, ShardSource
+from clothseg.data.sampler import EpochSampler
 from clothseg.errors import ClothsegError, DataError, MachineError, command, one_line
 from clothseg.settings import CropSize, Settings
 
@@ -131,7 +131,7 @@ class ClothSegmentationData(LightningDataModule):
 
     Args:
         data_path: the setting DATA_PATH.
-        shards: a packed dataset, which replaces `data_path`.
+        shards: folder or address of a packed dataset, which replaces `data_path`.
         img_size: side of the batches in pixels.
         crop_size: side or (height, width) of the training batches, where they show less of a photo; None is `img_size`.
         batch_size: samples per batch and process.
@@ -155,13 +155,12 @@ class ClothSegmentationData(LightningDataModule):
         num_workers: int | None = None,
         seed: int = 42,
         augment: bool = True,
-        shards: ShardSource | None = None,
+        shards: str | None = None,
     ) -> None:
         super().__init__()
         self._folder = Path(data_path) / DATASET_FOLDER
-        self._shards = shards
-        self._index = None if shards is None else shards.files().index()
-        self.manifest = Manifest.read(self._folder) if self._index is None else self._index.manifest
+        self._store = None if shards is None else Store(shards)
+        self.manifest = Manifest.read(self._folder) if self._store is None else read_packed_manifest(self._store)
         self.classes = self.manifest.classes
         self.img_size = img_size
         self.crop_size = crop_size
@@ -185,7 +184,7 @@ class ClothSegmentationData(LightningDataModule):
             batch_size=settings.batch_size,
             num_workers=settings.num_workers,
             seed=settings.seed,
-            shards=ShardSource.from_settings(settings),
+            shards=settings.shards,
         )
 
     def class_weights(self, balance: float) -> tuple[float, ...]:
@@ -202,46 +201,30 @@ class ClothSegmentationData(LightningDataModule):
 
     def _split(self, name: str, strength: Strength | None) -> tuple[ClothDataset, EpochSampler]:
         """Return the samples of a split and their order: random for training, else as they are stored."""
-        found, sampler = self._files(name) if self._shards is None else self._packed(name, self._shards)
         dataset = ClothDataset(
-            found, img_size=self.img_size, crop_size=self.crop_size, seed=self.seed, strength=strength
+            self._pairs(name), img_size=self.img_size, crop_size=self.crop_size, seed=self.seed, strength=strength
         )
-        return dataset, sampler
+        return dataset, EpochSampler(len(dataset), seed=self.seed, shuffle=name == "train", batch_size=self.batch_size)
 
-    def _files(self, name: str) -> tuple[FilePairs, EpochSampler]:
+    def _pairs(self, name: str) -> FilePairs | PackedPairs:
         split = self.manifest.splits.get(name)
-        found = [] if split is None else pairs(self._folder, split)
+        if self._store is not None:
+            where, found = self._store.address, split is not None and split.count > 0
+        else:
+            files = [] if split is None else pairs(self._folder, split)
+            where, found = str(self._folder), bool(files)
         if split is None or not found:
-            raise DataError(
-                f'The dataset in {self._folder} has no photos to call "{name}". Run "{command("prepare")}" again'
-            )
-        file_pairs = FilePairs(found, self._folder / split.photos, num_classes=len(self.classes))
-        order = EpochSampler(len(found), seed=self.seed, shuffle=name == "train", batch_size=self.batch_size)
-        return file_pairs, order
-
-    def _packed(self, name: str, source: ShardSource) -> tuple[PackedPairs, EpochSampler]:
-        shards = () if self._index is None else self._index.splits.get(name, ())
-        if not shards:
-            raise DataError(
-                f'The packed dataset {source.address} has no photos to call "{name}". Prepare and pack it again'
-            )
-        packed = PackedPairs(shards, source.files(), num_classes=len(self.classes), window=source.window)
-        order = ShardSampler(
-            [shard.count for shard in shards],
-            window=source.window,
-            seed=self.seed,
-            shuffle=name == "train",
-            batch_size=self.batch_size,
-        )
-        return packed, order
+            raise DataError(f'The dataset in {where} has no photos to call "{name}". Run "{command("prepare")}" again')
+        num_classes = len(self.classes)
+        if self._store is not None:
+            return PackedPairs(self._store, name, count=split.count, num_classes=num_classes)
+        return FilePairs(files, self._folder / split.photos, num_classes=num_classes)
 
     def _loader(self, dataset: ClothDataset, sampler: EpochSampler) -> BatchLoader:
         trainer: Any = self.trainer
         if trainer is not None:
             sampler.distribute(rank=trainer.global_rank, num_ranks=trainer.world_size)
         per_machine = 1 if trainer is None else trainer.num_devices
-        if self._shards is not None and self._index is not None:
-            self._shards.check_cache(self._index, num_processes=per_machine)
         return BatchLoader(dataset, sampler, num_workers=num_loaders(self.num_workers, num_processes=per_machine))
 
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from clothseg.data.augmentation import Strength, augment, draw_augmentation, letterbox
+from clothseg.data.packed import PackedPairs
 from clothseg.data.pair import FilePairs
-from clothseg.data.sampler import SampleKey
-from clothseg.data.shard_files import PackedPairs
 from clothseg.settings import CropSize
+from clothseg.types import UInt8Array
 
 
 class Sample(TypedDict):
@@ -74,29 +74,33 @@ class ClothDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: SampleKey | tuple[int, int] | int) -> Sample:
-        """Return the sample of `(epoch, index)`, or of `index` in epoch 0.
+    def __getitem__(self, key: tuple[int, int] | int) -> Sample:
+        """Return the sample of `(epoch, index)`, or of `index` in epoch 0; see `__getitems__`."""
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int] | int]) -> list[Sample]:
+        """Return the samples of a batch, which torch asks for at once, so that a remote store is, too.
 
         Raises:
-            DataError: the photo or its mask cannot be read, or they do not fit together; the message names the file.
+            DataError: a photo or its mask cannot be read, or they do not fit together; the message names the file.
             MissingInputError: one of them does not exist.
             MachineError: a remote store, the network or the disk failed.
         """
-        if isinstance(key, SampleKey):
-            self.pairs.prefetch(key.shards)
-        epoch, index = key[:2] if isinstance(key, tuple) else (0, key)
-        image, mask = self.pairs.read(index)
+        epochs_and_indices = [key if isinstance(key, tuple) else (0, key) for key in keys]
+        found = self.pairs.read([index for _, index in epochs_and_indices])
+        return [
+            self._sample(*named, epoch=epoch, index=index)
+            for (epoch, index), named in zip(epochs_and_indices, found, strict=True)
+        ]
+
+    def _sample(self, name: str, image: UInt8Array, mask: UInt8Array, *, epoch: int, index: int) -> Sample:
         if self.strength is None:
             image, mask = letterbox(image, mask, self.img_size)
         else:
-            rng = np.random.default_rng([self.seed, epoch, self.pairs.number(index)])
+            rng = np.random.default_rng([self.seed, epoch, index])
             augmentation = draw_augmentation(rng, mask.shape, self.img_size, self.strength, self.crop_size)
             image, mask = augment(image, mask, augmentation)
-        return {
-            "image": torch.from_numpy(image).permute(2, 0, 1),
-            "mask": torch.from_numpy(mask),
-            "name": self.pairs.name(index),
-        }
+        return {"image": torch.from_numpy(image).permute(2, 0, 1), "mask": torch.from_numpy(mask), "name": name}
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -161,22 +161,16 @@ class FilePairs:
     def __len__(self) -> int:
         return len(self._photos)
 
-    def name(self, index: int) -> str:
-        """Return the path of a photo inside its folder, without the suffix."""
-        return stem_of(Path(self._photos[index]).relative_to(self._folder).as_posix())
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[str, UInt8Array, UInt8Array]]:
+        """Yield name, photo, (H, W, 3) uint8 RGB, and mask, (H, W) uint8, of each index.
 
-    def number(self, index: int) -> int:
-        """Return the photo's index among all photos sorted by name, on which its augmentation depends."""
-        return index
-
-    def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
-        """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, at the photo's own size.
+        The name is the photo's path inside its folder, without the suffix.
 
         Raises:
             DataError: one of them cannot be read, or they do not fit together; the message names the file.
             MissingInputError: one of them does not exist.
         """
-        return read_pair(Path(self._photos[index]), Path(self._masks[index]), num_classes=self._num_classes)
-
-    def prefetch(self, shards: Sequence[int]) -> None:
-        """Do nothing: all files are local."""
+        for index in indices:
+            photo = Path(self._photos[index])
+            name = stem_of(photo.relative_to(self._folder).as_posix())
+            yield name, *read_pair(photo, Path(self._masks[index]), num_classes=self._num_classes)

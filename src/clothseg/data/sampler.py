@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from clothseg.errors import DataError, SettingError
-from clothseg.types import Int64Array
 
 
 class SampleKey(NamedTuple):
@@ -19,8 +17,6 @@ class SampleKey(NamedTuple):
     epoch: int
     photo: int
     """Its index in the split."""
-    shards: tuple[int, ...] = ()
-    """Of a packed dataset: the shards of this window, then those of the next, which are fetched in advance."""
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -106,80 +102,8 @@ class EpochSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         epoch, first = self.epoch, self.next_batch * self.batch_size
         self._start = (None, 0)
-        yield from self._keys(epoch, first)
-
-    @property
-    def description(self) -> str:
-        """What the order depends on beside seed, epoch and number of samples; equal descriptions mean equal orders."""
-        return "photo by photo"
-
-    def _keys(self, epoch: int, first: int) -> Iterator[SampleKey]:
-        """Yield the keys of this process from its sample number `first` on."""
         everyone = np.arange(self.num_samples)
         if self.shuffle:
             everyone = np.random.default_rng([self.seed, epoch]).permutation(everyone)
         for index in everyone[self.rank :: self.num_ranks][first : len(self)]:
             yield SampleKey(epoch, int(index))
-
-
-# Last numbers of the seeds, so that no two choices, nor an augmentation (seed, epoch, photo), use the same stream.
-_SHARDS, _START, _WINDOW = 1, 2, 3
-
-
-class ShardSampler(EpochSampler):
-    """Yields the keys of one epoch in an order that needs only a window of shards at a time.
-
-    The shards come in a random order, each beginning at a random photo. Each process draws a contiguous part of this
-    order, so that together they read every shard about once, and cuts it into windows of `window` shards whose photos
-    are mixed. Photos are in their shards in random order already, so a window is a random sample of the dataset.
-    Without `shuffle`, photos come in the order of the shards.
-
-    Args:
-        counts: photos of each shard.
-        window: shards whose photos are mixed.
-        seed, shuffle, batch_size: as for `EpochSampler`.
-    """
-
-    def __init__(self, counts: Sequence[int], *, window: int, seed: int, shuffle: bool, batch_size: int) -> None:
-        super().__init__(sum(counts), seed=seed, shuffle=shuffle, batch_size=batch_size)
-        self._counts = np.asarray(counts, dtype=np.int64)
-        self._first = np.cumsum(self._counts) - self._counts
-        self._window = window
-
-    @property
-    def description(self) -> str:
-        """What the order depends on beside seed, epoch and number of samples; equal descriptions mean equal orders."""
-        digest = hashlib.sha256(self._counts.astype("<i8").tobytes()).hexdigest()[:8]
-        return f"{len(self._counts)} shards ({digest}), {self._window} at a time"
-
-    def _keys(self, epoch: int, first: int) -> Iterator[SampleKey]:
-        share, rest = divmod(self.num_samples, self.num_ranks)
-        start = self.rank * share + (0 if self.shuffle else min(self.rank, rest))
-        order = np.arange(len(self._counts))
-        if self.shuffle:
-            order = self._generator(epoch, 0, _SHARDS).permutation(order)
-        stop = start + len(self)
-        ends = np.cumsum(self._counts[order])
-        begins = ends - self._counts[order]
-        last = int(np.searchsorted(begins, stop, side="left"))
-        for begin in range(int(np.searchsorted(ends, start, side="right")), last, self._window):
-            end = min(begin + self._window, last)
-            if min(ends[end - 1], stop) - start <= first:
-                continue
-            chosen = np.concatenate([self._shard(epoch, shard) for shard in order[begin:end].tolist()])
-            chosen = chosen[max(0, start - begins[begin]) : stop - begins[begin]]
-            if self.shuffle:
-                chosen = self._generator(epoch, start + begin, _WINDOW).permutation(chosen)
-            shards = tuple(order[begin : min(end + self._window, last)].tolist())
-            done = max(0, begins[begin] - start)
-            for index in chosen[max(0, first - done) :].tolist():
-                yield SampleKey(epoch, index, shards)
-
-    def _shard(self, epoch: int, shard: int) -> Int64Array:
-        """Return the indices of a shard's photos, beginning at a random one."""
-        count = int(self._counts[shard])
-        indices = self._first[shard] + np.arange(count)
-        return np.roll(indices, -self._generator(epoch, shard, _START).integers(count)) if self.shuffle else indices
-
-    def _generator(self, epoch: int, position: int, choice: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, position, choice])

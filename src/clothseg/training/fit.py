@@ -103,8 +103,8 @@ def fit(
         checkpoints = Checkpoints(settings.checkpoints_path)
         callbacks = [*callbacks, checkpoints]
     log = open_log(settings, point)
-    num_photos, order = len(data.train_dataset), data.train_sampler.description
-    exact = ExactResume(settings, num_photos=num_photos, order=order, log_folder=Path(log.log_dir).name)
+    num_photos = len(data.train_dataset)
+    exact = ExactResume(settings, num_photos=num_photos, log_folder=Path(log.log_dir).name)
     together = EndTogether(checkpoints.last_path)
     with _quiet(), _named_failures(settings, checkpoints.last_path), StopOnSignal(checkpoints) as stop:
         trainer = build_trainer(data, settings=settings, callbacks=[together, *callbacks, exact, stop], log=log)
@@ -114,7 +114,7 @@ def fit(
             # medians over epochs of two trainings each, the cores busy with others; 2026-11-25).
             set_trim_threshold(LARGEST_TRIM_THRESHOLD)
         if point is not None:
-            point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos, order=order)
+            point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
                 print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to continue", file=sys.stderr)
         for folder in (checkpoints.folder, settings.logs_path):

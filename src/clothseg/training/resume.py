@@ -29,6 +29,8 @@ _FIXED_SETTINGS = (
 """Settings that a resumed training must not change, since steps already done depend on them. `epochs` may change: from
 the next step on, the learning rate follows the curve of a training planned with that many epochs."""
 
+_ORDER = "photo by photo"
+
 _VALIDATION_TO_DO = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 """Lightning's counters of a validation that stopped in its first batch: resumed, it runs the whole validation."""
 
@@ -52,8 +54,8 @@ class ResumePoint:
     """Folder of its TensorBoard log, inside the logs folder."""
     settings: Mapping[str, Any]
     """Its settings, as `Settings.to_dict` gives them."""
-    order: str = "photo by photo"
-    """How its photos were ordered, as its sampler describes it."""
+    order: str = _ORDER
+    """How its photos were ordered; earlier versions had another order for packed datasets."""
 
     @classmethod
     def read(cls, path: Path, model: ModelDescription) -> ResumePoint:
@@ -83,7 +85,7 @@ class ResumePoint:
                 )
         return cls(path=path, global_step=checkpoint["global_step"], **state)
 
-    def check(self, settings: Settings, *, num_ranks: int, num_photos: int, order: str = "photo by photo") -> None:
+    def check(self, settings: Settings, *, num_ranks: int, num_photos: int) -> None:
         """Refuse to resume with other settings than those of the training.
 
         Raises:
@@ -106,9 +108,9 @@ class ResumePoint:
         if self.num_ranks != num_ranks:
             self._refuse(f"{self.num_ranks} processes", f"{num_ranks}", "Set DEVICES and NUM_NODES as they were")
         if self.num_photos != num_photos:
-            self._refuse(f"{self.num_photos} photos", f"{num_photos}", "Use the same DATA_PATH")
-        if self.order != order:
-            self._refuse(f"photos in the order {self.order}", order, "Use the same SHARDS and SHUFFLE_SHARDS")
+            self._refuse(f"{self.num_photos} photos", f"{num_photos}", "Use the same DATA_PATH or SHARDS")
+        if self.order != _ORDER:
+            self._refuse(f"photos in the order {self.order}", _ORDER, "Use the clothseg that trained it")
 
     def _refuse(self, before: str, now: str, hint: str) -> None:
         raise SettingError(
@@ -128,14 +130,12 @@ class ExactResume(Callback):
     Args:
         settings: stored in each checkpoint, to be compared when it is resumed.
         num_photos: training photos.
-        order: how they are ordered, as their sampler describes it.
         log_folder: folder of the TensorBoard log, inside the logs folder.
     """
 
-    def __init__(self, settings: Settings, *, num_photos: int, order: str, log_folder: str) -> None:
+    def __init__(self, settings: Settings, *, num_photos: int, log_folder: str) -> None:
         self.settings = settings
         self.num_photos = num_photos
-        self.order = order
         self.log_folder = log_folder
         self._position: dict[str, int] | None = None
 
@@ -168,7 +168,6 @@ class ExactResume(Callback):
             "batches_done": 0 if is_between_epochs else batches.processed,
             "num_ranks": trainer.world_size,
             "num_photos": self.num_photos,
-            "order": self.order,
             "log_folder": self.log_folder,
             "settings": self.settings.to_dict(),
         }

@@ -115,8 +115,7 @@ class PredictionPictures(Callback):
 def _examples(split_name: str, dataset: Any, count: int) -> list[_Example]:
     indices = sorted({round(index) for index in np.linspace(0, len(dataset) - 1, count)})
     examples = []
-    for number, index in enumerate(indices):
-        image, mask = dataset.pairs.read(index)
+    for number, (_, image, mask) in enumerate(dataset.pairs.read(indices)):
         height, width = mask.shape
         box = Letterbox.fit(height, width, dataset.img_size, square=True)
         examples.append(_Example(f"predictions/{split_name}_{number}", box.image(image), box.mask(mask), box))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clothseg.data.manifest import Manifest
-from clothseg.data.shard_files import read_manifest
+from clothseg.data.packed import read_manifest
 from clothseg.errors import ModelError, SettingError, check_input, command
 from clothseg.labels import load_classes
 from clothseg.settings import Settings
