@@ -81,7 +81,7 @@ def test_failures_of_the_machine_say_what_to_do(bench):
         raise RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer")
 
     for fail, message in [
-        (lambda: torch.empty(1 << 50), r"BATCH_SIZE 4 and IMG_SIZE 32\. Lower BATCH_SIZE first"),
+        (lambda: torch.empty(1 << 50), r"BATCH_SIZE 4 and IMG_SIZE 32\. A step of 2 fits: pass --batch-size 2"),
         (lose_connection, r"Another process of the training is gone .*Connection closed.* --ckpt \S*last\.ckpt"),
     ]:
         with pytest.raises(MachineError, match=message):

@@ -1,7 +1,10 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from clothseg.training.tensorboard import draw_prediction
@@ -29,13 +32,27 @@ def test_every_promised_curve_is_there(log):
 
 def test_pictures_of_the_same_photos_each_epoch(log):
     assert set(log.Tags()["images"]) == {
-        f"predictions/{split}_{number}" for split in ("train", "val") for number in range(3)
+        f"predictions/{split}_{number}" for split in ("train", "val") for number in range(4)
     }
     for tag in log.Tags()["images"]:
         pictures = log.Images(tag)
         assert len(pictures) == 3
         shown = [cv2.imdecode(np.frombuffer(one.encoded_image_string, np.uint8), cv2.IMREAD_COLOR) for one in pictures]
         assert shown[0].shape[1] > 3 * 40  # photo, truth, prediction and legend
+
+
+def test_charts_of_losses_scores_and_the_iou_of_each_class(log):
+    content = log.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    charts = {one.title: list(one.multiline.tag) for one in layout_pb2.Layout.FromString(content).category[0].chart}
+    tags = log.Tags()["scalars"]
+    shown = {
+        title: {tag for tag in tags for one in patterns if re.search(one, tag)} for title, patterns in charts.items()
+    }
+    assert shown == {
+        "losses": {"train_loss", "val_loss"},
+        "scores of all classes": {"val_iou", "val_f1", "val_acc"},
+        "IoU per class": {"val_iou/background", "val_iou/shirt", "val_iou/trousers"},
+    }
 
 
 def test_settings_as_text_and_hyperparameters(log):

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def fit(
         MachineError: out of memory or disk.
         TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is complete.
     """
-    _check_paths(settings, resume)
+    check_output(settings, resume)
     point = None if resume is None else ResumePoint.read(resume, model.description)
     seed_everything(settings.seed, workers=True, verbose=False)
     checkpoints = next((one for one in callbacks if isinstance(one, Checkpoints)), None)
@@ -106,7 +107,7 @@ def fit(
     num_photos = len(data.train_dataset)
     exact = ExactResume(settings, num_photos=num_photos, log_folder=Path(log.log_dir).name)
     together = EndTogether(checkpoints.last_path)
-    with _quiet(), _named_failures(settings, checkpoints.last_path), StopOnSignal(checkpoints) as stop:
+    with quiet(), named_failures(model, settings, checkpoints.last_path), StopOnSignal(checkpoints) as stop:
         trainer = build_trainer(data, settings=settings, callbacks=[together, *callbacks, exact, stop], log=log)
         if trainer.strategy.root_device.type == "cpu":
             # Each step allocates the activations of every layer again. Where the process keeps them, a step of U-Net
@@ -117,10 +118,8 @@ def fit(
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
                 print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to continue", file=sys.stderr)
-        for folder in (checkpoints.folder, settings.logs_path):
-            _check_writable(folder)
         if trainer.is_global_zero:
-            describe_run(log, settings)
+            describe_run(log, settings, data.classes)
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
     best = checkpoints.best
     progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning's types leave out its counters
@@ -153,9 +152,14 @@ def print_result(result: FitResult, classes: ClassList) -> None:
 
 
 def build_trainer(
-    data: ClothSegmentationData, *, settings: Settings, callbacks: Sequence[Callback], log: TensorBoardLogger
+    data: ClothSegmentationData,
+    *,
+    settings: Settings,
+    callbacks: Sequence[Callback],
+    log: TensorBoardLogger | bool,
+    fast_dev_run: int = 0,
 ) -> Trainer:
-    """Set up Lightning's Trainer as `settings` say.
+    """Set up Lightning's Trainer as `settings` say; with `fast_dev_run`, for so many steps that write nothing.
 
     Raises:
         SettingError: this machine does not have the devices or the precision asked for, or torchrun or SLURM started
@@ -176,12 +180,14 @@ def build_trainer(
             gradient_clip_val=_CLIP_NORM,
             callbacks=list(callbacks),
             logger=log,
+            fast_dev_run=fast_dev_run or False,
             plugins=[WholeFileIO()],
             use_distributed_sampler=False,  # EpochSampler distributes the samples, and resumes within an epoch
             num_sanity_val_steps=0,  # would show up in the scores of the first epoch
             sync_batchnorm=is_on_gpu,  # several GPUs then learn as one with a larger batch; torch has none for the CPU
             benchmark=is_on_gpu,  # every batch has one size, so that measuring convolutions pays off
             enable_model_summary=False,
+            enable_progress_bar=not fast_dev_run,
         )
     except MisconfigurationException as error:
         raise SettingError(
@@ -226,11 +232,12 @@ def _check_processes(trainer: Trainer) -> None:
         raise SettingError(f"{one_line(error)} {_HINT[name]}") from error
 
 
-def _check_paths(settings: Settings, resume: Path | None) -> None:
-    """Refuse paths that Lightning, which opens them with fsspec, reads as a chain of addresses.
+def check_output(settings: Settings, resume: Path | None) -> None:
+    """Check the folders that a training writes, and the path of the checkpoint that it resumes.
 
     Raises:
-        SettingError: there is `::` in one.
+        SettingError: there is `::` in one: Lightning, which opens them with fsspec, reads it as a chain of addresses.
+        MachineError: a folder cannot be written.
     """
     given = {"CHECKPOINTS_PATH": settings.checkpoints_path, "LOGS_PATH": settings.logs_path, "--ckpt": resume}
     for name, path in given.items():
@@ -238,6 +245,8 @@ def _check_paths(settings: Settings, resume: Path | None) -> None:
             raise SettingError(
                 f'{name} is {path}. Lightning reads "::" as the end of an address. Pass a path without it'
             )
+    for folder in (settings.checkpoints_path, settings.logs_path):
+        _check_writable(folder)
 
 
 def _check_writable(folder: Path) -> None:
@@ -257,7 +266,7 @@ def _check_writable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the messages of Lightning about itself and its devices, and nothing else."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
@@ -282,20 +291,66 @@ def _killed_loader(error: RuntimeError) -> MachineError:
     )
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    is_named = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_named or any(one in str(error) for one in _MEMORY_SIGNS)
+
+
+def fitting_batch_size(model: ClothSegmentationModel, settings: Settings) -> int | None:
+    """Return the half, quarter and so on of the batch size with which a step fits into memory, tried on the device.
+
+    Returns:
+        Photos of a step, 0 if not even one fits, or None where several processes train, or a step fails otherwise.
+    """
+    is_on_gpu = settings.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    device = torch.device("cuda" if is_on_gpu else "cpu")
+    if (settings.devices or (torch.cuda.device_count() if is_on_gpu else 1)) * settings.num_nodes > 1:
+        return None
+    precision = preferred_precision(settings.accelerator) if settings.precision == "auto" else settings.precision
+    sides = settings.crop_size or settings.img_size
+    height, width = sides if isinstance(sides, tuple) else (sides, sides)
+    size = settings.batch_size // 2
+    while size:
+        try:
+            model.to(device).zero_grad(set_to_none=True)
+            if is_on_gpu:
+                torch.cuda.empty_cache()
+            image = torch.zeros(size, 3, height, width, dtype=torch.uint8, device=device)
+            kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
+            with torch.autocast(device.type, kind, enabled=precision != "32-true"):
+                loss = model.loss(model(image), image[:, 0])
+            torch.autograd.backward(loss)
+            return size
+        except (RuntimeError, ValueError) as error:  # ValueError: too small a batch for this network
+            if not _is_out_of_memory(error):
+                return None
+            traceback.clear_frames(error.__traceback__)
+        size //= 2
+    return 0
+
+
 @contextlib.contextmanager
-def _named_failures(settings: Settings, last_path: Path) -> Iterator[None]:
+def named_failures(model: ClothSegmentationModel, settings: Settings, last_path: Path | None) -> Iterator[None]:
     """Turn errors of torch about memory, loader processes and lost connections into ones that say what to do."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(one in str(error) for one in _MEMORY_SIGNS):
+        if _is_out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step
+            size = None if isinstance(error, MemoryError) else fitting_batch_size(model, settings)
+            advice = "Lower BATCH_SIZE first, then IMG_SIZE"
+            if size is not None:
+                advice = (
+                    f"A step of {size} fits: pass --batch-size {size}"
+                    if size
+                    else "Not even one photo fits: lower IMG_SIZE"
+                )
             raise MachineError(
-                f"Out of memory with BATCH_SIZE {settings.batch_size} and IMG_SIZE {settings.img_size}. "
-                "Lower BATCH_SIZE first, then IMG_SIZE"
+                f"Out of memory with BATCH_SIZE {settings.batch_size} and IMG_SIZE {settings.img_size}. {advice}"
             ) from error
-        if "DataLoader worker" in str(error):
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
             raise _killed_loader(error) from error
-        if is_lost_connection(error):
+        if last_path is not None and is_lost_connection(error):
             raise lost_connection(error, last_path) from error
         raise
     except SystemExit as error:

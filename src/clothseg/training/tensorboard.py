@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +51,8 @@ def open_log(settings: Settings, resume: ResumePoint | None) -> TensorBoardLogge
     )
 
 
-def describe_run(logger: TensorBoardLogger, settings: Settings) -> None:
-    """Write the settings as text, and those that matter for the scores as hyperparameters.
+def describe_run(logger: TensorBoardLogger, settings: Settings, classes: ClassList) -> None:
+    """Write the settings as text, those that matter for the scores as hyperparameters, and the charts to see first.
 
     The hyperparameters name the scores without a value: TensorBoard's table reads them from the curves, so that it is
     right at any time and for a training that was killed.
@@ -65,6 +66,13 @@ def describe_run(logger: TensorBoardLogger, settings: Settings) -> None:
     writer = logger.experiment._get_file_writer()  # add_hparams would open a second log beside this one
     writer.add_summary(experiment)
     writer.add_summary(session_start)
+    charts = {
+        "losses": ["train_loss", "val_loss"],
+        "scores of all classes": ["val_iou", "val_f1", "val_acc"],
+        "IoU per class": [f"val_iou/{name}" for name in classes.names],
+    }
+    exact = {title: ["Multiline", [f"^{re.escape(tag)}$" for tag in tags]] for title, tags in charts.items()}
+    logger.experiment.add_custom_scalars({"Training": exact})
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class PredictionPictures(Callback):
         count: photos of each split, spread evenly over it.
     """
 
-    def __init__(self, count: int = 3) -> None:
+    def __init__(self, count: int = 4) -> None:
         self.count = count
         self._examples: list[_Example] = []
 

@@ -23,6 +23,9 @@ class Train:
     ckpt: Path | None = None
     """Checkpoint to resume, such as checkpoints/last.ckpt: same optimizer, learning rate, epoch and next photo.
     With more epochs than before, the learning rate follows the longer curve from there on."""
+    dry_run: bool = False
+    """Check data, weights, memory and disk in a few steps, print how long the training would take, and write nothing.
+    """
     settings: Settings = field(default_factory=Settings)
 
     def run(self) -> int:
@@ -31,10 +34,14 @@ class Train:
         from clothseg.data.datamodule import ClothSegmentationData
         from clothseg.model.module import ClothSegmentationModel
         from clothseg.training.callbacks import build_callbacks
+        from clothseg.training.dry_run import dry_run
         from clothseg.training.fit import fit, print_result
 
         data = ClothSegmentationData.from_settings(self.settings)
         model = ClothSegmentationModel.from_settings(self.settings, data, with_weights=self.ckpt is None)
+        if self.dry_run:
+            dry_run(model, data, settings=self.settings, resume=self.ckpt)
+            return 0
         callbacks = build_callbacks(self.settings)
         result = fit(model, data, settings=self.settings, callbacks=callbacks, resume=self.ckpt)
         print_result(result, data.classes)
