@@ -96,6 +96,13 @@ class ClothingClass:
         """Its name for people: "dresses and coats" for wholebody; its own name unless it is a super-category."""
         return _DISPLAY_NAMES.get(self.name, self.name) if self.supercategories == (self.name,) else self.name
 
+    @property
+    def only_category(self) -> str:
+        """The Fashionpedia category of everything in it; empty where it may be one of several."""
+        within = [name for group in self.supercategories for name in FASHIONPEDIA_CATEGORIES.get(group, (group, ""))]
+        found = [*self.categories, *within]
+        return found[0] if len(found) == 1 else ""
+
 
 @dataclass(frozen=True)
 class ClassList:

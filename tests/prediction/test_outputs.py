@@ -1,4 +1,6 @@
+import codecs
 import contextlib
+import csv
 import io
 import json
 
@@ -8,7 +10,8 @@ from pycocotools import mask as pycocotools_mask
 from pycocotools.coco import COCO
 
 from clothseg.labels import GROUPS
-from clothseg.prediction.outputs import write_polygons, write_results
+from clothseg.prediction.outputs import write_polygons, write_results, write_table
+from clothseg.prediction.segmentation import Segmentation
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -82,3 +85,26 @@ def test_a_folder_without_photos_gives_empty_files(tmp_path):
     assert json.loads(found.read_text()) == []
     assert read(images).getImgIds() == []
     assert read(write_polygons(tmp_path, GROUPS, [])[0]).getAnnIds() == []
+
+
+def test_a_table_of_garments_carries_names_colors_and_no_formula(tmp_path):
+    names = ("=1+2.jpg", "+a.jpg", "-b.jpg", "@c.jpg", 'a,"b"\nü/é.jpg', "plain.jpg")
+    mask = np.zeros((20, 30), np.uint8)
+    mask[2:12, 3:9] = GROUPS.id_of("upperbody")
+    mask[12:18, 3:23] = GROUPS.id_of("belt")
+    photo = np.full((20, 30, 3), 255, np.uint8)
+    photo[2:12, 3:9], photo[12:18, 3:13], photo[12:18, 13:23] = (0, 0, 128), (250, 2, 2), (1, 128, 2)
+    logits = np.zeros((13, 20, 30), np.float32)
+    results = [Segmentation(mask, photo, GROUPS, logits, file=name).to_coco(colors=True) for name in names]
+    (path,) = write_table(tmp_path, GROUPS, results)
+    content = path.read_bytes()
+    assert content.startswith(codecs.BOM_UTF8)
+    assert content.endswith(b"\r\n")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    assert [row["photo"] for row in rows[::2]] == ["'=1+2.jpg", "'+a.jpg", "'-b.jpg", "'@c.jpg", *names[4:]]
+    assert ",".join(rows[0].values()) == (
+        "'=1+2.jpg,tops and jackets,upperbody,,0.1000,0.0769,3,2,6,10,#000080,navy,,,,"
+    )
+    belt = rows[1]
+    assert (belt["garment"], belt["category"], belt["share"]) == ("belts", "belt", "0.2000")
+    assert {belt["color_1_name"], belt["color_2_name"]} == {"red", "green"}

@@ -147,7 +147,7 @@ class Replica:
         for ending, data in segmentation.contents(**outputs.of_a_photo):
             self._options.target.write(f"{photo['stem']}{ending}", data)
             files[f"{photo['stem']}{ending}"] = len(data)
-        result = segmentation.to_coco() if outputs.need_results else None
+        result = segmentation.to_coco(colors=outputs.need_colors) if outputs.need_results else None
         return {"files": files, "notes": segmentation.notes, "result": result}
 
 

@@ -69,7 +69,8 @@ class FolderRun:
         with journal:
             for outcome in self.predictor.in_pipeline(segment_unless_done, self.photos):
                 if outcome.segmentation is not None:
-                    result = outcome.segmentation.to_coco() if self.outputs.need_results else None
+                    colors = self.outputs.need_colors
+                    result = outcome.segmentation.to_coco(colors=colors) if self.outputs.need_results else None
                     journal.add(Entry.of(outcome.photo, self.output, map(Path, outcome.files), result))
                 yield outcome
 

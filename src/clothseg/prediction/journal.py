@@ -26,6 +26,8 @@ def described_run(
 ) -> dict[str, Any]:
     """Return everything that determines the files of a photo, for the first line of a journal."""
     written: dict[str, Any] = asdict(outputs) | {"results": outputs.need_results}
+    if outputs.need_colors:
+        written["colors"] = True
     del written["formats"]  # they are written again from the results
     return {
         "clothseg": clothseg.__version__,

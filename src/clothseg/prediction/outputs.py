@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +18,13 @@ from clothseg.prediction.polygons import outline
 from clothseg.rle import decode_region
 
 IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.json", "coco_polygons.json"
+TABLE_NAME = "garments.csv"
 
 Results = Iterable[Mapping[str, Any]]
 """What `Segmentation.to_coco` returned for each photo."""
 
-Format = Literal["coco", "coco-polygons", "label-studio"]
-"""Files that other tools read, one set for all photos together."""
+Format = Literal["coco", "coco-polygons", "label-studio", "csv"]
+"""Files that other tools read, one set for all photos together; csv is a table of garments."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Outputs:
     def need_results(self) -> bool:
         """Whether run-length codes and scores have to be worked out."""
         return self.json or bool(self.formats)
+
+    @property
+    def need_colors(self) -> bool:
+        """Whether the main colours of each garment have to be found."""
+        return "csv" in self.formats
 
     @property
     def kept(self) -> list[str]:
@@ -137,7 +144,7 @@ def _writer(name: Format) -> Callable[[Path, ClassList, Results], tuple[Path, ..
         from clothseg.prediction.label_studio import write_tasks
 
         return write_tasks
-    return write_results if name == "coco" else write_polygons
+    return {"coco": write_results, "coco-polygons": write_polygons, "csv": write_table}[name]
 
 
 def write_results(folder: Path, classes: ClassList, results: Results) -> tuple[Path, ...]:
@@ -196,6 +203,42 @@ def write_polygons(folder: Path, classes: ClassList, results: Results) -> tuple[
     with whole_file(path) as temporary:
         temporary.write_text(f"{json.dumps(_dataset(images, classes, annotations))}\n", encoding="ascii")
     return (path,)
+
+
+def write_table(folder: Path, classes: ClassList, results: Results) -> tuple[Path, ...]:
+    """Write a table with a row for each garment: its photo, names, share, box, score and main colours.
+
+    UTF-8 with the mark that spreadsheets look for, lines as RFC 4180 wants them. A text that a spreadsheet would take
+    for a formula gets an apostrophe before it.
+
+    Args:
+        folder: where to write.
+        classes: names of the ids.
+        results: what `Segmentation.to_coco` returned for each photo, with colours.
+
+    Returns:
+        The file.
+    """
+    path = folder / TABLE_NAME
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as stream:
+        writer = csv.writer(stream)
+        colors = [name for number in (1, 2, 3) for name in (f"color_{number}", f"color_{number}_name")]
+        box = ("x", "y", "width", "height")
+        writer.writerow(("photo", "garment", "label", "category", "share", "score", *box, *colors))
+        for result in results:
+            for segment in result["segments"]:
+                one = classes.classes[segment["class_id"]]
+                share = segment["area"] / (result["width"] * result["height"])
+                texts = result["file"], one.display_name, one.name, one.only_category
+                shades = [shade[key] for shade in segment["colors"] for key in ("hex", "name")]
+                row = *map(_no_formula, texts), f"{share:.4f}", segment["score"], *segment["bbox"], *shades
+                writer.writerow((*row, *[""] * (len(colors) - len(shades))))
+    return (path,)
+
+
+def _no_formula(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula. Source: OWASP, "CSV Injection"."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _annotations(results: Results, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

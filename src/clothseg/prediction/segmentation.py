@@ -18,6 +18,7 @@ from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, require
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import write_whole
+from clothseg.prediction.colors import main_colors
 from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
 from clothseg.prediction.outputs import CLOTHES, CutoutChoice
 from clothseg.prediction.polygons import Corners, outline
@@ -271,11 +272,14 @@ class Segmentation:
             data={"class_name": np.array([label.name for label in labels], str)},
         )
 
-    def to_coco(self) -> dict[str, Any]:
+    def to_coco(self, *, colors: bool = False) -> dict[str, Any]:
         """Return the results as plain values for JSON, version 1, for `pycocotools.mask.decode` to read.
 
         There is one segment per class that the photo shows, lowest id first. The background has none: it is what the
         others leave, so the segments describe the whole mask.
+
+        Args:
+            colors: give each segment the main colours of its garment, too; see `colors.main_colors`.
         """
         score_by_id = {label.class_id: label.score for label in self.labels}
         height, width = self.size
@@ -293,10 +297,16 @@ class Segmentation:
                     "area": region.area,
                     "bbox": list(region.bbox),
                     "score": round(score_by_id[region.class_id], 4),
+                    **({"colors": self._colors(region)} if colors else {}),
                 }
                 for region in self.regions
             ],
         }
+
+    def _colors(self, region: Region) -> list[dict[str, Any]]:
+        x, y, width, height = region.bbox
+        box = slice(y, y + height), slice(x, x + width)
+        return main_colors(self.photo[box][self.mask[box] == region.class_id])
 
     def save(
         self,

@@ -1,0 +1,73 @@
+"""The main colours of a garment, as hex codes and by the name of the nearest CSS colour."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+from PIL import ImageColor
+
+from clothseg.types import Float32Array, UInt8Array
+
+_MAX_PIXELS = 20_000  # of a garment that are looked at
+_MIN_SHARE = 0.08  # of a garment that a colour must fill
+_SAME = 18  # distance in CIELAB below which two colours are one
+
+
+def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | float]]:
+    """Return the main colours of some pixels, the most frequent first.
+
+    Pixels are counted in boxes of 32 values a channel; boxes of nearly the same colour count as one.
+
+    Args:
+        pixels: (N, 3) uint8 RGB.
+        count: how many colours at most.
+
+    Returns:
+        For each: "hex" (#rrggbb), "name" (of the nearest CSS colour), and "share" of the pixels, 0 to 1; colours of
+        small shares are left out, so that there may be fewer, or none.
+
+    Examples:
+        >>> main_colors(np.full((9, 3), (250, 0, 5), np.uint8))
+        [{'hex': '#fa0005', 'name': 'red', 'share': 1.0}]
+    """
+    pixels = pixels[:: max(1, len(pixels) // _MAX_PIXELS)]
+    boxes = (pixels >> 5).astype(np.int64) @ np.array((64, 8, 1))
+    counts = np.bincount(boxes, minlength=512)
+    sums = np.stack([np.bincount(boxes, pixels[:, channel], minlength=512) for channel in range(3)], axis=1)
+    groups: list[tuple[Float32Array, list[int]]] = []
+    for box in np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]:
+        lab = _lab(sums[box : box + 1] / counts[box])[0]
+        near = min(groups, key=lambda group: float(np.linalg.norm(group[0] - lab)), default=None)
+        if near is not None and np.linalg.norm(near[0] - lab) < _SAME:
+            near[1].append(int(box))
+        else:
+            groups.append((lab, [int(box)]))
+    groups.sort(key=lambda group: -counts[group[1]].sum())
+    found: list[dict[str, str | float]] = []
+    for _, members in groups[:count]:
+        share = float(counts[members].sum() / len(pixels))
+        if share >= _MIN_SHARE:
+            red, green, blue = np.rint(sums[members].sum(axis=0) / counts[members].sum()).astype(int).tolist()
+            hex_code = f"#{red:02x}{green:02x}{blue:02x}"
+            found.append({"hex": hex_code, "name": color_name((red, green, blue)), "share": round(share, 3)})
+    return found
+
+
+def color_name(color: tuple[int, int, int]) -> str:
+    """Return the name of the CSS colour that is nearest to an RGB colour, 0 to 255, in CIELAB."""
+    names, labs = _css_colors()
+    return names[int(np.linalg.norm(labs - _lab(np.array([color])), axis=1).argmin())]
+
+
+@cache
+def _css_colors() -> tuple[tuple[str, ...], Float32Array]:
+    names = {ImageColor.getrgb(name): name for name in sorted(ImageColor.colormap, reverse=True)}  # gray before grey
+    return tuple(names.values()), _lab(np.array(list(names)))
+
+
+def _lab(colors: np.typing.NDArray[np.float64] | np.typing.NDArray[np.int64]) -> Float32Array:
+    """Return RGB, (N, 3) 0 to 255, in CIELAB."""
+    scaled = np.asarray(colors, dtype=np.float32)[None] / np.float32(255)
+    return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2LAB)[0], dtype=np.float32)
