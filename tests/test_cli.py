@@ -225,6 +225,7 @@ def test_a_shell_completes_commands_options_and_choices(capsys, tmp_path):
             for words, offered in (
                 (("clothseg", "train", "--enc"), "--encoder-name --encoder-weights --encoder-rate"),
                 (("clothseg", "predict", "--engine", "r"), "ray"),
+                (("clothseg", "predict", str(tmp_path / "clo")), str(script)),
             ):
                 shown = subprocess.check_output(["bash", "-c", ask, script, *words], text=True)
                 assert shown.split() == offered.split()

@@ -20,12 +20,14 @@ from clothseg.labels import GROUPS
 from tests.test_architecture import LIBRARY, RECIPE, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^uv run .*$", README, flags=re.MULTILINE)
+SHELL = "\n".join(re.findall(r"^```bash\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL))
+COMMANDS = re.findall(r"^uv run .*$", SHELL, flags=re.MULTILINE)
+PIP_COMMANDS = [f"uv run {one}" for one in re.findall(r"^(?:pip .* && )?(clothseg .*)$", SHELL, flags=re.MULTILINE)]
 
 
 def words_of(command: str) -> list[str]:
     """Return the program and its arguments in a command, without uv's own options."""
-    return [word for word in shlex.split(command)[2:] if word != "--no-dev"]
+    return [word for word in shlex.split(command, comments=True)[2:] if word != "--no-dev"]
 
 
 def first_sentence(path: Path) -> str:
@@ -36,9 +38,7 @@ def first_sentence(path: Path) -> str:
 
 def expected_tree() -> str:
     rows = [(name, ROOT / name) for name in RECIPE] + [("src/clothseg/", None)]
-    modules = [path for path in LIBRARY.glob("*.py") if path.stem != "__init__"]
     folders = [path.parent for path in LIBRARY.glob("*/__init__.py")]
-    rows += [(f"  {path.name}", path) for path in sorted(modules)]
     rows += [(f"  {path.name}/", path / "__init__.py") for path in sorted(folders)]
     return "\n".join(f"{name:<19}{first_sentence(path)}" if path else name for name, path in rows)
 
@@ -72,7 +72,8 @@ def run_file(path: str) -> None:
 def test_every_command_names_a_file_and_flags_that_exist(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     unknown = []
-    for part in (part for command in COMMANDS for part in command.split(" && ")):
+    assert len(PIP_COMMANDS) == 2
+    for part in (part for command in COMMANDS + PIP_COMMANDS for part in command.split(" && ")):
         program, *arguments = words_of(part)
         if program in ("pytest", "tensorboard"):
             continue
@@ -106,3 +107,12 @@ def test_the_first_command_does_the_main_job(tmp_path, run_in):
         assert mask.size == (results["width"], results["height"])
         assert {one["class_id"] for one in results["segments"]} == set(np.unique(np.array(mask)).tolist()) - {0}
     assert (tmp_path / "results" / "before_overlay.jpg").is_file()
+
+
+def test_the_python_lines_run(tmp_path, run_in):
+    shutil.copy(ROOT / "docs" / "pictures" / "before.jpg", tmp_path / "photo.jpg")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    ended = run_in("-c", code)
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"<Segmentation 'photo.jpg', \d+ x \d+ pixels: upperbody .*>\n", ended.stdout)
+    assert (tmp_path / "results" / "photo_results.json").is_file()

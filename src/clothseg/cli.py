@@ -57,7 +57,12 @@ EXAMPLES = {
 }
 """Command name → arguments of the examples that its help shows."""
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = {
+    "bash": "source <(clothseg completion bash)",
+    "zsh": 'clothseg completion zsh > "${fpath[1]}/_clothseg"',
+    "fish": "clothseg completion fish | source",
+}
+"""Shell → the command that completes commands and options in it."""
 
 
 class Command(Protocol):
@@ -101,8 +106,9 @@ def _overview() -> str:
             *rows,
             "",
             "  help COMMAND      list the options of a command, with examples",
-            f"  completion SHELL  print a script that completes commands and options in {', '.join(SHELLS)}",
             "  --version         print the version",
+            "  completion SHELL  print a script that completes commands, options and files:",
+            *(f"                    {line}" for line in SHELLS.values()),
         ]
     )
 
@@ -120,9 +126,10 @@ def _print_completion(arguments: Sequence[str]) -> NoReturn:
         tyro.extras.subcommand_cli_from_dict(
             commands, prog="clothseg", args=words, config=(tyro.conf.OmitArgPrefixes,), registry=_registry()
         )
-    # A help text of several lines would be offered line by line.
-    is_specification = re.compile(r"^COMPLETION_SPEC .*", re.MULTILINE)
-    print(is_specification.sub(lambda line: line[0].replace(r"\n", " "), script.getvalue()), end="")
+    # tyro would offer a help text of several lines line by line, and no photos: files are for its path options only.
+    text = re.sub(r"(?m)^COMPLETION_SPEC .*", lambda line: line[0].replace(r"\n", " "), script.getvalue())
+    text = text.replace(" in completions:", " in completions or ['__TYRO_COMPLETE_FILES__']:")
+    print(text.replace('compgen -f -- "$cur"', 'compgen -f -- "${COMP_WORDS[COMP_CWORD]}"'), end="")
     sys.exit(0)
 
 
