@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clothseg.data import sources
+from clothseg.data.http_client import RetryableError
 from clothseg.data.imaterialist import write_coco
 from clothseg.data.manifest import Manifest
 from clothseg.data.prepare import prepare
@@ -250,8 +251,8 @@ def test_before_it_starts_it_says_what_it_needs_and_how_long_the_last_one_took(t
     second = capsys.readouterr().err
     assert "To do: unpack 0.0 MB, write masks of 9 photos or fewer, about 0.1 MB. " in first
     assert "One core takes about 0.6 s for painting per 1,000 photos" in first
-    times = json.loads((tmp_path / "data" / "preparation_times.json").read_text())["seconds_per_1000_photos"]
-    assert times.keys() == {"unpacking", "painting"}
+    times = json.loads((tmp_path / "data" / "preparation_times.json").read_text())
+    assert times.keys() == {"photos", "unpacking", "painting"}
     assert "The last preparation here, of 8 photos, took " in second
     assert "To do: write masks" in second
 
@@ -259,7 +260,7 @@ def test_before_it_starts_it_says_what_it_needs_and_how_long_the_last_one_took(t
 def test_a_download_that_fails_lists_the_ways_that_work(tmp_path, capsys, monkeypatch):
     def nobody(source, name, target, **options):
         target.with_name(f"{target.name}.part").write_bytes(b"half")
-        raise MachineError(f"Cannot fetch {source}")
+        raise MachineError(f"Cannot fetch {source}") from RetryableError("no response")
 
     monkeypatch.setattr(sources, "fetch", nobody)
     monkeypatch.setattr(sources, "bytes_to_fetch", lambda source, name, target: 700_000_000)
@@ -271,3 +272,7 @@ def test_a_download_that_fails_lists_the_ways_that_work(tmp_path, capsys, monkey
         assert way in said
     assert f"is kept in {tmp_path / 'fashionist'}" in said
     assert (tmp_path / "fashionist" / "instances_attributes_train2020.json.part").exists()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 5}))
+    with pytest.raises(MachineError, match="No space"):
+        Prepare(source="http://gone", data_path=tmp_path).run()
+    assert "Ways that" not in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from clothseg.data.unzip import check_space, count_photos
@@ -45,40 +45,36 @@ class Needs:
         self.unpack += num_bytes
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds per 1,000 photos, by step: `unpacking` where nothing was downloaded, and `painting`."""
+Times = Mapping[str, float]
+"""Seconds per 1,000 photos of `painting`, and of `unpacking` where nothing was downloaded; `photos` is how many."""
 
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    num_photos: int = 0
-    """On which they were measured."""
 
-    @classmethod
-    def read(cls, data_path: Path) -> Times:
-        """Return the times of the last preparation in `data_path`; without any, those that are documented."""
-        try:
-            values = json.loads((data_path / TIMES_NAME).read_bytes())
-            seconds = {str(step): float(value) for step, value in values["seconds_per_1000_photos"].items()}
-            return cls(seconds, int(values["photos"]))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none yet, or not written by us
-            return cls()
+def read_times(data_path: Path) -> Times:
+    """Return the times of the last preparation in `data_path`, or nothing."""
+    try:
+        values = json.loads((data_path / TIMES_NAME).read_bytes())
+        return {str(name): float(value) for name, value in values.items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # none yet, or not written by us
+        return {}
 
-    def write(self, data_path: Path) -> None:
-        """Keep these times; a step that was not measured keeps its last time.
 
-        Raises:
-            MachineError: the folder cannot be written.
-        """
-        values = {**Times.read(data_path).seconds, **self.seconds}
-        rounded = {step: round(seconds, 3) for step, seconds in values.items()}
-        content = {"seconds_per_1000_photos": rounded, "photos": self.num_photos}
-        write_whole(data_path / TIMES_NAME, json.dumps(content, indent=1).encode() + b"\n")
+def write_times(data_path: Path, times: Times) -> None:
+    """Keep the times of a preparation; a step that it did not have keeps its last time.
 
-    def __str__(self) -> str:
-        steps = " and ".join(f"{value:.2g} s for {step}" for step, value in (self.seconds or DOCUMENTED).items())
-        if not self.seconds:
-            return f"One core takes about {steps} per 1,000 photos"
-        return f"The last preparation here, of {self.num_photos:,} photos, took {steps} per 1,000 photos"
+    Raises:
+        MachineError: the folder cannot be written.
+    """
+    values = {name: round(value, 3) for name, value in {**read_times(data_path), **times}.items()}
+    write_whole(data_path / TIMES_NAME, json.dumps(values, indent=1).encode() + b"\n")
+
+
+def describe_times(times: Times) -> str:
+    """Return in words how long a preparation will take: as the last one, or else as documented."""
+    num_photos = times.get("photos")
+    steps = (times if num_photos else DOCUMENTED).items()
+    words = " and ".join(f"{seconds:.2g} s for {name}" for name, seconds in steps if name != "photos")
+    last = f"The last preparation here, of {num_photos:,.0f} photos, took" if num_photos else "One core takes about"
+    return f"{last} {words} per 1,000 photos"
 
 
 def check_needs(needs: Needs, folder: Path) -> str:

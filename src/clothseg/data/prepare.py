@@ -40,7 +40,7 @@ class Prepared:
     """It was prepared already."""
     replaced: str | None = None
     """The source of other data that was in the folder before, if there was any."""
-    times: Times = field(default_factory=Times)
+    times: Times = field(default_factory=dict)
     """How long it took; nothing where it was ready."""
 
 
@@ -109,10 +109,10 @@ def prepare(
         manifest = Manifest(name, source.address, licence, classes, splits)
         manifest.write(folder)
         num_photos = sum(split.count for split in splits.values())
-        seconds = {"painting": (time.monotonic() - collected) / num_photos * 1000}
+        times = {"painting": (time.monotonic() - collected) / num_photos * 1000, "photos": num_photos}
         if needs.download == 0 and limit is None:
-            seconds = {"unpacking": (collected - began) / num_photos * 1000, **seconds}
-    return Prepared(finished, manifest, was_ready=False, replaced=replaced, times=Times(seconds, num_photos))
+            times["unpacking"] = (collected - began) / num_photos * 1000
+    return Prepared(finished, manifest, was_ready=False, replaced=replaced, times=times)
 
 
 @contextlib.contextmanager

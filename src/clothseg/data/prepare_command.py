@@ -13,7 +13,8 @@ import tyro
 from rich.console import Console
 
 from clothseg.cores import available_cores
-from clothseg.data.estimate import Times
+from clothseg.data.estimate import describe_times, read_times, write_times
+from clothseg.data.http_client import RefusedError, RetryableError
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.prepare import Prepared, prepare
 from clothseg.data.report import REPORT_NAME
@@ -86,7 +87,7 @@ class Prepare:
             raise SettingError(f"--limit is {self.limit}. Allowed: a whole number from 1 up")
         folder, source = self.data_path / DATASET_FOLDER, self._source()
         console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
-        times = Times.read(self.data_path)
+        times = describe_times(read_times(self.data_path))
 
         def announce(text: str) -> None:
             console.print(f"{text} {times}.")
@@ -101,12 +102,12 @@ class Prepare:
                 limit=self.limit,
                 announce=announce,
             )
-        except MachineError:
-            if "://" in source.address:
+        except MachineError as error:
+            if isinstance(error.__cause__, RefusedError | RetryableError):  # of the server, not of this machine
                 console.print(OTHER_WAYS.format(folder=folder, prepare=command("prepare")))
             raise
-        if prepared.times.seconds:
-            prepared.times.write(self.data_path)
+        if prepared.times:
+            write_times(self.data_path, prepared.times)
         _print_result(prepared, folder, console, time.monotonic() - started)
         return 1 if prepared.report.num_skipped else 0
 
