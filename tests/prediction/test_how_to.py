@@ -14,6 +14,7 @@ from PIL import Image
 
 from clothseg import cli
 from clothseg.settings import Settings
+from tests.data.file_server import serving
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 PAGES = ("predict.md", "labelling-tools.md")
@@ -39,8 +40,14 @@ def here(tmp_path_factory, checkpoint_path):
         coarse = rng.integers(0, 256, (8, 6, 3), np.uint8)
         Image.fromarray(cv2.resize(coarse, (side * 3 // 4, side), interpolation=cv2.INTER_CUBIC)).save(path)
     # A checkpoint in place of an exported model, which tests/export tests.
-    shutil.copy(checkpoint_path, folder / "model.ckpt")
-    return folder
+    on_hub = folder / "hub" / "owner" / "name" / "resolve" / "main"
+    on_hub.mkdir(parents=True)
+    for place in (folder, on_hub):
+        shutil.copy(checkpoint_path, place / "model.ckpt")
+    with serving(folder / "hub") as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", hub.address)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield folder
 
 
 @pytest.fixture(autouse=True)
