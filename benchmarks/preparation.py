@@ -73,6 +73,13 @@ def annotation_to_mask(segmentation: Any, height: int, width: int) -> Any:
     return coco_mask.decode(segmentation)
 
 
+def encoded_pixels(segmentation: Any, height: int, width: int) -> str:
+    """Return an outline as iMaterialist's pairs of start and length."""
+    mask = annotation_to_mask(segmentation, height, width).ravel("F")
+    edges = np.flatnonzero(np.diff(mask, prepend=0, append=0).astype(np.int8))
+    return " ".join(f"{start + 1} {end - start}" for start, end in edges.reshape(-1, 2).tolist())
+
+
 def tasks_of(folder: Path, annotations: Path | None = None) -> tuple[list[PhotoTask], Path, int]:
     """Return the photos of the validation split to paint, their folder and the number of classes."""
     manifest = Manifest.read(folder)
@@ -116,10 +123,7 @@ def write_rows(folder: Path, target: Path) -> None:
         for one in content["annotations"]:
             image, outline = images[one["image_id"]], one["segmentation"]
             size = image["height"], image["width"]
-            mask = annotation_to_mask(outline, *size)
-            edges = np.flatnonzero(np.diff(mask.ravel("F"), prepend=0, append=0).astype(np.int8))
-            text = " ".join(f"{start + 1} {end - start}" for start, end in edges.reshape(-1, 2).tolist())
-            rows.writerow([image["file_name"], text, *size, one["category_id"]])
+            rows.writerow([image["file_name"], encoded_pixels(outline, *size), *size, one["category_id"]])
     (target / "label_descriptions.json").write_text(json.dumps({"categories": content["categories"]}), encoding="utf-8")
 
 

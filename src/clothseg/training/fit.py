@@ -304,7 +304,8 @@ def fitting_batch_size(model: ClothSegmentationModel, settings: Settings) -> int
     """
     is_on_gpu = settings.accelerator in ("auto", "gpu") and torch.cuda.is_available()
     device = torch.device("cuda" if is_on_gpu else "cpu")
-    if (settings.devices or (torch.cuda.device_count() if is_on_gpu else 1)) * settings.num_nodes > 1:
+    num_processes = (settings.devices or (torch.cuda.device_count() if is_on_gpu else 1)) * settings.num_nodes
+    if num_processes > 1 or (not is_on_gpu and torch.backends.mps.is_available()):  # MPS shares the system's memory
         return None
     precision = preferred_precision(settings.accelerator) if settings.precision == "auto" else settings.precision
     sides = settings.crop_size or settings.img_size
