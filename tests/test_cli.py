@@ -210,6 +210,16 @@ def test_options_are_grouped_with_a_sentence_on_each_group(capsys):
     groups = re.findall(r"^\W*(positional arguments|(?:\w+ )?options)\W*$", shown, flags=re.MULTILINE)
     assert groups == ["positional arguments", "options", "output options", "augmentation options", "runtime options"]
     assert "What runs the model, and where." in shown
+    assert run_main("train", "--help") == 0
+    shown = capsys.readouterr().out
+    assert re.findall(r"^\W*(\w+) options\W*$", shown, flags=re.MULTILINE) == [
+        "data",
+        "network",
+        "training",
+        "machine",
+        "file",
+    ]
+    assert "--accelerator {auto,cpu,gpu,mps}" in shown
 
 
 def test_a_shell_completes_commands_options_and_choices(capsys, tmp_path):

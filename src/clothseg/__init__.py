@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from clothseg.prediction.segmentation import Label, Segmentation
     from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Label", "Outcome", "Predictor", "Segmentation", "TestTimeAugmentation", "__version__", "load"]
 

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -197,9 +197,20 @@ def _described(name: str, command: type[Command]) -> str:
     return "\n".join([text, "", "examples:", *(f"  {line}" for line in examples)])
 
 
+def _merged(parts: Iterable[Any]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in vars(part).items()}
+
+
 def _registry() -> Any:
-    """Return tyro's rules with one more: an optional value is shown as PATH in place of {None}|PATH."""
-    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+    """Return tyro's rules with two more: PATH in place of {None}|PATH, and the settings in groups."""
+    from tyro.constructors import (
+        ConstructorRegistry,
+        PrimitiveConstructorSpec,
+        PrimitiveTypeInfo,
+        StructConstructorSpec,
+        StructFieldSpec,
+        StructTypeInfo,
+    )
 
     registry = ConstructorRegistry()
     inside: list[bool] = []
@@ -213,6 +224,17 @@ def _registry() -> Any:
         inside.clear()
         metavar = getattr(spec, "metavar", "")
         return replace(spec, metavar=metavar.removeprefix("{None}|")) if metavar else None
+
+    @registry.struct_rule
+    def groups(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if info.type is not Settings:
+            return None
+        parts = []
+        for group in reversed(Settings.__bases__):
+            values = {field.name: getattr(info.default, field.name) for field in fields(group)}
+            name = group.__name__.removesuffix("Settings").lower()
+            parts.append(StructFieldSpec(name=name, type=group, default=group(**values)))
+        return StructConstructorSpec(lambda **parts: Settings(**_merged(parts.values())), tuple(parts))
 
     return registry
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, TypeVar
 
-from tyro.conf import Fixed, Suppress
+from tyro.conf import Fixed, Suppress, arg
 
 from clothseg.errors import SettingError, nearest
 
@@ -26,9 +26,15 @@ DECODER_WIDTHS = (0.25, 0.5, 1, 2)
 """Powers of two, so that whole channels come out, and as many in each group of a GroupNorm."""
 LOSSES = ("dice-ce", "dice-focal")
 """The names that `clothseg.model.loss.build_loss` knows; torch is not imported here."""
+ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 """Lightning's strategies in which each process has the whole model, as averaged weights and checkpoints need it."""
+
+
+def _choice(names: Iterable[str]) -> Any:
+    """Return how a flag's help shows its allowed values; `Settings` checks them."""
+    return arg(metavar=f"{{{','.join(names)}}}")
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,8 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The settings of preparing and training; prediction reads its model file instead.
-
-    Raises:
-        SettingError: a value is not allowed; the message says which are.
-    """
+class DataSettings:
+    """What is learned from, and in which pieces."""
 
     data_path: Path = Path("data")
     """Folder where datasets are downloaded and prepared."""
@@ -69,6 +71,12 @@ class Settings:
     """Photos per training step and process."""
     num_workers: int | None = None
     """Processes that load or prepare photos; None takes what the cores allow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """Which network is trained."""
+
     architecture: str = "unet"
     """Decoder, by its name in segmentation-models-pytorch."""
     encoder_name: str = "mit_b1"
@@ -78,9 +86,15 @@ class Settings:
     """First weights of the encoder: imagenet, none (random), or the path of a state dict."""
     decoder_width: float = 1.0
     """Channels of the decoder as a multiple of the usual number: 0.25, 0.5, 1 or 2; fewer are faster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How it learns."""
+
     epochs: int = 20
     """Passes over the training photos."""
-    loss: str = "dice-ce"
+    loss: Annotated[str, _choice(LOSSES)] = "dice-ce"
     """Loss that training minimises: dice-ce (half Dice, half cross-entropy) or dice-focal (half Dice, half focal)."""
     class_balance: float = 0.5
     """How much more the pixels of rare classes count in dice-ce: 0 all the same, 1 every class as a whole."""
@@ -97,24 +111,47 @@ class Settings:
     """Share of the training in which the learning rate rises; then it falls along a cosine."""
     patience: int = 10
     """Epochs without a better val_loss before training stops; 0 never stops early."""
-    precision: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSettings:
+    """What it is trained on."""
+
+    precision: Annotated[str, _choice(PRECISIONS)] = "auto"
     """Number format: auto, 32-true, bf16-mixed or 16-mixed; auto takes bf16 where the hardware has it."""
-    accelerator: str = "auto"
+    accelerator: Annotated[str, _choice(ACCELERATORS)] = "auto"
     """Where to train, by Lightning's name: auto, cpu, gpu or mps."""
     devices: int | None = None
     """Processes or GPUs per machine; None takes every GPU there is, and one process on a CPU."""
     num_nodes: int = 1
     """Machines that train together."""
-    strategy: str = "auto"
+    strategy: Annotated[str, _choice(STRATEGIES)] = "auto"
     """How processes train together, by Lightning's name: auto, ddp or ddp_find_unused_parameters_true."""
     seed: int = 42
     """Seed of all random numbers: order of photos, augmentation, new weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSettings:
+    """Where the results go."""
+
     checkpoints_path: Path = Path("checkpoints")
     """Folder of the checkpoints."""
     logs_path: Path = Path("logs")
     """Folder of the TensorBoard logs."""
     checkpoint_path: NoFlagOfTraining[Path | None] = None
     """Model that infer.py uses; None takes the newest best checkpoint of your own training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(FileSettings, MachineSettings, TrainingSettings, NetworkSettings, DataSettings):
+    """The settings of preparing and training; prediction reads its model file instead.
+
+    The bases are the groups of flags in `train.py --help`, last first, as fields are inherited.
+
+    Raises:
+        SettingError: a value is not allowed; the message says which are.
+    """
 
     def __post_init__(self) -> None:
         if self.encoder_weights is not None and str(self.encoder_weights).lower() == "none":
@@ -197,7 +234,7 @@ _RULES: tuple[tuple[str, Any, str, Any], ...] = (
     ("warmup", (int, float), "a share from 0 to below 1", lambda value: 0 <= value < 1),
     ("patience", int, "a whole number from 0 up", lambda value: value >= 0),
     ("precision", *_one_of(PRECISIONS)),
-    ("accelerator", *_one_of(("auto", "cpu", "gpu", "mps"))),
+    ("accelerator", *_one_of(ACCELERATORS)),
     ("devices", _OPTIONAL_INT, "None or a whole number from 1 up", lambda value: value is None or value >= 1),
     ("num_nodes", int, "a whole number from 1 up", lambda value: value >= 1),
     ("strategy", *_one_of(STRATEGIES)),

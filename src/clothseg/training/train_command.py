@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from clothseg.data.manifest import Manifest
 from clothseg.data.packed import read_manifest
@@ -26,7 +29,7 @@ class Train:
     dry_run: bool = False
     """Check data, weights, memory and disk in a few steps, print how long the training would take, and write nothing.
     """
-    settings: Settings = field(default_factory=Settings)
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
     def run(self) -> int:
         """Train, print the result, and return the exit code."""
