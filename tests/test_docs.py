@@ -1,10 +1,10 @@
 """The pages of docs/: their links, the figure of the layers, the notebook and the first tutorial."""
 
+import csv
 import json
 import re
 import shlex
 import shutil
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -51,15 +51,21 @@ def test_the_tutorial_of_cutouts_runs(run_in, tmp_path):
     text = (TUTORIALS / "catalogue-cutouts.md").read_text(encoding="utf-8")
     (tmp_path / "photos").mkdir()
     shutil.copy(PHOTO, tmp_path / "photos" / "a.jpg")
-    (command,) = re.findall(r"^clothseg (.*)$", text, flags=re.MULTILINE)
-    first = run_in("-m", "clothseg.cli", *shlex.split(command))
-    assert first.returncode == 0, first.stderr
-    limits, catalogue = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    listed, written = run_in("-c", limits), run_in("-c", catalogue)
-    assert (listed.returncode, written.returncode) == (0, 0), listed.stderr + written.stderr
-    garments = sorted(path.stem for path in Path(tmp_path, "catalogue").iterdir())
-    assert garments == sorted(f"a-{line.split()[1]}" for line in listed.stdout.splitlines())
-    assert garments
-    with Image.open(tmp_path / "catalogue" / f"{garments[0]}.jpg") as square:
-        assert square.size == (1000, 1000)
-        assert min(square.getpixel((0, 0))) > 250
+    for command in re.findall(r"^clothseg (.*)$", text, flags=re.MULTILINE):
+        ended = run_in("-m", "clothseg.cli", *shlex.split(command))
+        assert ended.returncode == 0, ended.stderr
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    ended = run_in("-c", code)
+    assert ended.returncode == 0, ended.stderr
+    with (tmp_path / "results" / "garments.csv").open(encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    sure = {row["label"].replace(" ", "-") for row in rows if float(row["share"]) > 0.02 and float(row["score"]) > 0.8}
+    squares = [*tmp_path.glob("catalogue/*.jpg"), *tmp_path.glob("squares/a_cutout-*.jpg")]
+    assert sorted(path.stem for path in squares) == sorted(
+        [f"a-{name}" for name in sure] + [f"a_cutout-{row['label'].replace(' ', '-')}" for row in rows]
+    )
+    assert sure
+    for path in squares:
+        with Image.open(path) as square:
+            assert square.size == (1000, 1000)
+            assert min(square.getpixel((0, 0))) > 250
