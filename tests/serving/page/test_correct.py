@@ -26,6 +26,8 @@ RADIUS = 3
 def correcting(visitor):
     """Someone who corrects a photo."""
     visitor.choose(PHOTO)
+    visitor.tab.get_by_role("tab", name="Cut-out").click()
+    visitor.tab.get_by_label("Edges").select_option("hard")
     visitor.tab.get_by_role("tab", name="Correct").click()
     return visitor
 

@@ -24,8 +24,16 @@ def expected(offline):
 
 @pytest.fixture
 def with_photo(visitor):
+    """Someone who has chosen a photo, and hard edges: those are the same pixels everywhere."""
     visitor.choose(PHOTO)
+    choose_hard_edges(visitor)
     return visitor
+
+
+def choose_hard_edges(visitor):
+    visitor.tab.get_by_role("tab", name="Cut-out").click()
+    visitor.tab.get_by_label("Edges").select_option("hard")
+    visitor.tab.get_by_role("tab", name="Overlay").click()
 
 
 def gray_difference(one, other):
@@ -104,6 +112,7 @@ def test_a_rotated_photo_is_upright_for_both(visitor, offline):
     visitor.choose({"name": "side.jpg", "mimeType": "image/jpeg", "buffer": stream.getvalue()})
     assert visitor.tab.evaluate("() => [photo.width < photo.height, colours.width < colours.height]") == [True, True]
     label = segmentation.labels[0]
+    choose_hard_edges(visitor)
     _, content = visitor.download(f"#garments li[data-id='{label.class_id}'] .icon")
     seen, wanted = np.array(opened(content)), segmentation.cutout(label.name, edges="hard")
     np.testing.assert_array_equal(seen[..., 3], wanted[..., 3])

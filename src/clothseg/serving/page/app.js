@@ -7,6 +7,7 @@ import { Correction } from "./correct.js";
 import { copyPicture, copyText, makeArchive, makeFile, save } from "./downloads.js";
 import { showGallery } from "./gallery.js";
 import { resampleIds } from "./layers.js";
+import { backgroundOf, listenForLooks, lookOf } from "./look.js";
 import { correctedResults, EditableMask } from "./mask.js";
 import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, guessOf, hexOf, percent, Strip } from "./panels.js";
 import { bitmapOf, listenForPhotos, Photos } from "./photos.js";
@@ -31,10 +32,10 @@ let isAwaited = false;
 let numShown = 0;
 /** The model's classes in the order of their ids. @type {{name: string, display_name: string, color: number[]}[]} */
 let classes = [];
+/** Longer side of its input in pixels. */
+let networkSize = 512;
 /** @type {"cutout" | "overlay" | "compare" | "correct"} */
 let tab = "overlay";
-/** The picture behind the clothes. @type {ImageBitmap | null} */
-let backdrop = null;
 
 const photos = new Photos(api, { change: photoChanged, keyNeeded: askForKey });
 const strip = new Strip(find("strip"), { choose: (id) => show(photos.all.find((one) => one.id === id)), remove });
@@ -158,19 +159,6 @@ function showTab(name) {
   find("panel-hint").textContent = hintOf(current);
 }
 
-/** @returns {import("./compose.js").Background} */
-function backgroundOf() {
-  const kind = document.querySelector("[name=background]:checked").value;
-  find("background-color").hidden = kind !== "color";
-  if (kind === "picture" && !backdrop) return { kind: "none" };
-  return { kind, color: find("background-color").value, picture: kind === "picture" ? backdrop : undefined };
-}
-
-/** @returns {import("./files.js").Options} the present choices */
-function lookOf() {
-  return { classes, background: backgroundOf(), canvas: find("canvas").value, margin: Number(find("margin").value), format: find("format").value, opacity: stage.opacity };
-}
-
 /** Make the corrected mask part of a photo's results; later corrections replace earlier ones. */
 function settle(photo) {
   const settling = (async () => {
@@ -222,8 +210,8 @@ function hintOf({ state, results, problem, sent }) {
   if (state === "working") return sent < 1 ? `Sending, ${percent(sent)}` : "Segmenting…";
   if (state === "failed" || !results.segments.length) return "Choose another photo below, or add one.";
   if (!bitmap) return "This browser cannot show this kind of photo, so its classes are shown on grey. Downloads are made from the photo itself.";
-  if (tab === "correct") return "On the photo: arrow keys move, Space selects or lowers the brush; V, B and E choose the tool, [ and ] its size.";
   const isTouch = matchMedia("(hover: none)").matches;
+  if (tab === "correct") return isTouch ? "" : "On the photo: arrow keys move, Space selects or lowers the brush; V, B and E choose the tool, [ and ] its size.";
   const next = tab === "compare" ? "Drag the round handle to compare with the photo." : isTouch ? "Pinch to zoom." : "The wheel, + and − zoom.";
   return `${isTouch ? "Tap" : "Point at"} a garment to highlight it. ${next}`;
 }
@@ -267,7 +255,8 @@ function remove(id) {
 function point(id, event) {
   if (tab === "correct" && correction.mask) return;
   highlight(id);
-  if (id !== null) showTip(id, event);
+  const segment = id !== null && segmentOf(id);
+  if (segment) stage.showTip(id, event, capital(nameOf(segment)), `${percent(shareOf(segment))} of the photo, ${guessOf(segment).words}`);
 }
 
 /** @param {number | null} id class to highlight */
@@ -277,33 +266,6 @@ function highlight(id) {
   if (stage.highlighted === id) return;
   stage.highlighted = id;
   stage.update();
-}
-
-/** Show what is under the pointer, at a side of the garment where there is room, so that it covers none of it. */
-function showTip(id, event) {
-  const tip = find("tip");
-  const segment = segmentOf(id);
-  const box = stage.boxOf(id);
-  if (!segment || !box) return;
-  const words = document.createElement("strong");
-  words.textContent = capital(nameOf(segment));
-  tip.replaceChildren(words, `${percent(shareOf(segment))} of the photo, ${guessOf(segment).words}`);
-  tip.hidden = false;
-  const area = find("stage").getBoundingClientRect();
-  const [width, height, gap] = [tip.offsetWidth, tip.offsetHeight, 8];
-  const within = (value, length, limit) => Math.min(Math.max(value, 0), limit - length);
-  const [x, y] = [within(event.clientX - area.left - width / 2, width, area.width), within(event.clientY - area.top - height / 2, height, area.height)];
-  const places = [
-    [x, box.top * area.height - height - gap],
-    [x, box.bottom * area.height + gap],
-    [box.right * area.width + gap, y],
-    [box.left * area.width - width - gap, y],
-  ];
-  const isInside = ([left, top]) => left >= 0 && top >= 0 && left + width <= area.width && top + height <= area.height;
-  // A garment that fills the stage leaves a corner away from the pointer.
-  const [left, top] = places.find(isInside) ?? [0, event.clientY - area.top > area.height / 2 ? 0 : area.height - height];
-  tip.style.setProperty("left", `${left}px`);
-  tip.style.setProperty("top", `${top}px`);
 }
 
 function toggle(id) {
@@ -365,11 +327,14 @@ function download(what) {
   const photo = current;
   return whileDownloading(async () => {
     const done = photos.all.filter((one) => one.state === "done");
-    const file = what === "everything" ? await makeArchive(done, lookOf(), api, toast) : await makeFile(photo, lookOf(), what, api);
+    const file = what === "everything" ? await makeArchive(done, options(), api, toast) : await makeFile(photo, options(), what, api);
     save(file.blob, file.name);
     toast(`${file.name} is downloaded.`);
   });
 }
+
+/** @returns {import("./files.js").Options} */
+const options = () => ({ ...lookOf(), classes, networkSize, opacity: stage.opacity });
 
 function askForKey(problem) {
   find("key-form").hidden = false;
@@ -381,8 +346,7 @@ function askForKey(problem) {
 async function loadModel() {
   try {
     const card = await api.model();
-    classes = card.classes.map((one) => ({ display_name: one.name, ...one }));
-    card.classes = classes;
+    ({ classes, image_size: networkSize } = card);
     fillAbout(find("about"), card);
     const { known, unknown } = classesOf(card);
     correction.setClasses(known.map((one) => ({ id: one.id, name: one.display_name, color: hexOf(one.color) })));
@@ -416,16 +380,6 @@ function chooseTab(name) {
   if (listed) showGarments(listed);
 }
 
-/** Choose the picture behind the clothes. */
-async function backdropChosen() {
-  const [file] = find("backdrop").files;
-  find("backdrop").value = "";
-  const picture = file && (await bitmapOf(file));
-  if (file && !picture) showNotice("This browser cannot show that picture. Choose a JPEG, PNG or WebP.");
-  backdrop = picture ?? backdrop;
-  showTab(tab);
-}
-
 function listen() {
   listenForPhotos(addPhotos, showNotice);
   showGallery(find("gallery"), openSample);
@@ -452,9 +406,7 @@ function listen() {
   for (const button of document.querySelectorAll("[data-zoom]")) {
     button.addEventListener("click", () => stage.view.zoomTo(Number(button.dataset.zoom) && stage.view.zoom * Number(button.dataset.zoom)));
   }
-  for (const id of ["background", "background-color", "canvas", "margin", "format"]) find(id).addEventListener("input", () => showTab(tab));
-  find("background").addEventListener("click", ({ target }) => target.value === "picture" && find("backdrop").click());
-  find("backdrop").addEventListener("change", backdropChosen);
+  listenForLooks(() => showTab(tab), showNotice);
   find("again").addEventListener("click", () => photos.retry(current));
   find("downloads").addEventListener("click", ({ target }) => {
     const button = target.closest("[data-download]");
@@ -462,7 +414,7 @@ function listen() {
   });
   find("copy").addEventListener("click", () =>
     whileDownloading(async () => {
-      await copyPicture(makeFile(current, { ...lookOf(), format: "png" }, "clothes", api).then((file) => file.blob));
+      await copyPicture(makeFile(current, { ...options(), format: "png" }, "clothes", api).then((file) => file.blob));
       toast("The clothes are copied as a picture.");
     }),
   );
@@ -474,7 +426,7 @@ function listen() {
     loadModel();
   });
   find("about-open").addEventListener("click", () => find("about").showModal());
-  find("api-open").addEventListener("click", () => showSnippets(find("api"), { ...lookOf(), tab }));
+  find("api-open").addEventListener("click", () => showSnippets(find("api"), lookOf(), tab));
   find("snippet-copy").addEventListener("click", () => copyText(find("snippet").textContent).then(() => toast("The call is copied.")));
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", ({ target }) => (target === dialog || target.closest("[data-close]")) && dialog.close());

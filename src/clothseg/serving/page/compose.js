@@ -25,7 +25,7 @@ export function boxAround(segments) {
 /**
  * Choose what a cut-out shows.
  * @param {Box} box around the clothes
- * @param {{canvas: string, margin: number}} options canvas is "photo", "crop" or a size as "2000x2000"; margin is a part, 0 to 0.4
+ * @param {{canvas: string, margin: number}} options canvas is "photo", "crop" or a size as "2000x2000"; margin is a part of the shorter side, 0 to 0.4
  * @param {{width: number, height: number}} photo
  * @returns {{frame: Box, width: number, height: number}} the frame may reach beyond the photo; the size is in pixels of the result
  */
@@ -37,7 +37,8 @@ export function frameOf(box, { canvas, margin }, photo) {
     return { frame, width: frame.width, height: frame.height };
   }
   const [width, height] = canvas.split("x").map(Number);
-  const scale = Math.min((width * (1 - 2 * margin)) / box.width, (height * (1 - 2 * margin)) / box.height);
+  const space = 2 * margin * Math.min(width, height);
+  const scale = Math.min((width - space) / box.width, (height - space) / box.height);
   const frame = { width: width / scale, height: height / scale };
   return { frame: { x: box.x + (box.width - frame.width) / 2, y: box.y + (box.height - frame.height) / 2, ...frame }, width, height };
 }
@@ -67,7 +68,7 @@ export function cutoutOf(draw, ids, width, height, isShown, tints) {
 export const brightnessOf = (red, green, blue) => 0.299 * red + 0.587 * green + 0.114 * blue;
 
 /** Give garments other colours; light and shadow stay: each pixel differs from the new colour as its brightness did from the mean. */
-function recolour(context, ids, tints) {
+export function recolour(context, ids, tints) {
   const { width, height } = context.canvas;
   const image = context.getImageData(0, 0, width, height);
   const { data } = image;

@@ -1,5 +1,6 @@
 /** Downloads: what the worker needs of a photo, the file that it makes, and the clipboard. */
 
+import { parametersOf } from "./look.js";
 import { stemOf } from "./panels.js";
 import { inWorker } from "./tasks.js";
 
@@ -46,12 +47,13 @@ async function sourceOf(photo, options, api, what) {
 }
 
 /** @returns {Promise<Record<string, Blob>>} the pictures of a download, drawn by the server from the photo */
-async function serve({ file, results }, { canvas }, api, what) {
+async function serve({ file, results }, look, api, what) {
   const served = {};
-  if (["overlay", "everything"].includes(what)) served.overlay = await api.draw(file, { output: "overlay" });
-  const isAll = ["cutouts", "everything"].includes(what);
-  for (const { label } of what.cutout ? [what.cutout] : isAll ? results.segments : []) {
-    served[label] = await api.draw(file, { output: "cutout", label, tight: String(canvas !== "photo") });
+  const isAll = what === "everything";
+  if (isAll || what === "overlay") served.overlay = await api.draw(file, { output: "overlay" });
+  if (isAll || what === "clothes") served.clothes = await api.draw(file, { output: "cutout", ...parametersOf(look) });
+  for (const { label } of what.cutout ? [what.cutout] : isAll || what === "cutouts" ? results.segments : []) {
+    served[label] = await api.draw(file, { output: "cutout", label, ...parametersOf(look) });
   }
   return served;
 }

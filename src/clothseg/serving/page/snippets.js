@@ -1,9 +1,6 @@
 /** The call of the API that gives what the page shows, for curl, Python and JavaScript. */
 
-/** @param {import("./files.js").Options & {tab: string}} look @returns {Record<string, string>} parameters of /v1/segment */
-function parametersOf({ tab }) {
-  return tab === "cutout" ? { output: "cutout", label: "upperbody" } : { output: tab === "correct" ? "json" : "overlay" };
-}
+import { parametersOf } from "./look.js";
 
 /** @param {Record<string, string>} parameters @param {string} ending of the file @returns {Record<string, string>} by language */
 function snippetsOf(parameters, ending) {
@@ -15,14 +12,16 @@ function snippetsOf(parameters, ending) {
   };
 }
 
-/** @param {HTMLDialogElement} dialog @param {import("./files.js").Options & {tab: string}} look the present choices */
-export function showSnippets(dialog, look) {
-  const parameters = parametersOf(look);
-  const ending = { json: "json", overlay: "jpg" }[parameters.output] ?? "png";
-  const texts = snippetsOf(parameters, ending);
+const WORDS = "The API cuts out all clothes, or one garment with label=; other pictures behind them are the page's alone. If the server has keys, add the header Authorization: Bearer KEY.";
+
+/** @param {HTMLDialogElement} dialog @param {Partial<import("./files.js").Options>} look the present choices @param {string} tab the view */
+export function showSnippets(dialog, look, tab) {
+  const output = { cutout: "cutout", correct: "json" }[tab] ?? "overlay";
+  const ending = { json: "json", overlay: "jpg", cutout: look.format === "jpeg" ? "jpg" : look.format }[output];
+  const texts = snippetsOf({ output, ...(output === "cutout" && parametersOf(look)) }, ending);
   const show = () => (dialog.querySelector("#snippet").textContent = texts[dialog.querySelector("[name=language]:checked").value]);
   dialog.onchange = show;
   show();
-  dialog.querySelector("#snippet-words").textContent = "If the server has keys, add the header Authorization: Bearer KEY.";
+  dialog.querySelector("#snippet-words").textContent = WORDS;
   dialog.showModal();
 }

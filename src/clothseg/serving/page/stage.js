@@ -69,6 +69,7 @@ export class Stage {
     this.colours = find("colours");
     this.cutout = find("cutout");
     this.wipe = find("wipe");
+    this.tip = find("tip");
     this.view = new View(root, {
       change: () => {
         this.redraw();
@@ -245,11 +246,30 @@ export class Stage {
     this.wipe.setAttribute("aria-valuetext", value === 0 ? "Result on the whole photo" : value === 100 ? "Photo alone" : `Photo alone on the left ${value}%`);
   }
 
-  /** @returns {{left: number, top: number, right: number, bottom: number} | undefined} a class's box, as parts of the stage */
-  boxOf(id) {
+  /** Say what is under the pointer, at a side of the garment where there is room, so that it covers none of it. */
+  showTip(id, { clientX, clientY }, title, words) {
     const box = this.#boxes.get(id);
-    const { width, height } = this.photo;
-    return box && { left: box.left / width, top: box.top / height, right: (box.right + 1) / width, bottom: (box.bottom + 1) / height };
+    if (!box) return;
+    this.tip.firstElementChild.textContent = title;
+    this.tip.lastElementChild.textContent = words;
+    this.tip.hidden = false;
+    const area = this.root.getBoundingClientRect();
+    const [width, height, gap] = [this.tip.offsetWidth, this.tip.offsetHeight, 8];
+    const scale = area.width / this.photo.width;
+    const within = (value, limit) => Math.min(Math.max(value, 0), limit);
+    const x = within(clientX - area.left - width / 2, area.width - width);
+    const y = within(clientY - area.top - height / 2, area.height - height);
+    const places = [
+      [x, box.top * scale - height - gap],
+      [x, (box.bottom + 1) * scale + gap],
+      [(box.right + 1) * scale + gap, y],
+      [box.left * scale - width - gap, y],
+    ];
+    const fits = ([left, top]) => left >= 0 && top >= 0 && left + width <= area.width && top + height <= area.height;
+    // A garment that fills the stage leaves the end that is away from the pointer.
+    const [left, top] = places.find(fits) ?? [0, clientY - area.top > area.height / 2 ? 0 : area.height - height];
+    this.tip.style.setProperty("left", `${left}px`);
+    this.tip.style.setProperty("top", `${top}px`);
   }
 
   /** @returns {{x: number, y: number}} the place of a pointer in the photo, in pixels */

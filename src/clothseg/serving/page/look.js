@@ -1,0 +1,50 @@
+/** The choices of how clothes are cut out: background, canvas, margin, file and edges. */
+
+import { bitmapOf } from "./photos.js";
+
+const find = (id) => document.getElementById(id);
+/** The picture behind the clothes. @type {ImageBitmap | null} */
+let backdrop = null;
+
+/** @returns {import("./compose.js").Background} */
+export function backgroundOf() {
+  const kind = document.querySelector("[name=background]:checked").value;
+  find("background-color").hidden = kind !== "color";
+  if (kind === "picture" && !backdrop) return { kind: "none" };
+  return { kind, color: find("background-color").value, picture: kind === "picture" ? backdrop : undefined };
+}
+
+/** @returns {Partial<import("./files.js").Options>} the present choices */
+export function lookOf() {
+  const [canvas, format, edges] = ["canvas", "format", "edges"].map((id) => find(id).value);
+  return { background: backgroundOf(), canvas, margin: Number(find("margin").value) / 100, format, edges };
+}
+
+/** @param {() => void} change called after each choice @param {(words: string) => void} refuse where a picture cannot be shown */
+export function listenForLooks(change, refuse) {
+  for (const id of ["background", "background-color", "canvas", "margin", "format", "edges"]) find(id).addEventListener("input", change);
+  find("background").addEventListener("click", ({ target }) => target.value === "picture" && find("backdrop").click());
+  find("backdrop").addEventListener("change", async () => {
+    const [file] = find("backdrop").files;
+    find("backdrop").value = "";
+    const picture = file && (await bitmapOf(file));
+    if (file && !picture) refuse("This browser cannot show that picture. Choose a JPEG, PNG or WebP.");
+    backdrop = picture ?? backdrop;
+    change();
+  });
+}
+
+/**
+ * @param {Partial<import("./files.js").Options>} look
+ * @returns {Record<string, string>} the same as parameters of the API; pictures and the photo itself as background are the page's alone
+ */
+export function parametersOf({ background, canvas, margin, format, edges }) {
+  const behind = { color: background.color, blur: "blur" }[background.kind];
+  return {
+    ...(behind && { background: behind }),
+    ...(canvas === "crop" && { tight: "true" }),
+    ...(canvas.includes("x") && { canvas, margin: `${100 * margin}%` }),
+    ...(format !== "png" && { format }),
+    ...(edges !== "soft" && { edges }),
+  };
+}
