@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clothseg.errors import SettingError, check_input, nearest, require
-from clothseg.types import UInt8Array
 
+if TYPE_CHECKING:  # the web server has class lists, and does without NumPy
+    from clothseg.types import UInt8Array
+
+CLOTHES = "clothes"
+"""What everything worn is called, where a class could be named."""
 BACKGROUND_ID = 0
 IGNORED_ID = 255
 """Mask value of pixels that count in no loss and no score: the padding around a photo."""
@@ -150,6 +152,8 @@ class ClassList:
     @cached_property
     def palette(self) -> UInt8Array:
         """(num_classes, 3) uint8 RGB: the colour of each class id."""
+        import numpy as np
+
         return np.array([one.color for one in self.classes], dtype=np.uint8)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 import io
 import mimetypes
+import re
 import sys
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from tests.serving.running_server import JPEG
 
 def test_the_model_is_described(client, offline):
     model = client.get("/v1/model").json()
-    assert model["classes"] == [
-        {"id": number, "name": name, "color": GROUPS.palette[number].tolist()}
-        for number, name in enumerate(GROUPS.names)
+    assert [{key: one[key] for key in ("id", "name", "display_name", "color")} for one in model["classes"]] == [
+        {"id": number, "name": one.name, "display_name": one.display_name, "color": list(one.color)}
+        for number, one in enumerate(GROUPS.classes)
     ]
+    assert all(GROUPS.id_of(alias) == one["id"] for one in model["classes"] for alias in one["aliases"])
+    assert "dress" in model["classes"][-1]["aliases"]
     assert model["sha256"] == offline.model["sha256"]
     assert (model["name"], model["architecture"], model["image_size"]) == ("small.onnx", "unet", 64)
     assert model["runtime"].startswith("OpenVINO on cpu")
@@ -101,8 +104,7 @@ def test_unknown_paths_and_wrong_methods_are_problems(client):
     wrong = client.put("/v1/segment")
     assert_problem(wrong, 405, "wrong-method")
     assert wrong.headers["allow"] == "POST"
-    for path in ("/docs", "/redoc"):  # FastAPI's own load scripts from elsewhere
-        assert client.get(path).status_code == 404
+    assert client.get("/redoc").status_code == 404
     for path in ("../app.py", "..%2fapp.py", "%2e%2e/app.py", "/etc/passwd", "....//app.py", "%00"):
         assert client.get(f"/page/{path}").status_code == 404
 
@@ -119,6 +121,17 @@ def test_the_whole_page_is_served_and_requested_again_each_time(client):
         assert (
             client.get(address, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304 or address == "/"
         )
+
+
+def test_the_reference_of_the_api_loads_nothing_from_elsewhere(client):
+    text = client.get("/docs").text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(sources) == 4
+    for source in sources:
+        assert not source.startswith(("/", "http"))
+        assert client.get(f"/{source}").status_code == 200
+    examples = client.get("/openapi.json").json()["info"]["description"]
+    assert all(f"```{language}" in examples for language in ("bash", "python", "javascript"))
 
 
 def test_an_installation_without_the_page_says_so(tmp_path):

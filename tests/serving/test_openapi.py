@@ -15,6 +15,7 @@ GenerationMode = schemathesis.GenerationMode
 
 OPERATIONS = {
     "/v1/segment": "post",
+    "/v1/batch": "post",
     "/v1/model": "get",
     "/v1/sample": "get",
     "/healthz": "get",

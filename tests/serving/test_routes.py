@@ -15,7 +15,7 @@ from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.labels import GROUPS
 from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.serving.errors import Problem
-from clothseg.serving.routes import choose_class, choose_output
+from clothseg.serving.parameters import choose_class, choose_output
 from tests.export.small_model import photo_of
 from tests.prediction.test_faults import BROKEN, GOOD
 from tests.serving.conftest import assert_problem

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
-from clothseg.serving import limits, routes, uploads
+from clothseg.serving import limits, parameters, uploads
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.metrics import Metrics
-from clothseg.serving.uploads import FormReader, UploadBudget, boundary_of, read_photo, safe_name
+from clothseg.serving.uploads import FormReader, UploadBudget, boundary_of, read_photos, safe_name
 
 NAMES = st.text(st.characters(exclude_categories=["C"], exclude_characters='"\\/%'), min_size=1, max_size=20)
 
 
 def test_docstring_examples():
-    assert [doctest.testmod(module) for module in (routes, uploads, limits)] == [(0, 1)] * 3
+    assert [doctest.testmod(module) for module in (parameters, uploads, limits)] == [(0, 1)] * 3
 
 
 def feed(form, body, pieces):
@@ -43,15 +43,15 @@ def test_a_form_returns_its_photo(photo, file, pieces, others):
         files={"photo": (file, photo)},
         headers={"Content-Type": "multipart/form-data; boundary=a-boundary-that-does-not-occur"},
     )
-    form = FormReader(boundary_of(request.headers["content-type"]), "photo")
+    form = FormReader(boundary_of(request.headers["content-type"]))
     feed(form, request.read(), pieces)
-    assert (bytes(form.content), form.file) == (photo, file)
+    assert [(bytes(one.content), one.file) for one in form.photos] == [(photo, safe_name(file))]
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
 def test_other_bytes_are_no_form(body, pieces):
     with pytest.raises(Problem):
-        feed(FormReader(b"boundary", "photo"), body, pieces)
+        feed(FormReader(b"boundary"), body, pieces)
 
 
 def test_uploads_and_bytes_are_limited_and_released():
@@ -90,7 +90,8 @@ def read(chunks, content_type="", *, length=None, end="complete", **limits):
 
     async def in_loop():
         with UploadBudget(allowed, Metrics()).upload() as reserve:
-            return await read_photo(Request(scope, receive), allowed, reserve)
+            (photo,) = await read_photos(Request(scope, receive), allowed, reserve)
+            return photo
 
     return asyncio.run(in_loop())
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from clothseg.labels import BACKGROUND_ID, ClassList
+from clothseg.labels import BACKGROUND_ID, CLOTHES, ClassList
 from clothseg.pictures import whole_file
 from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.prediction.polygons import outline
@@ -79,8 +79,6 @@ class Outputs:
         return list(filter(None, map(classes.meaning, [*self.kept, *names])))
 
 
-CLOTHES = "clothes"
-"""The name of everything worn together, among cut-outs."""
 _SHAPES = ("none", "frame", "tight", CLOTHES)
 
 

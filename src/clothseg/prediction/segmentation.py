@@ -16,11 +16,11 @@ import numpy as np
 from clothseg import drawing
 from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, require
-from clothseg.labels import BACKGROUND_ID, ClassList
+from clothseg.labels import BACKGROUND_ID, CLOTHES, ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.colors import main_colors
 from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
-from clothseg.prediction.outputs import CLOTHES, CutoutChoice
+from clothseg.prediction.outputs import CutoutChoice
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.rle import Region, encode_regions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -28,6 +29,34 @@ from clothseg.serving.schemas import ProblemDetails
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 
+_EXAMPLES = """
+```bash
+curl -F photo=@photo.jpg "http://127.0.0.1:8000/v1/segment"
+curl -F photo=@photo.jpg "http://127.0.0.1:8000/v1/segment?output=cutout&label=dress&background=white" -o dress.png
+curl -F photo=@a.jpg -F photo=@b.jpg "http://127.0.0.1:8000/v1/batch?output=mask" -o masks.zip
+```
+
+```python
+import json
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+photo = Path("photo.jpg").read_bytes()
+with urlopen(Request("http://127.0.0.1:8000/v1/segment", photo, {"Content-Type": "image/jpeg"})) as answer:
+    print([segment["label"] for segment in json.load(answer)["segments"]])
+```
+
+```javascript
+const form = new FormData();
+form.append("photo", file);  // a File, as an <input type="file"> has it
+const answer = await fetch("http://127.0.0.1:8000/v1/segment?output=cutout", { method: "POST", body: form });
+image.src = URL.createObjectURL(await answer.blob());
+```
+
+A server with keys also wants the header `Authorization: Bearer KEY`. Errors are `application/problem+json` (RFC 9457).
+"""
+"""Examples at the head of the reference, in Markdown."""
+
 _KIND_BY_STATUS = {401: "key-missing", 404: "not-found", 405: "wrong-method"}
 _NO_PAGE = "clothseg serves its API here; see /openapi.json. The page is not part of this installation.\n"
 
@@ -49,10 +78,11 @@ def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_
         yield
         await pool.close()
 
-    # FastAPI's own /docs loads its scripts from a CDN; /openapi.json is there for any tool.
+    # FastAPI's own /docs loads its scripts from a CDN; ours come from a package.
     app = FastAPI(
         title="clothseg",
         summary="Finds the clothes in a photo.",
+        description=_EXAMPLES,
         version=clothseg.__version__,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
@@ -87,7 +117,7 @@ def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_
 
 
 def add_page(app: FastAPI, folder: Path = PAGE_FOLDER) -> None:
-    """Serve the page at / and its files at /page/."""
+    """Serve the page at / and its files at /page/, and the reference of the API at /docs."""
 
     async def index() -> Response:
         path = folder / "index.html"
@@ -98,6 +128,13 @@ def add_page(app: FastAPI, folder: Path = PAGE_FOLDER) -> None:
     app.add_api_route("/", index, include_in_schema=False)
     if folder.is_dir():
         app.mount("/page", _RevalidatedFiles(directory=folder))
+    if folder.is_dir() and importlib.util.find_spec("fastapi_offline"):
+
+        async def docs() -> Response:
+            return FileResponse(folder / "docs.html", headers={"Cache-Control": "no-cache"})
+
+        app.add_api_route("/docs", docs, include_in_schema=False)
+        app.mount("/swagger-ui", StaticFiles(packages=[("fastapi_offline", "static")]))
 
 
 class _RevalidatedFiles(StaticFiles):
@@ -155,6 +192,7 @@ def _describe_errors(app: FastAPI) -> None:
                 title=app.title,
                 version=app.version,
                 summary=app.summary,
+                description=app.description,
                 routes=app.routes,
                 license_info=app.license_info,
             )

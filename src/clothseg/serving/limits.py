@@ -53,6 +53,11 @@ class Limits:
         """Bytes of photos in memory at the same time, uploading or queued; few photos are as large as `max_bytes`."""
         return max(2, self.queue // 4) * self.max_bytes
 
+    @property
+    def max_batch_bytes(self) -> int:
+        """Bytes of all photos of one request together: half of what is held, so that others still get in."""
+        return self.max_held_bytes // 2
+
 
 class Keys:
     """The API keys that are accepted; without any, everyone is.

@@ -22,7 +22,18 @@ _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-_PATHS = ("/", "/v1/segment", "/v1/model", "/v1/sample", "/healthz", "/readyz", "/metrics", "/openapi.json")
+_PATHS = (
+    "/",
+    "/docs",
+    "/v1/segment",
+    "/v1/batch",
+    "/v1/model",
+    "/v1/sample",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+)
 _METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 _CLIENT_CLOSED_REQUEST = 499  # nginx's code for a client that disconnected before its response
 

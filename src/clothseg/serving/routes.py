@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import contextlib
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from clothseg.errors import SettingError, one_line
 from clothseg.labels import ClassList
-from clothseg.prediction.cutouts import PLAIN, CutoutFormat, CutoutStyle, Edges, color_of
-from clothseg.prediction.outputs import CLOTHES
 from clothseg.serving import metrics as metrics_module
+from clothseg.serving.batch import HoldingResponse, in_order, ndjson, zipped
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
-from clothseg.serving.messages import MEDIA_TYPES, Include, Message, Output, SegmentRequest
+from clothseg.serving.messages import Message, SegmentRequest
 from clothseg.serving.metrics import Metrics
+from clothseg.serving.parameters import Options, choose_output, options_of
 from clothseg.serving.pool import Job, Pool
-from clothseg.serving.schemas import PHOTO_BODY, SEGMENT_RESPONSE, ModelCard, State, content, problems
-from clothseg.serving.uploads import UploadBudget, read_photo
+from clothseg.serving.schemas import (
+    BATCH_BODY,
+    BATCH_RESPONSE,
+    PHOTO_BODY,
+    SEGMENT_RESPONSE,
+    ModelCard,
+    State,
+    content,
+    problems,
+)
+from clothseg.serving.uploads import MAX_BATCH, Upload, UploadBudget, read_photos
 
 T = TypeVar("T")
-
-_OUTPUT_BY_MEDIA_TYPE = {one: output for output, one in MEDIA_TYPES.items() if output != "cutout"}
-"""What the Accept header may ask for; a cut-out also needs a class."""
 
 
 class Routes:
@@ -61,6 +68,16 @@ class Routes:
             openapi_extra=dict(PHOTO_BODY),
         )
         private.add_api_route(
+            "/v1/batch",
+            self.batch,
+            methods=["POST"],
+            summary="Segment several photos",
+            operation_id="batch",
+            response_class=Response,
+            responses={200: dict(BATCH_RESPONSE), **problems(400, 401, 403, 406, 408, 413, 415, 422, 503)},
+            openapi_extra=dict(BATCH_BODY),
+        )
+        private.add_api_route(
             "/v1/model",
             self.model,
             response_model=ModelCard,
@@ -88,64 +105,56 @@ class Routes:
 
     # The docstrings of the operations, and the descriptions of their parameters, are part of the OpenAPI.
 
-    async def segment(
-        self,
-        request: Request,
-        output: Annotated[
-            Output | None, Query(description="Form of the answer; without it, the Accept header says.")
-        ] = None,
-        label: Annotated[
-            str | None,
-            Query(
-                description="For a cut-out: the class, by id or by any name of it, such as dress or trousers; "
-                "without it, all clothes together."
-            ),
-        ] = None,
-        tight: Annotated[bool, Query(description="For cut-outs: crop to the garment.")] = False,
-        style: Annotated[CutoutStyle, Depends(style_of)] = PLAIN,
-        include: Annotated[
-            list[Include], Query(description="For JSON: put the mask or the outlines into it, too; repeatable.")
-        ] = [],  # noqa: B006 - FastAPI copies it
-    ) -> Response:
-        """Answer with the classes of a photo's pixels: as JSON, index PNG, overlay or cut-out.
+    async def segment(self, request: Request, options: Annotated[Options, Depends(options_of)]) -> Response:
+        """Answer with the classes of a photo's pixels: as JSON, index PNG, overlay or cut-outs.
 
-        The photo is the body itself, or the field `photo` of a form. It is held in memory only, and forgotten with
-        the answer.
+        The photo is the body itself, or the field `photo` or `file` of a form. It is held in memory only, and forgotten
+        with the answer.
         """
-        chosen = choose_output(output, request.headers.get("accept", ""))
-        self._pool.check_capacity()
-        assert self._pool.model_info is not None
-        classes = ClassList.from_dicts(self._pool.model_info["classes"])
-        name = choose_class(label, classes) if chosen == "cutout" else ""
-        if include and chosen != "json":
-            raise Problem("wrong-parameter", f"include={include[0]} goes with JSON only, not with output={chosen}")
-        if style.canvas and np.prod(style.canvas_size) > self._limits.max_pixels:
-            raise Problem(
-                "wrong-parameter", f"canvas is {style.canvas}. Allowed: at most {self._limits.max_pixels:,} pixels"
-            )
+        wanted = self._wanted(request, options)
         with self._budget.upload() as reserve:
-            upload = await read_photo(request, self._limits, reserve)
-            wanted = SegmentRequest(
-                output=chosen,
-                label=name,
-                tight=tight,
-                style=vars(style),
-                include=include,
-                file=upload.file,
-                max_pixels=self._limits.max_pixels,
-            )
-            message = Message({"segment": vars(wanted)}, upload.content)
+            (upload,) = await read_photos(request, self._limits, reserve)
+            message = _message(wanted, upload)
             del upload
             reply, job = await while_connected(request, self._pool.submit(message))
         if "problem" in reply.header:
             raise Problem(reply.header["problem"], reply.header["detail"])
         return self._response(wanted, reply, job)
 
+    async def batch(self, request: Request, options: Annotated[Options, Depends(options_of)]) -> Response:
+        """Segment several photos of a form: answer with lines of JSON, or one ZIP, as the photos get ready.
+
+        A photo that cannot be segmented does not stop the others: its line, or a line of `problems.ndjson` in the ZIP,
+        says why.
+        """
+        wanted = self._wanted(request, options)
+        with contextlib.ExitStack() as stack:
+            reserve = stack.enter_context(self._budget.upload())
+            uploads = await read_photos(request, self._limits, reserve, max_photos=MAX_BATCH)
+            work = [(one.file, partial(self._answer, wanted, one)) for one in uploads]
+            answers = in_order(work, at_once=len(self._pool.ready) + 1)
+            is_json = wanted.output == "json"
+            content = ndjson(answers) if is_json else zipped(answers, wanted)
+            return HoldingResponse(content, "application/x-ndjson" if is_json else "application/zip", stack.pop_all())
+
+    def _wanted(self, request: Request, options: Options) -> SegmentRequest:
+        """Return what is to be made of the photos, before they are read."""
+        accept = request.headers.get("accept", "")
+        if options.output is None:
+            choose_output(None, accept)  # refused also while no worker is ready
+        self._pool.check_capacity()
+        assert self._pool.model_info is not None
+        return options.request(accept, ClassList.from_dicts(self._pool.model_info["classes"]), self._limits)
+
+    async def _answer(self, wanted: SegmentRequest, upload: Upload) -> bytes:
+        reply, job = await self._pool.submit(_message(wanted, upload))
+        if "problem" in reply.header:
+            raise Problem(reply.header["problem"], reply.header["detail"])
+        self._count(wanted, reply, job)
+        return reply.body
+
     def _response(self, wanted: SegmentRequest, reply: Message, job: Job) -> Response:
-        seconds = {"queue": job.started - job.submitted, **reply.header["seconds"]}
-        self._metrics.photos.labels(wanted.output).inc()
-        for stage, value in seconds.items():
-            self._metrics.stage_seconds.labels(stage).observe(value)
+        seconds = self._count(wanted, reply, job)
         headers = {
             "Vary": "Accept",
             "Cache-Control": "no-store",
@@ -155,6 +164,14 @@ class Routes:
         if wanted.label:
             headers["X-Clothseg-Class"] = quote(wanted.label, safe=" ,")
         return Response(reply.body, media_type=reply.header["media_type"], headers=headers)
+
+    def _count(self, wanted: SegmentRequest, reply: Message, job: Job) -> dict[str, float]:
+        """Count a photo that is done, and return the seconds of each stage."""
+        seconds = {"queue": job.started - job.submitted, **reply.header["seconds"]}
+        self._metrics.photos.labels(wanted.output).inc()
+        for stage, value in seconds.items():
+            self._metrics.stage_seconds.labels(stage).observe(value)
+        return seconds
 
     async def model(self) -> JSONResponse:
         """Describe the model: classes, network, licence, training data, scores."""
@@ -182,6 +199,10 @@ class Routes:
         if not self._pool.ready:
             raise Problem("starting", "No worker is ready. Ask again soon", retry_after=2)
         return JSONResponse({"status": "ready", "workers": len(self._pool.ready)})
+
+
+def _message(wanted: SegmentRequest, upload: Upload) -> Message:
+    return Message({"segment": vars(replace(wanted, file=upload.file))}, upload.content)
 
 
 def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,96 +249,3 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def choose_output(parameter: Output | None, accept: str) -> Output:
-    """Return the form of the response.
-
-    Args:
-        parameter: value of the parameter `output`; it overrides the header.
-        accept: the Accept header; empty means anything.
-
-    Raises:
-        Problem: the header allows none of the forms.
-
-    >>> choose_output(None, "image/png;q=0.5, image/jpeg"), choose_output(None, "*/*"), choose_output("cutout", "")
-    ('overlay', 'json', 'cutout')
-    """
-    if parameter is not None:
-        return parameter
-    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
-    qualities = {media_type: _quality(media_type, ranges) for media_type in _OUTPUT_BY_MEDIA_TYPE}
-    best = max(qualities, key=lambda media_type: qualities[media_type])
-    if qualities[best] <= 0:
-        raise Problem(
-            "not-acceptable",
-            f"The Accept header is {accept[:100]!r}. Allowed: {', '.join(qualities)}, or the parameter output",
-        )
-    return _OUTPUT_BY_MEDIA_TYPE[best]
-
-
-def _media_range(part: str) -> tuple[str, float]:
-    media_type, *parameters = (one.strip().lower() for one in part.split(";"))
-    quality = next((one.partition("=")[2] for one in parameters if one.startswith("q=")), "1")
-    try:
-        value = float(quality)
-    except ValueError:
-        return media_type, 0.0
-    return media_type, value if 0 <= value <= 1 else 0.0
-
-
-def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Return the quality value of a media type, 0 to 1; the most specific range counts.
-
-    Source: RFC 9110, section 12.5.1.
-    """
-    if not ranges:
-        return 1.0
-    for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
-        for name, quality in ranges:
-            if name == wanted:
-                return quality
-    return 0.0
-
-
-def style_of(
-    edges: Annotated[Edges, Query(description="Edges of cut-outs: estimated coverage, or whole pixels.")] = "soft",
-    background: Annotated[
-        str, Query(description="Behind cut-outs: transparent, blur, or a colour as in white or #ffffff.")
-    ] = "transparent",
-    canvas: Annotated[str, Query(description="Scale cut-outs to fit and centre them, as in 2000x2000.")] = "",
-    margin: Annotated[str, Query(description="Space around the garment on a canvas, in per cent.")] = "5%",
-    cutout_format: Annotated[CutoutFormat, Query(alias="format", description="File format of cut-outs.")] = "png",
-) -> CutoutStyle:
-    """Return how cut-outs are made; over HTTP a background is no picture of the server's disk.
-
-    Raises:
-        Problem: a value is not allowed.
-    """
-    if background not in ("transparent", "blur") and not color_of(background):
-        allowed = "transparent, blur, #rrggbb or the name of a colour; pictures only on the command line and in Python"
-        raise Problem("wrong-parameter", f"background is {background[:100]!r}. Allowed: {allowed}")
-    try:
-        return CutoutStyle(edges, background, canvas, margin, cutout_format)
-    except SettingError as error:
-        raise Problem("wrong-parameter", one_line(error)) from error
-
-
-def choose_class(label: str | None, classes: ClassList) -> str:
-    """Return the name of the class to cut out; empty for all clothes together.
-
-    Args:
-        label: a name of it, see `ClassList.id_of`, or its id; none or "clothes" means all.
-        classes: the model's.
-
-    Raises:
-        Problem: no class of the model covers it.
-    """
-    if not label or (label == CLOTHES and CLOTHES not in classes.names):
-        return ""
-    if label.isdecimal() and label.isascii() and len(label) < 4 and int(label) < len(classes):
-        return classes.names[int(label)]
-    try:
-        return classes.names[classes.id_of(label)]
-    except SettingError as error:
-        raise Problem("wrong-parameter", f"label: {one_line(error)}") from error

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clothseg.serving.errors import MEDIA_TYPE as PROBLEM_TYPE
 from clothseg.serving.messages import MEDIA_TYPES
-from clothseg.serving.uploads import FIELD
+from clothseg.serving.uploads import FIELDS, MAX_BATCH
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 Responses = dict[int | str, dict[str, Any]]
@@ -115,12 +115,30 @@ PHOTO_BODY: Mapping[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": [FIELD],
-                    "properties": {FIELD: {"type": "string", "format": "binary"}},
+                    "required": [FIELDS[0]],
+                    "properties": {FIELDS[0]: _BINARY["schema"]},
                 }
             },
         },
     }
+}
+
+_PHOTOS = {"type": "array", "items": _BINARY["schema"], "minItems": 1, "maxItems": MAX_BATCH}
+BATCH_BODY: Mapping[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A form with the photos, each a field of the same name.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": [FIELDS[0]], "properties": {FIELDS[0]: _PHOTOS}}
+            }
+        },
+    }
+}
+
+BATCH_RESPONSE: Mapping[str, Any] = {
+    "description": "A line of JSON for each photo, in order, as they get ready; or a ZIP of files.",
+    "content": {"application/x-ndjson": _BINARY, "application/zip": _BINARY},
 }
 
 SEGMENT_RESPONSE: Mapping[str, Any] = {

@@ -18,12 +18,15 @@ from clothseg.serving.errors import Problem
 from clothseg.serving.limits import MIN_BYTES_PER_SECOND, Limits
 from clothseg.serving.metrics import Metrics
 
-FIELD = "photo"
-"""Name of the form field with the photo."""
+FIELDS = ("photo", "file")
+"""Names of the form field with the photo; the first is the documented one."""
+
+MAX_BATCH = 16
+"""Photos that one request may send."""
 
 _MAX_FORM_OVERHEAD = 64_000  # bytes of a form beside the photo
 _MAX_NAME_LENGTH = 255
-_MAX_PARTS = 16
+_MAX_PARTS = 16 + MAX_BATCH
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,16 @@ class UploadBudget:
         self._metrics.held_bytes.set(self._num_bytes)
 
 
-async def read_photo(request: Request, limits: Limits, reserve: Callable[[int], None]) -> Upload:
-    """Read the body of a request.
+async def read_photos(
+    request: Request, limits: Limits, reserve: Callable[[int], None], *, max_photos: int = 1
+) -> list[Upload]:
+    """Read the body of a request: a photo, or a form with one or more.
 
     Args:
         request: nothing of its body has been read.
         limits: how large and how slow it may be.
         reserve: called with the length of each part of the body; see `UploadBudget.upload`.
+        max_photos: how many photos the form may have; together they may be as large as `limits.max_batch_bytes`.
 
     Raises:
         Problem: the body is too large, too slow, not a photo's content type, or not what its headers say.
@@ -93,17 +99,18 @@ async def read_photo(request: Request, limits: Limits, reserve: Callable[[int], 
     """
     content_type = request.headers.get("content-type", "")
     is_form = _check_headers(content_type, request.headers)
-    max_length = limits.max_bytes + (_MAX_FORM_OVERHEAD if is_form else 0)
+    max_bytes = limits.max_bytes if max_photos == 1 else limits.max_batch_bytes
+    max_length = max_bytes + (_MAX_FORM_OVERHEAD if is_form else 0)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_length:
-        raise _too_many_bytes(limits)
-    form = FormReader(boundary_of(content_type), FIELD) if is_form else None
+        raise _too_many_bytes(max_bytes)
+    form = FormReader(boundary_of(content_type), max_photos) if is_form else None
     body = bytearray()
     received = 0
     async for chunk in _chunks(request, limits):
         received += len(chunk)
         if received > max_length:
-            raise _too_many_bytes(limits)
+            raise _too_many_bytes(max_bytes)
         reserve(len(chunk))
         if form is None:
             body += chunk
@@ -111,12 +118,13 @@ async def read_photo(request: Request, limits: Limits, reserve: Callable[[int], 
             form.feed(chunk)
     if form is not None:
         form.finish()
-    photo = bytes(body) if form is None else form.content
-    if len(photo) > limits.max_bytes:
-        raise _too_many_bytes(limits)
-    if not photo:
-        raise Problem("unreadable-photo", "The photo is empty (0 bytes). Send a photo")
-    return Upload(photo, "" if form is None else safe_name(form.file))
+    photos = [Upload(bytes(body))] if form is None else form.photos
+    for photo in photos:
+        if len(photo.content) > limits.max_bytes:
+            raise _too_many_bytes(limits.max_bytes)
+        if not photo.content:
+            raise Problem("unreadable-photo", "The photo is empty (0 bytes). Send a photo")
+    return photos
 
 
 def _check_headers(content_type: str, headers: Mapping[str, str]) -> bool:
@@ -127,7 +135,7 @@ def _check_headers(content_type: str, headers: Mapping[str, str]) -> bool:
         raise Problem(
             "unsupported-type",
             f"The content type is {media_type[:100]!r}. Send the photo itself with its own type, such as image/jpeg, "
-            f"or as the field {FIELD!r} of multipart/form-data",
+            f"or as the field {FIELDS[0]!r} of multipart/form-data",
         )
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):  # photos are compressed already; a compressed body could be a ZIP bomb
@@ -135,8 +143,8 @@ def _check_headers(content_type: str, headers: Mapping[str, str]) -> bool:
     return is_form
 
 
-def _too_many_bytes(limits: Limits) -> Problem:
-    return Problem("too-many-bytes", f"At most {limits.max_bytes:,} bytes are accepted. Send a smaller photo")
+def _too_many_bytes(max_bytes: int) -> Problem:
+    return Problem("too-many-bytes", f"At most {max_bytes:,} bytes are accepted. Send a smaller photo")
 
 
 async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
@@ -175,23 +183,20 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class FormReader:
-    """Reads one field of a multipart/form-data body as it arrives, and ignores the others.
+    """Reads the photos of a multipart/form-data body as it arrives, and ignores other fields.
 
     Starlette's own form parser writes photos to temporary files, decodes a photo that was sent without a file name as
     text, and does not notice a body that breaks off.
 
     Args:
         boundary: of the parts.
-        field: name of the field to read.
+        max_photos: how many there may be.
     """
 
-    def __init__(self, boundary: bytes, field: str) -> None:
-        self.content = b""
-        """The field's content, once it is complete."""
-        self.file = ""
-        """The file name that was sent with it."""
-        self._field = field
-        self._num_fields = 0
+    def __init__(self, boundary: bytes, max_photos: int = 1) -> None:
+        self.photos: list[Upload] = []
+        """The fields called as one of `FIELDS`, complete ones only."""
+        self._max_photos = max_photos
         self._num_parts = 0
         self._is_complete = False
         with _form_errors():
@@ -217,29 +222,26 @@ class FormReader:
         """Check that the body is complete.
 
         Raises:
-            Problem: it breaks off, or does not have the field exactly once.
+            Problem: it breaks off, or has no photo or too many.
         """
         if not self._is_complete:
             raise Problem("broken-request", "The multipart body breaks off before its last boundary. Send it again")
-        if self._num_fields != 1:
-            raise Problem(
-                "wrong-parameter",
-                f"The form has {self._num_fields} fields called {self._field!r}. Send one photo in one field",
-            )
+        if not 1 <= len(self.photos) <= self._max_photos:
+            allowed = "Send one photo in one field" if self._max_photos == 1 else f"Send 1 to {self._max_photos} photos"
+            raise Problem("wrong-parameter", f"The form has {len(self.photos)} fields called {FIELDS[0]!r}. {allowed}")
 
     def _add(self, part: Field | File) -> None:
         self._num_parts += 1
         if self._num_parts > _MAX_PARTS:
             raise Problem("wrong-parameter", f"The form has more than {_MAX_PARTS} fields. Send the photo only")
-        if part.field_name != self._field.encode():
+        if (part.field_name or b"").decode("utf-8", "replace") not in FIELDS:
             return
-        self._num_fields += 1
         if isinstance(part, Field):
-            self.content = part.value or b""
+            self.photos.append(Upload(part.value or b""))
             return
         part.file_object.seek(0)
-        self.content = part.file_object.read()
-        self.file = (part.file_name or b"").decode("utf-8", "replace")
+        name = safe_name((part.file_name or b"").decode("utf-8", "replace"))
+        self.photos.append(Upload(part.file_object.read(), name))
 
     def _end(self) -> None:
         self._is_complete = True

@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg, encode_png
-from clothseg.errors import ClothsegError, InputError, LargePictureError, one_line
-from clothseg.prediction.cutouts import CutoutStyle
-from clothseg.prediction.outputs import CLOTHES
+from clothseg.errors import ClothsegError, InputError, LargePictureError, SettingError, one_line
+from clothseg.labels import CLOTHES
+from clothseg.prediction.cutouts import CutoutStyle, color_of
 from clothseg.prediction.predictor import Predictor, load
 from clothseg.prediction.segmentation import MAX_JPEG_SIDE, Segmentation
 from clothseg.serving import messages
@@ -36,6 +36,7 @@ class NotShownError(InputError):
 
 
 _PROBLEM_BY_ERROR = (
+    (SettingError, "wrong-parameter"),
     (NotShownError, "not-in-photo"),
     (LargePictureError, "too-many-pixels"),
     (InputError, "unreadable-photo"),
@@ -83,6 +84,7 @@ def _reply(predictor: Predictor, message: Message) -> Message:
     if message.header.get("sample"):
         return Message({"media_type": "image/jpeg"}, encode_jpeg(sample_picture(seed=1)))
     request = SegmentRequest(**message.header["segment"])
+    style_of(request)  # refused before the photo is decoded
     segmentation = predictor.predict(message.body, name=request.file, max_pixels=request.max_pixels)
     start = time.perf_counter()
     body = render(segmentation, request)
@@ -106,7 +108,7 @@ def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
         return _mask(segmentation)
     if request.output == "overlay":
         return _overlay(segmentation)
-    style = CutoutStyle(**request.style)
+    style = style_of(request)
     if request.output == "cutouts":
         return _zip(segmentation, request, style)
     name = request.label or None
@@ -114,6 +116,23 @@ def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
         shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
         raise NotShownError(f"No {name or CLOTHES} to cut out. The photo shows: {shown}")
     return style.encode(segmentation.cut_out(segmentation.inside(name), style, tight=request.tight))
+
+
+def style_of(request: SegmentRequest) -> CutoutStyle:
+    """Return how cut-outs are made; a background is no picture of the server's disk.
+
+    Raises:
+        SettingError: a value is not allowed.
+    """
+    background = request.style.get("background", "transparent")
+    if background not in ("transparent", "blur") and not color_of(background):
+        allowed = "transparent, blur, #rrggbb or the name of a colour; pictures only on the command line and in Python"
+        raise SettingError(f"background is {background[:100]!r}. Allowed: {allowed}")
+    style = CutoutStyle(**request.style)
+    width, height = style.canvas_size if style.canvas else (0, 0)
+    if width * height > request.max_pixels:
+        raise SettingError(f"canvas is {style.canvas}. Allowed: at most {request.max_pixels:,} pixels")
+    return style
 
 
 def _zip(segmentation: Segmentation, request: SegmentRequest, style: CutoutStyle) -> bytes:

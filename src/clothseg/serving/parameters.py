@@ -1,0 +1,156 @@
+"""The parameters of a request, checked: form of the response, class, and style of cut-outs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import Depends, Query
+
+from clothseg.errors import SettingError, one_line
+from clothseg.labels import CLOTHES, ClassList
+from clothseg.serving.errors import Problem
+from clothseg.serving.limits import Limits
+from clothseg.serving.messages import MEDIA_TYPES, Include, Output, SegmentRequest
+
+_OUTPUT_BY_MEDIA_TYPE = {one: output for output, one in MEDIA_TYPES.items() if output != "cutout"}
+"""What the Accept header may ask for; a cut-out also needs a class."""
+
+
+def choose_output(parameter: Output | None, accept: str) -> Output:
+    """Return the form of the response.
+
+    Args:
+        parameter: value of the parameter `output`; it overrides the header.
+        accept: the Accept header; empty means anything.
+
+    Raises:
+        Problem: the header allows none of the forms.
+
+    >>> choose_output(None, "image/png;q=0.5, image/jpeg"), choose_output(None, "*/*"), choose_output("cutout", "")
+    ('overlay', 'json', 'cutout')
+    """
+    if parameter is not None:
+        return parameter
+    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
+    qualities = {media_type: _quality(media_type, ranges) for media_type in _OUTPUT_BY_MEDIA_TYPE}
+    best = max(qualities, key=lambda media_type: qualities[media_type])
+    if qualities[best] <= 0:
+        raise Problem(
+            "not-acceptable",
+            f"The Accept header is {accept[:100]!r}. Allowed: {', '.join(qualities)}, or the parameter output",
+        )
+    return _OUTPUT_BY_MEDIA_TYPE[best]
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    media_type, *parameters = (one.strip().lower() for one in part.split(";"))
+    quality = next((one.partition("=")[2] for one in parameters if one.startswith("q=")), "1")
+    try:
+        value = float(quality)
+    except ValueError:
+        return media_type, 0.0
+    return media_type, value if 0 <= value <= 1 else 0.0
+
+
+def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """Return the quality value of a media type, 0 to 1; the most specific range counts.
+
+    Source: RFC 9110, section 12.5.1.
+    """
+    if not ranges:
+        return 1.0
+    for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        for name, quality in ranges:
+            if name == wanted:
+                return quality
+    return 0.0
+
+
+def style_of(
+    edges: Annotated[
+        Literal["soft", "hard"], Query(description="Edges of cut-outs: estimated coverage, or whole pixels.")
+    ] = "soft",
+    background: Annotated[
+        str, Query(description="Behind cut-outs: transparent, blur, or a colour as in white or #ffffff.")
+    ] = "transparent",
+    canvas: Annotated[str, Query(description="Scale cut-outs to fit and centre them, as in 2000x2000.")] = "",
+    margin: Annotated[str, Query(description="Space around the garment on a canvas, in per cent.")] = "5%",
+    cutout_format: Annotated[
+        Literal["png", "webp", "jpeg"], Query(alias="format", description="File format of cut-outs.")
+    ] = "png",
+) -> dict[str, str]:
+    """Return how cut-outs are made; a worker checks the values."""
+    style = {"edges": edges, "background": background, "canvas": canvas, "margin": margin}
+    return {**style, "cutout_format": cutout_format}
+
+
+def choose_class(label: str | None, classes: ClassList) -> str:
+    """Return the name of the class to cut out; empty for all clothes together.
+
+    Args:
+        label: a name of it, see `ClassList.id_of`, or its id; none or "clothes" means all.
+        classes: the model's.
+
+    Raises:
+        Problem: no class of the model covers it.
+    """
+    if not label or (label == CLOTHES and CLOTHES not in classes.names):
+        return ""
+    if label.isdecimal() and label.isascii() and len(label) < 4 and int(label) < len(classes):
+        return classes.names[int(label)]
+    try:
+        return classes.names[classes.id_of(label)]
+    except SettingError as error:
+        raise Problem("wrong-parameter", f"label: {one_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request asks for, as it was sent."""
+
+    output: Output | None
+    label: str | None
+    tight: bool
+    style: dict[str, str]
+    include: list[Include]
+
+    def request(self, accept: str, classes: ClassList, limits: Limits) -> SegmentRequest:
+        """Return what a worker is to make of a photo.
+
+        Raises:
+            Problem: a value is not allowed, or two do not go together.
+        """
+        output = choose_output(self.output, accept)
+        if self.include and output != "json":
+            raise Problem("wrong-parameter", f"include={self.include[0]} goes with JSON only, not with output={output}")
+        return SegmentRequest(
+            output=output,
+            label=choose_class(self.label, classes) if output == "cutout" else "",
+            tight=self.tight,
+            style=self.style,
+            include=self.include,
+            max_pixels=limits.max_pixels,
+        )
+
+
+def options_of(
+    style: Annotated[dict[str, str], Depends(style_of)],
+    output: Annotated[
+        Output | None, Query(description="Form of the answer; without it, the Accept header says.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        Query(
+            description="For a cut-out: the class, by id or by any name of it, such as dress or trousers; "
+            "without it, all clothes together."
+        ),
+    ] = None,
+    tight: Annotated[bool, Query(description="For cut-outs: crop to the garment.")] = False,
+    include: Annotated[
+        list[Include], Query(description="For JSON: put the mask or the outlines into it, too; repeatable.")
+    ] = [],  # noqa: B006 - FastAPI copies it
+) -> Options:
+    """Return the parameters that the operations on photos share."""
+    return Options(output, label, tight, style, include)
