@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clothseg.data import sources
+from clothseg.data.card import collect_card
 from clothseg.data.http_client import RetryableError
 from clothseg.data.imaterialist import write_coco
 from clothseg.data.manifest import Manifest
@@ -123,6 +124,8 @@ def test_each_layout_gives_the_masks_of_the_official_files(kaggle, tmp_path, cha
     assert masks_of(folder, "train", "val") == masks_of(tmp_path / "official", "train")
     assert Manifest.read(folder).name == "Noise"
     assert verify(folder).defects == ()
+    counted = [sum(facts.instances_per_class) for facts in collect_card(folder).splits.values()]
+    assert sum(counted) == len(rows_of(annotation_path(mirror, "train")))
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     val = {Path(one["file_name"]).stem for one in json.loads((folder / "instances_val.json").read_text())["images"]}
     assert val == {path.stem for path in (folder / "val_masks").iterdir()}, "the split is recorded"

@@ -175,22 +175,22 @@ def _far_apart(total: int) -> Iterator[int]:
 
 
 def _count_instances(folder: Path, split_name: str, classes: ClassList) -> tuple[int, ...] | None:
-    for official in SPLITS:
-        path = local_path(folder, official.annotations)
-        if official.name != split_name or not path.is_file():
-            continue
-        file = open_annotations(path)
-        class_of = {}
-        for category in file.categories:
-            if isinstance(category.id, int):
-                class_of[category.id] = classes.id_for_category(str(category.name), str(category.supercategory))
-        counts = [0] * len(classes)
-        for record in file.annotations:
-            class_id = class_of.get(record.category_id) if isinstance(record.category_id, int) else None
-            if class_id is not None:
-                counts[class_id] += 1
-        return tuple(counts)
-    return None
+    paths = [local_path(folder, one.annotations) for one in SPLITS if one.name == split_name]
+    paths.append(folder / f"instances_{split_name}.json")  # of iMaterialist and custom annotations
+    path = next((one for one in paths if one.is_file()), None)
+    if path is None:
+        return None
+    file = open_annotations(path)
+    class_of = {}
+    for category in file.categories:
+        if isinstance(category.id, int):
+            class_of[category.id] = classes.id_for_category(str(category.name), str(category.supercategory))
+    counts = [0] * len(classes)
+    for record in file.annotations:
+        class_id = class_of.get(record.category_id) if isinstance(record.category_id, int) else None
+        if class_id is not None:
+            counts[class_id] += 1
+    return tuple(counts)
 
 
 def _png_size(path: Path) -> tuple[int, int]:
