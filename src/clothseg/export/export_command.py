@@ -98,7 +98,7 @@ class Export:
 
 
 def _write_smp(source: Path, target: Path) -> Path:
-    from clothseg.export.smp_folder import smp_files
+    from clothseg.export.portable import smp_files
     from clothseg.model.checkpoint import load_checkpoint
 
     for name, content in smp_files(*load_checkpoint(source)).items():

@@ -1,10 +1,11 @@
-"""A network as a portable model file: an ONNX graph whose results agree with those of torch."""
+"""A network in a portable format, ONNX or smp's own, whose results agree with those of torch."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import io
+import json
 import logging
 import tempfile
 import warnings
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
@@ -94,6 +96,26 @@ def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str
         "bf16_miou_change": None if rounded is None else rounded.miou_change,
         "bf16_share_differing": None if rounded is None else rounded.share_differing,
     }
+
+
+def smp_files(description: ModelDescription, network: SegmentationNetwork) -> Mapping[str, bytes]:
+    """Return the files of a folder that `smp.from_pretrained` loads, by name, after comparing what it gives.
+
+    Its input is normalised pixels; `clothseg.json` is the description, with mean and standard deviation. There is no
+    README.md: the one that smp writes names a wrong licence.
+
+    Raises:
+        ModelError: the network that smp loads gives other logits.
+    """
+    inner: Any = network.network
+    with tempfile.TemporaryDirectory() as folder:
+        inner.save_pretrained(folder)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+            loaded = SegmentationNetwork(smp.from_pretrained(folder), description.normalization).eval()
+        files = {name: (Path(folder) / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    reference, other = (TorchRuntime(description, one, torch.device("cpu")) for one in (network, loaded))
+    check_sizes(reference, other, description)
+    return {**files, "clothseg.json": json.dumps(description.to_dict(), indent=1).encode() + b"\n"}
 
 
 class _Rows(nn.Module):

@@ -48,7 +48,8 @@ def cached_model(address: str) -> Path:
         MachineError: the server cannot be reached or refuses, or the cache cannot be written.
     """
     url, sha256 = _parsed(address)
-    target = cache_folder() / hashlib.sha256(f"{url} {sha256}".encode()).hexdigest()[:16] / _file_name(url)
+    name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rsplit("/", 1)[-1])[-100:]
+    target = cache_folder() / hashlib.sha256(f"{url} {sha256}".encode()).hexdigest()[:16] / name
     with disk_errors(f"Cannot write to the cache {cache_folder()}", "Set XDG_CACHE_HOME to another folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(".lock"), fallback_to_soft=False):
@@ -70,7 +71,8 @@ def _parsed(address: str) -> tuple[str, str]:
     on_hub = _HUB_ADDRESS.fullmatch(location)
     if on_hub:
         repository, revision, file = on_hub.groups()
-        location = f"{_hub()}/{repository}/resolve/{quote(unquote(revision or 'main'), safe='')}/{quote(file)}"
+        hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        location = f"{hub}/{repository}/resolve/{quote(unquote(revision or 'main'), safe='')}/{quote(file)}"
     with suppress(ValueError):  # a port that is no number
         parts = urlsplit(location)
         is_safe = parts.scheme == "https" or (parts.scheme == "http" and (sha256 or on_hub))
@@ -80,14 +82,6 @@ def _parsed(address: str) -> tuple[str, str]:
         if is_safe and is_model and has_digest and has_host:
             return location, sha256
     raise SettingError(f"Not the address of a model: {address}. Allowed: {_ALLOWED}")
-
-
-def _hub() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
-def _file_name(url: str) -> str:
-    return re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rsplit("/", 1)[-1])[-100:]
 
 
 def _download(address: str, url: str, target: Path) -> None:
