@@ -72,6 +72,15 @@ def test_a_wrong_config_is_a_usage_error(capsys):
     assert capsys.readouterr().err == "clothseg: BATCH_SIZE is 0. Allowed: a whole number from 1 up\n"
 
 
+def test_a_refused_value_of_any_group_is_one_line(capsys):
+    for arguments, message in (
+        (("train", "--epochs", "0"), "clothseg: EPOCHS is 0. Allowed: a whole number from 1 up\n"),
+        (("predict", "a.jpg", "--tiles", "0"), "clothseg: tiles is 0. Allowed: a whole number from 1 to 8\n"),
+    ):
+        assert run_main(*arguments) == 2
+        assert capsys.readouterr().err == message
+
+
 def test_an_unknown_flag_is_a_usage_error(capsys):
     assert leave("a.jpg", "--output-dir", "x") == 2
     assert "--output-dir" in capsys.readouterr().err

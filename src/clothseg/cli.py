@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import importlib
 import inspect
 import io
@@ -13,7 +14,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn, Protocol, get_args
@@ -179,15 +180,37 @@ def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, progr
             defaults[field.name] = getattr(settings, field.name)
         elif field.default is MISSING and field.default_factory is MISSING:
             defaults[field.name] = tyro.MISSING
-    return tyro.cli(
-        command,
-        default=command(**defaults),
-        args=arguments,
-        prog=program or Path(sys.argv[0]).name,
-        description=_described(name, command),
-        config=(tyro.conf.OmitArgPrefixes,),  # groups of options have a title and no prefix
-        registry=_registry(),
-    )
+    try:
+        return tyro.cli(
+            command,
+            default=command(**defaults),
+            args=arguments,
+            prog=program or Path(sys.argv[0]).name,
+            description=_described(name, command),
+            config=(tyro.conf.OmitArgPrefixes,),  # groups of options have a title and no prefix
+            registry=_registry(),
+        )
+    except _RefusedError as refused:
+        raise refused.reason from refused
+
+
+class _RefusedError(Exception):
+    """Takes an error of our own past tyro, which prints each ValueError in a form of its own."""
+
+    def __init__(self, reason: ClothsegError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _refusing(build: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(build)  # its docstring is shown above the group
+    def built(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return build(*args, **kwargs)
+        except ClothsegError as error:
+            raise _RefusedError(error) from error
+
+    return built
 
 
 def _described(name: str, command: type[Command]) -> str:
@@ -202,7 +225,7 @@ def _merged(parts: Iterable[Any]) -> dict[str, Any]:
 
 
 def _registry() -> Any:
-    """Return tyro's rules with two more: PATH in place of {None}|PATH, and the settings in groups."""
+    """Return tyro's rules with three more: PATH for {None}|PATH, settings in groups, and errors in one line."""
     from tyro.constructors import (
         ConstructorRegistry,
         PrimitiveConstructorSpec,
@@ -224,6 +247,16 @@ def _registry() -> Any:
         inside.clear()
         metavar = getattr(spec, "metavar", "")
         return replace(spec, metavar=metavar.removeprefix("{None}|")) if metavar else None
+
+    @registry.struct_rule
+    def checked(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if inside or not is_dataclass(info.type):
+            return None
+        inside.append(True)
+        spec: Any = ConstructorRegistry.get_struct_spec(info)
+        inside.clear()
+        checked_spec: StructConstructorSpec = replace(spec, instantiate=_refusing(spec.instantiate))
+        return checked_spec
 
     @registry.struct_rule
     def groups(info: StructTypeInfo) -> StructConstructorSpec | None:
