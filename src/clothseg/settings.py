@@ -47,6 +47,9 @@ class ModelOptions:
     """Where it runs: auto, cpu, cuda or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """How it computes; auto takes bf16 where it is fast and the export measured that it hardly changes the masks."""
+    classes: Literal["groups", "categories"] | None = None
+    """Classes of the masks, where a model file has both: groups (13), or categories (Fashionpedia's 46 and background).
+    Without it, the model's own; the starter model's are groups."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ def test_its_summary_names_the_classes_that_training_photos_show():
     summary = MANIFEST.summary()
     assert summary["counts"] == {"train": 2}
     assert summary["known_classes"] == list(GROUPS.names[1:]), "of background there is no pixel here"
+    assert summary["photos_per_class"] == dict.fromkeys(GROUPS.names, 2)
 
 
 def test_a_missing_or_damaged_one_is_named_with_what_to_do(tmp_path):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from clothseg.errors import ModelError
-from clothseg.labels import CATEGORIES, GROUPS
+from clothseg.errors import ModelError, SettingError
+from clothseg.labels import CATEGORIES, GROUPS, ClassList
 from clothseg.model.description import ModelDescription
 from clothseg.transforms import IMAGENET, Normalization
 
@@ -28,6 +28,7 @@ DESCRIPTION = ModelDescription(
     [
         DESCRIPTION,
         replace(DESCRIPTION, classes=CATEGORIES, normalization=Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))),
+        replace(DESCRIPTION, categories=("background", "dress"), usual_score=0.5),
     ],
 )
 def test_survives_json(description: ModelDescription) -> None:
@@ -89,6 +90,9 @@ WRONG_PARTS = [
     ("training_data", []),
     ("scores", None),
     ("version", 1.0),
+    ("usual_score", 1.5),
+    ("categories", "dress"),
+    ("categories", ["background", "gown"]),
 ]
 
 
@@ -100,6 +104,36 @@ def test_a_wrong_part_is_named() -> None:
         if f"wrong {key}" not in str(caught.value):
             wrong.append((key, value, str(caught.value)))
     assert not wrong, wrong
+
+
+def test_what_is_said_of_the_categories_takes_the_place_of_what_is_said_of_the_groups() -> None:
+    both = replace(
+        DESCRIPTION,
+        categories=("background", "dress"),
+        training_data={"name": "sample", "known_classes": ["waist"], "categories": {"known_classes": ["dress"]}},
+        scores={"val_iou": 0.5, "categories": {"val_iou": 0.25}},
+    )
+    fine = both.with_classes("categories")
+    assert (fine.classes, fine.output, both.output) == (CATEGORIES, "categories", "logits")
+    assert fine.training_data == {"name": "sample", "known_classes": ["dress"]}
+    assert fine.scores == {"val_iou": 0.25}
+    assert both.with_classes(None) == both.with_classes("groups") == both
+    trained_with_categories = replace(DESCRIPTION, classes=CATEGORIES)
+    assert trained_with_categories.with_classes("categories") == trained_with_categories
+
+
+@pytest.mark.parametrize(
+    ("classes", "name", "message"),
+    [
+        (GROUPS, "categories", r"gives groups \(13\), not categories \(47\)\. Leave out --classes, or use a model"),
+        (CATEGORIES, "groups", r"gives categories \(47\), not groups \(13\)"),
+        (ClassList(GROUPS.classes[:3]), "groups", r"gives classes of its own \(3\), not groups"),
+        (GROUPS, "colours", "Unknown classes 'colours'. Allowed: groups, categories"),
+    ],
+)
+def test_classes_that_a_model_lacks_are_refused(classes: ClassList, name: str, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        replace(DESCRIPTION, classes=classes).with_classes(name)
 
 
 def test_a_missing_part_is_named() -> None:

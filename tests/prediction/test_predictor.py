@@ -2,6 +2,7 @@ import io
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,20 @@ def test_changes_made_while_reading_are_noted(predictor, figure):
     segmentation = predictor.predict(content)
     assert segmentation.notes == ("only the first of 2 frames is used",)
     assert (segmentation.mask == figure[1]).mean() > 0.97
+
+
+def test_a_photo_of_which_the_model_is_unusually_unsure_gets_a_note(figure):
+    runtime = ColorRuntime(64)
+    runtime.description = replace(runtime.description, usual_score=0.6)
+    predictor = Predictor(runtime, model={"name": "colors", "version": "1"})
+    assert predictor.predict(figure[0]).notes == ()
+    upperbody, lowerbody = GROUPS.palette[[2, 10]].astype(int)
+    between = np.full((64, 64, 3), (upperbody + lowerbody) // 2, np.uint8)
+    segmentation = predictor.predict(between)
+    (note,) = segmentation.notes
+    assert f"less sure of it (score {segmentation.labels[0].score:.2f}) than of 19 in 20 photos" in note
+    assert segmentation.to_coco()["notes"] == [note]
+    assert predictor.predict(np.zeros((64, 64, 3), np.uint8)).notes == (), "no garment, no doubt"
 
 
 def test_arrays_of_another_shape_or_type_are_refused(predictor):

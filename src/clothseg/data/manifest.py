@@ -77,13 +77,15 @@ class Manifest:
 
     def summary(self) -> dict[str, Any]:
         """Return the description of the training data for a model file, as plain values."""
-        pixels = self.splits["train"].pixels_per_class if "train" in self.splits else ()
+        train = self.splits.get("train")
+        pixels, photos = (train.pixels_per_class, train.photos_per_class) if train else ((), ())
         return {
             "name": self.name,
             "source": self.source,
             "licence": self.licence,
             "counts": {name: split.count for name, split in self.splits.items()},
             "known_classes": [name for name, count in zip(self.classes.names, pixels, strict=False) if count],
+            "photos_per_class": {name: count for name, count in zip(self.classes.names, photos, strict=False) if count},
         }
 
     def to_json(self) -> bytes:

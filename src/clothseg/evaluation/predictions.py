@@ -144,13 +144,13 @@ def open_masks(folder: Path, classes: ClassList, class_map_path: Path | None) ->
 
 
 def open_model(
-    model: str | Path | None, classes: ClassList, class_map_path: Path | None, **load_options: Any
+    model: str | Path | None, data_classes: ClassList, class_map_path: Path | None, **load_options: Any
 ) -> ModelPredictions:
     """Load a model, and check that it has the dataset's classes, or that the class map covers its own.
 
     Args:
         model: path or address of the model file; None takes what `load` chooses.
-        classes: those of the dataset.
+        data_classes: those of the dataset.
         class_map_path: a class map, where the model has other classes.
         load_options: more arguments of `load`.
 
@@ -163,7 +163,7 @@ def open_model(
     class_map = read_class_map(class_map_path)
     predictor = load(model, many_photos=True, **load_options)
     names = predictor.description.classes.names
-    return ModelPredictions(predictor, table_of_model(names, classes, class_map, model=predictor.model["name"]))
+    return ModelPredictions(predictor, table_of_model(names, data_classes, class_map, model=predictor.model["name"]))
 
 
 def read_class_map(path: Path | None) -> ClassMap | None:

@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,23 @@ class PortableModel:
     """By runtime: torch, openvino, and where this machine has them, openvino bf16 and onnxruntime."""
 
 
-def make_portable(description: ModelDescription, network: SegmentationNetwork, photos: CheckPhotos) -> PortableModel:
+def make_portable(
+    description: ModelDescription, network: SegmentationNetwork, photos: CheckPhotos, *, graph: bytes | None = None
+) -> PortableModel:
     """Export a network, and compare it with torch on `photos` in every installed runtime.
+
+    Args:
+        description: the model's.
+        network: takes (B, 3, h, w) uint8 RGB.
+        photos: what to compare on.
+        graph: what `to_onnx` made of the network, where the file has a second output.
 
     Raises:
         ModelError: the network cannot be exported, or the exported one disagrees with torch.
         InputError: a photo cannot be read.
         MissingExtraError: onnx or onnxscript is not installed.
     """
-    graph = to_onnx(network)
+    graph = graph or to_onnx(network)
     reference = TorchRuntime(description, network.eval(), torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
@@ -130,7 +138,7 @@ class _Rows(nn.Module):
         return logits
 
 
-def to_onnx(network: nn.Module) -> bytes:
+def to_onnx(network: nn.Module, *, outputs: Sequence[str] = ("logits",)) -> bytes:
     """Return the network as a serialised ONNX model.
 
     Its input `image` is (B, h, w, 3) uint8 RGB, h and w multiples of 32: what a decoder of photos gives, so that
@@ -138,6 +146,7 @@ def to_onnx(network: nn.Module) -> bytes:
 
     Args:
         network: takes (B, 3, h, w) uint8 RGB, in evaluation mode.
+        outputs: names of what it returns; see `ModelDescription.categories`.
 
     Raises:
         ModelError: the network has a part that ONNX cannot express.
@@ -156,7 +165,7 @@ def to_onnx(network: nn.Module) -> bytes:
                 dynamo=True,
                 verbose=False,
                 input_names=["image"],
-                output_names=["logits"],
+                output_names=list(outputs),
                 opset_version=OPSET,
                 dynamic_shapes={"image": {0: torch.export.Dim("batch"), 1: STRIDE * rows, 2: STRIDE * columns}},
             )
@@ -201,6 +210,7 @@ def _tidied(model: Any) -> bytes:
     model.producer_name, model.producer_version = "clothseg", __version__
     for value in (*graph.input, *graph.output):
         axes = (0, 1, 2) if value.name == "image" else (0, 2, 3)
-        for axis, name in zip(axes, ("batch", "height", "width"), strict=True):
+        sides = ("quarter_height", "quarter_width") if value.name == "categories" else ("height", "width")
+        for axis, name in zip(axes, ("batch", *sides), strict=True):
             value.type.tensor_type.shape.dim[axis].dim_param = name
     return bytes(model.SerializeToString(deterministic=True))

@@ -21,6 +21,7 @@ from clothseg.labels import BACKGROUND_ID
 from clothseg.model.best import BestCheckpoint, best_of_trainings
 from clothseg.model.description import ModelDescription
 from clothseg.pictures import MAX_PIXELS, PhotoSource, name_of, read_picture
+from clothseg.prediction.probabilities import doubts
 from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.prediction.segmentation import Segmentation
@@ -137,7 +138,7 @@ class Predictor:
             logits=logits,
             file=name_of(photo) if name is None else name,
             model=self.model,
-            notes=picture.notes,
+            notes=(*picture.notes, *doubts(logits, self.description.usual_score)),
             seconds={"decode": decoded - start, "predict": time.perf_counter() - decoded},
         )
 
@@ -223,6 +224,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     many_photos: bool = False,
+    classes: str | None = None,
     augmentation: TestTimeAugmentation | None = None,
     checkpoints_path: str | Path = "checkpoints",
 ) -> Predictor:
@@ -238,12 +240,14 @@ def load(
             the masks.
         many_photos: let OpenVINO compute several photos at a time, each on its share of the cores: more photos a
             second, but each takes longer. Results are the same.
+        classes: groups or categories, where a model file has both; the model's own if None.
         augmentation: how often and at which scales the network sees a photo; once, as a whole, if None.
         checkpoints_path: folder that None searches.
 
     Raises:
         MissingModelError: there is no such file, or no model at all.
         ModelError: the file is damaged or foreign.
+        SettingError: the runtime, the device, the precision or the classes do not fit the model.
         MissingExtraError: what runs the model is not installed.
         SettingError: an address, or another argument, is not allowed.
         MachineError: a download failed.
@@ -254,8 +258,12 @@ def load(
         ('background', 'closures', 'upperbody')
     """
     model_path, origin = chosen_model(model, Path(checkpoints_path))
-    opened = open_runtime(model_path, runtime=runtime, device=device, precision=precision, many_photos=many_photos)
+    opened = open_runtime(
+        model_path, runtime=runtime, device=device, precision=precision, many_photos=many_photos, classes=classes
+    )
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
+    if opened.description.output != "logits":
+        identity["classes"] = opened.description.output
     origin += unseen(opened.description)
     return Predictor(opened, model=identity, origin=origin, augmentation=augmentation)
 
@@ -267,13 +275,14 @@ def open_runtime(
     device: str = "auto",
     precision: str = "auto",
     many_photos: bool = False,
+    classes: str | None = None,
 ) -> Runtime:
     """Load a model file into a runtime that is made for it; see `load`.
 
     Raises:
         MissingModelError: there is no such file.
         ModelError: its ending is unknown, or it is damaged.
-        SettingError: the runtime, the device or the precision does not fit.
+        SettingError: the runtime, the device, the precision or the classes do not fit.
         MissingExtraError: the runtime is not installed.
     """
     check_input(model_path, "Model", f"Train one with: {command('train')}, or pass --ckpt PATH", error=ModelError)
@@ -290,15 +299,17 @@ def open_runtime(
     if chosen == "openvino":
         from clothseg.prediction.runtimes.openvino import OpenVINORuntime
 
-        return OpenVINORuntime.open(model_path, device=device, precision=precision, many_photos=many_photos)
+        return OpenVINORuntime.open(
+            model_path, device=device, precision=precision, many_photos=many_photos, classes=classes
+        )
     if chosen == "onnxruntime":
         from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
 
-        return OnnxRuntime.open(model_path, device=device, precision=precision)
+        return OnnxRuntime.open(model_path, device=device, precision=precision, classes=classes)
     require("torch", "train")
     from clothseg.prediction.runtimes.torch import TorchRuntime
 
-    return TorchRuntime.open(model_path, device=device, bf16=precision == "bf16")
+    return TorchRuntime.open(model_path, device=device, bf16=precision == "bf16", classes=classes)
 
 
 def unseen(description: ModelDescription) -> str:

@@ -97,7 +97,7 @@ class Segmentation:
     model: Mapping[str, str] = field(default_factory=dict)
     """Name, version and SHA-256 of the model file."""
     notes: tuple[str, ...] = ()
-    """What was left out or changed when the photo was read, in words."""
+    """What was left out or changed when the photo was read, and whether the model is unsure of it, in words."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long decoding ("decode") and the network with its mask ("predict") took."""
 
@@ -275,6 +275,8 @@ class Segmentation:
     def to_coco(self, *, colors: bool = False) -> dict[str, Any]:
         """Return the results as plain values for JSON, version 1, for `pycocotools.mask.decode` to read.
 
+        Where there are notes on the photo, they are below the key notes.
+
         There is one segment per class that the photo shows, lowest id first. The background has none: it is what the
         others leave, so the segments describe the whole mask.
 
@@ -301,7 +303,7 @@ class Segmentation:
                 }
                 for region in self.regions
             ],
-        }
+        } | ({"notes": list(self.notes)} if self.notes else {})
 
     def _colors(self, region: Region) -> list[dict[str, Any]]:
         x, y, width, height = region.bbox

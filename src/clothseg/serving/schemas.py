@@ -56,6 +56,7 @@ class Results(BaseModel):
     height: int
     model: UsedModel
     segments: list[Segment]
+    notes: list[str] | None = Field(default=None, description="What is unusual about photo or result, in words.")
     mask: str | None = Field(default=None, description="With include=mask: the mask as a data address of an index PNG.")
 
 

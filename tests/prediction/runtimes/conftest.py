@@ -1,5 +1,9 @@
+from dataclasses import replace
+
+import onnx
 import pytest
 
+from clothseg.labels import CATEGORIES
 from clothseg.prediction.runtimes.model_file import add_metadata
 from tests.export.small_model import DESCRIPTION
 
@@ -19,3 +23,18 @@ def write_portable(tmp_path_factory, small_graph):
 @pytest.fixture(scope="session")
 def portable_path(write_portable):
     return write_portable()
+
+
+@pytest.fixture(scope="session")
+def two_outputs_path(tmp_path_factory, small_graph):
+    """A model file with a second output: 13 categories, whose logits are the means of the groups' in 4 x 4 pixels."""
+    model = onnx.load_from_string(small_graph)
+    pool = onnx.helper.make_node("AveragePool", ["logits"], ["categories"], kernel_shape=[4, 4], strides=[4, 4])
+    model.graph.node.append(pool)
+    shape = ["batch", 13, "quarter_height", "quarter_width"]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("categories", onnx.TensorProto.FLOAT, shape))
+    names = CATEGORIES.names
+    description = replace(DESCRIPTION, categories=(names[0], *names[5:11], *names[20:26]))
+    path = tmp_path_factory.mktemp("portable") / "two.onnx"
+    path.write_bytes(add_metadata(model.SerializeToString(), description, {}))
+    return path

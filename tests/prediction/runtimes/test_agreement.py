@@ -1,9 +1,12 @@
 """The three runtimes give the same masks: what people see must not depend on what computed it."""
 
+import cv2
 import numpy as np
 import pytest
 
-from clothseg.prediction.predictor import Predictor, open_runtime
+from clothseg.labels import CATEGORIES
+from clothseg.prediction.predictor import Predictor, load, open_runtime
+from clothseg.prediction.runtimes import ABSENT
 from tests.export.small_model import photo_of
 
 LOGIT_TOLERANCE = 1e-3
@@ -47,6 +50,33 @@ def test_logits_are_the_same_for_any_batch(runtimes):
                 assert found.dtype == np.float32
                 assert found.shape == (count, 13, *size)
                 np.testing.assert_allclose(found, expected, atol=LOGIT_TOLERANCE, err_msg=f"{name} {size} {count}")
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_the_second_output_gives_categories_and_leaves_the_first_as_it_is(portable_path, two_outputs_path, name):
+    batch = np.stack([photo_of(64, 96), photo_of(65, 96)[1:]])
+    groups = open_runtime(two_outputs_path, runtime=name)
+    np.testing.assert_array_equal(groups.logits(batch), open_runtime(portable_path, runtime=name).logits(batch))
+    fine = open_runtime(two_outputs_path, runtime=name, classes="categories")
+    found = fine.logits(batch)
+    assert fine.description.classes == CATEGORIES
+    assert found.shape == (2, 47, 64, 96)
+    pooled = groups.logits(batch).reshape(2, 13, 16, 4, 24, 4).mean(axis=(3, 5))
+    for number, category in enumerate(fine.description.categories):
+        planes = found[:, CATEGORIES.id_of(category)]
+        for photo in range(2):
+            expected = cv2.resize(pooled[photo, number], (96, 64), interpolation=cv2.INTER_LINEAR)
+            np.testing.assert_allclose(planes[photo], expected, atol=LOGIT_TOLERANCE)
+    absent = [CATEGORIES.id_of(one) for one in CATEGORIES.names if one not in fine.description.categories]
+    assert (found[:, absent] == ABSENT).all()
+
+
+def test_a_result_says_that_its_classes_are_categories(two_outputs_path):
+    fine, plain = (
+        load(two_outputs_path, classes=classes).predict(photo_of(90, 60)) for classes in ("categories", None)
+    )
+    assert fine.to_coco()["model"] == {**plain.to_coco()["model"], "classes": "categories"}
+    assert {label.name for label in fine.labels} <= set(CATEGORIES.names[5:26])
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from clothseg.model.description import ModelDescription
+from clothseg.transforms import resize_plane
 from clothseg.types import Float32Array, UInt8Array
+
+ABSENT = -30.0
+"""Logit of a category that the network has no plane for."""
 
 
 class Runtime(Protocol):
@@ -36,3 +42,14 @@ class Runtime(Protocol):
         Returns:
             (B, C, h, w) float32.
         """
+
+
+def enlarged(planes: Float32Array, description: ModelDescription) -> Float32Array:
+    """Return the logits of all categories, (B, C, h, w), from a file's second output, (B, K, h/4, w/4) float32."""
+    count, _, height, width = planes.shape
+    size = 4 * height, 4 * width
+    logits = np.full((count, len(description.classes), *size), ABSENT, dtype=np.float32)
+    for number, name in enumerate(description.categories):
+        for photo in range(count):
+            logits[photo, description.classes.id_of(name)] = resize_plane(planes[photo, number], size)
+    return logits

@@ -11,6 +11,7 @@ import numpy as np
 from clothseg.cores import num_threads
 from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.model.description import ModelDescription
+from clothseg.prediction.runtimes import enlarged
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.types import Float32Array, UInt8Array
 
@@ -30,12 +31,14 @@ class OnnxRuntime:
     streams: ClassVar[int] = 1
 
     @classmethod
-    def open(cls, model_path: Path, *, device: str = "auto", precision: str = "auto") -> OnnxRuntime:
+    def open(
+        cls, model_path: Path, *, device: str = "auto", precision: str = "auto", classes: str | None = None
+    ) -> OnnxRuntime:
         """Load an exported model.
 
         Raises:
             ModelError: the file is damaged or foreign.
-            SettingError: another device than the CPU, or another precision than fp32.
+            SettingError: another device than the CPU, another precision than fp32, or classes that the model lacks.
             MissingExtraError: onnxruntime is not installed.
         """
         onnxruntime = require("onnxruntime", "onnxruntime")
@@ -44,6 +47,7 @@ class OnnxRuntime:
         if precision not in ("auto", "fp32"):
             raise SettingError(f"ONNX Runtime computes in fp32, not in {precision!r}. Allowed: auto, fp32")
         file = ModelFile.read(model_path)
+        description = file.description.with_classes(classes)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads() or 0
         options.log_severity_level = _ONLY_ERRORS
@@ -51,15 +55,16 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common class but this
             raise ModelError(f"ONNX Runtime does not run {model_path}: {one_line(error)[:200]}") from error
-        return cls(file.description, session, file.sha256)
+        return cls(description, session, file.sha256)
 
     def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""
         try:
-            (logits,) = self.session.run(["logits"], {"image": batch})
+            (logits,) = self.session.run([self.description.output], {"image": batch})
         except Exception as error:  # its errors have no common class but this
             height, width = batch.shape[1:3]
             raise ModelError(
                 f"ONNX Runtime cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return np.asarray(logits, dtype=np.float32)
+        logits = np.asarray(logits, dtype=np.float32)
+        return enlarged(logits, self.description) if self.description.output == "categories" else logits

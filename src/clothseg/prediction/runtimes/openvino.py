@@ -18,6 +18,7 @@ import numpy as np
 from clothseg.cores import num_cores, num_threads
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
+from clothseg.prediction.runtimes import enlarged
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.types import Float32Array, UInt8Array
 
@@ -48,7 +49,7 @@ class OpenVINORuntime:
 
     Args:
         description: the description in the model file.
-        model: an `openvino.Model` whose batch, height and width are open.
+        model: an `openvino.Model` with one output, whose batch, height and width are open.
         precision: fp32 or bf16.
         sha256: of the model file.
         streams: photos computed at a time, each on its share of the cores. One stream is fastest for one photo; one on
@@ -69,7 +70,13 @@ class OpenVINORuntime:
 
     @classmethod
     def open(
-        cls, model_path: Path, *, device: str = "auto", precision: str = "auto", many_photos: bool = False
+        cls,
+        model_path: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        many_photos: bool = False,
+        classes: str | None = None,
     ) -> OpenVINORuntime:
         """Load an exported model.
 
@@ -79,17 +86,19 @@ class OpenVINORuntime:
             precision: fp32, bf16, or auto, which takes bf16 where the CPU multiplies it and the export's own check on
                 real photos showed that it changes next to nothing.
             many_photos: compute several photos at a time, with the same results to the last bit.
+            classes: groups or categories; the model's own if None.
 
         Raises:
             ModelError: the file is damaged or foreign.
-            SettingError: another device, or a precision that this CPU does not have.
+            SettingError: another device, a precision that this CPU does not have, or classes that the model lacks.
             MissingExtraError: openvino is not installed.
         """
         if device not in ("auto", "cpu"):
             raise SettingError(f"OpenVINO runs on the CPU here, not on {device!r}. Allowed: auto, cpu")
-        import_openvino()  # its error says what to install
+        openvino = import_openvino()  # its error says what to install
         core = one_core()
         file = ModelFile.read(model_path)
+        description = file.description.with_classes(classes)
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SettingError("This CPU has no bfloat16. Allowed: auto, fp32")
@@ -98,10 +107,12 @@ class OpenVINORuntime:
         try:
             # By its path: from memory, OpenVINO copies the weights once more, a tenth of a second for a large encoder.
             model = core.read_model(model_path)
+            if len(model.outputs) > 1:  # what only the others need is not computed
+                model = openvino.Model([model.output(description.output)], model.get_parameters())
         except RuntimeError as error:
             raise ModelError(f"OpenVINO does not read {model_path}: {one_line(error)[:200]}") from error
         streams = min(num_threads() or num_cores(), _MAX_STREAMS) if many_photos else 1
-        return cls(file.description, model, precision, sha256=file.sha256, streams=streams)
+        return cls(description, model, precision, sha256=file.sha256, streams=streams)
 
     @property
     def name(self) -> str:
@@ -113,7 +124,10 @@ class OpenVINORuntime:
         openvino = sys.modules["openvino"]
         images = np.require(batch, requirements=("C", "W"))
         count, height, width = images.shape[:3]
-        logits = np.empty((count, self.description.classes.num_classes, height, width), dtype=np.float32)
+        is_coarse = self.description.output == "categories"
+        size = (height // 4, width // 4) if is_coarse else (height, width)
+        planes = len(self.description.categories) if is_coarse else self.description.classes.num_classes
+        logits = np.empty((count, planes, *size), dtype=np.float32)
         try:
             compiled = self._compiled_for((height, width))
             request = compiled.requests.get()
@@ -128,7 +142,7 @@ class OpenVINORuntime:
             raise ModelError(
                 f"OpenVINO cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return logits
+        return enlarged(logits, self.description) if is_coarse else logits
 
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:

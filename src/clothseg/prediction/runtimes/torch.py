@@ -31,12 +31,14 @@ class TorchRuntime:
     streams: ClassVar[int] = 1
 
     @classmethod
-    def open(cls, model_path: Path, *, device: str = "auto", bf16: bool = False) -> TorchRuntime:
+    def open(
+        cls, model_path: Path, *, device: str = "auto", bf16: bool = False, classes: str | None = None
+    ) -> TorchRuntime:
         """Load a checkpoint.
 
         Raises:
             ModelError: the checkpoint is damaged or foreign.
-            SettingError: torch has no such device here.
+            SettingError: torch has no such device here, or the model lacks these classes.
         """
         target = _device(device)
         description, network = load_checkpoint(model_path)
@@ -46,7 +48,7 @@ class TorchRuntime:
         ready = network.eval().to(target).to(memory_format=torch.channels_last)
         with model_path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(description, ready, target, bf16, sha256)
+        return cls(description.with_classes(classes), ready, target, bf16, sha256)
 
     @property
     def name(self) -> str:
