@@ -141,6 +141,7 @@ def project(tmp_path_factory, run):
         ]
         speed |= {"sha256": ModelFile.read(Path("model.onnx")).sha256, "rows": rows}
         write(results / "speed.json", speed)
+        run("without_clothes", "model.onnx", "data", "--output", "results/without_clothes.json")
         run("report", "--model", "model.onnx", "--results", results, "--output", "out")
     return folder
 

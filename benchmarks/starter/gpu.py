@@ -24,6 +24,7 @@ import json
 import math
 import time
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,12 @@ import torch
 import torch.nn.functional as F
 from gpu_batches import HEIGHT, IGNORED, WIDTH, ZOOMS, Photos, batch_of
 from torch import Tensor, nn
-from worn import GatedNetwork, group_of_category
+from worn import GatedNetwork, Outputs, Presence, group_of_category
 
 from clothseg import __version__
 
 SIZE = 640
+ENCODER, DECODER_WIDTH = "tu-tf_efficientnet_lite2", 0.5
 SEEN = {"fit": "train", "tune": "val"}
 SURE, CONTRADICTS = 0.6, 0.9
 """Least probability of a label; and probability of a class that the tags exclude from which on there is no label."""
@@ -315,9 +317,7 @@ def train(arguments: argparse.Namespace) -> None:
     print(f"read {[len(part) for part in parts.values()]} photos in {time.perf_counter() - start:.0f} s", flush=True)
 
     def fresh() -> GatedNetwork:
-        return GatedNetwork.build(
-            arguments.encoder_name, str(arguments.weights), names, decoder_width=arguments.decoder_width
-        )
+        return GatedNetwork.build(ENCODER, str(arguments.weights), names, decoder_width=DECODER_WIDTH)
 
     def finish(name: str, network: GatedNetwork) -> None:
         log[name] = {"seen": network.seen, "tune": scores(network, parts["tune"])}
@@ -358,8 +358,48 @@ def train(arguments: argparse.Namespace) -> None:
     print(f"done in {time.perf_counter() - start:.0f} s", flush=True)
 
 
+def load_network(path: Path, names: list[str]) -> GatedNetwork:
+    """Return a network that `train` wrote, ready to predict."""
+    network = GatedNetwork.build(ENCODER, None, names, decoder_width=DECODER_WIDTH)
+    tensors = torch.load(path, weights_only=True, map_location="cpu").items()
+    network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in tensors})
+    return network.eval()
+
+
+def tell(arguments: argparse.Namespace) -> None:
+    """Write scores into a model file, whose graph stays, and its new SHA-256 into what was measured of it."""
+    import onnx
+
+    from clothseg.pictures import write_whole
+    from clothseg.prediction.runtimes.model_file import ModelFile, add_metadata
+
+    file = ModelFile.read(arguments.model)
+    graph = onnx.load_from_string(file.content)
+    del graph.metadata_props[:]
+    groups, categories = (scores_of(path) for path in arguments.scores)
+    told = replace(file.description, scores={**groups, "categories": categories})
+    content = add_metadata(graph.SerializeToString(deterministic=True), told, file.check)
+    write_whole(arguments.model, content)
+    for path in (*arguments.scores, *arguments.others):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(file.sha256, ModelFile.from_bytes(content).sha256), encoding="utf-8")
+
+
+def scores_of(path: Path) -> dict[str, Any]:
+    """Return what a model file says of an evaluation.json."""
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    mean = scores["mean"]["with_background"]
+    return {
+        "scored_on": f"{scores['data']['photos']} photos that it did not learn from, at their own size",
+        "val_iou": mean["iou"]["value"],
+        "val_f1": mean["f1"]["value"],
+        "val_acc": scores["pixel_accuracy"]["value"],
+        "iou": {one["name"]: None if one["absent"] else one["iou"]["value"] for one in scores["classes"]},
+    }
+
+
 def export(arguments: argparse.Namespace) -> None:
-    """Write a trained network as a model file, checked against torch on the tune part."""
+    """Write a trained network as a model file with both outputs, checked against torch on the tune part."""
     from clothseg.data.manifest import DATASET_FOLDER, Manifest
     from clothseg.export.agreement import choose_photos, compare
     from clothseg.export.portable import make_portable, to_onnx
@@ -370,36 +410,28 @@ def export(arguments: argparse.Namespace) -> None:
     from clothseg.prediction.runtimes.torch import TorchRuntime
 
     with zipfile.ZipFile(arguments.photos) as archive:
-        names = json.loads(archive.read("classes.json"))
-    network = GatedNetwork.build(arguments.encoder_name, None, names, decoder_width=arguments.decoder_width)
-    tensors = torch.load(arguments.network, weights_only=True, map_location="cpu")
-    network.load_state_dict(
-        {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
-    )
-    scores = {}
-    if arguments.scores is not None:
-        scores = json.loads(arguments.scores.read_text(encoding="utf-8"))
-        classes, mean = scores["classes"], scores["mean"]["with_background"]
-        scores = {
-            "scored_on": f"{scores['data']['photos']} photos that it did not learn from, at their own size",
-            "val_iou": mean["iou"]["value"],
-            "val_f1": mean["f1"]["value"],
-            "val_acc": scores["pixel_accuracy"]["value"],
-            "iou": {one["name"]: None if one["absent"] else one["iou"]["value"] for one in classes},
-        }
+        network = load_network(arguments.network, json.loads(archive.read("classes.json")))
+    gate = torch.load(arguments.presence, weights_only=True)
+    network.presence = Presence(len(gate["state"]["mean"]))
+    network.presence.load_state_dict(gate["state"])
+    network.temperatures = tuple(gate["temperatures"])
+    learnt = [Manifest.read(folder / DATASET_FOLDER).summary() for folder in arguments.learnt]
+    of_categories = {key: learnt[1][key] for key in ("known_classes", "photos_per_class")}
     description = ModelDescription(
         classes=GROUPS,
         architecture="fpn",
-        encoder_name=arguments.encoder_name,
-        decoder_width=arguments.decoder_width,
+        encoder_name=ENCODER,
+        decoder_width=DECODER_WIDTH,
         image_size=SIZE,
         normalization=network.network.normalization,
         licence="Apache-2.0",
-        training_data=Manifest.read(arguments.learnt / DATASET_FOLDER).summary(),
-        scores=scores,
+        training_data={**learnt[0], "guessed_masks": arguments.guessed, "categories": of_categories},
+        categories=tuple(network.names),
+        usual_score=gate["usual_score"],
     )
-    chosen = choose_photos((), arguments.data_path, GROUPS, count=32)
-    model = make_portable(description, network.eval(), chosen)  # type: ignore[arg-type]  # a module of the same kind
+    graph = to_onnx(Outputs(network.eval()), outputs=("logits", "categories"))
+    chosen = choose_photos((), arguments.data_path, GROUPS, count=16)
+    model = make_portable(description, network, chosen, graph=graph)  # type: ignore[arg-type]  # of the same kind
     content = model.file.content
     if model.file.check["bf16_miou_change"] is None:
         # This CPU has no bfloat16, so that OpenVINO cannot show what rounding does; torch can, slowly.
@@ -409,7 +441,7 @@ def export(arguments: argparse.Namespace) -> None:
         check = dict(model.file.check)
         check["agreement"] = {**check["agreement"], "torch bf16": rounded.to_dict()}
         check |= {"bf16_miou_change": rounded.miou_change, "bf16_share_differing": rounded.share_differing}
-        content = add_metadata(to_onnx(network), description, check)
+        content = add_metadata(graph, description, check)
     write_whole(arguments.output, content)
     for name, one in model.agreements.items():
         print(name, one)
@@ -434,8 +466,6 @@ def main() -> None:
     training.add_argument("weights", type=Path, help="state dict of the encoder")
     training.add_argument("output", type=Path, help="folder to write to")
     training.add_argument("--seconds", type=float, nargs=3, default=(120, 150, 180), help="of the three trainings")
-    training.add_argument("--encoder-name", default="tu-tf_efficientnet_lite2")
-    training.add_argument("--decoder-width", type=float, default=0.5)
     training.add_argument("--batch-size", type=int, default=32)
     training.add_argument("--rate", type=float, default=1.5e-3)
     training.add_argument("--encoder-rate", type=float, default=0.3)
@@ -448,11 +478,16 @@ def main() -> None:
     exporting.add_argument("photos", type=Path, help="file that pack wrote; it names the categories")
     exporting.add_argument("data_path", type=Path, help="dataset of groups whose validation photos check the file")
     exporting.add_argument("output", type=Path, help="file ending in .onnx")
-    exporting.add_argument("--learnt", type=Path, required=True, help="dataset of groups that it learnt from")
-    exporting.add_argument("--scores", type=Path, help="evaluation.json of an earlier export, for the file to tell")
-    exporting.add_argument("--encoder-name", default="tu-tf_efficientnet_lite2")
-    exporting.add_argument("--decoder-width", type=float, default=0.5)
+    exporting.add_argument("--presence", type=Path, required=True, help="what presence.py wrote")
+    learnt = "datasets that it learnt from, of groups and of categories"
+    exporting.add_argument("--learnt", type=Path, nargs=2, required=True, help=learnt)
+    exporting.add_argument("--guessed", type=int, default=0, help="photos with guessed masks that it learnt from, too")
     exporting.set_defaults(run=export)
+    telling = commands.add_parser("tell", help="write scores into a model file")
+    telling.add_argument("model", type=Path, help="file that export wrote")
+    telling.add_argument("scores", type=Path, nargs=2, help="its evaluation.json by groups, and by categories")
+    telling.add_argument("--others", type=Path, nargs="*", default=(), help="what else was measured of the same graph")
+    telling.set_defaults(run=tell)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -85,11 +85,12 @@ def read_values(folder: Path, model: Path) -> dict[str, Any]:
     refuse_outside(file.description.to_dict())
     found = {
         name: read_json(folder / f"{name}.json")
-        for name in ("evaluation", "plain", "ablation", "guesses", "training", "speed")
+        for name in ("evaluation", "plain", "ablation", "guesses", "training", "speed", "without_clothes")
     }
     for name, measured in (
         ("evaluation", found["evaluation"]["predictions"].get("sha256")),
         ("speed", found["speed"]["sha256"]),
+        ("without_clothes", found["without_clothes"]["sha256"]),
     ):
         if measured != file.sha256:
             raise SystemExit(
@@ -103,7 +104,7 @@ def read_values(folder: Path, model: Path) -> dict[str, Any]:
     width = "" if description.decoder_width == 1 else f", {description.decoder_width:g} times its usual channels,"
     decoder = ARCHITECTURES.get(description.architecture, description.architecture)
     path, guesses = model.resolve(), found["guesses"]
-    return {name: found[name] for name in ("ablation", "guesses", "training", "speed")} | {
+    return {name: found[name] for name in ("ablation", "guesses", "training", "speed", "without_clothes")} | {
         "evaluation": evaluation,
         "plain": Evaluation(found["plain"]),
         "comparison": compare(*records, leave_out=left_out),

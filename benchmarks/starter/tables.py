@@ -10,6 +10,7 @@ import numpy as np
 from results import Evaluation
 
 from clothseg.evaluation.comparison import Comparison, Difference
+from clothseg.model.description import ModelDescription
 from clothseg.types import Float64Array, Int64Array
 
 SCORES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
@@ -32,6 +33,7 @@ RECIPES = {
 }
 """The recipes of the ablation, in words."""
 
+FEW_PHOTOS = 40
 _WORST = 10
 _MISSED = 0.1  # a garment is missed if less than this share of its pixels was found
 _INVENTED = 0.002  # a garment that is not there is invented from this share of the photo on
@@ -200,6 +202,26 @@ def ablation(values: Mapping[str, Any]) -> str:
         title = RECIPES.get(one["recipe"], one["recipe"])
         rows.append([f"`{one['recipe']}`: {title}", f"{one['mean_iou']:.3f}", gain, f"{one['accuracy']:.3f}", *scores])
     return table(("Recipe", "Mean IoU", "Gain", "Accuracy", *names), rows)
+
+
+def categories(description: ModelDescription) -> str:
+    """Return how many photos showed each category that the model tells apart, and its IoU."""
+    photos, iou = (
+        whole.get("categories", {}).get(key, {})
+        for whole, key in ((description.training_data, "photos_per_class"), (description.scores, "iou"))
+    )
+    rows = []
+    for name in description.categories[1:]:
+        few = f" (few photos, below {FEW_PHOTOS})" if photos[name] < FEW_PHOTOS else ""
+        rows.append([f"{name}{few}", f"{photos[name]:,}", ABSENT if iou.get(name) is None else f"{iou[name]:.3f}"])
+    return table(("Category", "Training photos", "IoU"), rows)
+
+
+def without_clothes(values: Mapping[str, Any]) -> str:
+    """Return how much of the pictures of each kind without clothes is called clothes."""
+    rows = [[kind, f"{one['pictures']}", f"{one['share']:.1%}"] for kind, one in values["kinds"].items()]
+    rows.append(["**all**", f"**{values['pictures']}**", f"**{values['share']:.1%}**"])
+    return table(("Pictures without clothes", "Number", "Called clothes"), rows)
 
 
 def speed(values: Mapping[str, Any]) -> str:

@@ -22,6 +22,32 @@ def group_of_category(names: Sequence[str]) -> tuple[list[str], list[int]]:
     return list(GROUPS.names), [GROUPS.names.index(group[name]) if name in group else 0 for name in names]
 
 
+class Presence(nn.Module):
+    """Tells from the deepest features whether anything is worn in the photo, and in which of its cells of 32 pixels.
+
+    Args:
+        channels: of the deepest features.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("spread", torch.ones(channels))
+        self.cell = nn.Conv2d(channels, 128, 1)
+        self.whole = nn.Sequential(nn.Linear(2 * channels, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 129))
+        self.last = nn.Conv2d(128, 1, 1)
+
+    def forward(self, deepest: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of the cells, (B, 1, H/32, W/32), and of the photo, (B, 1)."""
+        scaled = (deepest - self.mean.view(1, -1, 1, 1)) / self.spread.view(1, -1, 1, 1)
+        whole = self.whole(torch.cat([scaled.mean((2, 3)), scaled.amax((2, 3))], dim=1))
+        cells = self.last(F.relu(self.cell(scaled) + whole[:, 1:, None, None]))
+        return cells, whole[:, :1]
+
+
 class GatedNetwork(nn.Module):
     """An FPN whose deepest features are averaged over the photo, to say which categories are worn.
 
@@ -55,6 +81,8 @@ class GatedNetwork(nn.Module):
         nn.init.constant_(self.worn[3].bias, 2.0)
         self.register_buffer("groups_of", torch.tensor(ids), persistent=False)
         self.register_buffer("fill", torch.tensor(network.normalization.fill, dtype=torch.float32), persistent=False)
+        self.presence: Presence | None = None
+        self.temperatures = (1.0, 1.0)
         self.seen = 0
 
     @classmethod
@@ -67,18 +95,26 @@ class GatedNetwork(nn.Module):
         )
         return cls(network, names)
 
+    def encoded(self, image: Tensor) -> list[Tensor]:
+        """Return the encoder's features of photos, (B, 3, H, W) uint8, the deepest last."""
+        inner: Any = self.network.network
+        return list(inner.encoder(image * self.network.scale - self.network.shift))
+
     def coarse(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits of categories at a quarter of the size, (B, K, H/4, W/4), and of what is worn, (B, K)."""
         inner: Any = self.network.network
-        features = list(inner.encoder(image * self.network.scale - self.network.shift))
+        features = self.encoded(image)
         deepest = features[-1]
         pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], dim=1)
         worn = self.worn(pooled)
         features[-1] = deepest + self.context(pooled)[..., None, None]
         local = inner.segmentation_head[0](inner.decoder(features))
-        gate = -F.softplus(-worn.float())  # log-sigmoid, which an export writes as log(0) where a sigmoid is too small
-        gate = torch.cat([torch.zeros_like(gate[:, :1]), gate[:, 1:]], dim=1)
-        return local + gate[..., None, None], worn
+        gate = log_sigmoid(worn.float())[..., None, None]
+        if self.presence is not None:
+            cells, whole = self.presence(deepest)
+            cells = F.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)
+            gate = gate + log_sigmoid(cells) + log_sigmoid(whole)[..., None, None]
+        return torch.cat([local[:, :1], local[:, 1:] + gate[:, 1:]], dim=1), worn
 
     def groups(self, categories: Tensor) -> Tensor:
         """Return logits of groups, (B, G, H, W), which are sums of the probabilities of their categories."""
@@ -101,5 +137,28 @@ class GatedNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of groups, (B, G, H, W) float32, of photos, (B, 3, H, W) uint8."""
-        groups = self.groups(self.coarse(image)[0].float())
-        return F.interpolate(groups, scale_factor=4.0, mode="bilinear", align_corners=False)
+        return self.outputs(image)[0]
+
+    def outputs(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the model file gives: `forward`'s, and the logits of categories, (B, K, H/4, W/4) float32."""
+        categories = self.coarse(image)[0].float()
+        groups = self.groups(categories) / self.temperatures[0]
+        enlarged = F.interpolate(groups, scale_factor=4.0, mode="bilinear", align_corners=False)
+        return enlarged, categories / self.temperatures[1]
+
+
+class Outputs(nn.Module):
+    """A network that returns both outputs of the model file."""
+
+    def __init__(self, network: GatedNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `GatedNetwork.outputs`."""
+        return self.network.outputs(image)
+
+
+def log_sigmoid(logits: Tensor) -> Tensor:
+    """Return the logarithm of the sigmoid in a form that an export does not write as log(0) where that is too small."""
+    return -F.softplus(-logits)

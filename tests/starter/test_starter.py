@@ -10,6 +10,7 @@ import pytest
 
 import clothseg
 from clothseg.data.sample import sample_picture
+from clothseg.labels import CATEGORIES, FASHIONPEDIA_CATEGORIES, GROUPS
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.starter import starter_model
 from tests.test_architecture import ROOT
@@ -48,9 +49,29 @@ def test_it_contains_its_scores_on_photos_that_it_was_not_trained_on(model):
     assert scores["scored_on"] == "150 photos that it did not learn from, at their own size"
 
 
-@pytest.mark.parametrize("tone", [60, 140, 255])
+def test_it_gives_categories_and_says_how_many_photos_showed_each(tmp_path):
+    predictor = clothseg.load("starter", classes="categories")
+    description = predictor.description
+    assert description.classes == CATEGORIES
+    assert set(description.training_data["known_classes"]) == set(description.categories)
+    assert (
+        description.training_data["photos_per_class"]["cape"]
+        < 40
+        < description.training_data["photos_per_class"]["dress"]
+    )
+    assert description.scores["iou"]["dress"] > description.scores["iou"]["cape"]
+    found, groups = predictor.predict(sample_picture(seed=1)), clothseg.load("starter").predict(sample_picture(seed=1))
+    shown = found.mask > 0
+    assert (shown == (groups.mask > 0)).mean() > 0.97
+    group_of = [
+        GROUPS.names.index(next((key for key, names in FASHIONPEDIA_CATEGORIES.items() if one in names), "background"))
+        for one in CATEGORIES.names
+    ]
+    assert (np.array(group_of)[found.mask] == groups.mask).mean() > 0.9, "a category lies in its group"
+
+
+@pytest.mark.parametrize("tone", [0, 60, 140, 255])
 def test_it_finds_nothing_where_there_is_nothing(tmp_path, tone):
-    """Not in a black picture: there it finds clothes on a third of the pixels."""
     predictor = clothseg.load(checkpoints_path=tmp_path)
     noise = np.random.default_rng(0).normal(tone, 20, (400, 300, 3)).clip(0, 255).astype(np.uint8)
     for picture in (np.full((400, 300, 3), tone, np.uint8), noise):

@@ -14,10 +14,12 @@ NAMES = ["background", "shirt, blouse", "jacket", "pants", "skirt", "coat", "dre
 def network():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks" / "starter")
-        from worn import GatedNetwork
+        from worn import GatedNetwork, Presence
 
         torch.manual_seed(0)
-        yield GatedNetwork.build("mobilenet_v2", None, NAMES, decoder_width=0.25).eval()
+        made = GatedNetwork.build("mobilenet_v2", None, NAMES, decoder_width=0.25).eval()
+        made.presence = Presence(made.context.out_features).eval()
+        yield made
         sys.modules.pop("worn")
 
 
@@ -40,3 +42,32 @@ def test_a_category_that_the_photo_rules_out_is_found_nowhere(network):
     assert categories.softmax(dim=1)[:, NAMES.index("coat")].max() < 1e-6
     assert found.shape == (1, 13, 64, 96)
     assert torch.isfinite(found).all()
+
+
+def test_where_the_photo_or_the_cell_shows_no_clothes_all_is_background(network):
+    photos = torch.randint(0, 256, (1, 3, 96, 64), dtype=torch.uint8)
+    presence = network.presence
+    with torch.no_grad():
+        for layer in (presence.whole[3], presence.last):
+            before = layer.bias.clone()
+            layer.bias[0] = -200.0
+            assert (network(photos).argmax(dim=1) == 0).all()
+            layer.bias.copy_(before)
+        presence.whole[3].bias[0] = presence.last.bias[0] = 200.0
+        ungated = network(photos)
+        network.presence = None
+        torch.testing.assert_close(network(photos), ungated)
+        network.presence = presence
+
+
+def test_temperatures_change_scores_and_no_mask(network):
+    photos = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        groups, categories = network.outputs(photos)
+        network.temperatures = (2.0, 4.0)
+        cooler_groups, cooler_categories = network.outputs(photos)
+        network.temperatures = (1.0, 1.0)
+    assert categories.shape == (1, len(NAMES), 16, 24)
+    torch.testing.assert_close(cooler_groups, groups / 2)
+    torch.testing.assert_close(cooler_categories, categories / 4)
+    assert (cooler_groups.argmax(dim=1) == groups.argmax(dim=1)).all()
