@@ -95,6 +95,6 @@ def doubts(logits: Float32Array, usual_score: float) -> Iterator[str]:
         score = float((1 / np.exp(sample - sample.max(axis=0)).sum(axis=0))[is_garment].mean())
         if score < usual_score:
             yield (
-                f"the model is less sure of it (score {score:.2f}) than of 19 in 20 photos that it was checked on; it may "
-                "be unlike those that the model learned from: check the mask"
+                f"the model is less sure of it (score {score:.2f}) than of 19 in 20 photos that it was checked on; it "
+                "may be unlike those that the model learned from: check the mask"
             )
