@@ -20,7 +20,6 @@ LONGEST = (
     "training/test_processes.py",
     "training/test_launchers.py",
     "training/test_packed.py",
-    "training/test_restarts.py",
     "serving/test_load.py",
     "serving/page/test_errors.py",
     "test_reaper.py",

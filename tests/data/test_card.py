@@ -131,10 +131,6 @@ def test_the_page_needs_nothing_but_itself_and_can_be_read_aloud(folder: Path) -
     assert "Apache-2.0" in shown
 
 
-def test_the_page_is_the_same_each_time(folder: Path) -> None:
-    assert card_page(collect_card(folder)) == card_page(collect_card(folder))
-
-
 def test_what_is_missing_from_the_data_is_said(folder: Path) -> None:
     found = notes(collect_card(folder))
     assert any(one.startswith("Not in the training photos") and "closures" in one for one in found)

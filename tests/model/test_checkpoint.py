@@ -1,5 +1,4 @@
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from clothseg.errors import MissingModelError, ModelError
 from clothseg.labels import GROUPS
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.module import ClothSegmentationModel
-from clothseg.model.tensor_files import add_checksum
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*:UserWarning"),
@@ -47,36 +45,14 @@ def test_a_checkpoint_is_enough(checkpoint: Path) -> None:
     torch.testing.assert_close(network(image), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_checkpoint_with_a_checksum_reads_the_same(checkpoint: Path, tmp_path: Path) -> None:
-    path = Path(shutil.copy(checkpoint, tmp_path))
-    add_checksum(path)
-    assert load_checkpoint(path)[0] == load_checkpoint(checkpoint)[0]
-
-
-@pytest.mark.parametrize("has_checksum", [True, False])
-def test_a_flipped_byte_is_noticed(has_checksum: bool, checkpoint: Path, tmp_path: Path) -> None:
-    path = Path(shutil.copy(checkpoint, tmp_path))
-    if has_checksum:
-        add_checksum(path)
-    content = path.read_bytes()
-    for place in (0.3, 0.6):
-        changed = bytearray(content)
-        changed[int(place * len(content))] ^= 16
-        path.write_bytes(changed)
-        with pytest.raises(ModelError, match="does not match its SHA-256" if has_checksum else "fails its checksum"):
-            load_checkpoint(path)
-
-
 def test_what_is_no_model_is_named(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingModelError, match=r'Checkpoint not found: .*a\.ckpt\. Train one with "uv run train\.py"'):
         load_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(ModelError, match="is a folder"):
         load_checkpoint(tmp_path)
-    cut = checkpoint.read_bytes()[:-1000]
-    for content, message in ((b"", "is empty"), (b"text", "not a PyTorch file"), (cut, "cut off or damaged")):
-        (tmp_path / "a.ckpt").write_bytes(content)
-        with pytest.raises(ModelError, match=message):
-            load_checkpoint(tmp_path / "a.ckpt")
+    (tmp_path / "a.ckpt").write_bytes(checkpoint.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="cut off or damaged"):
+        load_checkpoint(tmp_path / "a.ckpt")
     for value in ({}, [1, 2], torch.zeros(2)):
         torch.save(value, tmp_path / "a.ckpt")
         with pytest.raises(ModelError, match="contains no model"):

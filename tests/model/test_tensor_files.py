@@ -77,37 +77,32 @@ def test_the_old_format_is_read(tmp_path: Path) -> None:
     assert torch.equal(content["weight"], torch.ones(3))
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "is empty"),
-        (b"hello", "is not a PyTorch file"),
-        (b"<html><body>Sign in</body></html>", "is not a PyTorch file"),
-        (b"\x80", "Checkpoint"),
-        (b"\x80\x02.", "Checkpoint"),
-        (b"\x80\x02}q\x00.", "Checkpoint"),
-        (b"PK\x03\x04", "is cut off or damaged"),
-        (bytes(range(256)) * 10, "is not a PyTorch file"),
-    ],
-)
-def test_no_model_at_all(content: bytes, said: str, tmp_path: Path) -> None:
-    (tmp_path / "a.ckpt").write_bytes(content)
-    with pytest.raises(ModelError, match=said):
-        read(tmp_path / "a.ckpt")
+def test_no_model_at_all(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("photo.jpg", b"x")
+    for name, content, said in (
+        ("a.ckpt", b"", "is empty"),
+        ("a.ckpt", b"hello", "is not a PyTorch file"),
+        ("a.ckpt", b"<html><body>Sign in</body></html>", "is not a PyTorch file"),
+        ("a.ckpt", b"\x80", "Checkpoint"),
+        ("a.ckpt", b"\x80\x02.", "Checkpoint"),
+        ("a.ckpt", b"\x80\x02}q\x00.", "Checkpoint"),
+        ("a.ckpt", b"PK\x03\x04", "is cut off or damaged"),
+        ("a.ckpt", bytes(range(256)) * 10, "is not a PyTorch file"),
+        ("a.ckpt", (tmp_path / "photos.zip").read_bytes(), "cannot be read"),
+        ("a.safetensors", b"\x08\0\0\0\0\0\0\0nonsense", "cannot be read"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelError, match=said):
+            read(tmp_path / name)
 
 
-def test_broken_safetensors(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
-    with pytest.raises(ModelError, match="cannot be read"):
-        read(tmp_path / "a.safetensors")
-
-
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.999])
-def test_cut_off(share: float, saved: Path) -> None:
+def test_cut_off(saved: Path) -> None:
     content = saved.read_bytes()
-    saved.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ModelError, match="is cut off or damaged"):
-        read(saved)
+    for share in (0.01, 0.3, 0.5, 0.9, 0.999):
+        saved.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ModelError, match="is cut off or damaged"):
+            read(saved)
 
 
 def test_a_flipped_byte_in_a_tensor_is_noticed(saved: Path) -> None:
@@ -125,18 +120,7 @@ def test_code_is_refused_and_never_run(is_zip: bool, tmp_path: Path) -> None:
     torch.save({"state_dict": Code(made)}, path, _use_new_zipfile_serialization=is_zip)
     with pytest.raises(ModelError, match=r"names Python code \(\w+\.mkdir\), which is never run"):
         read(path)
-    assert not made.exists()
-
-
-def test_a_bare_pickle_of_code_is_never_run(tmp_path: Path) -> None:
-    (tmp_path / "a.ckpt").write_bytes(pickle.dumps(Code(tmp_path / "made")))
+    path.write_bytes(pickle.dumps(Code(made)))
     with pytest.raises(ModelError):
-        read(tmp_path / "a.ckpt")
-    assert not (tmp_path / "made").exists()
-
-
-def test_another_kind_of_archive(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.ckpt", "w") as archive:
-        archive.writestr("photo.jpg", b"x")
-    with pytest.raises(ModelError, match="cannot be read"):
-        read(tmp_path / "a.ckpt")
+        read(path)
+    assert not made.exists()

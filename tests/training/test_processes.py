@@ -67,6 +67,8 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(bench, write_
     )
     assert done.returncode == 0, done.stderr
     assert "2 x cpu" in done.stderr
+    assert done.stderr.count("epoch 0  train_loss") == 1
+    assert [path.name for path in shared.logs_path.iterdir()] == ["version_0"]
 
     (one, scores), (two, shared_scores) = last_and_scores(alone), last_and_scores(shared)
     assert one["global_step"] == two["global_step"] == 6

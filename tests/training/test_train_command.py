@@ -1,27 +1,21 @@
-import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import train as recipe
 from clothseg import cli
-from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import MissingInputError, MissingModelError
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.tensor_files import has_checksum
-from clothseg.scores import Scores, confusion_matrix
 from clothseg.settings import Settings
 from clothseg.training.callbacks import build_callbacks
 from clothseg.training.fit import FitResult, print_result
 from clothseg.training.train_command import Train
-from tests.training.conftest import CLASSES, Watcher, flags_of, process_environment
+from tests.training.conftest import CLASSES, Watcher, flags_of
 
 
 def run_recipe(*words):
@@ -109,44 +103,3 @@ def test_what_is_not_there_is_said_before_torch_is_loaded(bench):
         Train(settings=replace(bench.settings, data_path=bench.root / "nowhere")).run()
     with pytest.raises(MissingModelError, match=r"nowhere\.ckpt"):
         Train(ckpt=bench.root / "nowhere.ckpt", settings=bench.settings).run()
-
-
-@pytest.mark.processes
-def test_two_processes_score_as_one_and_write_once(bench):
-    """The scores of two processes are those of all photos, to the last digit."""
-    settings = replace(bench.settings, batch_size=3, epochs=1)
-    done = subprocess.run(
-        [sys.executable, "-m", "clothseg.cli", "train", *flags_of(settings, devices=2)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=process_environment(),
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Best checkpoint") == 1
-    assert done.stderr.count("epoch 0  train_loss") == 1
-    assert "2 x cpu" in done.stderr
-    assert [path.name for path in settings.logs_path.iterdir()] == ["version_0"]
-
-    scores = json.loads((settings.checkpoints_path / "best.json").read_text())["scores"]
-    names, alone = validate(settings, settings.checkpoints_path / "last.ckpt")
-    assert np.float32(alone.mean_iou) == np.float32(scores["val_iou"])
-    assert np.float32(alone.mean_f1) == np.float32(scores["val_f1"])
-    assert np.float32(alone.accuracy) == np.float32(scores["val_acc"])
-    for name, iou in zip(names, alone.iou, strict=True):
-        assert np.float32(iou) == np.float32(scores[f"val_iou/{name}"]) if name != "hat" else np.isnan(iou)
-
-    with pytest.raises(ValueError, match="2 processes, now it is 1"):
-        Train(ckpt=settings.checkpoints_path / "last.ckpt", settings=replace(settings, epochs=2)).run()
-
-
-def validate(settings, path) -> tuple[tuple[str, ...], Scores]:
-    """Score a checkpoint on the validation photos, one by one, in this process; return the class names, too."""
-    description, network = load_checkpoint(path)
-    samples = ClothSegmentationData.from_settings(settings).val_dataset
-    matrix = np.zeros((4, 4), dtype=np.int64)
-    for sample in (samples[index] for index in range(len(samples))):
-        with torch.inference_mode():
-            prediction = network(sample["image"].unsqueeze(0))[0].argmax(dim=0).numpy()
-        matrix += confusion_matrix(prediction, sample["mask"].numpy(), 4)
-    return description.classes.names, Scores.from_confusion(matrix)
