@@ -96,7 +96,7 @@ def fit(
         MachineError: out of memory or disk.
         TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is complete.
     """
-    check_output(settings, resume)
+    _check_paths(settings, resume)
     point = None if resume is None else ResumePoint.read(resume, model.description)
     seed_everything(settings.seed, workers=True, verbose=False)
     checkpoints = next((one for one in callbacks if isinstance(one, Checkpoints)), None)
@@ -118,6 +118,7 @@ def fit(
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
                 print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to continue", file=sys.stderr)
+        check_output(settings, resume)  # makes the folders, which a refused training must not
         if trainer.is_global_zero:
             describe_run(log, settings, data.classes)
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -239,14 +240,18 @@ def check_output(settings: Settings, resume: Path | None) -> None:
         SettingError: there is `::` in one: Lightning, which opens them with fsspec, reads it as a chain of addresses.
         MachineError: a folder cannot be written.
     """
+    _check_paths(settings, resume)
+    for folder in (settings.checkpoints_path, settings.logs_path):
+        _check_writable(folder)
+
+
+def _check_paths(settings: Settings, resume: Path | None) -> None:
     given = {"CHECKPOINTS_PATH": settings.checkpoints_path, "LOGS_PATH": settings.logs_path, "--ckpt": resume}
     for name, path in given.items():
         if path is not None and "::" in str(path):
             raise SettingError(
                 f'{name} is {path}. Lightning reads "::" as the end of an address. Pass a path without it'
             )
-    for folder in (settings.checkpoints_path, settings.logs_path):
-        _check_writable(folder)
 
 
 def _check_writable(folder: Path) -> None:
