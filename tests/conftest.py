@@ -28,6 +28,7 @@ LONGEST = (
     "training/test_signals.py",
     "training/test_train_command.py",
     "serving/page/test_view.py",
+    "serving/page/test_cutout.py",
     "serving/test_lifecycle.py",
     "test_custom_data.py",
 )

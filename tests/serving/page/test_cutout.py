@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clothseg.rle import encode_regions
 from tests.serving.page.conftest import middle_of, playwright, upload
 
 pytestmark = pytest.mark.browser
@@ -214,6 +215,45 @@ def test_samples_with_their_credits_and_the_focus_on_their_results(visitor):
     visitor.see("#garments li >> nth=0")
     playwright.expect(visitor.tab.locator("#file-name")).to_be_focused()
     assert "NASA, public domain" in visitor.see("#credit").inner_text()
+
+
+def test_the_tip_covers_no_part_of_its_garment(visit):
+    visitor = visit(opened=False)
+    left, top, right, bottom = 20, 40, 60, 80  # of 80 x 120 pixels
+    mask = np.zeros((120, 80), np.uint8)
+    mask[top:bottom, left:right] = 2
+    (region,) = encode_regions(mask)
+
+    def one_garment(route):
+        answer = route.fetch()
+        results = answer.json()
+        changed = {"class_id": 2, "label": "upperbody", "rle": region.rle, "area": region.area, "bbox": region.bbox}
+        route.fulfill(response=answer, json=results | {"segments": [changed | {"score": 0.75}]})
+
+    visitor.tab.route("**/v1/segment*", one_garment)
+    visitor.open()
+    visitor.choose(PHOTO)
+    stage = visitor.see("#stage").bounding_box()
+    scale = stage["width"] / 80
+    for place in ((0.3, 0.4), (0.7, 0.6), (0.5, 0.5)):
+        visitor.point(place)
+        assert "fair guess" in visitor.see("#tip").inner_text()
+        tip = visitor.tab.locator("#tip").bounding_box()
+        x, y = (tip["x"] - stage["x"]) / scale, (tip["y"] - stage["y"]) / scale
+        width, height = tip["width"] / scale, tip["height"] / scale
+        assert x >= right or x + width <= left or y >= bottom or y + height <= top
+        assert min(x, y) >= 0
+        assert x + width <= 80
+
+
+def test_an_upload_shows_how_far_it_is(visitor):
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    visitor.tab.context.new_cdp_session(visitor.tab).send("Network.emulateNetworkConditions", slow)
+    visitor.tab.set_input_files("#chooser", [upload("large.png", 500, 500)])
+    visitor.wait_for("#panel-hint", "Sending, ")
+    assert 0 < float(visitor.see("#sending").evaluate("bar => bar.value")) < 1
+    visitor.see("#garments li >> nth=0")
+    assert visitor.tab.locator("#sending").is_hidden()
 
 
 def test_six_garments_fit_on_a_screen_and_the_plus_stays(visit, expected):

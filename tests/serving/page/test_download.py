@@ -128,5 +128,11 @@ def test_a_photo_that_the_browser_cannot_show(visitor, offline):
     label = segmentation.labels[0]
     _, content = visitor.download(f"#garments li[data-id='{label.class_id}'] .icon")
     np.testing.assert_array_equal(np.array(opened(content)), segmentation.cutout(label.name))
+    _, content = visitor.download("[data-download=clothes]")
+    np.testing.assert_array_equal(np.array(opened(content)), segmentation.cutout())
+    _, content = visitor.download("[data-download=everything]")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert "scan/scan_overlay.jpg" in archive.namelist()
+        np.testing.assert_array_equal(np.array(opened(archive.read("scan/scan_clothes.png"))), segmentation.cutout())
     _, content = visitor.download("[data-download=mask]")
     np.testing.assert_array_equal(np.array(opened(content)), segmentation.mask)

@@ -56,6 +56,8 @@ def test_a_busy_server_is_asked_again(visit):
     visitor.tab.set_input_files("#chooser", [PHOTO])
     visitor.wait_for("#message", "The server is busy")
     visitor.wait_for("#message", "sent again in")
+    photo, message = (visitor.see(one).bounding_box() for one in ("#stage", "#message"))
+    assert photo["y"] + photo["height"] <= message["y"]  # the card does not hide the photo
     visitor.see("#garments li >> nth=0")
     assert visitor.tab.locator("#message").is_hidden()
 

@@ -4,7 +4,7 @@ import { Api } from "./api.js";
 import { garmentColours } from "./colours.js";
 import { boxAround, canvasOf, frameOf } from "./compose.js";
 import { Correction } from "./correct.js";
-import { copyPicture, copyText, makeArchive, makeFile, save } from "./downloads.js";
+import { Downloads } from "./downloads.js";
 import { showGallery } from "./gallery.js";
 import { resampleIds } from "./layers.js";
 import { backgroundOf, listenForLooks, lookOf } from "./look.js";
@@ -25,7 +25,6 @@ let decoded = Promise.resolve(null);
 let bitmap = null;
 /** The photo whose garments the list shows. */
 let listed = null;
-let isDownloading = false;
 /** Whether the results get the focus when they come. */
 let isAwaited = false;
 /** Number of calls of `show`: a photo that is decoded slowly must not replace a later one. */
@@ -40,8 +39,9 @@ let tab = "overlay";
 const photos = new Photos(api, { change: photoChanged, keyNeeded: askForKey });
 const strip = new Strip(find("strip"), { choose: (id) => show(photos.all.find((one) => one.id === id)), remove });
 const stage = new Stage(find("stage"), { point, zoom: (zoom) => (find("zoom").textContent = percent(zoom)), tool: () => correction.tool });
-const correction = new Correction(find("correct"), stage, { change: () => settle(current), say: announce });
-const list = new GarmentList(find("garments"), { highlight, toggle, recolour, copy: copyColour, download: (id) => download({ cutout: segmentOf(id) }) });
+const correction = new Correction(find("correct"), stage, { change: settle, say: announce });
+const downloads = new Downloads(api, photos, { options, say: announce });
+const list = new GarmentList(find("garments"), { highlight, toggle, recolour, copy: (hex, name) => downloads.copyText(hex, `${hex}, ${name},`), download: (id) => download({ cutout: segmentOf(id) }) });
 
 const segmentOf = (id) => current.results.segments.find((one) => one.class_id === id);
 const shareOf = ({ area }) => area / (current.results.width * current.results.height);
@@ -159,8 +159,10 @@ function showTab(name) {
   find("panel-hint").textContent = hintOf(current);
 }
 
-/** Make the corrected mask part of a photo's results; later corrections replace earlier ones. */
-function settle(photo) {
+/** Make a corrected mask part of its photo's results; later corrections replace earlier ones. @param {EditableMask} mask */
+function settle(mask) {
+  const photo = photos.all.find((one) => one.edit === mask);
+  if (!photo) return; // it was removed with the brush down
   const settling = (async () => {
     await new Promise((resolve) => setTimeout(resolve, 120)); // several steps in quick succession are one
     if (photo.settling !== settling) return photo.settling;
@@ -276,7 +278,8 @@ function toggle(id) {
 function classesSwitched() {
   list.mark(current.hidden);
   updateAllButton();
-  stage.update();
+  if (tab === "cutout") showTab(tab); // another frame
+  else stage.update();
 }
 
 function updateAllButton() {
@@ -291,50 +294,12 @@ function recolour(id, hex) {
   chooseTab("cutout");
 }
 
-async function copyColour(hex, name) {
-  await copyText(hex);
-  toast(`${hex}, ${name}, is copied.`);
-}
-
-/** Say something and show it for a moment. */
-function toast(words) {
-  announce(words);
-  find("toast").textContent = words;
-  find("toast").hidden = false;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => (find("toast").hidden = true), 2500);
-}
-
-/** Let nothing else be downloaded while `work` makes a file. @param {() => Promise<void>} work */
-async function whileDownloading(work) {
-  if (isDownloading) return;
-  isDownloading = true;
-  const buttons = find("results").querySelectorAll("[data-download], #copy, .garment .icon");
-  find("download-error").hidden = true;
-  for (const button of buttons) button.setAttribute("aria-disabled", "true");
-  try {
-    await work();
-  } catch (error) {
-    const isOurs = error.title || error.message.endsWith(".");
-    find("download-error").textContent = isOurs ? [error.title, error.message].filter(Boolean).join(". ") : "This browser cannot draw a photo of this size. The mask and the results can still be downloaded.";
-    find("download-error").hidden = false;
-  }
-  isDownloading = false;
-  for (const button of buttons) button.removeAttribute("aria-disabled");
-}
-
-function download(what) {
-  const photo = current;
-  return whileDownloading(async () => {
-    const done = photos.all.filter((one) => one.state === "done");
-    const file = what === "everything" ? await makeArchive(done, options(), api, toast) : await makeFile(photo, options(), what, api);
-    save(file.blob, file.name);
-    toast(`${file.name} is downloaded.`);
-  });
-}
+const download = (what) => downloads.download(current, what);
 
 /** @returns {import("./files.js").Options} */
-const options = () => ({ ...lookOf(), classes, networkSize, opacity: stage.opacity });
+function options() {
+  return { ...lookOf(), classes, networkSize, opacity: stage.opacity };
+}
 
 function askForKey(problem) {
   find("key-form").hidden = false;
@@ -412,12 +377,7 @@ function listen() {
     const button = target.closest("[data-download]");
     if (button) download(button.dataset.download);
   });
-  find("copy").addEventListener("click", () =>
-    whileDownloading(async () => {
-      await copyPicture(makeFile(current, { ...options(), format: "png" }, "clothes", api).then((file) => file.blob));
-      toast("The clothes are copied as a picture.");
-    }),
-  );
+  find("copy").addEventListener("click", () => downloads.copyClothes(current));
   find("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
     api.key = find("key").value.trim();
@@ -427,7 +387,7 @@ function listen() {
   });
   find("about-open").addEventListener("click", () => find("about").showModal());
   find("api-open").addEventListener("click", () => showSnippets(find("api"), lookOf(), tab));
-  find("snippet-copy").addEventListener("click", () => copyText(find("snippet").textContent).then(() => toast("The call is copied.")));
+  find("snippet-copy").addEventListener("click", () => downloads.copyText(find("snippet").textContent, "The call"));
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", ({ target }) => (target === dialog || target.closest("[data-close]")) && dialog.close());
   }

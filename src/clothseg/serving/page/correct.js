@@ -20,7 +20,7 @@ export class Correction {
   /**
    * @param {HTMLElement} panel with the tools
    * @param {import("./stage.js").Stage} stage
-   * @param {{change: () => void, say: (words: string) => void}} on `change` is called after each step
+   * @param {{change: (mask: import("./mask.js").EditableMask) => void, say: (words: string) => void}} on `change` is called after each step
    */
   constructor(panel, stage, on) {
     const find = (id) => panel.querySelector(`#${id}`);
@@ -60,6 +60,7 @@ export class Correction {
 
   /** Correct a mask, or nothing any more. @param {import("./mask.js").EditableMask | null} mask */
   start(mask) {
+    this.#end();
     this.mask = mask;
     if (mask) {
       const longest = Math.max(mask.width, mask.height);
@@ -73,6 +74,7 @@ export class Correction {
 
   /** @param {"select" | "brush" | "eraser"} tool */
   choose(tool) {
+    this.#end();
     this.#tool = tool;
     this.panel.querySelector(`[name=tool][value=${tool}]`).checked = true;
     this.#select([]);
@@ -160,6 +162,7 @@ export class Correction {
   }
 
   #step(name) {
+    this.#end();
     if (!(name === "undo" ? this.mask.canUndo : this.mask.canRedo)) return;
     this.mask[name]();
     this.#select([]);
@@ -170,7 +173,7 @@ export class Correction {
     this.on.say(words);
     this.stage.redraw();
     this.#showState();
-    this.on.change();
+    this.on.change(this.mask);
   }
 
   #nameOf(id) {

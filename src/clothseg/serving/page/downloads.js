@@ -5,7 +5,7 @@ import { stemOf } from "./panels.js";
 import { inWorker } from "./tasks.js";
 
 /** @param {Blob} blob @param {string} name of the file */
-export function save(blob, name) {
+function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
@@ -13,27 +13,85 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/**
- * @param {import("./photos.js").Photo} photo
- * @param {import("./files.js").Options} options
- * @param {import("./files.js").What} what
- * @param {import("./api.js").Api} api draws what the browser cannot
- * @returns {Promise<{blob: Blob, name: string}>}
- */
-export async function makeFile(photo, options, what, api) {
-  return inWorker("file", { photo: await sourceOf(photo, options, api, what), options, what });
-}
+/** Makes one file at a time, and says what became of it. */
+export class Downloads {
+  #isBusy = false;
+  #toast = 0;
 
-/**
- * @param {import("./photos.js").Photo[]} photos
- * @param {(words: string) => void} tell how far it is
- * @returns {Promise<{blob: Blob, name: string}>} everything of all photos in one ZIP
- */
-export async function makeArchive(photos, options, api, tell) {
-  const sources = [];
-  for (const photo of photos) sources.push(await sourceOf(photo, options, api, "everything"));
-  const onProgress = ({ done, total }) => tell(`Photo ${done + 1} of ${total} …`);
-  return inWorker("archive", { photos: sources, options }, { onProgress });
+  /**
+   * @param {import("./api.js").Api} api draws what the browser cannot
+   * @param {import("./photos.js").Photos} photos
+   * @param {{options: () => import("./files.js").Options, say: (words: string) => void}} on
+   */
+  constructor(api, photos, on) {
+    Object.assign(this, { api, photos, on });
+  }
+
+  /** @param {import("./photos.js").Photo} photo @param {import("./files.js").What | "everything"} what */
+  download(photo, what) {
+    return this.#work(async () => {
+      const { blob, name } = what === "everything" ? await this.#archive() : await this.#file(photo, this.on.options(), what);
+      save(blob, name);
+      this.#show(`${name} is downloaded.`);
+    });
+  }
+
+  /** Copy the cut-out of all clothes as a picture. @param {import("./photos.js").Photo} photo */
+  copyClothes(photo) {
+    return this.#work(async () => {
+      if (!navigator.clipboard?.write) throw new Error("This browser copies pictures only from https addresses and from this machine. Download the file instead.");
+      const blob = this.#file(photo, { ...this.on.options(), format: "png" }, "clothes").then((file) => file.blob);
+      await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+      this.#show("The clothes are copied as a picture.");
+    });
+  }
+
+  /** @param {string} text @param {string} name of it, for people */
+  async copyText(text, name) {
+    if (navigator.clipboard) await navigator.clipboard.writeText(text);
+    else copyWithoutClipboard(text);
+    this.#show(`${name} is copied.`);
+  }
+
+  async #file(photo, options, what) {
+    return inWorker("file", { photo: await sourceOf(photo, options, this.api, what), options, what });
+  }
+
+  async #archive() {
+    const options = this.on.options();
+    const sources = [];
+    for (const photo of this.photos.all) if (photo.state === "done") sources.push(await sourceOf(photo, options, this.api, "everything"));
+    return inWorker("archive", { photos: sources, options }, { onProgress: ({ done, total }) => this.#show(`Photo ${done + 1} of ${total} …`) });
+  }
+
+  /** Let nothing else be downloaded meanwhile. @param {() => Promise<void>} work */
+  async #work(work) {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    const buttons = document.querySelectorAll("[data-download], #copy, .garment .icon");
+    const failure = document.getElementById("download-error");
+    failure.hidden = true;
+    for (const button of buttons) button.setAttribute("aria-disabled", "true");
+    try {
+      await work();
+    } catch (error) {
+      const isOurs = error.title || error.message.endsWith(".");
+      failure.textContent = isOurs ? [error.title, error.message].filter(Boolean).join(". ") : "This browser cannot draw a photo of this size. The mask and the results can still be downloaded.";
+      failure.hidden = false;
+    }
+    this.#isBusy = false;
+    for (const button of buttons) button.removeAttribute("aria-disabled");
+  }
+
+  /** Say something and show it for a moment. */
+  #show(words) {
+    const toast = document.getElementById("toast");
+    this.on.say(words);
+    toast.textContent = words;
+    toast.hidden = false;
+    clearTimeout(this.#toast);
+    this.#toast = setTimeout(() => (toast.hidden = true), 2500);
+  }
 }
 
 /** @returns {Promise<import("./files.js").Source>} once corrections are part of the results */
@@ -58,16 +116,8 @@ async function serve({ file, results }, look, api, what) {
   return served;
 }
 
-/** @param {Promise<Blob>} blob a PNG @returns {Promise<void>} */
-export function copyPicture(blob) {
-  if (!navigator.clipboard?.write) throw new Error("This browser copies pictures only from https addresses and from this machine. Download the file instead.");
-  return navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
-}
-
-/** @param {string} text */
-export async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // Without https there is no other way.
+/** Without https there is no other way. @param {string} text */
+function copyWithoutClipboard(text) {
   const field = document.createElement("textarea");
   field.value = text;
   document.body.append(field);
