@@ -39,7 +39,7 @@ def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_an_interrupted_training_ends_as_an_undisturbed_one_from_the_files(packed):
+def test_a_training_from_shards_resumed_from_the_files_ends_as_one_from_the_files(packed):
     seen, settings = Watcher(), packed.named("stopped")
     files = {"shards": None, "data_path": packed.root / "data"}
     whole, model = packed.train(packed.named("whole", **files), watcher=seen)
@@ -50,7 +50,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one_from_the_files(packe
         packed.train(settings, watcher=first)
     with pytest.raises(TrainingStopped):
         packed.train(replace(settings, num_workers=1), resume=last, watcher=second)
-    resumed, again = packed.train(settings, resume=last, watcher=third)
+    resumed, again = packed.train(replace(settings, **files), resume=last, watcher=third)
     assert first.samples + second.samples + third.samples == seen.samples
     assert resumed.scores == whole.scores
     for name, weights in model.state_dict().items():
