@@ -17,7 +17,7 @@ from clothseg.settings import Settings
 from tests.data.file_server import serving
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
-PAGES = ("predict.md", "labelling-tools.md")
+PAGES = ("predict.md", "labelling-tools.md", "try-on.md")
 
 
 def blocks(language):

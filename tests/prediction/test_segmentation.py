@@ -143,6 +143,16 @@ def test_cut_outs_of_all_clothes_and_of_garments_by_their_names(segmentation, tm
         segmentation.cutout("hat", canvas="9x9")
 
 
+def test_files_for_try_on_programs(segmentation, tmp_path):
+    files = segmentation.save(tmp_path, stem="a", try_on="lower, full")
+    assert [path.name for path in files[2:]] == [
+        f"a_tryon-{region}-{name}" for region in ("lower", "full") for name in ("mask.png", "garment.jpg")
+    ]
+    np.testing.assert_array_equal(np.array(Image.open(files[2])), segmentation.try_on("lower").mask)
+    hat = replace(segmentation, mask=np.full_like(segmentation.mask, 3))
+    assert len(hat.save(tmp_path, stem="b", try_on="upper")) == 2, "a photo without such a garment has no such files"
+
+
 def test_a_tight_cutout_is_the_garments_box(segmentation):
     assert segmentation.cutout("upperbody", tight=True).shape == (35, 30, 4)
     with pytest.raises(InputError, match=r"No waist .*It shows: tops and jackets, trousers and skirts"):

@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from clothseg.encoding import encode_jpeg, encode_png
+from clothseg.errors import InputError
 from clothseg.labels import GROUPS
 from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.serving.errors import Problem
@@ -106,6 +107,19 @@ def test_all_cut_outs_come_as_one_zip(client, offline, photo):
         files = {f"my.photo{ending}": content for ending, content in expected.cutout_files("tight")}
         assert {name: archive.read(name) for name in archive.namelist()} == files
         assert len(files) == len(expected.labels)
+
+
+def test_try_on_gives_mask_and_garment(client, offline, photo):
+    expected = offline.predict(photo)
+    for region in ("upper", "full"):
+        answer = client.post(f"/v1/segment?output=try-on&region={region}", content=photo, headers=JPEG)
+        try:
+            files = {f"photo{ending}": content for ending, content in expected.try_on_files(region)}
+        except InputError:
+            assert region in assert_problem(answer, 404, "not-in-photo")["detail"]
+            continue
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            assert {name: archive.read(name) for name in archive.namelist()} == files
 
 
 def test_json_may_include_the_outlines(client, offline, photo):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from clothseg.labels import BACKGROUND_ID, CLOTHES, ClassList
 from clothseg.pictures import whole_file
 from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.prediction.polygons import outline
+from clothseg.prediction.try_on import check_region
 from clothseg.rle import decode_region
 
 IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.json", "coco_polygons.json"
@@ -37,6 +40,8 @@ class Outputs:
     """Write cut-outs: of each garment in the photo's frame, or cropped tight; of all clothes together; or of garments
     by name, as in dress,shoes. With commas also several: tight,clothes."""
     style: Annotated[CutoutStyle, tyro.conf.arg(name="")] = field(default_factory=CutoutStyle)
+    try_on: Annotated[str, tyro.conf.arg(metavar="upper,lower,full")] = ""
+    """Write what try-on programs ask for: the mask to paint a garment of a region into, and the worn one on white."""
     keep: Annotated[str, tyro.conf.arg(metavar="NAMES")] = ""
     """Keep these garments only, as in dress,shoes, in masks and all other files."""
     soft_masks: bool = False
@@ -52,6 +57,7 @@ class Outputs:
             "cutouts": self.cutouts,
             "soft_masks": self.soft_masks,
             "style": self.style,
+            "try_on": self.try_on,
         }
 
     @property
@@ -67,23 +73,33 @@ class Outputs:
     @property
     def kept(self) -> list[str]:
         """The names in `keep`."""
-        return _words(self.keep)
+        return words_of(self.keep)
 
     def meanings(self, classes: ClassList) -> list[str]:
         """Return what the garments' names mean in words, where they are not a class's own.
 
         Raises:
-            SettingError: no class covers one of them.
+            SettingError: no class covers one of them, or there is no such region for try-on.
         """
-        names = [word for word in _words(self.cutouts) if word not in _SHAPES or word in classes.names]
+        for region in words_of(self.try_on):
+            check_region(region)
+        names = [word for word in words_of(self.cutouts) if word not in _SHAPES or word in classes.names]
         return list(filter(None, map(classes.meaning, [*self.kept, *names])))
 
 
 _SHAPES = ("none", "frame", "tight", CLOTHES)
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Return the words of an option, which commas separate."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def names_in_files(classes: ClassList) -> list[str]:
+    """Return each class's name as part of a file's: "legs and feet" becomes legs-and-feet; no two are the same."""
+    names = [re.sub(r"\W+", "-", name) for name in classes.names]
+    times = Counter(name.casefold() for name in names)
+    return [f"{name}-{number}" if times[name.casefold()] > 1 else name for number, name in enumerate(names)]
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,17 @@ class CutoutChoice:
     """Cut out everything worn together."""
     tight: bool
 
+    def parts(self, classes: ClassList, shown: Sequence[int]) -> dict[str, str | None]:
+        """Return the class of each cut-out by its name in files; None for all clothes together.
+
+        Args:
+            classes: names of the ids.
+            shown: ids of the classes that the photo shows.
+        """
+        names = names_in_files(classes)
+        parts: dict[str, str | None] = {CLOTHES: None} if self.clothes and shown else {}
+        return parts | {names[one]: classes.names[one] for one in shown if one in self.class_ids}
+
     @classmethod
     def of(cls, words: str, classes: ClassList) -> CutoutChoice:
         """Read what the option says; see `Outputs.cutouts`.
@@ -106,7 +133,7 @@ class CutoutChoice:
         >>> CutoutChoice.of("tight,jeans", GROUPS).class_ids
         frozenset({10})
         """
-        given = _words(words)
+        given = words_of(words)
         names = [word for word in given if word not in _SHAPES or word in classes.names]
         clothes = CLOTHES in given and CLOTHES not in names
         if names or clothes or not {"frame", "tight"} & set(given):

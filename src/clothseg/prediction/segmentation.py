@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_text
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,9 +19,10 @@ from clothseg.labels import BACKGROUND_ID, CLOTHES, ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.colors import main_colors
 from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
-from clothseg.prediction.outputs import CutoutChoice
+from clothseg.prediction.outputs import CutoutChoice, names_in_files, words_of
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
+from clothseg.prediction.try_on import TryOn, try_on
 from clothseg.rle import Region, encode_regions
 from clothseg.transforms import resize_image
 from clothseg.types import BoolArray, Float32Array, UInt8Array
@@ -32,6 +32,7 @@ FORMAT_VERSION = 1
 
 MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING = "_mask.png", "_overlay.jpg", "_results.json"
 CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.{suffix}", "_soft-{name}.png"
+TRY_ON_ENDING = "_tryon-{name}.{suffix}"
 """What follows a photo's stem in the names of its outputs."""
 
 MAX_JPEG_SIDE = 64_000
@@ -225,16 +226,24 @@ class Segmentation:
             SettingError: a name that no class covers.
         """
         choice = CutoutChoice.of(words, self.classes)
-        names = _names_in_files(self.classes)
-        parts: dict[str, str | None] = {CLOTHES: None} if choice.clothes and self.regions else {}
-        parts |= {
-            names[one.class_id]: self.classes.names[one.class_id]
-            for one in self.regions
-            if one.class_id in choice.class_ids
-        }
-        for name_in_file, name in parts.items():
+        for name_in_file, name in choice.parts(self.classes, [region.class_id for region in self.regions]).items():
             content = style.encode(self.cut_out(self.inside(name), style, tight=choice.tight))
             yield CUTOUT_ENDING.format(name=name_in_file, suffix=SUFFIXES[style.cutout_format]), content
+
+    def try_on(self, region: str) -> TryOn:
+        """Return the mask and the garment that try-on programs ask for; the region is "upper", "lower" or "full".
+
+        Raises:
+            SettingError: there is no such region.
+            InputError: the photo shows no garment of the region.
+        """
+        return try_on(self.photo, self.mask, self.classes, region, pixel=max(self.size) / max(self.logits.shape[1:]))
+
+    def try_on_files(self, region: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of `try_on`: what follows the stem in each name, and the content."""
+        mask, garment = self.try_on(region)
+        yield TRY_ON_ENDING.format(name=f"{region}-mask", suffix="png"), encode_png(mask)
+        yield TRY_ON_ENDING.format(name=f"{region}-garment", suffix="jpg"), encode_jpeg(garment, 95)
 
     def polygons(self, name: str, *, tolerance: float = 1.0) -> list[Corners]:
         """Return the outlines of a class as polygons, one for each connected piece; see `polygons.outline`.
@@ -319,6 +328,7 @@ class Segmentation:
         cutouts: str = "none",
         soft_masks: bool = False,
         style: CutoutStyle = PLAIN,
+        try_on: str = "",
     ) -> tuple[Path, ...]:
         """Write the mask (indexed PNG), the overlay with legend (JPEG) and what else is asked for.
 
@@ -330,6 +340,7 @@ class Segmentation:
                 choices as in `Outputs.cutouts`.
             soft_masks: write the probability of each class that the photo shows, `<stem>_soft-<class>.png`.
             style: edges, background, canvas and format of cut-outs.
+            try_on: regions to write files for try-on programs for, as in "upper,lower"; see `try_on`.
 
         Returns:
             The files, `<stem>_mask.png` and `<stem>_overlay.jpg` first. Each is written atomically.
@@ -339,13 +350,21 @@ class Segmentation:
         """
         stem = stem or Path(self.file).stem or "photo"
         paths = []
-        for ending, content in self.contents(json=json, cutouts=cutouts, soft_masks=soft_masks, style=style):
+        for ending, content in self.contents(
+            json=json, cutouts=cutouts, soft_masks=soft_masks, style=style, try_on=try_on
+        ):
             paths.append(Path(folder) / f"{stem}{ending}")
             write_whole(paths[-1], content)
         return tuple(paths)
 
     def contents(
-        self, *, json: bool = False, cutouts: str = "none", soft_masks: bool = False, style: CutoutStyle = PLAIN
+        self,
+        *,
+        json: bool = False,
+        cutouts: str = "none",
+        soft_masks: bool = False,
+        style: CutoutStyle = PLAIN,
+        try_on: str = "",
     ) -> Iterator[tuple[str, bytes]]:
         """Yield the files that `save` writes: what follows the stem in each name, and the content."""
         yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
@@ -354,12 +373,16 @@ class Segmentation:
             yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
         for ending, content in self.cutout_files(cutouts, style):
             yield ending, marked(content)
+        for region in words_of(try_on):
+            with contextlib.suppress(InputError):  # many photos lack one region
+                for ending, content in self.try_on_files(region):
+                    yield ending, marked(content)
         if soft_masks:
-            names_in_files = _names_in_files(self.classes)
-            for region in self.regions:
-                plane = soft_mask(self.logits, region.class_id, self.size)
+            names = names_in_files(self.classes)
+            for one in self.regions:
+                plane = soft_mask(self.logits, one.class_id, self.size)
                 content = encode_png(np.rint(255 * plane).astype(np.uint8))
-                yield SOFT_MASK_ENDING.format(name=names_in_files[region.class_id]), marked(content)
+                yield SOFT_MASK_ENDING.format(name=names[one.class_id]), marked(content)
 
     def _small_overlay(self, max_side: int) -> UInt8Array:
         """Return the overlay with its legend, shrunk where a side is longer than `max_side` pixels."""
@@ -375,10 +398,3 @@ class Segmentation:
         shares = {region.class_id: region.area / self.mask.size for region in self.regions}
         by_area = sorted(shares, key=lambda class_id: -shares[class_id])
         return drawing.with_legend(picture, self.classes, by_area, shares=shares)
-
-
-def _names_in_files(classes: ClassList) -> list[str]:
-    """Return each class's name as part of a file's: "legs and feet" becomes legs-and-feet; no two are the same."""
-    names = [re.sub(r"\W+", "-", name) for name in classes.names]
-    times = Counter(name.casefold() for name in names)
-    return [f"{name}-{number}" if times[name.casefold()] > 1 else name for number, name in enumerate(names)]

@@ -19,7 +19,13 @@ from typing import NamedTuple
 from clothseg.encoding import HEAD_LENGTH, is_marked
 from clothseg.errors import InputError, MissingInputError, path_kind, path_problem
 from clothseg.pictures import PHOTO_SUFFIXES, walk
-from clothseg.prediction.segmentation import CUTOUT_ENDING, MASK_ENDING, OVERLAY_ENDING, SOFT_MASK_ENDING
+from clothseg.prediction.segmentation import (
+    CUTOUT_ENDING,
+    MASK_ENDING,
+    OVERLAY_ENDING,
+    SOFT_MASK_ENDING,
+    TRY_ON_ENDING,
+)
 
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -32,7 +38,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 # Most file systems end names at 255 bytes; the ending and a number take the rest, a class's name in it up to 35.
 _LONGEST_STEM = 200
 
-_ENDINGS = (MASK_ENDING, OVERLAY_ENDING, CUTOUT_ENDING, SOFT_MASK_ENDING)
+_ENDINGS = (MASK_ENDING, OVERLAY_ENDING, CUTOUT_ENDING, SOFT_MASK_ENDING, TRY_ON_ENDING)
 _OUTPUT_NAME = re.compile(
     f"(?P<stem>.+)({'|'.join(re.escape(ending.format(name='NAME', suffix='SUFFIX')) for ending in _ENDINGS)})".replace(
         "NAME", r"[\w-]+"

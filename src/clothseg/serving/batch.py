@@ -21,7 +21,7 @@ from clothseg.serving.messages import SegmentRequest
 PROBLEMS_NAME = "problems.ndjson"
 """The file in a ZIP that says which photos could not be segmented, and why."""
 
-_ENDINGS = {"mask": "_mask.png", "overlay": "_overlay.jpg", "cutouts": ".zip"}
+_ENDINGS = {"mask": "_mask.png", "overlay": "_overlay.jpg"}
 
 Answer = tuple[str, bytes | Problem]
 """The photo's file name, and what was made of it."""
@@ -104,7 +104,7 @@ async def zipped(answers: AsyncGenerator[Answer], wanted: SegmentRequest) -> Asy
 
 def _files(stem: str, content: bytes, wanted: SegmentRequest) -> list[tuple[str, bytes]]:
     """Return the files of one photo: names and contents."""
-    if wanted.output == "cutouts":
+    if wanted.output in ("cutouts", "try-on"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return [(name, archive.read(name)) for name in archive.namelist()]
     suffix = {"jpeg": "jpg"}.get(wanted.style["cutout_format"], wanted.style["cutout_format"])

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
-Output = Literal["json", "mask", "overlay", "cutout", "cutouts"]
-"""Forms of a response: results, index PNG, photo with colours and legend (JPEG), one class or all clothes cut out, and
-a ZIP of the cut-outs of each class."""
+Output = Literal["json", "mask", "overlay", "cutout", "cutouts", "try-on"]
+"""Forms of a response: results, index PNG, photo with colours and legend (JPEG), one class or all clothes cut out; ZIPs
+with the cut-outs of each class, and with what try-on programs ask for."""
 
 MEDIA_TYPES: Mapping[Output, str] = {
     "json": "application/json",
@@ -19,6 +19,7 @@ MEDIA_TYPES: Mapping[Output, str] = {
     "overlay": "image/jpeg",
     "cutout": "image/png",
     "cutouts": "application/zip",
+    "try-on": "application/zip",
 }
 """The media type of each form; a cut-out may also be `image/webp` or `image/jpeg`."""
 
@@ -40,6 +41,8 @@ class SegmentRequest:
     """Crop cut-outs to the garment."""
     style: Mapping[str, Any] = field(default_factory=dict)
     """Edges, background, canvas and format of cut-outs: the arguments of `CutoutStyle`."""
+    region: str = "upper"
+    """Region of the body for try-on."""
     include: Sequence[Include] = ()
     """Put these into the JSON, too."""
     file: str = ""

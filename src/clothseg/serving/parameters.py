@@ -14,8 +14,8 @@ from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import MEDIA_TYPES, Include, Output, SegmentRequest
 
-_OUTPUT_BY_MEDIA_TYPE = {one: output for output, one in MEDIA_TYPES.items() if output != "cutout"}
-"""What the Accept header may ask for; a cut-out also needs a class."""
+_OUTPUT_BY_MEDIA_TYPE = {one: output for output, one in MEDIA_TYPES.items() if output not in ("cutout", "try-on")}
+"""What the Accept header may ask for: one output of each media type."""
 
 
 def choose_output(parameter: Output | None, accept: str) -> Output:
@@ -106,6 +106,9 @@ def choose_class(label: str | None, classes: ClassList) -> str:
         raise Problem("wrong-parameter", f"label: {one_line(error)}") from error
 
 
+Region = Literal["upper", "lower", "full"]
+
+
 @dataclass(frozen=True)
 class Options:
     """What a request asks for, as it was sent."""
@@ -114,6 +117,7 @@ class Options:
     label: str | None
     tight: bool
     style: dict[str, str]
+    region: Region
     include: list[Include]
 
     def request(self, accept: str, classes: ClassList, limits: Limits) -> SegmentRequest:
@@ -130,6 +134,7 @@ class Options:
             label=choose_class(self.label, classes) if output == "cutout" else "",
             tight=self.tight,
             style=self.style,
+            region=self.region,
             include=self.include,
             max_pixels=limits.max_pixels,
         )
@@ -148,9 +153,10 @@ def options_of(
         ),
     ] = None,
     tight: Annotated[bool, Query(description="For cut-outs: crop to the garment.")] = False,
+    region: Annotated[Region, Query(description="For try-on: which garment is replaced.")] = "upper",
     include: Annotated[
         list[Include], Query(description="For JSON: put the mask or the outlines into it, too; repeatable.")
     ] = [],  # noqa: B006 - FastAPI copies it
 ) -> Options:
     """Return the parameters that the operations on photos share."""
-    return Options(output, label, tight, style, include)
+    return Options(output, label, tight, style, region, include)

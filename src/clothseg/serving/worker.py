@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -110,7 +110,12 @@ def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
         return _overlay(segmentation)
     style = style_of(request)
     if request.output == "cutouts":
-        return _zip(segmentation, request, style)
+        return _zip(segmentation.cutout_files("tight" if request.tight else "frame", style), request)
+    if request.output == "try-on":
+        try:
+            return _zip(segmentation.try_on_files(request.region), request)
+        except InputError as error:
+            raise NotShownError(one_line(error)) from error
     name = request.label or None
     if not segmentation.labels if name is None else name not in [label.name for label in segmentation.labels]:
         shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
@@ -135,12 +140,12 @@ def style_of(request: SegmentRequest) -> CutoutStyle:
     return style
 
 
-def _zip(segmentation: Segmentation, request: SegmentRequest, style: CutoutStyle) -> bytes:
-    """Return a ZIP with a cut-out of each class, stored, as pictures are compressed already."""
+def _zip(files: Iterable[tuple[str, bytes]], request: SegmentRequest) -> bytes:
+    """Return a ZIP of files of a photo, by their endings; stored, as pictures are compressed already."""
     stem = Path(request.file).stem or "photo"
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        for ending, content in segmentation.cutout_files("tight" if request.tight else "frame", style):
+        for ending, content in files:
             archive.writestr(zipfile.ZipInfo(f"{stem}{ending}"), content)
     return stream.getvalue()
 
