@@ -112,11 +112,12 @@ def test_what_is_said_of_the_categories_takes_the_place_of_what_is_said_of_the_g
         categories=("background", "dress"),
         training_data={"name": "sample", "known_classes": ["waist"], "categories": {"known_classes": ["dress"]}},
         scores={"val_iou": 0.5, "categories": {"val_iou": 0.25}},
+        usual_score=0.5,
     )
     fine = both.with_classes("categories")
     assert (fine.classes, fine.output, both.output) == (CATEGORIES, "categories", "logits")
     assert fine.training_data == {"name": "sample", "known_classes": ["dress"]}
-    assert fine.scores == {"val_iou": 0.25}
+    assert (fine.scores, fine.usual_score) == ({"val_iou": 0.25}, 0.0)
     assert both.with_classes(None) == both.with_classes("groups") == both
     trained_with_categories = replace(DESCRIPTION, classes=CATEGORIES)
     assert trained_with_categories.with_classes("categories") == trained_with_categories

@@ -79,7 +79,8 @@ class ModelDescription:
         if name == "categories" and self.categories:
             data, scores = dict(self.training_data), dict(self.scores)
             data |= data.pop("categories", {})
-            return replace(self, classes=CATEGORIES, training_data=data, scores=scores.get("categories", {}))
+            scores = scores.get("categories", {})  # whose usual score was not measured
+            return replace(self, classes=CATEGORIES, training_data=data, scores=scores, usual_score=0.0)
         own = next((key for key, one in CLASS_LISTS.items() if one.names == self.classes.names), "classes of its own")
         raise SettingError(
             f"The model gives {own} ({len(self.classes)}), not {name} ({len(CLASS_LISTS[name])}). Leave out --classes, "

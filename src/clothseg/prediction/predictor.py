@@ -263,7 +263,7 @@ def load(
     )
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
     if opened.description.output != "logits":
-        identity["classes"] = opened.description.output
+        identity["class_list"] = opened.description.output
     origin += unseen(opened.description)
     return Predictor(opened, model=identity, origin=origin, augmentation=augmentation)
 
@@ -314,8 +314,9 @@ def open_runtime(
 
 def unseen(description: ModelDescription) -> str:
     """Return a text that names the classes that a model has never seen, for the end of its origin; or an empty one."""
-    names = ", ".join(description.unknown_classes)
-    return f"; it has never seen {names}" if names else ""
+    names = description.unknown_classes
+    shown = f"{', '.join(names[:4])} and {len(names) - 4} more" if len(names) > 5 else ", ".join(names)
+    return f"; it has never seen {shown}" if names else ""
 
 
 def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str]:

@@ -72,10 +72,13 @@ def test_the_second_output_gives_categories_and_leaves_the_first_as_it_is(portab
 
 
 def test_a_result_says_that_its_classes_are_categories(two_outputs_path):
+    fine_predictor = load(two_outputs_path, classes="categories")
+    both = fine_predictor.model.keys() & fine_predictor.description.to_dict().keys()
+    assert both == {"version"}, "the server puts both into one table"
     fine, plain = (
         load(two_outputs_path, classes=classes).predict(photo_of(90, 60)) for classes in ("categories", None)
     )
-    assert fine.to_coco()["model"] == {**plain.to_coco()["model"], "classes": "categories"}
+    assert fine.to_coco()["model"] == {**plain.to_coco()["model"], "class_list": "categories"}
     assert {label.name for label in fine.labels} <= set(CATEGORIES.names[5:26])
 
 
