@@ -231,8 +231,8 @@ def table_of_model(
         if tuple(model_names) != classes.names:
             raise DataError(
                 f"{model} has other classes than the dataset: {_difference(model_names, classes.names)}. "
-                "Evaluate on data prepared with the model's classes, choose its other classes with --classes, or map them "
-                "to the dataset's with --class-map"
+                "Evaluate on data prepared with the model's classes, choose its other classes with --classes, or map "
+                "them to the dataset's with --class-map"
             )
         return table_of_ids(classes, None)
     table = np.full(256, UNKNOWN, dtype=np.uint8)
