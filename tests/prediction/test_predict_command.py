@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
 from clothseg import cli
+from clothseg.labels import GROUPS
 from clothseg.model.best import BestCheckpoint
 from clothseg.pictures import read_mask
 from clothseg.prediction.predict_command import shown
@@ -283,6 +284,29 @@ def test_every_output_at_once(predict, photo_file):
         assert {path.name for path in Path("output").glob(f"a_{kind}-*.png")} == {
             f"a_{kind}-{name}.png" for name in shown
         }
+
+
+def test_garments_are_named_as_people_name_them(predict, photo_file):
+    photo_file("album/a.png")
+    photo_file("album/b.png")
+    code, _, err = predict("album", "--keep", "shirt,trousers", "--cutouts", "tight,jeans", "--formats", "csv")
+    assert code == 0
+    assert "'shirt' is part of the class upperbody (tops and jackets)" in err
+    assert "'jeans' is part of the class lowerbody (trousers and skirts)" in err
+    kept = {0, GROUPS.id_of("shirt"), GROUPS.id_of("trousers")}
+    assert all(set(np.unique(read_mask(Path(f"output/{name}_mask.png")))) <= kept for name in "ab")
+    assert {path.name[2:] for path in Path("output").glob("*_cutout-*")} <= {"cutout-lowerbody.png"}
+    rows = Path("output/garments.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
+    assert all(row.split(",")[2] in ("upperbody", "lowerbody") for row in rows)
+    for flags in (
+        ["--keep", "trosers"],
+        ["--cutouts", "jens"],
+        ["--try-on", "sleeves"],
+        ["--background", "nowhere.png"],
+    ):
+        code, _, err = predict("album", *flags)
+        assert code == 2, flags
+        assert "Nearest" in err[-1] or "Allowed" in err[-1]
 
 
 def test_one_photo_writes_its_files_and_no_journal(predict, photo_file):
