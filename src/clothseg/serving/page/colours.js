@@ -67,7 +67,7 @@ const NAMES = {
 };
 
 /** @param {number[]} rgb @returns {string} the name of the nearest colour that has one; green differences count most, as for the eye */
-export function colourName(rgb) {
+function colourName(rgb) {
   const difference = ([red, green, blue]) => 2 * (red - rgb[0]) ** 2 + 4 * (green - rgb[1]) ** 2 + 3 * (blue - rgb[2]) ** 2;
   return Object.entries(NAMES).reduce((best, one) => (difference(one[1]) < difference(best[1]) ? one : best))[0];
 }

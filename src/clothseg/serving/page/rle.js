@@ -10,7 +10,7 @@
  * @returns {number[]} lengths of the runs, alternately outside and inside, down the columns
  * Source: rleFrString of pycocotools' maskApi.c.
  */
-export function decodeCounts(counts) {
+function decodeCounts(counts) {
   const runs = [];
   for (let at = 0; at < counts.length; ) {
     let value = 0;
@@ -32,7 +32,7 @@ export function decodeCounts(counts) {
  * @returns {string} COCO's compressed run-length code
  * Source: rleToString of pycocotools' maskApi.c.
  */
-export function encodeCounts(runs) {
+function encodeCounts(runs) {
   const codes = [];
   runs.forEach((run, place) => {
     let value = place > 2 ? run - runs[place - 2] : run;
