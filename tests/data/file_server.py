@@ -36,6 +36,9 @@ class FileServer(ThreadingHTTPServer):
         """Address of the folder."""
         return f"http://127.0.0.1:{self.server_port}"
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing where a client hangs up, such as a training that a test kills."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: FileServer
