@@ -65,7 +65,7 @@ def test_commands(block, monkeypatch, capfd):
         before, _, words = with_checkpoint(line).rpartition("uv run infer.py ")
         arguments = shlex.split(words)
         if "--ckpt" not in arguments:
-            arguments += ["--ckpt", "model.ckpt"]
+            arguments += ["--ckpt", "starter" if "categories" in arguments else "model.ckpt"]
         if before:
             assert before == 'find photos -name "*.jpg" | '
             names = "\n".join(str(path) for path in Path("photos").rglob("*.jpg"))
