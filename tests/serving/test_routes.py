@@ -187,9 +187,11 @@ def test_a_wrong_parameter_is_named(client, photo):
     for parameters, words in (
         ({"output": "pdf"}, "output"),
         ({"output": "cutout", "edges": "round"}, "edges"),
-        ({"output": "cutout", "canvas": "20"}, "as in 2000x2000"),
+        ({"output": "cutout", "canvas": "20"}, "canvas is '20'"),
+        ({"output": "cutout", "margin": "50%"}, "margin is '50%'"),
+        ({"output": "cutout", "background": "wight"}, "transparent, blur, #rrggbb"),
         ({"output": "cutout", "canvas": "9000x9000"}, "1,000,000 pixels"),
-        ({"output": "cutout", "background": "/etc/passwd"}, "transparent, blur, #rrggbb"),
+        ({"output": "cutout", "background": "/etc/passwd"}, "background is '/etc/passwd'"),
         ({"output": "cutout", "label": "dres"}, "dress"),
         ({"output": "cutout", "label": "13"}, "13"),
         ({"output": "cutout", "label": "²"}, "²"),

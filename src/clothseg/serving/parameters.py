@@ -68,20 +68,30 @@ def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
+# No path of the server's disk fits.
+_BACKGROUND = r"^(transparent|blur|#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})|[a-zA-Z]{3,20})$"
+_CANVAS = r"^([1-9][0-9]{0,4}x[1-9][0-9]{0,4})?$"
+_MARGIN = r"^[1-4]?[0-9](\.[0-9]{1,3})?%?$"
+
+
 def style_of(
     edges: Annotated[
         Literal["soft", "hard"], Query(description="Edges of cut-outs: estimated coverage, or whole pixels.")
     ] = "soft",
     background: Annotated[
-        str, Query(description="Behind cut-outs: transparent, blur, or a colour as in white or #ffffff.")
+        str, Query(pattern=_BACKGROUND, description="Behind cut-outs: transparent, blur, or a colour: white, #ffffff.")
     ] = "transparent",
-    canvas: Annotated[str, Query(description="Scale cut-outs to fit and centre them, as in 2000x2000.")] = "",
-    margin: Annotated[str, Query(description="Space around the garment on a canvas, in per cent.")] = "5%",
+    canvas: Annotated[
+        str, Query(pattern=_CANVAS, description="Scale cut-outs to fit and centre them, as in 2000x2000.")
+    ] = "",
+    margin: Annotated[
+        str, Query(pattern=_MARGIN, description="Space around the garment on a canvas, in per cent.")
+    ] = "5%",
     cutout_format: Annotated[
         Literal["png", "webp", "jpeg"], Query(alias="format", description="File format of cut-outs.")
     ] = "png",
 ) -> dict[str, str]:
-    """Return how cut-outs are made; a worker checks the values."""
+    """Return how cut-outs are made; a worker checks what the patterns leave open, such as the names of colours."""
     style = {"edges": edges, "background": background, "canvas": canvas, "margin": margin}
     return {**style, "cutout_format": cutout_format}
 
