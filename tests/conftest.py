@@ -138,3 +138,21 @@ def run_in(tmp_path):
         return subprocess.CompletedProcess(command, process.returncode, output, messages)
 
     return run
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty cache of the hub."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def hub(hub_cache, monkeypatch):
+    """A hub on this machine, empty."""
+    from tests.hub import serving
+
+    with serving(monkeypatch) as hub:
+        yield hub

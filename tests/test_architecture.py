@@ -12,7 +12,7 @@ LIBRARY = ROOT / "src" / "clothseg"
 RECIPE = ("config.py", "data_prep.py", "loader.py", "model.py", "callbacks.py", "train.py", "infer.py")
 
 LAYERS = (
-    {"errors", "types"},
+    {"errors", "types", "garment_names"},
     {"labels"},
     {"settings", "encoding", "rle", "progress", "cores"},
     {"pictures", "transforms", "scores", "drawing"},

@@ -6,7 +6,15 @@ import pytest
 
 import clothseg.labels
 from clothseg.errors import MissingInputError, SettingError
-from clothseg.labels import CATEGORIES, FASHIONPEDIA_CATEGORIES, GROUPS, ClassList, load_classes, spread_color
+from clothseg.labels import (
+    CATEGORIES,
+    FASHIONPEDIA_CATEGORIES,
+    GROUPS,
+    ClassList,
+    load_classes,
+    named_classes,
+    spread_color,
+)
 
 SEED_CLASSES = [
     *("background", "closures", "upperbody", "head", "legs_and_feet", "garment_parts", "arms_and_hands"),
@@ -45,6 +53,36 @@ def test_colors_differ_and_plain_values_give_the_same_list():
 
 def test_spread_colors_are_255_different_ones():
     assert len({spread_color(number) for number in range(255)}) == 255
+
+
+def test_labels_of_human_parsing_get_groups_aliases_and_body_parts():
+    lip = named_classes(
+        [
+            *("Background", "Hat", "Hair", "Glove", "Sunglasses", "Upper-clothes", "Dress", "Coat", "Socks", "Pants"),
+            *("Jumpsuits", "Scarf", "Skirt", "Face", "Left-arm", "Right-arm", "Left-leg", "Right-leg", "Left-shoe"),
+            "Right-shoe",
+        ]
+    )
+    assert [one.name for one in lip.classes if one.is_body_part] == [
+        *("Hair", "Face", "Left-arm", "Right-arm", "Left-leg", "Right-leg"),
+    ]
+    assert lip.garment_ids == (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18, 19)
+    assert [lip.classes[number].group for number in lip.garment_ids] == [
+        *("head", "arms and hands", "head", "upperbody", "wholebody", "wholebody", "legs and feet", "lowerbody"),
+        *("wholebody", "others", "lowerbody", "legs and feet", "legs and feet"),
+    ]
+    assert [lip.names[lip.id_of(alias)] for alias in ("hoodie", "jeans", "gown", "beanie")] == [
+        *("Upper-clothes", "Pants", "Dress", "Hat"),
+    ]
+    pascal = named_classes(["background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs"])
+    assert not pascal.garment_ids
+    assert not any(one.is_body_part for one in (*GROUPS.classes, *CATEGORIES.classes))
+    assert [GROUPS.id_of_class(one) for one in pascal.classes] == [0] * 7
+    assert named_classes(GROUPS.names) is GROUPS
+    assert named_classes(["unlabelled", *CATEGORIES.names[1:]]).classes[1:] == CATEGORIES.classes[1:]
+    assert ClassList.from_dicts(lip.to_dicts()) == lip
+    with pytest.raises(SettingError, match="first class is 'wall', not the background"):
+        named_classes(["wall", "background"])
 
 
 def test_an_unknown_class_lists_the_nearest():

@@ -431,12 +431,12 @@ def export(arguments: argparse.Namespace) -> None:
     )
     graph = to_onnx(Outputs(network.eval()), outputs=("logits", "categories"))
     chosen = choose_photos((), arguments.data_path, GROUPS, count=16)
-    model = make_portable(description, network, chosen, graph=graph)  # type: ignore[arg-type]  # of the same kind
+    runtimes = [TorchRuntime(description, network, torch.device("cpu"), bf16) for bf16 in (False, True)]
+    model = make_portable(graph, runtimes[0], chosen)
     content = model.file.content
     if model.file.check["bf16_miou_change"] is None:
         # This CPU has no bfloat16, so that OpenVINO cannot show what rounding does; torch can, slowly.
-        runtimes = [TorchRuntime(description, network, torch.device("cpu"), bf16) for bf16 in (False, True)]
-        rounded = compare(runtimes[0], {"torch bf16": runtimes[1]}, chosen)["torch bf16"]
+        rounded = compare({"torch": runtimes[0], "torch bf16": runtimes[1]}, chosen)["torch bf16"]
         print(f"bf16, by torch: {rounded}")
         check = dict(model.file.check)
         check["agreement"] = {**check["agreement"], "torch bf16": rounded.to_dict()}

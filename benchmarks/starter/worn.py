@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clothseg.labels import FASHIONPEDIA_CATEGORIES, GROUPS
+from clothseg.garment_names import FASHIONPEDIA_CATEGORIES
+from clothseg.labels import GROUPS
 from clothseg.model.network import SegmentationNetwork, build_network
 
 ABSENT = -30.0

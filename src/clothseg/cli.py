@@ -40,6 +40,10 @@ COMMANDS = {
     "evaluate": ("clothseg.evaluation.evaluate:Evaluate", "score a model on prepared data"),
     "compare": ("clothseg.evaluation.compare:Compare", "compare two models on the same photos"),
     "export": ("clothseg.export.export_command:Export", "write a portable model and compare it with the checkpoint"),
+    "import": (
+        "clothseg.export.import_command:Import",
+        "write a model of other people as a portable one and compare them",
+    ),
     "serve": ("clothseg.serving.serve_command:Serve", "answer over HTTP, with a page to try it"),
 }
 """Command name → (where its class is, what it does). A command is a frozen dataclass with `run() -> exit code`."""
@@ -54,6 +58,11 @@ EXAMPLES = {
     "evaluate": ("model.onnx", "--predictions masks --class-map map.yaml"),
     "compare": ("a.onnx b.onnx", "a/evaluation.json b/evaluation.json --output comparison"),
     "export": ("checkpoints/last.ckpt --output model.onnx", "checkpoints/last.ckpt --photos photos --json"),
+    "import": (
+        "hf://mattmdjaga/segformer_b2_clothes --photos photos",
+        "folder --output model.onnx --photos photos",
+        "u2net_cloth_seg.onnx --description u2net_cloth_seg --photos photos",
+    ),
     "serve": ("", "--model model.onnx --port 8080", "--host 0.0.0.0 --workers 2 --api-key KEY"),
 }
 """Command name → arguments of the examples that its help shows."""

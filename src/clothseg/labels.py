@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clothseg.errors import SettingError, check_input, nearest, require
+from clothseg.garment_names import BODY_PARTS, DISPLAY_NAMES, FASHIONPEDIA_CATEGORIES, PARSING_GROUPS, SYNONYMS
 
 if TYPE_CHECKING:  # the web server has class lists, and does without NumPy
     from clothseg.types import UInt8Array
@@ -19,66 +20,6 @@ CLOTHES = "clothes"
 BACKGROUND_ID = 0
 IGNORED_ID = 255
 """Mask value of pixels that count in no loss and no score: the padding around a photo."""
-
-# Source: Fashionpedia (Jia et al., ECCV 2020), `categories` of instances_attributes_train2020.json.
-FASHIONPEDIA_CATEGORIES: Mapping[str, Sequence[str]] = {
-    "upperbody": ("shirt, blouse", "top, t-shirt, sweatshirt", "sweater", "cardigan", "jacket", "vest"),
-    "lowerbody": ("pants", "shorts", "skirt"),
-    "wholebody": ("coat", "dress", "jumpsuit", "cape"),
-    "head": ("glasses", "hat", "headband, head covering, hair accessory"),
-    "neck": ("tie",),
-    "arms and hands": ("glove", "watch"),
-    "waist": ("belt",),
-    "legs and feet": ("leg warmer", "tights, stockings", "sock", "shoe"),
-    "others": ("bag, wallet", "scarf", "umbrella"),
-    "garment parts": ("hood", "collar", "lapel", "epaulette", "sleeve", "pocket", "neckline"),
-    "closures": ("buckle", "zipper"),
-    "decorations": (*("applique", "bead", "bow", "flower", "fringe", "ribbon", "rivet", "ruffle", "sequin", "tassel"),),
-}
-"""Fashionpedia's 12 super-categories and their 46 categories, in the order of the official ids 0 to 45."""
-
-_DISPLAY_NAMES = {
-    "upperbody": "tops and jackets",
-    "lowerbody": "trousers and skirts",
-    "wholebody": "dresses and coats",
-    "head": "hats and glasses",
-    "neck": "ties",
-    "arms and hands": "gloves and watches",
-    "waist": "belts",
-    "legs and feet": "shoes and legwear",
-    "others": "bags and scarves",
-    "garment parts": "collars, sleeves and pockets",
-    "closures": "buckles and zips",
-    "decorations": "decorations",
-}
-
-# Other words for a category; which class each means follows from the class list, as for the category itself.
-_SYNONYMS: Mapping[str, Sequence[str]] = {
-    "shirt, blouse": ("polo", "polo shirt", "button down"),
-    "top, t-shirt, sweatshirt": ("tee", "tshirt", "tank top", "crop top", "hoodie", "camisole"),
-    "sweater": ("jumper", "pullover", "knitwear"),
-    "jacket": ("blazer", "bomber", "anorak", "windbreaker"),
-    "vest": ("waistcoat", "gilet"),
-    "pants": ("trousers", "jeans", "denim", "leggings", "chinos", "slacks", "joggers", "sweatpants"),
-    "shorts": ("bermudas", "hot pants"),
-    "skirt": ("miniskirt",),
-    "coat": ("overcoat", "trench coat", "raincoat", "parka"),
-    "dress": ("gown", "frock", "sundress"),
-    "jumpsuit": ("overalls", "dungarees", "romper", "playsuit", "onesie"),
-    "cape": ("poncho", "cloak"),
-    "glasses": ("sunglasses", "eyeglasses", "spectacles"),
-    "hat": ("cap", "beanie", "beret"),
-    "headband, head covering, hair accessory": ("headscarf", "hijab", "turban", "hairband"),
-    "tie": ("necktie", "bow tie"),
-    "glove": ("mitten",),
-    "watch": ("wristwatch",),
-    "tights, stockings": ("pantyhose", "hosiery"),
-    "shoe": ("boot", "sneaker", "trainer", "sandal", "heel", "high heel", "loafer", "slipper", "footwear"),
-    "bag, wallet": ("handbag", "purse", "backpack", "rucksack", "clutch", "tote"),
-    "scarf": ("scarves", "shawl"),
-    "umbrella": ("parasol",),
-    "zipper": ("zip",),
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +37,7 @@ class ClothingClass:
     @property
     def display_name(self) -> str:
         """Its name for people: "dresses and coats" for wholebody; its own name unless it is a super-category."""
-        return _DISPLAY_NAMES.get(self.name, self.name) if self.supercategories == (self.name,) else self.name
+        return DISPLAY_NAMES.get(self.name, self.name) if self.supercategories == (self.name,) else self.name
 
     @property
     def only_category(self) -> str:
@@ -104,6 +45,26 @@ class ClothingClass:
         within = [name for group in self.supercategories for name in FASHIONPEDIA_CATEGORIES.get(group, (group, ""))]
         found = [*self.categories, *within]
         return found[0] if len(found) == 1 else ""
+
+    @property
+    def is_body_part(self) -> bool:
+        """Whether it is hair, skin or a limb, not a garment: by its name, where it has no category of garments."""
+        return not (self.categories or self.supercategories) and _without_side(self.name) in BODY_PARTS
+
+    @property
+    def group(self) -> str:
+        """The super-category that it falls into; empty for the background, body parts, and where it is not known.
+
+        >>> ClothingClass("Left-shoe", (0, 0, 0)).group
+        'legs and feet'
+        """
+        within = {name for name, all_of_it in FASHIONPEDIA_CATEGORIES.items() if set(all_of_it) & set(self.categories)}
+        within |= set(self.supercategories)
+        if within or self.is_body_part:
+            return within.pop() if len(within) == 1 else ""
+        plain = _without_side(self.name)
+        class_id = GROUPS.aliases.get(plain, GROUPS.aliases.get(plain.removesuffix("s"), BACKGROUND_ID))
+        return PARSING_GROUPS.get(plain) or (GROUPS.names[class_id] if class_id else "")
 
 
 @dataclass(frozen=True)
@@ -156,6 +117,23 @@ class ClassList:
 
         return np.array([one.color for one in self.classes], dtype=np.uint8)
 
+    @property
+    def garment_ids(self) -> tuple[int, ...]:
+        """The ids of all classes but the background and parts of the body."""
+        return tuple(number for number, one in enumerate(self.classes) if number and not one.is_body_part)
+
+    def id_of_class(self, other: ClothingClass) -> int | None:
+        """Return the id of the class that contains a class of another list; None where none does or it is not known.
+
+        Parts of the body are background. Categories and super-categories decide, and where there are none, the name.
+        """
+        if other.is_body_part or _plain(other.name) in _BACKGROUNDS:
+            return BACKGROUND_ID
+        found = {self.id_for_category(name, other.group) for name in other.categories or ("",)}
+        if found == {None}:
+            return self.aliases.get(_plain(other.name))
+        return found.pop() if len(found) == 1 else None
+
     @cached_property
     def aliases(self) -> Mapping[str, int]:
         """The class id of each name that people use, in lower case: display names, categories, and their synonyms."""
@@ -167,7 +145,7 @@ class ClassList:
             for category in categories:
                 covering = self.id_for_category(category, supercategory)
                 if covering is not None:
-                    for name in (category, *category.split(","), *_SYNONYMS.get(category, ())):
+                    for name in (category, *category.split(","), *SYNONYMS.get(category, ())):
                         found.setdefault(_plain(name), covering)
         return found
 
@@ -233,6 +211,44 @@ class ClassList:
             SettingError: a row has no name, or a key or value that is not allowed.
         """
         return cls(tuple(_class_from_row(number, row) for number, row in enumerate(rows)))
+
+
+def named_classes(names: Sequence[str]) -> ClassList:
+    """Return the class list of a model of other people from the names of its classes, with colours.
+
+    Names that Fashionpedia or a data set of human parsing uses get their category or super-category, and so aliases and
+    groups. Source: `PARSING_GROUPS` and `CATEGORIES`.
+
+    Raises:
+        SettingError: the first is no background, a name is twice, or there are too few or too many.
+
+    >>> named_classes(["Background", "Hat", "Hair", "Upper-clothes"]).id_of("jacket")
+    3
+    """
+    if tuple(names) == GROUPS.names:
+        return GROUPS
+    if names and _plain(names[0]) not in _BACKGROUNDS:
+        raise SettingError(
+            f"The first class is {names[0]!r}, not the background. Class 0 must be one of: {', '.join(_BACKGROUNDS)}"
+        )
+    classes, taken = list[ClothingClass](), set[str]()
+    for class_id, name in enumerate(names):
+        plain = _plain(name)
+        group = PARSING_GROUPS.get(plain, "")
+        number = CATEGORIES.aliases.get(plain, CATEGORIES.aliases.get(plain.removesuffix("s"), BACKGROUND_ID))
+        category = "" if group or plain in BODY_PARTS else CATEGORIES.names[number] if number else ""
+        new = {group, category} - taken - {""}
+        taken |= new
+        classes.append(ClothingClass(name, spread_color(class_id), tuple(new & {group}), tuple(new & {category})))
+    return ClassList(tuple(classes))
+
+
+_BACKGROUNDS = ("background", "unlabelled", "unlabeled")
+
+
+def _without_side(name: str) -> str:
+    plain = _plain(name).removeprefix("left ").removeprefix("right ")
+    return plain.removesuffix("s") if plain.removesuffix("s") in BODY_PARTS else plain
 
 
 def _plain(name: str) -> str:

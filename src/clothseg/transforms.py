@@ -9,12 +9,17 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from clothseg.labels import IGNORED_ID
 from clothseg.types import Float32Array, Int64Array, UInt8Array
 
 STRIDE = 32
 """Sides of a network input are multiples of this: an encoder halves its input five times."""
+
+AREA = "area"
+INTERPOLATIONS = (AREA, *(one.name.lower() for one in Image.Resampling))
+"""What `resize_image` can do: our own way, and Pillow's filters."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,13 @@ class Letterbox:
     """(height, width) of the photo inside the input."""
     input_size: tuple[int, int]
     """(height, width) of the input, padding counted."""
+    interpolation: str = AREA
+    """How the photo is resized; see `resize_image`."""
+
+    @classmethod
+    def squash(cls, height: int, width: int, size: tuple[int, int], interpolation: str = AREA) -> Letterbox:
+        """Fit a photo to exactly `size`, (height, width): its aspect ratio is lost, and nothing is padded."""
+        return cls((height, width), size, size, interpolation)
 
     @classmethod
     def fit(cls, height: int, width: int, size: int, *, square: bool = False) -> Letterbox:
@@ -72,7 +84,7 @@ class Letterbox:
 
     def image(self, image: UInt8Array, normalization: Normalization = IMAGENET) -> UInt8Array:
         """Return the photo, (H, W, 3) uint8, as an input of `input_size`, (h, w, 3) uint8."""
-        return self._pad(resize_image(image, self.scaled_size), normalization.fill)
+        return self._pad(resize_image(image, self.scaled_size, self.interpolation), normalization.fill)
 
     def mask(self, mask: UInt8Array) -> UInt8Array:
         """Return class ids, (H, W) uint8, as a target of `input_size`; the padding is `IGNORED_ID`."""
@@ -91,13 +103,22 @@ class Letterbox:
         return np.asarray(cv2.copyMakeBorder(scaled, *border, cv2.BORDER_CONSTANT, value=fill), dtype=np.uint8)
 
 
-def resize_image(image: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    """Resize (H, W, 3) uint8 to `size`, (height, width): averaged when it shrinks, linear when it grows."""
+def resize_image(image: UInt8Array, size: tuple[int, int], interpolation: str = AREA) -> UInt8Array:
+    """Resize (H, W, 3) uint8 to `size`, (height, width).
+
+    Args:
+        image: is returned as it is where it has this size.
+        size: of the result.
+        interpolation: "area" averages when it shrinks and is linear when it grows; the others are Pillow's filters, as
+            the programs use with which models of other people were trained.
+    """
     if image.shape[:2] == size:
         return image
+    if interpolation != AREA:
+        return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling[interpolation.upper()]))
     shrinks = image.shape[0] * image.shape[1] > size[0] * size[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size[::-1], interpolation=interpolation), dtype=np.uint8)
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=method), dtype=np.uint8)
 
 
 def resize_mask(mask: UInt8Array, size: tuple[int, int]) -> UInt8Array:

@@ -218,7 +218,7 @@ def test_a_real_model_is_scored_as_predict_segments(tmp_path, make_data, output,
 def test_a_model_with_other_classes_is_refused_or_mapped(tmp_path, make_data, output):
     options = {"checkpoint_path": write_checkpoint(tmp_path / "small.ckpt"), "data_path": make_data(TRUTH)}
     with pytest.raises(
-        DataError, match=r"small\.ckpt has other classes than the dataset: 13 classes, the dataset has 4"
+        DataError, match=r"small\.ckpt has other classes than the dataset: none of background, .* 'closures'"
     ):
         Evaluate(**options, output=output).run()
     lines = [f"{name}: {'background' if name != 'head' else 'hat'}" for name in GROUPS.names]

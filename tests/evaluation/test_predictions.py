@@ -4,7 +4,23 @@ import pytest
 
 from clothseg.errors import DataError, MissingInputError, SettingError
 from clothseg.evaluation.predictions import UNKNOWN, read_class_map, table_of_ids, table_of_model
+from clothseg.labels import CATEGORIES, GROUPS, named_classes
 from tests.evaluation.conftest import CLASSES
+
+
+def named(*names):
+    return named_classes(names)
+
+
+# Source: the model cards of mattmdjaga/segformer_b2_clothes and fashn-ai/fashn-human-parser.
+ATR = named(
+    *("Background", "Hat", "Hair", "Sunglasses", "Upper-clothes", "Skirt", "Pants", "Dress", "Belt", "Left-shoe"),
+    *("Right-shoe", "Face", "Left-leg", "Right-leg", "Left-arm", "Right-arm", "Bag", "Scarf"),
+)
+FASHN = named(
+    *("background", "face", "hair", "top", "dress", "skirt", "pants", "belt", "bag", "hat", "scarf", "glasses"),
+    *("arms", "hands", "legs", "feet", "torso", "jewelry"),
+)
 
 
 def known(table):
@@ -19,25 +35,56 @@ def test_ids_of_masks_are_kept_or_mapped():
 
 
 def test_classes_of_a_model_are_mapped_by_name_or_id_and_the_others_keep_their_names():
-    assert known(table_of_model(CLASSES.names, CLASSES, None, model="m")) == {0: 0, 1: 1, 2: 2, 3: 3}
-    names = ("background", "gown", "boot", "hat", "shoe")
-    table = table_of_model(names, CLASSES, {"gown": "dress", 2: "shoe"}, model="m")
+    assert known(table_of_model(CLASSES, CLASSES, None, model="m")) == {0: 0, 1: 1, 2: 2, 3: 3}
+    own = named("background", "gown", "boot", "hat", "shoe")
+    table = table_of_model(own, CLASSES, {"gown": "dress", 2: "shoe"}, model="m")
     assert known(table) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 2}
 
 
+@pytest.mark.parametrize(
+    ("own", "classes", "expected"),
+    [
+        (ATR, GROUPS, "0 3 0 3 2 10 10 12 11 4 4 0 0 0 0 0 9 9"),
+        (FASHN, GROUPS, "0 0 0 2 12 10 10 11 9 3 9 3 0 0 0 0 0 9"),
+        (
+            CATEGORIES,
+            GROUPS,
+            "0 "
+            + 6 * "2 "
+            + 3 * "10 "
+            + 4 * "12 "
+            + 3 * "3 "
+            + "8 6 6 11 4 4 4 4 9 9 9 "
+            + "5 " * 7
+            + "1 1"
+            + " 7" * 10,
+        ),
+        (named("background", "shoe", "dress"), CLASSES, "0 2 1"),
+    ],
+)
+def test_known_labels_need_no_class_map(own, classes, expected):
+    assert table_of_model(own, classes, None, model="m")[: len(own)].tolist() == [int(one) for one in expected.split()]
+
+
 def test_classes_that_do_not_fit_are_named():
-    gown = ("background", "gown")
+    gown = named("background", "gown")
     wrong = []
-    for names, class_map, kind, message in [
-        (CLASSES.names[:3], None, DataError, "m has other classes .*: 3 classes, the dataset has 4.*--class-map"),
-        (("background", "shoe", "dress", "hat"), None, DataError, "id 1 is 'shoe' in the model and 'dress' in the"),
+    for own, class_map, kind, message in [
+        (
+            ATR,
+            None,
+            DataError,
+            "m has other classes .*: none of background, .* its class 'Sunglasses'.*--class-map",
+        ),
+        (named("background", "thing", "hat"), None, DataError, "its class 'thing'"),
+        (named("background", "face"), None, DataError, "its class 'face'"),
         (gown, {"gown": "dres"}, SettingError, "names 'dres', which the dataset does not have. Nearest: dress"),
         (gown, {"cape": "dress"}, SettingError, "names 'cape', which m does not have"),
         (gown, {2: "dress"}, SettingError, "names 2, which m does not have"),
         (gown, {0: "background"}, DataError, "has no line for 'gown' of m"),
     ]:
         with pytest.raises(kind) as raised:
-            table_of_model(names, CLASSES, class_map, model="m")
+            table_of_model(own, CLASSES, class_map, model="m")
         wrong += [str(raised.value)] if not re.search(message, str(raised.value)) else []
     assert not wrong
 

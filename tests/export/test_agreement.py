@@ -41,7 +41,7 @@ PHOTOS = [(photo_of(90, 60), None), (photo_of(64, 64), None)]
 
 
 def test_a_runtime_agrees_with_itself():
-    agreement = compare(Shades(), {"other": Shades()}, PHOTOS)["other"]
+    agreement = compare({"torch": Shades(), "other": Shades()}, PHOTOS)["other"]
     assert agreement.is_close
     assert agreement.largest_logit_difference == agreement.share_differing == agreement.miou_change == 0
     assert agreement.miou == 1
@@ -52,19 +52,19 @@ def test_a_runtime_agrees_with_itself():
 def test_differences_are_those_counted_by_hand():
     gray = np.repeat(np.arange(0, 64, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
     # A shift by 0.5 moves each border of class 2, shade 40, outwards by 5 shades: 10 of 64 columns change.
-    agreement = compare(Shades(), {"other": Shades(0.5)}, [(gray, None)])["other"]
+    agreement = compare({"torch": Shades(), "other": Shades(0.5)}, [(gray, None)])["other"]
     assert agreement.largest_logit_difference == 0.5
     assert agreement.share_differing == pytest.approx(10 / 64, abs=1 / 64)
     assert not agreement.is_close
     assert agreement.miou_change == pytest.approx(agreement.miou - 1)
-    with pytest.raises(ModelError, match=r"disagrees with torch: shades gives logits that differ by up to 0\.5"):
+    with pytest.raises(ModelError, match=r"disagrees with the original: shades gives logits that differ by up to 0\.5"):
         refuse_disagreement(agreement)
 
 
 def test_with_truth_a_change_may_be_for_the_better():
     gray = np.full((64, 64, 3), 28, np.uint8)  # nearest to shade 20, class 1; the truth says 2
     truth = np.full((64, 64), 2, np.uint8)
-    agreements = compare(Shades(), {"better": Shades(0.5), "worse": Shades(-3)}, [(gray, truth)])
+    agreements = compare({"torch": Shades(), "better": Shades(0.5), "worse": Shades(-3)}, [(gray, truth)])
     assert agreements["torch"].miou == 0
     assert agreements["better"].miou_change == 1
     assert agreements["worse"].miou_change == 0
@@ -99,14 +99,14 @@ def test_each_limit_alone_decides_what_is_close():
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_nan_on_one_photo_is_never_close(order):
     broken = Shades(math.nan, where=lambda batch: batch.shape[1:3] == (64, 64))
-    agreement = compare(Shades(), {"broken": broken}, PHOTOS[::order])["broken"]
+    agreement = compare({"torch": Shades(), "broken": broken}, PHOTOS[::order])["broken"]
     assert math.isnan(agreement.largest_logit_difference)
     assert not agreement.is_close
 
 
 def test_a_size_or_number_of_photos_that_goes_wrong_is_named():
     check_sizes(Shades(), Shades(), DESCRIPTION)
-    with pytest.raises(ModelError, match=r"disagrees with torch on 3 photos of 32 x 160 pixels: shades"):
+    with pytest.raises(ModelError, match=r"disagrees with the original on 3 photos of 32 x 160 pixels: shades"):
         check_sizes(Shades(), Shades(2.0, where=lambda batch: len(batch) == 3), DESCRIPTION)
     with pytest.raises(ModelError, match=r"on 1 photos of 32 x 32 pixels"):
         check_sizes(Shades(), Shades(math.nan), DESCRIPTION)
@@ -122,7 +122,7 @@ def test_real_photos_give_the_same_masks_as_torch(tmp_path, small_graph):
     (tmp_path / "small.onnx").write_bytes(add_metadata(small_graph, DESCRIPTION, {}))
     torch_runtime = open_runtime(write_checkpoint(tmp_path / "small.ckpt"), device="cpu")
     others = {name: open_runtime(tmp_path / "small.onnx", runtime=name) for name in ("openvino", "onnxruntime")}
-    agreements = compare(torch_runtime, others, photos)
+    agreements = compare({"torch": torch_runtime, **others}, photos)
     for name in others:
         assert agreements[name].share_differing < 1e-4
         refuse_disagreement(agreements[name])

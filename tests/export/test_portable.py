@@ -39,7 +39,7 @@ def test_a_network_that_onnx_cannot_express_is_a_named_error(recwarn, capfd):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return image.float() if image.sum() > 0 else -image.float()
 
-    with pytest.raises(ModelError, match=r"cannot be written as ONNX \(\w+: .*Predict with the checkpoint itself"):
+    with pytest.raises(ModelError, match=r"cannot be written as ONNX \(\w+: .*Predict with the original itself"):
         to_onnx(ByValue())
     assert not recwarn.list
     assert capfd.readouterr() == ("", "")

@@ -1,10 +1,7 @@
-import http.server
 import os
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -20,6 +17,7 @@ from clothseg.errors import MachineError, MissingModelError, ModelError, Setting
 from clothseg.model import weights
 from clothseg.model.network import build_network
 from clothseg.model.weights import find_imagenet_weights, fit_state_dict, imagenet_source, read_state_dict
+from tests.hub import Hub, use_endpoint
 
 SHARED_WEIGHTS = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_v2-imagenet.pth"
 MOBILENET_REVISION = smp_encoders["mobilenet_v2"]["pretrained_settings"]["imagenet"]["revision"]
@@ -132,23 +130,9 @@ def test_no_published_weights_is_said(name: str) -> None:
         imagenet_source(name)
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the hub."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
-
-
-def use_endpoint(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the variable HF_ENDPOINT does when it is set before the start."""
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
-def test_the_cache_is_enough(cache: Path, mobilenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_enough(hub_cache: Path, mobilenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     use_endpoint("http://127.0.0.1:9", monkeypatch)
-    folder = cache / "models--smp-hub--mobilenet_v2.imagenet" / "snapshots" / MOBILENET_REVISION
+    folder = hub_cache / "models--smp-hub--mobilenet_v2.imagenet" / "snapshots" / MOBILENET_REVISION
     folder.mkdir(parents=True)
     save_file(mobilenet, folder / "model.safetensors")
     loaded = encoder_of("mobilenet_v2", "imagenet").state_dict()
@@ -157,7 +141,7 @@ def test_the_cache_is_enough(cache: Path, mobilenet: dict[str, Tensor], monkeypa
 
 @pytest.mark.parametrize("name", ["mit_b1", "tu-resnet18", "tu-gcvit_xxtiny"])
 def test_an_unreachable_hub_is_an_error(
-    name: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_endpoint("http://127.0.0.1:9", monkeypatch)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # for the one whose weights are not on the hub
@@ -182,57 +166,18 @@ def test_the_environment_names_the_hub(tmp_path: Path) -> None:
     assert done.stdout.startswith("5 ImageNet weights of mit_b1 cannot be downloaded from http://127.0.0.1:9")
 
 
-def test_offline_mode_asks_nobody(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_asks_nobody(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match="HF_HUB_OFFLINE forbids"):
         find_imagenet_weights("resnet18")
 
 
-def test_a_hub_that_never_answers_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_never_answers_is_given_up(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_CONNECTION_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         use_endpoint(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
         with pytest.raises(MachineError, match=r"cannot be downloaded from .*: no answer within 0\.2 seconds"):
             find_imagenet_weights("resnet18")
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Answers as the hub does: 404 with a code for what is not there, a commit and a checksum for what is."""
-
-    files: dict[str, bytes]
-    asked: list[str]
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        content = self.files.get(self.path)
-        self.send_response(404 if content is None else 200)
-        if content is None:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        else:
-            self.send_header("X-Repo-Commit", "a" * 40)
-            self.send_header("ETag", '"weights"')
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
-        if self.command == "GET" and content:
-            self.wfile.write(content)
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class names it
-        pass
-
-
-@pytest.fixture
-def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    Hub.files, Hub.asked = {}, []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        use_endpoint(f"http://127.0.0.1:{server.server_address[1]}", monkeypatch)
-        yield Hub
-        server.shutdown()
-        thread.join()
 
 
 def test_published_weights_are_downloaded_once(hub: type[Hub], mobilenet: dict[str, Tensor]) -> None:

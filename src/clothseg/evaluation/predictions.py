@@ -13,7 +13,7 @@ import numpy as np
 
 from clothseg.data.manifest import instead_of, lookalikes, names_by_stem, stem_of
 from clothseg.errors import DataError, MissingInputError, SettingError, check_input, nearest
-from clothseg.labels import ClassList, read_yaml
+from clothseg.labels import BACKGROUND_ID, ClassList, read_yaml
 from clothseg.pictures import read_mask
 from clothseg.prediction.predictor import Predictor, in_order, load
 from clothseg.prediction.segmentation import MASK_ENDING
@@ -162,8 +162,12 @@ def open_model(
     """
     class_map = read_class_map(class_map_path)
     predictor = load(model, many_photos=True, **load_options)
-    names = predictor.description.classes.names
-    return ModelPredictions(predictor, table_of_model(names, data_classes, class_map, model=predictor.model["name"]))
+    own = predictor.description.classes
+    table = table_of_model(own, data_classes, class_map, model=predictor.model["name"])
+    if class_map is None and own.names != data_classes.names:
+        pairs = (f"{name} → {data_classes.names[table[number]]}" for number, name in enumerate(own.names))
+        predictor.origin += f"; its classes count as those of the dataset: {', '.join(pairs)}"
+    return ModelPredictions(predictor, table)
 
 
 def read_class_map(path: Path | None) -> ClassMap | None:
@@ -209,16 +213,14 @@ def table_of_ids(classes: ClassList, class_map: ClassMap | None) -> IdTable:
     return table
 
 
-def table_of_model(
-    model_names: Sequence[str], classes: ClassList, class_map: ClassMap | None, *, model: str
-) -> IdTable:
+def table_of_model(own: ClassList, classes: ClassList, class_map: ClassMap | None, *, model: str) -> IdTable:
     """Return the table for the predictions of a model.
 
-    Without a map, the model must have the classes of the dataset. With a map, a class that the map does not name
-    keeps its name.
+    Without a map, each class of the model must be a class of the dataset or fall into one. With a map, a class that the
+    map does not name keeps its name.
 
     Args:
-        model_names: the model's class names in the order of their ids.
+        own: the model's classes.
         classes: those of the dataset.
         class_map: ids or names of the model's classes → names of the dataset's.
         model: the model's name, for messages.
@@ -227,15 +229,19 @@ def table_of_model(
         DataError: the model has other classes than the dataset; the message names the first.
         SettingError: the map names a class that model or dataset does not have.
     """
+    table, model_names = np.full(256, UNKNOWN, dtype=np.uint8), own.names
     if class_map is None:
-        if tuple(model_names) != classes.names:
+        if model_names == classes.names:
+            return table_of_ids(classes, None)
+        ids = [classes.id_of_class(one) for one in own.classes]
+        if None in ids or set(ids) == {BACKGROUND_ID}:
             raise DataError(
-                f"{model} has other classes than the dataset: {_difference(model_names, classes.names)}. "
+                f"{model} has other classes than the dataset: {_difference(own, classes, ids)}. "
                 "Evaluate on data prepared with the model's classes, choose its other classes with --classes, or map "
                 "them to the dataset's with --class-map"
             )
-        return table_of_ids(classes, None)
-    table = np.full(256, UNKNOWN, dtype=np.uint8)
+        table[: len(ids)] = [one for one in ids if one is not None]
+        return table
     for key in class_map:
         if (key not in model_names) if isinstance(key, str) else (key >= len(model_names)):
             raise SettingError(
@@ -258,8 +264,6 @@ def _id_of(name: str, classes: ClassList) -> int:
     return classes.names.index(name)
 
 
-def _difference(given: Sequence[str], wanted: Sequence[str]) -> str:
-    if len(given) != len(wanted):
-        return f"{len(given)} classes, the dataset has {len(wanted)}"
-    index = next(index for index, names in enumerate(zip(given, wanted, strict=True)) if names[0] != names[1])
-    return f"id {index} is {given[index]!r} in the model and {wanted[index]!r} in the dataset"
+def _difference(own: ClassList, classes: ClassList, ids: Sequence[int | None]) -> str:
+    index = ids.index(None) if None in ids else 1
+    return f"none of {', '.join(classes.names[:20])} contains its class {own.names[index]!r}"

@@ -21,7 +21,7 @@ from clothseg.pictures import read_mask, read_picture
 from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.sources import find_photos
 from clothseg.scores import Scores, confusion_matrix
-from clothseg.transforms import STRIDE, Letterbox, logits_to_mask
+from clothseg.transforms import STRIDE, logits_to_mask
 from clothseg.types import Int64Array, UInt8Array
 
 _Item = TypeVar("_Item")
@@ -191,27 +191,24 @@ class _Totals:
 
 
 def compare(
-    torch_runtime: Runtime,
-    others: Mapping[str, Runtime],
-    photos: Iterable[tuple[UInt8Array, UInt8Array | None]],
+    runtimes: Mapping[str, Runtime], photos: Iterable[tuple[UInt8Array, UInt8Array | None]]
 ) -> dict[str, Agreement]:
-    """Run all runtimes on the same photos, and return how they agree with torch.
+    """Run all runtimes on the same photos, and return how they agree with the first of them.
 
     Args:
-        torch_runtime: the reference.
-        others: by the name under which their agreement is returned.
+        runtimes: by the name under which their agreement is returned; the first is the reference, such as torch.
         photos: (H, W, 3) uint8 RGB and the true mask, (H, W) uint8, or None, of each.
 
     Returns:
-        The agreement of each, and under "torch" that of torch with itself, for its mIoU and time.
+        The agreement of each, that of the reference with itself included, for its mIoU and time.
     """
-    runtimes = {"torch": torch_runtime, **others}
-    description = torch_runtime.description
+    reference = next(iter(runtimes))
+    description = runtimes[reference].description
     totals = {name: _Totals(description.classes.num_classes) for name in runtimes}
     has_truth, largest_logit = True, 0.0
     for pixels, truth in photos:
         has_truth = has_truth and truth is not None
-        box = Letterbox.fit(pixels.shape[0], pixels.shape[1], description.image_size)
+        box = description.fit(pixels.shape[0], pixels.shape[1])
         batch = box.image(pixels, description.normalization)[None]
         torch_logits: Any = None
         torch_mask: Any = None
@@ -224,7 +221,7 @@ def compare(
                 torch_logits, torch_mask = logits, mask
                 largest_logit = max(largest_logit, float(np.abs(logits).max()))
             totals[name].add(float(np.abs(logits - torch_logits).max()), mask, torch_mask, truth)
-    torch_miou = Scores.from_confusion(totals["torch"].against_truth).mean_iou if has_truth else float("nan")
+    torch_miou = Scores.from_confusion(totals[reference].against_truth).mean_iou if has_truth else float("nan")
     return {name: totals[name].agreement(one.name, largest_logit, torch_miou) for name, one in runtimes.items()}
 
 
@@ -245,8 +242,8 @@ def check_sizes(torch_runtime: Runtime, other: Runtime, description: ModelDescri
         difference = float(np.abs(found - expected).max())
         if not difference <= LARGEST_LOGIT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
             raise ModelError(
-                f"The exported model disagrees with torch on {count} photos of {height} x {width} pixels: {other.name} "
-                f"gives logits that differ by {difference:.3g}. No model was written"
+                f"The exported model disagrees with the original on {count} photos of {height} x {width} pixels: "
+                f"{other.name} gives logits that differ by {difference:.3g}. No model was written"
             )
 
 
@@ -258,8 +255,8 @@ def refuse_disagreement(agreement: Agreement) -> None:
     """
     if not agreement.is_close:
         raise ModelError(
-            f"The exported model disagrees with torch: {agreement.runtime} gives logits that differ by up to "
+            f"The exported model disagrees with the original: {agreement.runtime} gives logits that differ by up to "
             f"{agreement.largest_logit_difference:.3g} (the largest is {agreement.largest_logit:.3g}), another "
             f"class on {agreement.share_differing:.3%} of the pixels, and changes mIoU by "
-            f"{agreement.miou_change:+.4f}. No model was written; predict with the checkpoint itself"
+            f"{agreement.miou_change:+.4f}. No model was written; predict with the original itself"
         )

@@ -18,6 +18,7 @@ from clothseg.pictures import write_whole
 from clothseg.prediction.runtimes.model_file import LARGEST_BF16_CHANGE, LARGEST_BF16_SHARE
 
 if TYPE_CHECKING:
+    from clothseg.export.agreement import CheckPhotos
     from clothseg.export.portable import PortableModel
 
 SUFFIX = ".onnx"
@@ -57,25 +58,21 @@ class Export:
         # stderr as it is now: sys.stderr is redirected while torch exports.
         console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
         source, target = self._paths()
-        require("torch", "train")
+        torch = require("torch", "train")
         if self.format == "smp":
             print(_write_smp(source, target))
             return 0
         from clothseg.export.agreement import choose_photos
-        from clothseg.export.portable import make_portable
+        from clothseg.export.portable import make_portable, to_onnx
         from clothseg.model.checkpoint import load_checkpoint
+        from clothseg.prediction.runtimes.torch import TorchRuntime
 
         description, network = load_checkpoint(source)
         chosen = choose_photos(self.photos, self.data_path, description.classes, count=self.count)
-        console.print(f"Exporting {source}, then comparing it with torch on {chosen.origin}")
-        if not chosen.is_real:
-            console.print("These are no real photos: the model will run in bf16 only when asked to. Pass --photos DIR")
+        announce(console, f"Exporting {source}", chosen)
         with console.status("Exporting and comparing"):
-            model = make_portable(description, network, chosen)
-        write_whole(target, model.file.content, sync=True)
-        console.print(agreement_table(model, has_truth=chosen.has_truth))
-        console.print(_verdict(model))
-        print(json.dumps(_figures(model, target), indent=1) if self.json else target)
+            model = make_portable(to_onnx(network), TorchRuntime(description, network, torch.device("cpu")), chosen)
+        write_portable(console, model, target, has_truth=chosen.has_truth, as_json=self.json)
         return 0
 
     def _paths(self) -> tuple[Path, Path]:
@@ -106,14 +103,35 @@ def _write_smp(source: Path, target: Path) -> Path:
     return target
 
 
+def announce(console: Console, what: str, photos: CheckPhotos) -> None:
+    """Print what begins, and on which photos the result is compared."""
+    console.print(f"{what}, then comparing it with the original on {photos.origin}")
+    if not photos.is_real:
+        console.print("These are no real photos: the model will run in bf16 only when asked to. Pass --photos DIR")
+
+
+def write_portable(console: Console, model: PortableModel, target: Path, *, has_truth: bool, as_json: bool) -> None:
+    """Write a model; print its path, or its figures as JSON, to stdout, and the agreement to stderr.
+
+    Raises:
+        MachineError: the file cannot be written.
+    """
+    write_whole(target, model.file.content, sync=True)
+    console.print(agreement_table(model, has_truth=has_truth))
+    console.print(_verdict(model))
+    print(json.dumps(_figures(model, target), indent=1) if as_json else target)
+
+
 def agreement_table(model: PortableModel, *, has_truth: bool) -> Table:
     """Return the agreement of each runtime with torch as a table for people."""
-    table = Table(title=f"Agreement with torch; mIoU against {'the truth' if has_truth else 'torch'}; ms per photo")
+    reference = next(iter(model.agreements))
+    against = "the truth" if has_truth else reference
+    table = Table(title=f"Agreement with {reference}; mIoU against {against}; ms per photo")
     for column in ("runtime", "logits differ by", "pixels differ", "mIoU", "change", "ms"):
         table.add_column(column, justify="left" if column == "runtime" else "right", no_wrap=True)
     for name, one in model.agreements.items():
         logits, pixels, change = "", "", ""
-        if name != "torch":
+        if name != reference:
             logits = f"{one.largest_logit_difference:.2g} of {one.largest_logit:.3g}"
             pixels, change = f"{one.share_differing:.4%}", f"{one.miou_change:+.5f}"
         table.add_row(name, logits, pixels, f"{one.miou:.4f}", change, f"{one.milliseconds:.0f}")
@@ -123,11 +141,13 @@ def agreement_table(model: PortableModel, *, has_truth: bool) -> Table:
 def _verdict(model: PortableModel) -> str:
     change = model.file.check["bf16_miou_change"]
     if change is None:
-        return "The exported model agrees with torch. It runs in fp32; bf16 was not measured on real photos"
+        return "The exported model agrees with the original. It runs in fp32; bf16 was not measured on real photos"
     limits = f"less than {LARGEST_BF16_CHANGE:g} and less than {LARGEST_BF16_SHARE:.0%} of the pixels"
     if model.file.allows_bf16:
-        return f"The exported model agrees with torch. bf16 changes mIoU by {limits}: used where the CPU has it"
-    return f"The exported model agrees with torch. bf16 does not change mIoU by {limits}: used only when asked for"
+        return f"The exported model agrees with the original. bf16 changes mIoU by {limits}: used where the CPU has it"
+    return (
+        f"The exported model agrees with the original. bf16 does not change mIoU by {limits}: used only when asked for"
+    )
 
 
 def _figures(model: PortableModel, target: Path) -> dict[str, Any]:

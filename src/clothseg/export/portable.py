@@ -43,36 +43,34 @@ class PortableModel:
 
     file: ModelFile
     agreements: Mapping[str, Agreement]
-    """By runtime: torch, openvino, and where this machine has them, openvino bf16 and onnxruntime."""
+    """By runtime: the reference, which is torch for a network of torch, openvino, and where this machine has them,
+    openvino bf16 and onnxruntime."""
 
 
-def make_portable(
-    description: ModelDescription, network: SegmentationNetwork, photos: CheckPhotos, *, graph: bytes | None = None
-) -> PortableModel:
-    """Export a network, and compare it with torch on `photos` in every installed runtime.
+def make_portable(graph: bytes, reference: Runtime, photos: CheckPhotos, *, name: str = "torch") -> PortableModel:
+    """Compare an exported network with the one that it was made from on `photos`, in every installed runtime.
 
     Args:
-        description: the model's.
-        network: takes (B, 3, h, w) uint8 RGB.
-        photos: what to compare on.
-        graph: what `to_onnx` made of the network, where the file has a second output.
+        graph: what `to_onnx` returned.
+        reference: the network in its own framework.
+        photos: to compare on.
+        name: of the framework.
 
     Raises:
-        ModelError: the network cannot be exported, or the exported one disagrees with torch.
+        ModelError: the exported network disagrees with the reference.
         InputError: a photo cannot be read.
-        MissingExtraError: onnx or onnxscript is not installed.
     """
-    graph = graph or to_onnx(network)
-    reference = TorchRuntime(description, network.eval(), torch.device("cpu"))
+    description = reference.description
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
         unchecked.write_bytes(add_metadata(graph, description, {}))
         others = _runtimes(unchecked)
-        for name in _exact(others):
-            check_sizes(reference, others[name], description)
-        agreements = compare(reference, others, photos)
-    for name in _exact(others):
-        refuse_disagreement(agreements[name])
+        if description.input_size is None:
+            for exact in _exact(others):
+                check_sizes(reference, others[exact], description)
+        agreements = compare({name: reference, **others}, photos)
+    for exact in _exact(others):
+        refuse_disagreement(agreements[exact])
     content = add_metadata(graph, description, _check(agreements, photos))
     return PortableModel(ModelFile.from_bytes(content), agreements)
 
@@ -100,7 +98,7 @@ def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str
         "truth": photos.has_truth,
         "torch": str(torch.__version__),
         "opset": OPSET,
-        "agreement": {name: one.to_dict() for name, one in agreements.items() if name != "torch"},
+        "agreement": {name: one.to_dict() for name, one in list(agreements.items())[1:]},
         "bf16_miou_change": None if rounded is None else rounded.miou_change,
         "bf16_share_differing": None if rounded is None else rounded.share_differing,
     }
@@ -138,7 +136,7 @@ class _Rows(nn.Module):
         return logits
 
 
-def to_onnx(network: nn.Module, *, outputs: Sequence[str] = ("logits",)) -> bytes:
+def to_onnx(network: nn.Module, size: tuple[int, int] | None = None, *, outputs: Sequence[str] = ("logits",)) -> bytes:
     """Return the network as a serialised ONNX model.
 
     Its input `image` is (B, h, w, 3) uint8 RGB, h and w multiples of 32: what a decoder of photos gives, so that
@@ -146,6 +144,7 @@ def to_onnx(network: nn.Module, *, outputs: Sequence[str] = ("logits",)) -> byte
 
     Args:
         network: takes (B, 3, h, w) uint8 RGB, in evaluation mode.
+        size: (h, w) of a network whose input has one size only.
         outputs: names of what it returns; see `ModelDescription.categories`.
 
     Raises:
@@ -154,11 +153,13 @@ def to_onnx(network: nn.Module, *, outputs: Sequence[str] = ("logits",)) -> byte
     """
     for module in ("onnx", "onnxscript"):
         require(module, "train")
-    count, height, width = _EXAMPLE
+    count, height, width = _EXAMPLE if size is None else (_EXAMPLE[0], *size)
     example = torch.zeros(count, height, width, 3, dtype=torch.uint8)
-    rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
+    shapes: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if size is None:
+        shapes |= {1: STRIDE * torch.export.Dim("rows"), 2: STRIDE * torch.export.Dim("columns")}
     try:
-        with _quietly():
+        with quietly():
             program = torch.onnx.export(
                 _Rows(network).eval(),
                 (example,),
@@ -167,20 +168,20 @@ def to_onnx(network: nn.Module, *, outputs: Sequence[str] = ("logits",)) -> byte
                 input_names=["image"],
                 output_names=list(outputs),
                 opset_version=OPSET,
-                dynamic_shapes={"image": {0: torch.export.Dim("batch"), 1: STRIDE * rows, 2: STRIDE * columns}},
+                dynamic_shapes={"image": shapes},
             )
         assert program is not None
         model = program.model_proto
     except Exception as error:  # the exporter raises nearly anything on what it cannot express
         raise ModelError(
-            f"The network cannot be written as ONNX ({_reason(error)}). Predict with the checkpoint itself, or "
-            "train another ARCHITECTURE or ENCODER_NAME: unet and fpn can be written with nearly all encoders"
+            f"The network cannot be written as ONNX ({_reason(error)}). Predict with the original itself, or use "
+            "another network: ARCHITECTURE unet and fpn can be written with nearly all encoders"
         ) from error
-    return _tidied(model)
+    return tidied(model)
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Hide the messages of the exporter for its own developers; the result is measured afterwards."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -199,7 +200,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)[:200]}"
 
 
-def _tidied(model: Any) -> bytes:
+def tidied(model: Any) -> bytes:
     """Return the bytes of a ModelProto without the exporter's notes, which take a megabyte and contain file paths."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -212,5 +213,7 @@ def _tidied(model: Any) -> bytes:
         axes = (0, 1, 2) if value.name == "image" else (0, 2, 3)
         sides = ("quarter_height", "quarter_width") if value.name == "categories" else ("height", "width")
         for axis, name in zip(axes, ("batch", *sides), strict=True):
-            value.type.tensor_type.shape.dim[axis].dim_param = name
+            dimension = value.type.tensor_type.shape.dim[axis]
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = name
     return bytes(model.SerializeToString(deterministic=True))

@@ -10,7 +10,7 @@ import clothseg
 from clothseg.errors import ModelError, SettingError, command
 from clothseg.labels import CATEGORIES, CLASS_LISTS, ClassList
 from clothseg.settings import DECODER_WIDTHS
-from clothseg.transforms import STRIDE, Normalization
+from clothseg.transforms import AREA, INTERPOLATIONS, STRIDE, Letterbox, Normalization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,16 @@ class ModelDescription:
     """The decoder's channels as a multiple of those of segmentation-models-pytorch; 1 in files without it."""
     image_size: int
     """Longer side of the network's input in pixels, as in training."""
+    input_size: tuple[int, int] | None = None
+    """(height, width) to which each photo is squashed, for a network that was trained so; None keeps proportions."""
+    interpolation: str = AREA
+    """How photos are resized: one of `transforms.INTERPOLATIONS`."""
     normalization: Normalization
     """Mean and standard deviation of each RGB channel of the network's input."""
     licence: str = ""
     """Licence terms of the weights; empty where nothing that they were made from has terms."""
+    source: str = ""
+    """Where an imported model comes from, such as hf://owner/name@commit; empty for one trained here."""
     training_data: Mapping[str, Any] = field(default_factory=dict)
     """Name, source, licence and counts of what the model was trained on; plain values."""
     scores: Mapping[str, Any] = field(default_factory=dict)
@@ -87,6 +93,13 @@ class ModelDescription:
             f"or use a model trained with CLASSES = {name!r}"
         )
 
+    def fit(self, height: int, width: int, *, scale: float = 1.0) -> Letterbox:
+        """Return the position of a photo, `height` x `width`, in the network's input, enlarged by `scale`."""
+        if self.input_size:
+            return Letterbox.squash(height, width, self.input_size, self.interpolation)
+        box = Letterbox.fit(height, width, max(STRIDE, round(self.image_size * scale)))
+        return replace(box, interpolation=self.interpolation)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the description as plain values: what JSON and `torch.load(weights_only=True)` can read."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -125,11 +138,22 @@ class ModelDescription:
             classes=classes,
             normalization=Normalization((red, green, blue), (spread_red, spread_green, spread_blue)),
             categories=tuple(values["categories"]),
-            **{name: values[name] for name in _CHECKS if name not in ("classes", "normalization", "categories")},
+            input_size=tuple(values["input_size"]) if values["input_size"] else None,
+            **{
+                name: values[name]
+                for name in _CHECKS
+                if name not in ("classes", "normalization", "categories", "input_size")
+            },
         )
 
 
-_LATER: Mapping[str, Any] = {"categories": (), "usual_score": 0.0}
+_LATER: Mapping[str, Any] = {
+    "input_size": None,
+    "interpolation": AREA,
+    "source": "",
+    "categories": (),
+    "usual_score": 0.0,
+}
 """Parts that came later, with what they are in a file without them; that is not written."""
 
 _HINT = f"the file is damaged or was not written by clothseg. Use another model, or train one with: {command('train')}"
@@ -171,8 +195,13 @@ _CHECKS = {
     "encoder_name": _is_name,
     "decoder_width": lambda value: value in DECODER_WIDTHS,
     "image_size": _is_size,
+    "input_size": lambda value: (
+        value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_size, value)))
+    ),
+    "interpolation": lambda value: value in INTERPOLATIONS,
     "normalization": _is_normalization,
     "licence": lambda value: isinstance(value, str),
+    "source": lambda value: isinstance(value, str),
     "training_data": lambda value: isinstance(value, Mapping),
     "scores": lambda value: isinstance(value, Mapping),
     "usual_score": lambda value: isinstance(value, int | float) and 0 <= value <= 1,

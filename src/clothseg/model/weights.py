@@ -51,11 +51,26 @@ def find_imagenet_weights(encoder_name: str) -> Path:
     source = imagenet_source(encoder_name)
     if not source.names:
         return _download_address(encoder_name, source.repository)
+    return find_on_hub(source, f"ImageNet weights of {encoder_name}", _HINT)
+
+
+def find_on_hub(source: HubFile, what: str, hint: str) -> Path:
+    """Return a file of the hub: from its cache if it is there, else downloaded.
+
+    Args:
+        source: names of the file to try.
+        what: what it is, in the plural, first in every error.
+        hint: what to do instead, last in every error.
+
+    Raises:
+        MachineError: not in the cache, and the hub does not answer within seconds, or it refuses; its cause is an
+            `EntryNotFoundError` where the repository has none of the names.
+    """
     for name in source.names:
         cached = huggingface_hub.try_to_load_from_cache(source.repository, name, revision=source.revision)
         if isinstance(cached, str):
             return Path(cached)
-    return _download_from_hub(encoder_name, source)
+    return _download_from_hub(source, what, hint)
 
 
 def imagenet_source(encoder_name: str) -> HubFile:
@@ -140,12 +155,10 @@ def _prefixes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
     return {""} | {name.removesuffix(sample) for sample in samples for name in tensors if name.endswith(f".{sample}")}
 
 
-def _download_from_hub(encoder_name: str, source: HubFile) -> Path:
+def _download_from_hub(source: HubFile, what: str, hint: str) -> Path:
     where = hub.ENDPOINT
     if hub.HF_HUB_OFFLINE:
-        raise MachineError(
-            f"ImageNet weights of {encoder_name} are not in the cache and HF_HUB_OFFLINE forbids a download. {_HINT}"
-        )
+        raise MachineError(f"{what} are not in the cache and HF_HUB_OFFLINE forbids a download. {hint}")
     error: BaseException | None = None
     for name in source.names:
         address = huggingface_hub.hf_hub_url(source.repository, name, revision=source.revision)
@@ -158,9 +171,7 @@ def _download_from_hub(encoder_name: str, source: HubFile) -> Path:
                 error = failed
         if not isinstance(error, huggingface_hub.errors.EntryNotFoundError):
             break
-    raise MachineError(
-        f"ImageNet weights of {encoder_name} cannot be downloaded from {where}: {_reason(error)}. {_HINT}"
-    ) from error
+    raise MachineError(f"{what} cannot be downloaded from {where}: {_reason(error)}. {hint}") from error
 
 
 def _download_address(encoder_name: str, address: str) -> Path:

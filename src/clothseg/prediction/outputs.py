@@ -120,7 +120,8 @@ class CutoutChoice:
             shown: ids of the classes that the photo shows.
         """
         names = names_in_files(classes)
-        parts: dict[str, str | None] = {CLOTHES: None} if self.clothes and shown else {}
+        is_worn = self.clothes and not set(shown).isdisjoint(classes.garment_ids)
+        parts: dict[str, str | None] = {CLOTHES: None} if is_worn else {}
         return parts | {names[one]: classes.names[one] for one in shown if one in self.class_ids}
 
     @classmethod

@@ -26,7 +26,7 @@ from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import is_address
-from clothseg.prediction.test_time_augmentation import TestTimeAugmentation, segment_pixels
+from clothseg.prediction.test_time_augmentation import TestTimeAugmentation, check_augmentation, segment_pixels
 from clothseg.starter import starter_model
 from clothseg.types import Float32Array, UInt8Array
 
@@ -96,6 +96,7 @@ class Predictor:
         self.model = dict(model)
         self.origin = origin
         self.augmentation = augmentation or TestTimeAugmentation()
+        check_augmentation(runtime.description, self.augmentation)
 
     @property
     def description(self) -> ModelDescription:

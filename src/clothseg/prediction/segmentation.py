@@ -15,7 +15,7 @@ import numpy as np
 from clothseg import drawing
 from clothseg.encoding import encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, require
-from clothseg.labels import BACKGROUND_ID, CLOTHES, ClassList
+from clothseg.labels import CLOTHES, ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.colors import main_colors
 from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
@@ -206,13 +206,13 @@ class Segmentation:
         return self.cut_out(inside, style, tight=tight)
 
     def inside(self, name: str | None = None) -> BoolArray:
-        """Return where a class is, or where anything worn is if None: (H, W) bool.
+        """Return where a class is, or where anything worn is if None, without parts of the body: (H, W) bool.
 
         Raises:
             SettingError: the model has no such class.
         """
         if name is None:
-            return np.asarray(self.mask != BACKGROUND_ID)
+            return np.isin(np.arange(256), self.classes.garment_ids)[self.mask]
         return np.asarray(self.mask == self.classes.id_of(name))
 
     def cut_out(self, inside: BoolArray, style: CutoutStyle = PLAIN, *, tight: bool = False) -> UInt8Array:

@@ -61,6 +61,20 @@ class TestTimeAugmentation:
         return max(1, min(self.tiles, max(photo_size) // image_size))
 
 
+def check_augmentation(description: ModelDescription, augmentation: TestTimeAugmentation) -> None:
+    """Refuse tiles and other scales for a network whose input has one size only.
+
+    Raises:
+        SettingError: with the size.
+    """
+    if description.input_size and (augmentation.tiles > 1 or augmentation.scales != (1.0,)):
+        height, width = description.input_size
+        raise SettingError(
+            f"This model takes photos of {width} x {height} pixels only, without tiles and other scales. "
+            "Leave out --tiles and --scales"
+        )
+
+
 def segment_pixels(
     network: Network, pixels: UInt8Array, description: ModelDescription, augmentation: TestTimeAugmentation
 ) -> tuple[UInt8Array, Float32Array]:
@@ -89,10 +103,10 @@ def whole_logits(
 ) -> Float32Array:
     """Return the mean of the logits of the whole photo over its scales and mirror images; see `segment_pixels`."""
     height, width = pixels.shape[:2]
-    size = Letterbox.fit(height, width, description.image_size).scaled_size
+    size = description.fit(height, width).scaled_size
     total: Float32Array | None = None
     for scale in augmentation.scales:
-        box = Letterbox.fit(height, width, max(STRIDE, round(description.image_size * scale)))
+        box = description.fit(height, width, scale=scale)
         image = box.image(pixels, description.normalization)
         logits = _forward(network, image, box, flip=augmentation.flip)
         if box.scaled_size != size:

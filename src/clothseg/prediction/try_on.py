@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from clothseg.errors import InputError, SettingError
-from clothseg.labels import BACKGROUND_ID, FASHIONPEDIA_CATEGORIES, ClassList
+from clothseg.garment_names import FASHIONPEDIA_CATEGORIES
+from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.prediction.cutouts import CutoutStyle, cut_out
 from clothseg.types import BoolArray, UInt8Array
 

@@ -214,6 +214,7 @@ def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
         aliases.setdefault(class_id, []).append(alias)
     return {
         **{key: model_info[key] for key in (*same, "licence", "training_data", "scores")},
+        "source": model_info.get("source", ""),
         "classes": [
             {
                 "id": number,

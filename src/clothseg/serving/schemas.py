@@ -82,6 +82,7 @@ class ModelCard(BaseModel):
     decoder_width: float
     image_size: int = Field(description="Longer side of the network's input in pixels.")
     licence: str
+    source: str = Field(description="Where an imported model comes from; empty for one trained by clothseg.")
     training_data: dict[str, Any]
     scores: dict[str, Any]
     classes: list[ClassEntry]

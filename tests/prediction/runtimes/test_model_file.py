@@ -129,10 +129,10 @@ def test_large_whole_and_empty_weights_are_finite():
 
 
 def test_a_later_format_is_refused(monkeypatch):
-    monkeypatch.setattr(model_file, "FORMAT", 2)
-    later = add_metadata(GRAPH, DESCRIPTION, {})
+    monkeypatch.setattr(model_file, "FORMAT", 3)
+    later = add_metadata(GRAPH, replace(DESCRIPTION, input_size=(64, 32)), {})
     monkeypatch.undo()
-    with pytest.raises(ModelError, match=r"later clothseg \(format 2, this one reads 1\): pip install -U clothseg"):
+    with pytest.raises(ModelError, match=r"later clothseg \(format 3, this one reads 2\): pip install -U clothseg"):
         ModelFile.from_bytes(later)
 
 

@@ -18,7 +18,7 @@ from clothseg.data.sample.figure import Figure
 from clothseg.data.sample.outfit import CATEGORIES, choose, dress
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import SettingError
-from clothseg.labels import FASHIONPEDIA_CATEGORIES
+from clothseg.garment_names import FASHIONPEDIA_CATEGORIES
 from clothseg.pictures import whole_file
 from clothseg.types import Float32Array, UInt8Array
 

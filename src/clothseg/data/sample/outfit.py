@@ -10,7 +10,7 @@ import numpy as np
 from clothseg.data.sample.canvas import Cloth, Points, band, box, ellipse, smooth
 from clothseg.data.sample.clothes import Garment, Instance
 from clothseg.data.sample.figure import SIDES, WAIST, Figure
-from clothseg.labels import FASHIONPEDIA_CATEGORIES
+from clothseg.garment_names import FASHIONPEDIA_CATEGORIES
 
 TOPS = ("shirt, blouse", "top, t-shirt, sweatshirt", "sweater")
 BOTTOMS = ("pants", "shorts", "skirt")

@@ -40,7 +40,8 @@ class Runtime(Protocol):
             batch: (B, h, w, 3) uint8 RGB, h and w multiples of 32.
 
         Returns:
-            (B, C, h, w) float32.
+            (B, C, h, w) float32; smaller in height and width where the model squashes photos and its network does not
+            enlarge its output.
         """
 
 

@@ -23,9 +23,11 @@ import numpy as np
 
 from clothseg.errors import ModelError, check_input, command, one_line, path_problem
 from clothseg.model.description import ModelDescription
+from clothseg.transforms import AREA
 
-FORMAT = 1
-"""Version of the JSON in the metadata; a later version is refused."""
+FORMAT = 2
+"""Version of the JSON in the metadata; a later version is refused. 2 says that photos are resized in another way, which
+readers of 1 would not do; everything else is still written as 1."""
 
 LARGEST_BF16_CHANGE = 0.002
 """auto takes bfloat16 only where the export's check on real photos changed mIoU by less than this …"""
@@ -118,7 +120,8 @@ def add_metadata(graph: bytes, description: ModelDescription, check: Mapping[str
         check: how the export was checked, in plain values; `bf16_miou_change` and
             `bf16_share_differing` only if that was on real photos.
     """
-    values = {"format": FORMAT, "description": description.to_dict(), "check": dict(check)}
+    is_ours = description.input_size is None and description.interpolation == AREA
+    values = {"format": 1 if is_ours else FORMAT, "description": description.to_dict(), "check": dict(check)}
     content = graph + _entry("clothseg", json.dumps(values, ensure_ascii=False, allow_nan=False))
     return content + _sha256_entry(hashlib.sha256(content).hexdigest())
 
@@ -169,7 +172,7 @@ def _described(entry: bytes) -> tuple[ModelDescription, Mapping[str, Any]]:
         raise ModelError(
             f"was written by a later clothseg (format {version}, this one reads {FORMAT}): pip install -U clothseg"
         )
-    if version != FORMAT or not isinstance(values.get("check"), Mapping):
+    if version not in (1, FORMAT) or not isinstance(values.get("check"), Mapping):
         raise ModelError(f"has a description of an unknown form ({version!r})")
     return ModelDescription.from_dict(values.get("description")), values["check"]
 

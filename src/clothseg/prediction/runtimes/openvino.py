@@ -124,12 +124,9 @@ class OpenVINORuntime:
         openvino = sys.modules["openvino"]
         images = np.require(batch, requirements=("C", "W"))
         count, height, width = images.shape[:3]
-        is_coarse = self.description.output == "categories"
-        size = (height // 4, width // 4) if is_coarse else (height, width)
-        planes = len(self.description.categories) if is_coarse else self.description.classes.num_classes
-        logits = np.empty((count, planes, *size), dtype=np.float32)
         try:
             compiled = self._compiled_for((height, width))
+            logits = np.empty((count, *compiled.network.output(self.description.output).shape[1:]), dtype=np.float32)
             request = compiled.requests.get()
             try:
                 for number in range(count):
@@ -142,7 +139,7 @@ class OpenVINORuntime:
             raise ModelError(
                 f"OpenVINO cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return enlarged(logits, self.description) if is_coarse else logits
+        return enlarged(logits, self.description) if self.description.output == "categories" else logits
 
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:

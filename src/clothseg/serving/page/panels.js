@@ -221,6 +221,7 @@ export function fillAbout(dialog, card) {
     "Trained on": data.name,
     "Mean IoU": Number.isFinite(card.scores?.val_iou) ? `${card.scores.val_iou.toFixed(3)} on ${card.scores.scored_on ?? "its validation photos"}` : "",
     Licence: card.licence,
+    Source: card.source,
     "SHA-256": card.sha256.slice(0, 12),
   };
   const rows = Object.entries(facts).filter(([, value]) => value);
