@@ -185,10 +185,10 @@ def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, progr
     for field in fields(command):  # type: ignore[arg-type]
         if field.name == "settings":
             defaults[field.name] = settings
-        elif hasattr(settings, field.name):
-            defaults[field.name] = getattr(settings, field.name)
         elif field.default is MISSING and field.default_factory is MISSING:
             defaults[field.name] = tyro.MISSING
+        elif hasattr(settings, field.name):
+            defaults[field.name] = getattr(settings, field.name)
     try:
         return tyro.cli(
             command,
