@@ -21,8 +21,16 @@ from tests.serving.running_server import JPEG
 
 def test_the_model_is_described(client, offline):
     model = client.get("/v1/model").json()
-    assert [{key: one[key] for key in ("id", "name", "display_name", "color")} for one in model["classes"]] == [
-        {"id": number, "name": one.name, "display_name": one.display_name, "color": list(one.color)}
+    assert [
+        {key: one[key] for key in ("id", "name", "display_name", "color", "is_body_part")} for one in model["classes"]
+    ] == [
+        {
+            "id": number,
+            "name": one.name,
+            "display_name": one.display_name,
+            "color": list(one.color),
+            "is_body_part": False,
+        }
         for number, one in enumerate(GROUPS.classes)
     ]
     assert all(GROUPS.id_of(alias) == one["id"] for one in model["classes"] for alias in one["aliases"])

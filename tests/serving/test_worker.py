@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clothseg.encoding import encode_jpeg, encode_png
-from clothseg.labels import GROUPS
+from clothseg.labels import GROUPS, ClassList
 from clothseg.serving import messages
 from clothseg.serving.messages import Message, SegmentRequest
 from clothseg.serving.worker import NotShownError, render
@@ -104,7 +104,10 @@ def test_messages_are_read_as_they_were_written(header, body, lost):
 
 def test_a_photo_without_clothes_has_none_to_cut_out(offline, photo):
     empty = replace(offline.predict(photo), mask=np.zeros(offline.predict(photo).size, np.uint8))
-    with pytest.raises(NotShownError, match=r"No clothes to cut out\. The photo shows: nothing"):
-        render(empty, SegmentRequest(output="cutout", max_pixels=1))
+    hair = replace(GROUPS.classes[1], name="Hair", supercategories=(), categories=())
+    bare = replace(empty, mask=np.ones_like(empty.mask), classes=ClassList((GROUPS.classes[0], hair)))
+    for segmentation, shown in ((empty, "nothing"), (bare, "Hair")):
+        with pytest.raises(NotShownError, match=rf"No clothes to cut out\. The photo shows: {shown}"):
+            render(segmentation, SegmentRequest(output="cutout", max_pixels=1))
     with zipfile.ZipFile(io.BytesIO(render(empty, SegmentRequest(output="cutouts", max_pixels=1)))) as archive:
         assert archive.namelist() == []

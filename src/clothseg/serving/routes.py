@@ -222,6 +222,7 @@ def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
                 "display_name": one.display_name,
                 "aliases": aliases.get(number, []),
                 "color": one.color,
+                "is_body_part": one.is_body_part,
             }
             for number, one in enumerate(classes.classes)
         ],

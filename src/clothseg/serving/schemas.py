@@ -68,6 +68,7 @@ class ClassEntry(BaseModel):
     display_name: str = Field(description="Its name for people.")
     aliases: list[str] = Field(description="Names that the parameter label also accepts, in lower case.")
     color: tuple[int, int, int] = Field(description="RGB, 0 to 255.")
+    is_body_part: bool = Field(description="Whether it is hair, skin or the like, which is not worn.")
 
 
 class ModelCard(BaseModel):

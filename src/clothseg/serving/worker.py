@@ -117,7 +117,8 @@ def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
         except InputError as error:
             raise NotShownError(one_line(error)) from error
     name = request.label or None
-    if not segmentation.labels if name is None else name not in [label.name for label in segmentation.labels]:
+    garments = segmentation.classes.garment_ids
+    if not any(label.class_id in garments if name is None else label.name == name for label in segmentation.labels):
         shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
         raise NotShownError(f"No {name or CLOTHES} to cut out. The photo shows: {shown}")
     return style.encode(segmentation.cut_out(segmentation.inside(name), style, tight=request.tight))

@@ -255,12 +255,15 @@ def test_light_and_dark(visit):
     assert brightness("dark") < 100
 
 
-def test_the_model_is_described(visit):
+def test_the_model_is_described(visit, offline):
     visitor = visit(opened=False)
+    hair = offline.predict(PHOTO["buffer"]).labels[0].class_id
 
     def few_known(route):
         answer = route.fetch()
-        route.fulfill(response=answer, json=answer.json() | {"known_classes": ["upperbody", "head"]})
+        card = answer.json()
+        card["classes"][hair]["is_body_part"] = True
+        route.fulfill(response=answer, json=card | {"known_classes": ["upperbody", "head"]})
 
     visitor.tab.route("**/v1/model", few_known)
     visitor.open()
@@ -273,4 +276,6 @@ def test_the_model_is_described(visit):
     playwright.expect(visitor.tab.locator("#about")).to_be_hidden()
     visitor.choose(PHOTO)
     assert "never finds buckles and zips, shoes and legwear" in visitor.see("#never").inner_text()
+    switched_off = visitor.tab.locator(".garment:has([role=switch][aria-checked=false])")
+    assert [one.get_attribute("data-id") for one in switched_off.all()] == [str(hair)], "a body part is not worn"
     assert "stored nowhere" in visitor.tab.locator("footer").inner_text()

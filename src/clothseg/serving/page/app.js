@@ -313,6 +313,7 @@ async function loadModel() {
     const card = await api.model();
     ({ classes, image_size: networkSize } = card);
     fillAbout(find("about"), card);
+    photos.bodyParts = classes.filter((one) => one.is_body_part).map((one) => one.id);
     const { known, unknown } = classesOf(card);
     correction.setClasses(known.map((one) => ({ id: one.id, name: one.display_name, color: hexOf(one.color) })));
     find("never").textContent = `This model never finds ${unknown.map((one) => one.display_name).join(", ")}: its training data did not show any.`;

@@ -42,6 +42,8 @@ export async function bitmapOf(file) {
 export class Photos {
   /** @type {Photo[]} */
   all = [];
+  /** Ids of classes that are parts of the body: switched off at first, as they are not worn. @type {number[]} */
+  bodyParts = [];
   #api;
   #on;
   #nextId = 1;
@@ -117,6 +119,7 @@ export class Photos {
     try {
       Object.assign(photo, await this.#segment(photo, this.#sending.stop.signal), { state: "done", problem: undefined });
       photo.original = photo.results;
+      for (const id of this.bodyParts) photo.hidden.add(id);
     } catch (error) {
       this.#fail(photo, error);
     }
