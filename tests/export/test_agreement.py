@@ -105,11 +105,11 @@ def test_a_nan_on_one_photo_is_never_close(order):
 
 
 def test_a_size_or_number_of_photos_that_goes_wrong_is_named():
-    check_sizes(Shades(), Shades(), DESCRIPTION)
+    check_sizes(Shades(), Shades())
     with pytest.raises(ModelError, match=r"disagrees with the original on 3 photos of 32 x 160 pixels: shades"):
-        check_sizes(Shades(), Shades(2.0, where=lambda batch: len(batch) == 3), DESCRIPTION)
+        check_sizes(Shades(), Shades(2.0, where=lambda batch: len(batch) == 3))
     with pytest.raises(ModelError, match=r"on 1 photos of 32 x 32 pixels"):
-        check_sizes(Shades(), Shades(math.nan), DESCRIPTION)
+        check_sizes(Shades(), Shades(math.nan))
 
 
 @pytest.mark.slow

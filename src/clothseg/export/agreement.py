@@ -16,7 +16,6 @@ from clothseg.data.sample import sample_picture
 from clothseg.data.source import VAL
 from clothseg.errors import ModelError, SettingError
 from clothseg.labels import ClassList
-from clothseg.model.description import ModelDescription
 from clothseg.pictures import read_mask, read_picture
 from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.sources import find_photos
@@ -225,7 +224,7 @@ def compare(
     return {name: totals[name].agreement(one.name, largest_logit, torch_miou) for name, one in runtimes.items()}
 
 
-def check_sizes(torch_runtime: Runtime, other: Runtime, description: ModelDescription) -> None:
+def check_sizes(torch_runtime: Runtime, other: Runtime) -> None:
     """Compare the logits with those of torch for several sizes of input and numbers of photos.
 
     Raises:

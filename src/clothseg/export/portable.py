@@ -67,7 +67,7 @@ def make_portable(graph: bytes, reference: Runtime, photos: CheckPhotos, *, name
         others = _runtimes(unchecked)
         if description.input_size is None:
             for exact in _exact(others):
-                check_sizes(reference, others[exact], description)
+                check_sizes(reference, others[exact])
         agreements = compare({name: reference, **others}, photos)
     for exact in _exact(others):
         refuse_disagreement(agreements[exact])
@@ -120,7 +120,7 @@ def smp_files(description: ModelDescription, network: SegmentationNetwork) -> Ma
             loaded = SegmentationNetwork(smp.from_pretrained(folder), description.normalization).eval()
         files = {name: (Path(folder) / name).read_bytes() for name in ("config.json", "model.safetensors")}
     reference, other = (TorchRuntime(description, one, torch.device("cpu")) for one in (network, loaded))
-    check_sizes(reference, other, description)
+    check_sizes(reference, other)
     return {**files, "clothseg.json": json.dumps(description.to_dict(), indent=1).encode() + b"\n"}
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import Depends, Query
+from pydantic import BaseModel, Field
 
 from clothseg.errors import SettingError, one_line
 from clothseg.labels import CLOTHES, ClassList
@@ -68,34 +67,6 @@ def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
-# No path of the server's disk fits.
-_BACKGROUND = r"^(transparent|blur|#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})|[a-zA-Z]{3,20})$"
-_CANVAS = r"^([1-9][0-9]{0,4}x[1-9][0-9]{0,4})?$"
-_MARGIN = r"^[1-4]?[0-9](\.[0-9]{1,3})?%?$"
-
-
-def style_of(
-    edges: Annotated[
-        Literal["soft", "hard"], Query(description="Edges of cut-outs: estimated coverage, or whole pixels.")
-    ] = "soft",
-    background: Annotated[
-        str, Query(pattern=_BACKGROUND, description="Behind cut-outs: transparent, blur, or a colour: white, #ffffff.")
-    ] = "transparent",
-    canvas: Annotated[
-        str, Query(pattern=_CANVAS, description="Scale cut-outs to fit and centre them, as in 2000x2000.")
-    ] = "",
-    margin: Annotated[
-        str, Query(pattern=_MARGIN, description="Space around the garment on a canvas, in per cent.")
-    ] = "5%",
-    cutout_format: Annotated[
-        Literal["png", "webp", "jpeg"], Query(alias="format", description="File format of cut-outs.")
-    ] = "png",
-) -> dict[str, str]:
-    """Return how cut-outs are made; a worker checks what the patterns leave open, such as the names of colours."""
-    style = {"edges": edges, "background": background, "canvas": canvas, "margin": margin}
-    return {**style, "cutout_format": cutout_format}
-
-
 def choose_class(label: str | None, classes: ClassList) -> str:
     """Return the name of the class to cut out; empty for all clothes together.
 
@@ -116,19 +87,35 @@ def choose_class(label: str | None, classes: ClassList) -> str:
         raise Problem("wrong-parameter", f"label: {one_line(error)}") from error
 
 
-Region = Literal["upper", "lower", "full"]
+# No path of the server's disk fits.
+_BACKGROUND = r"^(transparent|blur|#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})|[a-zA-Z]{3,20})$"
+_CANVAS = r"^([1-9][0-9]{0,4}x[1-9][0-9]{0,4})?$"
+_MARGIN = r"^[1-4]?[0-9](\.[0-9]{1,3})?%?$"
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a request asks for, as it was sent."""
+class Options(BaseModel):
+    """The query parameters that the operations on photos share; a worker checks what their patterns leave open."""
 
-    output: Output | None
-    label: str | None
-    tight: bool
-    style: dict[str, str]
-    region: Region
-    include: list[Include]
+    output: Output | None = Field(None, description="Form of the answer; without it, the Accept header says.")
+    label: str | None = Field(
+        None,
+        description="For a cut-out: the class, by id or by any name of it, such as dress or trousers; without it, all "
+        "clothes together.",
+    )
+    tight: bool = Field(False, description="For cut-outs: crop to the garment.")
+    edges: Literal["soft", "hard"] = Field(
+        "soft", description="Edges of cut-outs: estimated coverage, or whole pixels."
+    )
+    background: str = Field(
+        "transparent",
+        pattern=_BACKGROUND,
+        description="Behind cut-outs: transparent, blur, or a colour: white, #ffffff.",
+    )
+    canvas: str = Field("", pattern=_CANVAS, description="Scale cut-outs to fit and centre them, as in 2000x2000.")
+    margin: str = Field("5%", pattern=_MARGIN, description="Space around the garment on a canvas, in per cent.")
+    format: Literal["png", "webp", "jpeg"] = Field("png", description="File format of cut-outs.")
+    region: Literal["upper", "lower", "full"] = Field("upper", description="For try-on: which garment is replaced.")
+    include: list[Include] = Field([], description="For JSON: put the mask or the outlines into it, too; repeatable.")
 
     def request(self, accept: str, classes: ClassList, limits: Limits) -> SegmentRequest:
         """Return what a worker is to make of a photo.
@@ -139,34 +126,13 @@ class Options:
         output = choose_output(self.output, accept)
         if self.include and output != "json":
             raise Problem("wrong-parameter", f"include={self.include[0]} goes with JSON only, not with output={output}")
+        style = self.model_dump(include={"edges", "background", "canvas", "margin"})
         return SegmentRequest(
             output=output,
             label=choose_class(self.label, classes) if output == "cutout" else "",
             tight=self.tight,
-            style=self.style,
+            style={**style, "cutout_format": self.format},
             region=self.region,
             include=self.include,
             max_pixels=limits.max_pixels,
         )
-
-
-def options_of(
-    style: Annotated[dict[str, str], Depends(style_of)],
-    output: Annotated[
-        Output | None, Query(description="Form of the answer; without it, the Accept header says.")
-    ] = None,
-    label: Annotated[
-        str | None,
-        Query(
-            description="For a cut-out: the class, by id or by any name of it, such as dress or trousers; "
-            "without it, all clothes together."
-        ),
-    ] = None,
-    tight: Annotated[bool, Query(description="For cut-outs: crop to the garment.")] = False,
-    region: Annotated[Region, Query(description="For try-on: which garment is replaced.")] = "upper",
-    include: Annotated[
-        list[Include], Query(description="For JSON: put the mask or the outlines into it, too; repeatable.")
-    ] = [],  # noqa: B006 - FastAPI copies it
-) -> Options:
-    """Return the parameters that the operations on photos share."""
-    return Options(output, label, tight, style, region, include)

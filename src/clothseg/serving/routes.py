@@ -10,7 +10,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
@@ -21,8 +21,8 @@ from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message, SegmentRequest
 from clothseg.serving.metrics import Metrics
-from clothseg.serving.parameters import Options, choose_output, options_of
-from clothseg.serving.pool import Job, Pool
+from clothseg.serving.parameters import Options, choose_output
+from clothseg.serving.pool import Pool
 from clothseg.serving.schemas import (
     BATCH_BODY,
     BATCH_RESPONSE,
@@ -105,7 +105,7 @@ class Routes:
 
     # The docstrings of the operations, and the descriptions of their parameters, are part of the OpenAPI.
 
-    async def segment(self, request: Request, options: Annotated[Options, Depends(options_of)]) -> Response:
+    async def segment(self, request: Request, options: Annotated[Options, Query()]) -> Response:
         """Answer with the classes of a photo's pixels: as JSON, index PNG, overlay or cut-outs.
 
         The photo is the body itself, or the field `photo` or `file` of a form. It is held in memory only, and forgotten
@@ -114,14 +114,18 @@ class Routes:
         wanted = self._wanted(request, options)
         with self._budget.upload() as reserve:
             (upload,) = await read_photos(request, self._limits, reserve)
-            message = _message(wanted, upload)
-            del upload
-            reply, job = await while_connected(request, self._pool.submit(message))
-        if "problem" in reply.header:
-            raise Problem(reply.header["problem"], reply.header["detail"])
-        return self._response(wanted, reply, job)
+            reply, seconds = await while_connected(request, self._segmented(wanted, upload))
+        headers = {
+            "Vary": "Accept",
+            "Cache-Control": "no-store",
+            "X-Clothseg-Model": reply.header["model"][:12],
+            "Server-Timing": ", ".join(f"{stage};dur={1000 * value:.1f}" for stage, value in seconds.items()),
+        }
+        if wanted.label:
+            headers["X-Clothseg-Class"] = quote(wanted.label, safe=" ,")
+        return Response(reply.body, media_type=reply.header["media_type"], headers=headers)
 
-    async def batch(self, request: Request, options: Annotated[Options, Depends(options_of)]) -> Response:
+    async def batch(self, request: Request, options: Annotated[Options, Query()]) -> Response:
         """Segment several photos of a form: answer with lines of JSON, or one ZIP, as the photos get ready.
 
         A photo that cannot be segmented does not stop the others: its line, or a line of `problems.ndjson` in the ZIP,
@@ -131,7 +135,7 @@ class Routes:
         with contextlib.ExitStack() as stack:
             reserve = stack.enter_context(self._budget.upload())
             uploads = await read_photos(request, self._limits, reserve, max_photos=MAX_BATCH)
-            work = [(one.file, partial(self._answer, wanted, one)) for one in uploads]
+            work = [(one.file, partial(self._body, wanted, one)) for one in uploads]
             answers = in_order(work, at_once=len(self._pool.ready) + 1)
             is_json = wanted.output == "json"
             content = ndjson(answers) if is_json else zipped(answers, wanted)
@@ -146,32 +150,24 @@ class Routes:
         assert self._pool.model_info is not None
         return options.request(accept, ClassList.from_dicts(self._pool.model_info["classes"]), self._limits)
 
-    async def _answer(self, wanted: SegmentRequest, upload: Upload) -> bytes:
-        reply, job = await self._pool.submit(_message(wanted, upload))
+    async def _segmented(self, wanted: SegmentRequest, upload: Upload) -> tuple[Message, dict[str, float]]:
+        """Return a worker's reply and the seconds of each stage, and count both.
+
+        Raises:
+            Problem: the photo cannot be segmented, or no worker is free.
+        """
+        message = Message({"segment": vars(replace(wanted, file=upload.file))}, upload.content)
+        reply, job = await self._pool.submit(message)
         if "problem" in reply.header:
             raise Problem(reply.header["problem"], reply.header["detail"])
-        self._count(wanted, reply, job)
-        return reply.body
-
-    def _response(self, wanted: SegmentRequest, reply: Message, job: Job) -> Response:
-        seconds = self._count(wanted, reply, job)
-        headers = {
-            "Vary": "Accept",
-            "Cache-Control": "no-store",
-            "X-Clothseg-Model": reply.header["model"][:12],
-            "Server-Timing": ", ".join(f"{stage};dur={1000 * value:.1f}" for stage, value in seconds.items()),
-        }
-        if wanted.label:
-            headers["X-Clothseg-Class"] = quote(wanted.label, safe=" ,")
-        return Response(reply.body, media_type=reply.header["media_type"], headers=headers)
-
-    def _count(self, wanted: SegmentRequest, reply: Message, job: Job) -> dict[str, float]:
-        """Count a photo that is done, and return the seconds of each stage."""
         seconds = {"queue": job.started - job.submitted, **reply.header["seconds"]}
         self._metrics.photos.labels(wanted.output).inc()
         for stage, value in seconds.items():
             self._metrics.stage_seconds.labels(stage).observe(value)
-        return seconds
+        return reply, seconds
+
+    async def _body(self, wanted: SegmentRequest, upload: Upload) -> bytes:
+        return (await self._segmented(wanted, upload))[0].body
 
     async def model(self) -> JSONResponse:
         """Describe the model: classes, network, licence, training data, scores."""
@@ -199,10 +195,6 @@ class Routes:
         if not self._pool.ready:
             raise Problem("starting", "No worker is ready. Ask again soon", retry_after=2)
         return JSONResponse({"status": "ready", "workers": len(self._pool.ready)})
-
-
-def _message(wanted: SegmentRequest, upload: Upload) -> Message:
-    return Message({"segment": vars(replace(wanted, file=upload.file))}, upload.content)
 
 
 def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
