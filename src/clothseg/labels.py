@@ -63,7 +63,7 @@ class ClothingClass:
         if within or self.is_body_part:
             return within.pop() if len(within) == 1 else ""
         plain = _without_side(self.name)
-        class_id = GROUPS.aliases.get(plain, GROUPS.aliases.get(plain.removesuffix("s"), BACKGROUND_ID))
+        class_id = GROUPS.find(plain)
         return PARSING_GROUPS.get(plain) or (GROUPS.names[class_id] if class_id else "")
 
 
@@ -149,6 +149,14 @@ class ClassList:
                         found.setdefault(_plain(name), covering)
         return found
 
+    def find(self, name: str) -> int | None:
+        """Return the id of a class as `id_of` does, or None where no class covers the name."""
+        if name in self.names:
+            return self.names.index(name)
+        plain = _plain(name)
+        forms = (plain, plain.removesuffix("s"), plain.removesuffix("es"))
+        return next((self.aliases[form] for form in forms if form in self.aliases), None)
+
     def id_of(self, name: str) -> int:
         """Return the id of a class from its name, its display name, a category in it, or a synonym of one.
 
@@ -160,14 +168,11 @@ class ClassList:
         >>> GROUPS.id_of("upperbody"), GROUPS.id_of("T-shirts"), CATEGORIES.id_of("jeans")
         (2, 2, 7)
         """
-        if name in self.names:
-            return self.names.index(name)
-        plain = _plain(name)
-        for form in (plain, plain.removesuffix("s"), plain.removesuffix("es")):
-            if form in self.aliases:
-                return self.aliases[form]
-        close = nearest(plain, dict.fromkeys((*self.names[1:], *self.aliases)))
-        raise SettingError(f"No class covers {name[:100]!r}. Nearest: {close}")
+        class_id = self.find(name)
+        if class_id is None:
+            close = nearest(_plain(name), dict.fromkeys((*self.names[1:], *self.aliases)))
+            raise SettingError(f"No class covers {name[:100]!r}. Nearest: {close}")
+        return class_id
 
     def meaning(self, name: str) -> str:
         """Return what a name stands for, in words; empty where it is a class's own name.
@@ -216,7 +221,7 @@ class ClassList:
 def named_classes(names: Sequence[str]) -> ClassList:
     """Return the class list of a model of other people from the names of its classes, with colours.
 
-    Names that Fashionpedia or a data set of human parsing uses get their category or super-category, and so aliases and
+    Names that Fashionpedia or a dataset of human parsing uses get their category or super-category, and so aliases and
     groups. Source: `PARSING_GROUPS` and `CATEGORIES`.
 
     Raises:
@@ -235,7 +240,7 @@ def named_classes(names: Sequence[str]) -> ClassList:
     for class_id, name in enumerate(names):
         plain = _plain(name)
         group = PARSING_GROUPS.get(plain, "")
-        number = CATEGORIES.aliases.get(plain, CATEGORIES.aliases.get(plain.removesuffix("s"), BACKGROUND_ID))
+        number = CATEGORIES.find(plain)
         category = "" if group or plain in BODY_PARTS else CATEGORIES.names[number] if number else ""
         new = {group, category} - taken - {""}
         taken |= new

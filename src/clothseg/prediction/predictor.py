@@ -248,9 +248,8 @@ def load(
     Raises:
         MissingModelError: there is no such file, or no model at all.
         ModelError: the file is damaged or foreign.
-        SettingError: the runtime, the device, the precision or the classes do not fit the model.
+        SettingError: an argument is not allowed, or does not fit the model.
         MissingExtraError: what runs the model is not installed.
-        SettingError: an address, or another argument, is not allowed.
         MachineError: a download failed.
 
     Examples:
