@@ -1,7 +1,7 @@
 /** The page put together: the photos, the stage and the panels beside it, the downloads and the requests to the server. */
 
 import { Api } from "./api.js";
-import { garmentColours } from "./colours.js";
+import { garmentColours, hexOf } from "./colours.js";
 import { boxAround, canvasOf, frameOf } from "./compose.js";
 import { Correction } from "./correct.js";
 import { Downloads } from "./downloads.js";
@@ -9,7 +9,7 @@ import { showGallery } from "./gallery.js";
 import { resampleIds } from "./layers.js";
 import { backgroundOf, listenForLooks, lookOf } from "./look.js";
 import { correctedResults, EditableMask } from "./mask.js";
-import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, guessOf, hexOf, percent, Strip } from "./panels.js";
+import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, guessOf, percent, Strip } from "./panels.js";
 import { bitmapOf, listenForPhotos, Photos } from "./photos.js";
 import { showSnippets } from "./snippets.js";
 import { Stage } from "./stage.js";

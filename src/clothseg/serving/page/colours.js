@@ -1,7 +1,9 @@
 /** The main colours of garments, and their names. */
 
 import { brightnessOf } from "./compose.js";
-import { hexOf } from "./panels.js";
+
+/** @param {number[]} rgb @returns {string} such as #1f2a44 */
+export const hexOf = (rgb) => `#${rgb.map((value) => Math.round(value).toString(16).padStart(2, "0")).join("")}`;
 
 /** Smallest part of a garment that a colour must fill to be named. */
 const SMALLEST_PART = 0.08;

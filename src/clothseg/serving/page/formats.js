@@ -1,5 +1,6 @@
 /** Files for labelling tools, as `clothseg predict --formats coco label-studio` writes them; corrected masks say so. */
 
+import { hexOf } from "./colours.js";
 import { classIds } from "./rle.js";
 
 /**
@@ -106,7 +107,6 @@ function packStroke(inside) {
 /** Source: labelstud.io/tags/brushlabels. */
 function labelInterface(classes) {
   const quoted = (text) => `"${text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")}"`;
-  const hex = (color) => `#${color.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
-  const labels = classes.slice(1).map(({ name, color }) => `    <Label value=${quoted(name)} background="${hex(color)}"/>\n`);
+  const labels = classes.slice(1).map(({ name, color }) => `    <Label value=${quoted(name)} background="${hexOf(color)}"/>\n`);
   return `<View>\n  <Image name="image" value="$image" zoom="true"/>\n  <BrushLabels name="clothes" toName="image">\n${labels.join("")}  </BrushLabels>\n</View>`;
 }

@@ -18,9 +18,6 @@ export const fileSize = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(byte
 /** @param {string} file @returns {string} without its ending, fit for a file's name */
 export const stemOf = (file) => file.replace(/\.[^.]*$/, "").replace(/[\\/:*?"<>|]/g, "_") || "photo";
 
-/** @param {number[]} rgb @returns {string} such as #1f2a44 */
-export const hexOf = (rgb) => `#${rgb.map((value) => Math.round(value).toString(16).padStart(2, "0")).join("")}`;
-
 /**
  * @typedef {object} Garment
  * @property {number} id class id
