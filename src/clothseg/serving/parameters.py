@@ -117,13 +117,12 @@ class Options(BaseModel):
     region: Literal["upper", "lower", "full"] = Field("upper", description="For try-on: which garment is replaced.")
     include: list[Include] = Field([], description="For JSON: put the mask or the outlines into it, too; repeatable.")
 
-    def request(self, accept: str, classes: ClassList, limits: Limits) -> SegmentRequest:
-        """Return what a worker is to make of a photo.
+    def request(self, output: Output, classes: ClassList, limits: Limits) -> SegmentRequest:
+        """Return what a worker is to make of a photo; `output` is what `choose_output` returned.
 
         Raises:
             Problem: a value is not allowed, or two do not go together.
         """
-        output = choose_output(self.output, accept)
         if self.include and output != "json":
             raise Problem("wrong-parameter", f"include={self.include[0]} goes with JSON only, not with output={output}")
         style = self.model_dump(include={"edges", "background", "canvas", "margin"})

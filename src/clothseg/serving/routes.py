@@ -143,12 +143,10 @@ class Routes:
 
     def _wanted(self, request: Request, options: Options) -> SegmentRequest:
         """Return what is to be made of the photos, before they are read."""
-        accept = request.headers.get("accept", "")
-        if options.output is None:
-            choose_output(None, accept)  # refused also while no worker is ready
+        output = choose_output(options.output, request.headers.get("accept", ""))
         self._pool.check_capacity()
         assert self._pool.model_info is not None
-        return options.request(accept, ClassList.from_dicts(self._pool.model_info["classes"]), self._limits)
+        return options.request(output, ClassList.from_dicts(self._pool.model_info["classes"]), self._limits)
 
     async def _segmented(self, wanted: SegmentRequest, upload: Upload) -> tuple[Message, dict[str, float]]:
         """Return a worker's reply and the seconds of each stage, and count both.
