@@ -46,7 +46,9 @@ class Runtime(Protocol):
 
 
 def enlarged(planes: Float32Array, description: ModelDescription) -> Float32Array:
-    """Return the logits of all categories, (B, C, h, w), from a file's second output, (B, K, h/4, w/4) float32."""
+    """Return the logits of all classes, (B, C, h, w), from a file's output; that of categories is (B, K, h/4, w/4)."""
+    if description.output != "categories":
+        return planes
     count, _, height, width = planes.shape
     size = 4 * height, 4 * width
     logits = np.full((count, len(description.classes), *size), ABSENT, dtype=np.float32)

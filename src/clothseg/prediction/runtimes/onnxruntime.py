@@ -66,5 +66,4 @@ class OnnxRuntime:
             raise ModelError(
                 f"ONNX Runtime cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        logits = np.asarray(logits, dtype=np.float32)
-        return enlarged(logits, self.description) if self.description.output == "categories" else logits
+        return enlarged(np.asarray(logits, dtype=np.float32), self.description)

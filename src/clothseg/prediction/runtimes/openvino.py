@@ -139,7 +139,7 @@ class OpenVINORuntime:
             raise ModelError(
                 f"OpenVINO cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return enlarged(logits, self.description) if self.description.output == "categories" else logits
+        return enlarged(logits, self.description)
 
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:
