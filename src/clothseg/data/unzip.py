@@ -175,7 +175,7 @@ def check_space(folder: Path, needed: int, *, what: str) -> None:
     if needed > free:
         raise MachineError(
             f"No space for {what}: {needed:,} bytes needed, {free:,} free. "
-            "Free some space, or choose another disk with --data-path"
+            "Free some space, or choose a folder on another disk"
         )
 
 
