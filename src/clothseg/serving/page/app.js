@@ -5,13 +5,11 @@ import { garmentColours, hexOf } from "./colours.js";
 import { boxAround, canvasOf, frameOf } from "./compose.js";
 import { Correction } from "./correct.js";
 import { Downloads } from "./downloads.js";
-import { showGallery } from "./gallery.js";
 import { resampleIds } from "./layers.js";
-import { backgroundOf, listenForLooks, lookOf } from "./look.js";
+import { backgroundOf, listenForLooks, lookOf, showSnippets } from "./look.js";
 import { correctedResults, EditableMask } from "./mask.js";
-import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, guessOf, percent, Strip } from "./panels.js";
+import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, guessOf, percent, showGallery, Strip } from "./panels.js";
 import { bitmapOf, listenForPhotos, Photos } from "./photos.js";
-import { showSnippets } from "./snippets.js";
 import { Stage } from "./stage.js";
 import { inWorker } from "./tasks.js";
 
