@@ -18,7 +18,10 @@ from clothseg.labels import GROUPS
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.runtimes.model_file import ModelFile, add_metadata
 from clothseg.transforms import IMAGENET
+from tests.conftest import needs
 from tests.test_architecture import ROOT
+
+pytestmark = pytest.mark.full
 
 MAKERS = ROOT / "benchmarks" / "starter"
 NAMES = sorted(path.stem for path in MAKERS.glob("*.py"))
@@ -28,6 +31,7 @@ UPPER, LOWER = GROUPS.id_of("upperbody"), GROUPS.id_of("lowerbody")
 @pytest.fixture(scope="module", autouse=True)
 def makers():
     """Let the makers be imported as when one of them is run, and forget them afterwards."""
+    needs("matplotlib")
     before = set(sys.modules)
     sys.path.insert(0, str(MAKERS))
     yield
