@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import io
 import re
@@ -125,7 +126,42 @@ def _open_transformers(folder: Path, config: Mapping[str, Any], given: SourceDes
     described = description.model_description(name, str(config.get("model_type")))
     flips = description.channels == "bgr"
     own_mask = None if processor is None else partial(_own_mask, processor, network, described)
-    return dataclasses.replace(_torch_model(_Logits(network, flips=flips), described), own_mask=own_mask, notes=notes)
+    original = _torch_model(_Logits(network, flips=flips), described)
+    exported = SegmentationNetwork(_Logits(_with_short_head(network), flips=flips), described.normalization).eval()
+    graph = partial(to_onnx, exported, described.input_size)
+    return dataclasses.replace(original, graph=graph, own_mask=own_mask, notes=notes)
+
+
+def _with_short_head(network: Any) -> Any:
+    """Return a SegFormer whose head does far less for the same logits: a copy; any other network is returned itself.
+
+    A stage's linear projection, bilinear enlarging and the convolution that fuses all stages have nothing nonlinear
+    between them, so each stage's share of the convolution is multiplied into its projection, and runs at the stage's
+    small size. Source: Xie et al., "SegFormer", NeurIPS 2021, section 3.2, for the head.
+    """
+    head = getattr(network, "decode_head", None)
+    if type(head).__name__ != "SegformerDecodeHead":
+        return network
+    network = copy.deepcopy(network)
+    head = network.decode_head
+    projections = [one.proj for one in head.modules() if type(one).__name__ == "SegformerMLP"]
+    shares = head.linear_fuse.weight.detach().flatten(1).chunk(len(projections), dim=1)
+    for projection, share in zip(projections, reversed(shares), strict=True):  # they are joined last stage first
+        projection.weight = nn.Parameter(share @ projection.weight.detach())
+        projection.bias = nn.Parameter(share @ projection.bias.detach())
+    head.linear_fuse = _SumOfStages(len(projections))
+    return network
+
+
+class _SumOfStages(nn.Module):
+    """(B, stages * C, h, w) to (B, C, h, w)."""
+
+    def __init__(self, stages: int) -> None:
+        super().__init__()
+        self.stages = stages
+
+    def forward(self, joined: Tensor) -> Tensor:
+        return joined.unflatten(1, (self.stages, -1)).sum(dim=1)
 
 
 def _loaded(folder: Path, load: Callable[..., Any]) -> Any:
