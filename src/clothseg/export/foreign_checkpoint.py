@@ -161,7 +161,8 @@ class _SumOfStages(nn.Module):
         self.stages = stages
 
     def forward(self, joined: Tensor) -> Tensor:
-        return joined.unflatten(1, (self.stages, -1)).sum(dim=1)
+        batch, channels, height, width = joined.shape
+        return joined.reshape(batch, self.stages, channels // self.stages, height, width).sum(dim=1)
 
 
 def _loaded(folder: Path, load: Callable[..., Any]) -> Any:
