@@ -59,7 +59,7 @@ def read_times(data_path: Path) -> Times:
 
 
 def write_times(data_path: Path, times: Times) -> None:
-    """Keep the times of a preparation; a step that it did not have keeps its last time.
+    """Record the times of a preparation; of a step that it did not have, the last recorded time stays.
 
     Raises:
         MachineError: the folder cannot be written.

@@ -134,7 +134,7 @@ function coloursOf() {
   return garmentColours(context.getImageData(0, 0, width, height), ids);
 }
 
-/** Show a way to look at the photo. @param {"cutout" | "overlay" | "compare" | "correct"} name */
+/** Show a view of the photo. @param {"cutout" | "overlay" | "compare" | "correct"} name */
 function showTab(name) {
   for (const button of find("tabs").children) {
     const isChosen = button.dataset.tab === name;
