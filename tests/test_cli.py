@@ -176,8 +176,8 @@ def run_main(*arguments):
 
 
 def test_the_overview_names_every_command(capsys):
-    for word in ("--help", "-h", "help"):
-        assert run_main(word) == 0
+    for word in ("--help", "-h", "help", "help help", "help completion"):
+        assert run_main(*word.split()) == 0
         shown = capsys.readouterr().out
         assert all(name in shown for name in (*cli.COMMANDS, *cli.SHELLS))
 
@@ -187,7 +187,7 @@ def test_no_command_and_unknown_commands_are_usage_errors(capsys):
         ((), "usage: clothseg COMMAND"),
         (("predct", "a.jpg"), "clothseg: Unknown command: predct. Did you mean predict? All commands: clothseg help\n"),
         (("help", "serv"), "clothseg: Unknown command: serv. Did you mean serve?"),
-        (("completion", "tcsh"), "clothseg: Unknown shell: tcsh. Allowed: bash, zsh, fish\n"),
+        (("completion", "tcsh"), "clothseg: Unknown shell: tcsh. Allowed: bash, zsh, fish, as in"),
     ):
         assert run_main(*arguments) == 2
         captured = capsys.readouterr()

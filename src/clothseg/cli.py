@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         case ["--version", *_]:
             print(f"clothseg {__version__}")
             sys.exit(0)
-        case ["help" | "--help" | "-h"]:
+        case ["help" | "--help" | "-h"] | ["help", "help" | "completion", *_]:
             print(_overview())
             sys.exit(0)
         case ["completion", *words]:
@@ -128,7 +128,8 @@ def _print_completion(arguments: Sequence[str]) -> NoReturn:
     import tyro
 
     if len(arguments) != 1 or arguments[0] not in SHELLS:
-        _fail(f"Unknown shell: {' '.join(arguments) or 'none given'}. Allowed: {', '.join(SHELLS)}", 2)
+        given = f"Unknown shell: {' '.join(arguments)}" if arguments else "No shell given"
+        _fail(f"{given}. Allowed: {', '.join(SHELLS)}, as in: clothseg completion bash", 2)
     commands: Any = {name: _load(name) for name in COMMANDS}
     words = ["--tyro-print-completion", arguments[0]]
     script = io.StringIO()

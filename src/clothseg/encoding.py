@@ -22,6 +22,9 @@ try:
 except ModuleNotFoundError:  # Pillow reads the same pixels
     simplejpeg = None
 
+MAX_JPEG_SIDE = 64_000
+"""Longest side of a JPEG in pixels. Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for an overlay's legend."""
+
 MAX_WEBP_SIDE = 16_383
 """Longest side in pixels. Source: RFC 9649, section 2.6."""
 

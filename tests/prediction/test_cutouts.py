@@ -132,6 +132,10 @@ def test_values_that_are_not_allowed(tmp_path):
         ({"canvas": "99999x99999"}, "Allowed: 1 to 89,000,000"),
         ({"margin": "50%"}, "below 50%"),
         ({"margin": "wide"}, "below 50%"),
+        ({"margin": "10%"}, "Set canvas"),
+        ({"canvas": "20000x20", "cutout_format": "webp"}, "Allowed for webp: 16,383"),
+        ({"canvas": (20, 20)}, "Pass a text"),
+        ({"background": "#ffffff80"}, "neither a colour"),
         ({"background": "navi"}, "Nearest: navy"),
         ({"background": str(tmp_path / "text.txt")}, "Not a photo"),
     ):

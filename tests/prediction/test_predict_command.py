@@ -303,10 +303,11 @@ def test_garments_are_named_as_people_name_them(predict, photo_file):
         ["--cutouts", "jens"],
         ["--try-on", "sleeves"],
         ["--background", "nowhere.png"],
+        ["--try-on", "upper", "--edges", "hard"],
     ):
         code, _, err = predict("album", *flags)
         assert code == 2, flags
-        assert "Nearest" in err[-1] or "Allowed" in err[-1]
+        assert "Nearest" in err[-1] or "Allowed" in err[-1] or "Add --cutouts" in err[-1]
 
 
 def test_one_photo_writes_its_files_and_no_journal(predict, photo_file):

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clothseg.errors import MissingModelError, ModelError, PictureError
+from clothseg.errors import MissingModelError, ModelError, PictureError, SettingError
 from clothseg.labels import GROUPS
 from clothseg.prediction.predictor import Predictor, in_order, load
 from tests.conftest import HANG_SECONDS
@@ -125,6 +125,9 @@ def test_results_come_in_the_order_of_the_photos(predictor):
     assert [one.mask.shape[1] for one in segmentations] == [photo.shape[1] for photo in photos]
     assert [one.mask[0, 0] for one in segmentations] == [number % 13 for number in range(40)]
     assert list(predictor.predict_many([])) == []
+    for several in (predictor.predict_many, predictor.outcomes):
+        with pytest.raises(SettingError, match="Pass a list"):
+            several("photo.jpg")
 
 
 def test_an_unreadable_photo_among_many_is_reported_at_its_position(predictor, figure):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from clothseg.labels import GROUPS
+from clothseg.prediction.cutouts import CutoutStyle
 from clothseg.prediction.folder import FolderRun
 from clothseg.prediction.journal import JOURNAL_NAME
 from clothseg.prediction.outputs import Outputs
@@ -153,6 +154,11 @@ def test_results_of_another_model_or_with_other_options_are_not_reused(predictor
     found["runtime"] = done()
     outputs = Outputs(cutouts="frame")
     found["outputs"] = done()
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "behind.png")
+    outputs = Outputs(cutouts="frame", style=CutoutStyle(background=str(tmp_path / "behind.png")))
+    found["background"] = done()
+    Image.new("RGB", (9, 9), "blue").save(tmp_path / "behind.png")
+    found["another background"] = done()
     monkeypatch.setattr("clothseg.__version__", "another")
     found["version"] = done()
     assert found == dict.fromkeys(found, (6, 0)), "each change segments all photos again, and none twice"

@@ -122,6 +122,7 @@ def test_a_cutout_keeps_the_frame_and_hides_nothing(segmentation):
 
 def test_cut_outs_of_all_clothes_and_of_garments_by_their_names(segmentation, tmp_path):
     worn = segmentation.cutout(edges="hard")
+    np.testing.assert_array_equal(segmentation.cutout("clothes", edges="hard"), worn)
     np.testing.assert_array_equal(worn[..., 3] > 0, segmentation.mask > 0)
     np.testing.assert_array_equal(segmentation.cutout("shirt"), segmentation.cutout("upperbody"))
     style = CutoutStyle(canvas="40x50", background="white", cutout_format="jpeg")

@@ -187,8 +187,11 @@ def test_a_wrong_parameter_is_named(client, photo):
     for parameters, words in (
         ({"output": "pdf"}, "output"),
         ({"output": "cutout", "edges": "round"}, "edges"),
-        ({"output": "cutout", "canvas": "20"}, "canvas is '20'"),
-        ({"output": "cutout", "margin": "50%"}, "margin is '50%'"),
+        ({"output": "cutout", "canvas": "20"}, "canvas is '20': allowed: width and height in pixels"),
+        ({"output": "cutout", "margin": "50%"}, "margin is '50%': allowed: 0 to below 50"),
+        ({"output": "cutout", "margin": "10"}, "Set canvas"),
+        ({"output": "cutout", "canvas": "20000x2", "format": "webp"}, "16,383"),
+        ({"output": "cutouts", "label": "dress"}, "label goes with output=cutout"),
         ({"output": "cutout", "background": "wight"}, "transparent, blur, #rrggbb"),
         ({"output": "cutout", "canvas": "9000x9000"}, "1,000,000 pixels"),
         ({"output": "cutout", "background": "/etc/passwd"}, "background is '/etc/passwd'"),
@@ -196,7 +199,7 @@ def test_a_wrong_parameter_is_named(client, photo):
         ({"output": "cutout", "label": "13"}, "13"),
         ({"output": "cutout", "label": "²"}, "²"),
         ({"tight": "perhaps"}, "tight"),
-        ({"include": "photo"}, "'mask' or 'polygons'"),
+        ({"include": "photo"}, "include is 'photo': input should be 'mask' or 'polygons'"),
         ({"include": "mask", "output": "overlay"}, "include"),
     ):
         answer = client.post("/v1/segment", params=parameters, content=photo, headers=JPEG)

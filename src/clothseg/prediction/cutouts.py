@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageColor
 
-from clothseg.encoding import encode_jpeg, encode_png, encode_webp
+from clothseg.encoding import MAX_JPEG_SIDE, MAX_WEBP_SIDE, encode_jpeg, encode_png, encode_webp
 from clothseg.errors import SettingError, nearest
 from clothseg.pictures import MAX_PIXELS, read_picture
 from clothseg.transforms import resize_image
@@ -57,6 +57,9 @@ class CutoutStyle:
     """File format of cut-outs; JPEG has no transparency and gets white instead."""
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, str):
+                raise SettingError(f'{name} is {value!r}. Pass a text, as in canvas="800x800", margin="5%"')
         for name, value, allowed in (("edges", self.edges, ("soft", "hard")), ("format", self.cutout_format, SUFFIXES)):
             if value not in allowed:
                 raise SettingError(f"{name} is {value!r}. Allowed: {', '.join(allowed)}")
@@ -66,8 +69,15 @@ class CutoutStyle:
                 raise SettingError(
                     f"The canvas {self.canvas} has {width * height:,} pixels. Allowed: 1 to {MAX_PIXELS:,}"
                 )
+            side = {"png": MAX_PIXELS, "webp": MAX_WEBP_SIDE, "jpeg": MAX_JPEG_SIDE}[self.cutout_format]
+            if max(width, height) > side:
+                raise SettingError(f"canvas is {self.canvas}. Allowed for {self.cutout_format}: {side:,} on a side")
         if not 0 <= self.margin_share < 0.5:
             raise SettingError(f"margin is {self.margin!r}. Allowed: 0% to below 50%, as in 5%")
+        if self.margin != CutoutStyle.margin and not self.canvas:
+            raise SettingError(
+                f"margin is {self.margin!r}, and only a canvas has one. Set canvas, too, as in 2000x2000"
+            )
         if self.background not in ("transparent", "blur") and not self.background_color:
             _background_picture(self.background)
 
@@ -111,9 +121,10 @@ def color_of(text: str) -> tuple[int, ...]:
     ((0, 0, 128), (255, 255, 255), ())
     """
     try:
-        return ImageColor.getrgb(text)[:3]
+        color = ImageColor.getrgb(text)
     except ValueError:
         return ()
+    return color if len(color) == 3 else ()  # no background is half transparent
 
 
 PLAIN = CutoutStyle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -28,6 +29,9 @@ def described_run(
     written: dict[str, Any] = asdict(outputs) | {"results": outputs.need_results}
     if outputs.need_colors:
         written["colors"] = True
+    background = Path(outputs.style.background)
+    if background.is_file():
+        written["background"] = hashlib.sha256(background.read_bytes()).hexdigest()
     del written["formats"]  # they are written again from the results
     return {
         "clothseg": clothseg.__version__,

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from clothseg.errors import SettingError
 from clothseg.labels import BACKGROUND_ID, CLOTHES, ClassList
 from clothseg.pictures import whole_file
-from clothseg.prediction.cutouts import CutoutStyle
+from clothseg.prediction.cutouts import PLAIN, CutoutStyle
 from clothseg.prediction.polygons import outline
 from clothseg.prediction.try_on import check_region
 from clothseg.rle import decode_region
@@ -48,6 +49,13 @@ class Outputs:
     """Write the probability of each class that a photo shows (8-bit PNG, 255 = 1)."""
     formats: tuple[Format, ...] = ()
     """Write files for other tools, for all photos together."""
+
+    def __post_init__(self) -> None:
+        if self.style != PLAIN and words_of(self.cutouts) in ([], ["none"]):
+            raise SettingError(
+                "Options of cut-outs (edges, background, canvas, format) are given, but no cut-outs are written. "
+                "Add --cutouts clothes, or drop them"
+            )
 
     @property
     def of_a_photo(self) -> dict[str, Any]:
@@ -84,15 +92,15 @@ class Outputs:
         for region in words_of(self.try_on):
             check_region(region)
         names = [word for word in words_of(self.cutouts) if word not in _SHAPES or word in classes.names]
-        return list(filter(None, map(classes.meaning, [*self.kept, *names])))
+        return list(filter(None, map(classes.meaning, dict.fromkeys([*self.kept, *names]))))
 
 
 _SHAPES = ("none", "frame", "tight", CLOTHES)
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of an option, which commas separate."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+    """Return the words of an option, which commas separate, each once."""
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def names_in_files(classes: ClassList) -> list[str]:
@@ -122,7 +130,7 @@ class CutoutChoice:
         names = names_in_files(classes)
         is_worn = self.clothes and not set(shown).isdisjoint(classes.garment_ids)
         parts: dict[str, str | None] = {CLOTHES: None} if is_worn else {}
-        return parts | {names[one]: classes.names[one] for one in shown if one in self.class_ids}
+        return parts | {names[one]: classes.names[one] for one in (BACKGROUND_ID, *shown) if one in self.class_ids}
 
     @classmethod
     def of(cls, words: str, classes: ClassList) -> CutoutChoice:
@@ -161,7 +169,7 @@ def write_collection(
     Raises:
         MachineError: the folder cannot be written, or the disk is full.
     """
-    return tuple(path for name in formats for path in _writer(name)(folder, classes, results()))
+    return tuple(path for name in dict.fromkeys(formats) for path in _writer(name)(folder, classes, results()))
 
 
 def _writer(name: Format) -> Callable[[Path, ClassList, Results], tuple[Path, ...]]:

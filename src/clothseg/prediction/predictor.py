@@ -150,15 +150,19 @@ class Predictor:
         number.
 
         Raises:
+            SettingError: one path instead of several.
             InputError: a photo cannot be read, at its position in the order. `outcomes` continues instead.
         """
-        return self.in_pipeline(self.predict, photos)
+        return self.in_pipeline(self.predict, _several(photos))
 
     def outcomes(self, photos: Iterable[PhotoSource]) -> Iterator[Outcome]:
         """Segment any number of photos as `predict_many` does, but report those that cannot be read and continue.
 
         Yields:
             One outcome per photo, in order.
+
+        Raises:
+            SettingError: one path instead of several.
         """
 
         def outcome(photo: PhotoSource) -> Outcome:
@@ -168,7 +172,7 @@ class Predictor:
                 return Outcome(photo, error=error)
             return Outcome(photo, segmentation, notes=segmentation.notes)
 
-        return self.in_pipeline(outcome, photos)
+        return self.in_pipeline(outcome, _several(photos))
 
     def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield `work(item)` of each item in order, some of them at a time, so that neither cores nor network wait.
@@ -187,6 +191,12 @@ class Predictor:
     def _logits(self, batch: UInt8Array) -> Float32Array:
         with self._free_streams:
             return self._runtime.logits(batch)
+
+
+def _several(photos: Iterable[PhotoSource]) -> Iterable[PhotoSource]:
+    if isinstance(photos, str | bytes | Path):
+        raise SettingError(f"Several photos are needed, not {str(photos)[:100]!r}. Pass a list, or use predict")
+    return photos
 
 
 def _is_finite(logits: Float32Array) -> bool:

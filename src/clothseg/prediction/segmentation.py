@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from clothseg import drawing
-from clothseg.encoding import encode_jpeg, encode_png, marked
+from clothseg.encoding import MAX_JPEG_SIDE, encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, require
 from clothseg.labels import CLOTHES, ClassList
 from clothseg.pictures import write_whole
@@ -34,9 +34,6 @@ MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING = "_mask.png", "_overlay.jpg", "_res
 CUTOUT_ENDING, SOFT_MASK_ENDING = "_cutout-{name}.{suffix}", "_soft-{name}.png"
 TRY_ON_ENDING = "_tryon-{name}.{suffix}"
 """What follows a photo's stem in the names of its outputs."""
-
-MAX_JPEG_SIDE = 64_000
-"""Longest side of an overlay in pixels. Source: libjpeg's JPEG_MAX_DIMENSION; a little is left for the legend."""
 
 NOTEBOOK_SIDE = 800
 """Longest side of the picture that a notebook shows, in pixels without the legend."""
@@ -184,7 +181,7 @@ class Segmentation:
 
         Args:
             name: the class, such as "upperbody", or another name of it, such as "shirt"; see `ClassList.id_of`. None
-                takes all classes together.
+                or "clothes" takes all classes together.
             tight: crop to the garment instead of keeping the photo's frame.
             edges: "soft" estimates how much of each pixel the garment covers, "hard" takes whole pixels of the mask.
             background: "transparent", "blur", a colour such as "white" or "#ffffff", or the path of a picture.
@@ -196,7 +193,7 @@ class Segmentation:
 
         Raises:
             SettingError: the model has no such class, or a value is not allowed.
-            InputError: a tight cut-out of a class that the photo does not show.
+            InputError: a cut-out of a class that the photo does not show, tight or on a canvas.
         """
         style = CutoutStyle(edges=edges, background=background, canvas=canvas, margin=margin)
         inside = self.inside(name)
@@ -206,12 +203,12 @@ class Segmentation:
         return self.cut_out(inside, style, tight=tight)
 
     def inside(self, name: str | None = None) -> BoolArray:
-        """Return where a class is, or where anything worn is if None, without parts of the body: (H, W) bool.
+        """Return where a class is, or anything worn, without parts of the body, if None or "clothes": (H, W) bool.
 
         Raises:
             SettingError: the model has no such class.
         """
-        if name is None:
+        if name is None or (name == CLOTHES and CLOTHES not in self.classes.names):
             return np.isin(np.arange(256), self.classes.garment_ids)[self.mask]
         return np.asarray(self.mask == self.classes.id_of(name))
 

@@ -23,6 +23,7 @@ import clothseg
 from clothseg.serving.errors import KINDS, MEDIA_TYPE, Problem
 from clothseg.serving.limits import Keys, Limits
 from clothseg.serving.metrics import Metrics, RequestMiddleware
+from clothseg.serving.parameters import FORMS
 from clothseg.serving.pool import Pool
 from clothseg.serving.routes import Routes
 from clothseg.serving.schemas import ProblemDetails
@@ -178,9 +179,13 @@ def _response(problem: Problem) -> Response:
 
 
 def _in_words(error: RequestValidationError) -> str:
-    return "; ".join(
-        f"{one['loc'][-1]} is {str(one.get('input'))[:100]!r}: {one['msg'].lower()}" for one in error.errors()
-    )
+    found = []
+    for one in error.errors():
+        name = str(one["loc"][:2][-1])  # what follows is the place in a list
+        is_form = one["type"] == "string_pattern_mismatch" and name in FORMS
+        allowed = f"allowed: {FORMS[name]}" if is_form else one["msg"].lower()
+        found.append(f"{name} is {str(one.get('input'))[:100]!r}: {allowed}")
+    return "; ".join(found)
 
 
 def _describe_errors(app: FastAPI) -> None:

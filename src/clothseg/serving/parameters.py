@@ -67,6 +67,14 @@ def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
+FORMS = {
+    "background": "transparent, blur, the name of a colour, or #rrggbb, written %23rrggbb in an address",
+    "canvas": "width and height in pixels, as in 2000x2000",
+    "margin": "0 to below 50, in per cent, as in 5",
+}
+"""What the patterns allow, in words."""
+
+
 def choose_class(label: str | None, classes: ClassList) -> str:
     """Return the name of the class to cut out; empty for all clothes together.
 
@@ -125,6 +133,8 @@ class Options(BaseModel):
         """
         if self.include and output != "json":
             raise Problem("wrong-parameter", f"include={self.include[0]} goes with JSON only, not with output={output}")
+        if self.label and output in ("cutouts", "try-on"):
+            raise Problem("wrong-parameter", f"label goes with output=cutout, not with output={output}")
         style = self.model_dump(include={"edges", "background", "canvas", "margin"})
         return SegmentRequest(
             output=output,

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
-from clothseg.encoding import encode_jpeg, encode_png
+from clothseg.encoding import MAX_JPEG_SIDE, encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, InputError, LargePictureError, SettingError, one_line
 from clothseg.labels import CLOTHES
 from clothseg.prediction.cutouts import CutoutStyle, color_of
 from clothseg.prediction.predictor import Predictor, load
-from clothseg.prediction.segmentation import MAX_JPEG_SIDE, Segmentation
+from clothseg.prediction.segmentation import Segmentation
 from clothseg.serving import messages
 from clothseg.serving.messages import MEDIA_TYPES, Include, Message, SegmentRequest
 
@@ -117,11 +117,11 @@ def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
         except InputError as error:
             raise NotShownError(one_line(error)) from error
     name = request.label or None
-    garments = segmentation.classes.garment_ids
-    if not any(label.class_id in garments if name is None else label.name == name for label in segmentation.labels):
+    inside = segmentation.inside(name)
+    if not inside.any():
         shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
         raise NotShownError(f"No {name or CLOTHES} to cut out. The photo shows: {shown}")
-    return style.encode(segmentation.cut_out(segmentation.inside(name), style, tight=request.tight))
+    return style.encode(segmentation.cut_out(inside, style, tight=request.tight))
 
 
 def style_of(request: SegmentRequest) -> CutoutStyle:
