@@ -90,11 +90,11 @@ class Crowd:
         if name == "type":
             answer, allowed = client.post("/v1/segment", content=photo, headers={"Content-Type": "text/html"}), {415}
         elif name == "form":
-            answer, allowed = client.post("/v1/segment", files={"file": photo}), {422}
+            answer, allowed = client.post("/v1/segment", files={"picture": photo}), {422}
         elif name == "bytes":
             answer, allowed = client.post("/v1/segment", content=bytes(1_100_000), headers=JPEG), {413}
         elif name == "parameter":
-            answer, allowed = client.post("/v1/segment?output=cutout", content=photo, headers=JPEG), {422}
+            answer, allowed = client.post("/v1/segment?output=cutout&label=lamp", content=photo, headers=JPEG), {422}
         else:
             answer, allowed = client.post("/v1/segment", content=BROKEN[name][0], headers=JPEG), {400, 413}
         is_right = answer.status_code in allowed | {503}
