@@ -57,7 +57,7 @@ class _Clock(Callback):
 def dry_run(
     model: ClothSegmentationModel, data: ClothSegmentationData, *, settings: Settings, resume: Path | None = None
 ) -> None:
-    """Train and validate for a few steps, and print what a whole training would take; nothing is written.
+    """Train and validate for a few steps, and print what a whole training would take; no file is written.
 
     Args:
         model: the model to train.
