@@ -327,7 +327,7 @@ def fitting_batch_size(model: ClothSegmentationModel, settings: Settings) -> int
                 loss = model.loss(model(image), image[:, 0])
             torch.autograd.backward(loss)
             return size
-        except (RuntimeError, ValueError) as error:  # ValueError: too small a batch for this network
+        except (RuntimeError, MemoryError, ValueError) as error:  # ValueError: too small a batch for this network
             if not _is_out_of_memory(error):
                 return None
             traceback.clear_frames(error.__traceback__)
