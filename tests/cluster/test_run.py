@@ -20,6 +20,7 @@ from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 from tests.cluster.conftest import contents, contents_of_store
 from tests.cluster.local_ray import RayError
+from tests.conftest import unpacked
 
 pytestmark = pytest.mark.usefixtures("ray")
 
@@ -84,7 +85,7 @@ def test_a_store_is_read_and_written_and_resumed(predict, ray, store, photos, tm
     assert predict(f"{base}/photos", f"{base}/results", engine="ray", outputs=outputs, resume=True) == 1
     assert ", 1 done before" in capfd.readouterr().err
     for name, same_as in (("a/2 кофта", "b/1 кофта"), ("a/0 кофта", "a/0 кофта")):
-        assert store.files.cat_file(f"{base}/results/{name}_mask.png") == expected[f"{same_as}_mask.png"]
+        assert unpacked(store.files.cat_file(f"{base}/results/{name}_mask.png")) == expected[f"{same_as}_mask.png"]
 
 
 def test_a_photo_that_ends_its_worker_costs_only_itself(predict, ray, photos, by_local_engine, tmp_path, capfd):
