@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NoReturn, Protocol, get_args
+from typing import Annotated, Any, NoReturn, Protocol, get_args
 
 from clothseg import __version__
 from clothseg.errors import ClothsegError, MachineError, nearest, one_line, path_problem
@@ -137,10 +137,14 @@ def _print_completion(arguments: Sequence[str]) -> NoReturn:
         tyro.extras.subcommand_cli_from_dict(
             commands, prog="clothseg", args=words, config=(tyro.conf.OmitArgPrefixes,), registry=_registry()
         )
-    # tyro would offer a help text of several lines line by line, and no photos: files are for its path options only.
-    text = re.sub(r"(?m)^COMPLETION_SPEC .*", lambda line: line[0].replace(r"\n", " "), script.getvalue())
-    text = text.replace(" in completions:", " in completions or ['__TYRO_COMPLETE_FILES__']:")
-    print(text.replace('compgen -f -- "$cur"', 'compgen -f -- "${COMP_WORDS[COMP_CWORD]}"'), end="")
+    text = script.getvalue()
+    for old, new in (  # tyro would offer files for its path options only, and in fish not see the word that is begun
+        (" in completions:", " in completions or ['__TYRO_COMPLETE_FILES__']:"),
+        ('compgen -f -- "$cur"', 'compgen -f -- "${COMP_WORDS[COMP_CWORD]}"'),
+        ("current (count $words)", 'current (count $words)\n    set -a words "$(commandline -ct)"'),
+    ):
+        text = text.replace(old, new)
+    print(text, end="")
     sys.exit(0)
 
 
@@ -235,7 +239,9 @@ def _merged(parts: Iterable[Any]) -> dict[str, Any]:
 
 
 def _registry() -> Any:
-    """Return tyro's rules with three more: PATH for {None}|PATH, settings in groups, and errors in one line."""
+    """Return tyro's rules with three more: help without None, settings in groups, and errors in one line."""
+    from tyro import MISSING as MISSING_VALUE
+    from tyro.conf import arg
     from tyro.constructors import (
         ConstructorRegistry,
         PrimitiveConstructorSpec,
@@ -255,8 +261,11 @@ def _registry() -> Any:
         inside.append(True)
         spec: Any = ConstructorRegistry.get_primitive_spec(info)
         inside.clear()
-        metavar = getattr(spec, "metavar", "")
-        return replace(spec, metavar=metavar.removeprefix("{None}|")) if metavar else None
+        if not isinstance(spec, PrimitiveConstructorSpec):
+            return None
+        metavar = spec.metavar.removeprefix("{None}|").replace("{None,", "{")
+        choices = tuple(sorted(set(spec.choices or ()) - {"None"})) or None
+        return replace(spec, metavar=metavar, choices=choices)
 
     @registry.struct_rule
     def checked(info: StructTypeInfo) -> StructConstructorSpec | None:
@@ -265,8 +274,16 @@ def _registry() -> Any:
         inside.append(True)
         spec: Any = ConstructorRegistry.get_struct_spec(info)
         inside.clear()
-        checked_spec: StructConstructorSpec = replace(spec, instantiate=_refusing(spec.instantiate))
+        shown = tuple(map(described, spec.fields))
+        checked_spec: StructConstructorSpec = replace(spec, instantiate=_refusing(spec.instantiate), fields=shown)
         return checked_spec
+
+    def described(field: StructFieldSpec) -> StructFieldSpec:
+        """Return a field with its help in one paragraph, and without a default that says nothing."""
+        text = field.helptext() if callable(field.helptext) else field.helptext
+        says_nothing = field.default in (None, "", (), MISSING_VALUE)
+        hint: Any = Annotated[field.type, arg(help_behavior_hint="")] if says_nothing else field.type
+        return replace(field, helptext=text and " ".join(text.split()), type=hint)
 
     @registry.struct_rule
     def groups(info: StructTypeInfo) -> StructConstructorSpec | None:
