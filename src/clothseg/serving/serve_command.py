@@ -39,7 +39,7 @@ class Serve:
     """Folder to search for the newest best checkpoint."""
 
     def run(self) -> int:
-        """Serve until a signal comes; print the address to stdout, all else to stderr.
+        """Serve until a signal comes; print the address to stdout when the model is ready, all else to stderr.
 
         Returns:
             0; after a signal, the exit code is 128 plus its number.
@@ -70,6 +70,10 @@ class Serve:
             cors_origins=self.cors_origin,
         )
         listener = listen(self.host, self.port)
-        print(address_of(listener), flush=True)
-        run(options, listener, on_ready=lambda origin, runtime: console.print(f"Model: {origin} ({runtime}). Ready"))
+
+        def ready(origin: str, runtime: str) -> None:
+            console.print(f"Model: {origin} ({runtime}). Ready")
+            print(address_of(listener), flush=True)
+
+        run(options, listener, on_ready=ready)
         return 0
