@@ -182,7 +182,7 @@ def check_input(
     """
     try:
         kind = path_kind(path)
-        if kind and not os.access(path, os.R_OK | (os.X_OK if folder else 0)):
+        if kind and not os.access(path, os.R_OK | (os.X_OK if kind == "a folder" else 0)):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as refused:
         reason = f"{str(path)[:300]} ({path_problem(refused)})"

@@ -48,8 +48,8 @@ class ModelOptions:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """How it computes; auto takes bf16 where it is fast and the export measured that it hardly changes the masks."""
     classes: Literal["groups", "categories"] | None = None
-    """Classes of the masks, where a model file has both: groups (13), or categories (Fashionpedia's 46 and background).
-    Without it, the model's own; the starter model's are groups."""
+    """Classes of the masks: groups (13) or categories (Fashionpedia's 46 and background), where the model has them or
+    its classes fall into them. Without it, the model's own; the starter model's are groups."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from clothseg.encoding import encode_jpeg
+from clothseg.cluster.predict_command import Predict
+from clothseg.data.manifest import Manifest, Split
+from clothseg.encoding import encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, MachineError, MissingExtraError, MissingModelError, ModelError, SettingError
+from clothseg.evaluation.compare import Compare
+from clothseg.evaluation.evaluate import Evaluate
 from clothseg.export import foreign_checkpoint
 from clothseg.export.foreign_checkpoint import SEGFORMER_LICENCE, fetch_folder, open_folder
 from clothseg.export.import_command import Import
@@ -25,7 +29,9 @@ from clothseg.pictures import read_picture
 from clothseg.prediction.predictor import load
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
+from clothseg.settings import ModelOptions
 from clothseg.transforms import IMAGENET
+from tests.conftest import needs
 from tests.export.foreign_models import ATR, write_folder, write_onnx
 from tests.export.small_model import DESCRIPTION, photo_of, small_network
 
@@ -113,6 +119,37 @@ def test_a_photo_shows_garments_body_parts_and_scores(imported, tmp_path):
     assert (other.mask == segmentation.mask).mean() > 0.999
 
 
+def test_an_imported_model_gives_groups_and_is_compared_on_them(imported, photos, tmp_path, capsys):
+    segmentation = load(imported, classes="groups").predict(photos / "0.jpg")
+    assert (segmentation.classes, segmentation.model["class_list"]) == (GROUPS, "groups")
+    assert segmentation.mask.any()
+    with pytest.raises(SettingError, match="none contains its class 'Upper-clothes'"):
+        load(imported, classes="categories")
+    folder = tmp_path / "fashionist"
+    (folder / "masks").mkdir(parents=True)
+    (folder / "photos").mkdir()
+    shutil.copy(photos / "0.jpg", folder / "photos")
+    (folder / "masks" / "0.png").write_bytes(encode_png(segmentation.mask))
+    zeros = (0,) * len(GROUPS)
+    Manifest("Own", "test", None, GROUPS, {"val": Split("photos", "masks", 1, zeros, zeros)}).write(folder)
+    assert Compare(imported, imported, tmp_path, output=tmp_path / "out").run() == 0
+    assert "its classes count as those of the dataset: Background → background, Hat → head" in capsys.readouterr().err
+    assert Evaluate(imported, tmp_path, output=tmp_path, model_options=ModelOptions(classes="groups")).run() == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["pixel_accuracy"]["value"] == 1
+
+
+@pytest.mark.cluster
+@pytest.mark.full
+def test_copies_on_a_cluster_give_the_same_masks(imported, photos, tmp_path):
+    needs("ray.data")
+    for engine in ("local", "ray"):
+        assert (
+            Predict((str(photos),), output=str(tmp_path / engine), engine=engine, checkpoint_path=imported).run() == 0
+        )
+    for path in (tmp_path / "local").glob("*_mask.png"):
+        assert (tmp_path / "ray" / path.name).read_bytes() == path.read_bytes()
+
+
 @pytest.mark.slow
 def test_prediction_needs_neither_torch_nor_transformers(imported, photos, run_in, tmp_path):
     code = (
@@ -125,11 +162,12 @@ def test_prediction_needs_neither_torch_nor_transformers(imported, photos, run_i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["segformer b2", "beit", "dpt", "upernet"])
+@pytest.mark.parametrize("kind", ["segformer b2", "beit", "dpt", "upernet", "mobilevit"])
 def test_other_architectures(kind, hf, photos, tmp_path):
     folder = write_folder(kind, tmp_path / "folder", steps=3 if kind == "segformer b2" else 30)
     assert Import(str(folder), tmp_path / "model.onnx", photos=(photos,)).run() == 0
-    assert agrees(folder, tmp_path / "model.onnx", photos)
+    whole = {"do_center_crop": False, "size": {"height": 64, "width": 64}} if kind == "mobilevit" else {}
+    assert agrees(folder, tmp_path / "model.onnx", photos, **whole)
 
 
 def test_a_folder_of_smp_with_our_description_and_with_anothers(photos, tmp_path, small_graph, monkeypatch):
@@ -268,6 +306,13 @@ def test_bad_files_are_named(segformer, tmp_path, monkeypatch):
     (folder / "config.json").unlink()
     with pytest.raises(MissingModelError, match=r"config\.json not found in"):
         run()
+    (tmp_path / "a.jpg").write_bytes(b"")
+    for source, message in (
+        (folder.parent / "a.jpg", "Model is a file, not a folder"),
+        ("nosuch", "Model not found: nosuch. Pass a f"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            Import(str(source), tmp_path / "model.onnx").run()
     with pytest.raises(SettingError, match=r"Allowed: a file that ends in \.onnx"):
         Import(str(folder), tmp_path / "model.pt").run()
     monkeypatch.setitem(sys.modules, "transformers", None)

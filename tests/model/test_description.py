@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from clothseg.errors import ModelError, SettingError
-from clothseg.labels import CATEGORIES, GROUPS, ClassList
+from clothseg.labels import CATEGORIES, GROUPS, ClassList, named_classes
 from clothseg.model.description import ModelDescription
 from clothseg.transforms import IMAGENET, Normalization
 
@@ -123,12 +123,24 @@ def test_what_is_said_of_the_categories_takes_the_place_of_what_is_said_of_the_g
     assert trained_with_categories.with_classes("categories") == trained_with_categories
 
 
+def test_classes_that_fall_into_others_are_merged() -> None:
+    names = ["Background", "Hat", "Hair", "Sunglasses", "Dress"]
+    own = replace(DESCRIPTION, classes=named_classes(names), scores={"val_iou": 0.5}, usual_score=0.5)
+    groups = own.with_classes("groups")
+    assert (groups.classes, groups.merged, groups.output) == (GROUPS, (0, 3, 0, 3, 12), "logits")
+    assert groups.training_data["known_classes"] == ["background", "head", "wholebody"]
+    assert (groups.scores, groups.usual_score, "merged" in groups.to_dict()) == ({}, 0.0, False)
+    seen = replace(own, training_data={"known_classes": names[:4]}).with_classes("groups")
+    assert seen.training_data["known_classes"] == ["background", "head"]
+    unlabelled = ClassList((replace(CATEGORIES.classes[0], name="unlabelled"), *CATEGORIES.classes[1:]))
+    assert replace(own, classes=unlabelled).with_classes("categories").merged == tuple(range(47))
+
+
 @pytest.mark.parametrize(
     ("classes", "name", "message"),
     [
-        (GROUPS, "categories", r"gives groups \(13\), not categories \(47\)\. Leave out --classes, or use a model"),
-        (CATEGORIES, "groups", r"gives categories \(47\), not groups \(13\)"),
-        (ClassList(GROUPS.classes[:3]), "groups", r"gives classes of its own \(3\), not groups"),
+        (GROUPS, "categories", r"groups \(13\), not categories \(47\), of which none contains its class 'closures'"),
+        (named_classes(["background", "hat", "sofa"]), "groups", r"own \(3\), not .* contains its class 'sofa'"),
         (GROUPS, "colours", "Unknown classes 'colours'. Allowed: groups, categories"),
     ],
 )

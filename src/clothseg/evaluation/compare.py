@@ -96,6 +96,7 @@ class Compare:
         else:
             options = vars(self.model_options)
             predictions = open_model(path, data.classes, class_map, augmentation=self.augmentation, **options)
+            console.print(f"Model: {predictions.predictor.origin}")
         console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
         counts, failures = score_photos(predictions, data, console)
         return EvaluationRecord.of(predictions, data, counts), len(failures)

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from PIL import Image
 from torch import Tensor, nn
 
-from clothseg.errors import MachineError, ModelError, SettingError, one_line, require
+from clothseg.errors import MachineError, ModelError, SettingError, check_input, one_line, require
 from clothseg.export.original import OriginalModel, SourceDescription, labels_of, read_json
 from clothseg.export.portable import quietly, to_onnx
 from clothseg.model.description import ModelDescription
@@ -40,6 +40,7 @@ _DESCRIPTION = "clothseg.json"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _FILES = (("config.json",), ("preprocessor_config.json",), _WEIGHTS, ("README.md",), (_DESCRIPTION,))
 _HUB_ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_SOURCES = "Pass a folder that save_pretrained wrote, hf://OWNER/NAME, or a file that ends in .onnx"
 _HUB_HINT = (
     "Check the name; for a gated or private repository accept its terms on its page and log in with: hf auth login. Or "
     "download the folder yourself and pass its path. HTTPS_PROXY and HF_ENDPOINT apply"
@@ -89,6 +90,7 @@ def open_folder(folder: Path, given: SourceDescription | None) -> OriginalModel:
         SettingError: classes or size cannot be used.
         MissingExtraError: transformers is not installed.
     """
+    check_input(folder, "Model", _SOURCES, folder=True, error=ModelError)
     config = read_json(folder / "config.json")
     weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), folder / _WEIGHTS[0])
     tensors = read_tensor_file(weights, kind="Weights", hint="Download them again, as safetensors if there is a choice")

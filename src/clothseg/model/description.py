@@ -53,6 +53,9 @@ class ModelDescription:
     """Fashionpedia categories, background first, whose logits the model file also gives, as a second output at a
     quarter of the size; empty where it gives its classes only. What `training_data` and `scores` say of them is below
     their key categories."""
+    merged: tuple[int, ...] = ()
+    """For each class of the network, the id of the one of `classes` that contains it, where `with_classes` chose others
+    than the network's; no part of a file."""
     usual_score: float = 0.0
     """Score, 0 to 1, that the garments of a photo have on average in 19 of 20 photos that the model was checked on; a
     result below it says that the photo may be unlike them. 0 where nothing was measured."""
@@ -73,6 +76,8 @@ class ModelDescription:
     def with_classes(self, name: str | None) -> ModelDescription:
         """Return the description of the model when it gives groups or categories; None keeps its own classes.
 
+        They are an output of the file, or each contains some of the model's own classes.
+
         Raises:
             SettingError: the model cannot tell these classes apart.
         """
@@ -87,11 +92,23 @@ class ModelDescription:
             data |= data.pop("categories", {})
             scores = scores.get("categories", {})  # whose usual score was not measured
             return replace(self, classes=CATEGORIES, training_data=data, scores=scores, usual_score=0.0)
-        own = next((key for key, one in CLASS_LISTS.items() if one.names == self.classes.names), "classes of its own")
-        raise SettingError(
-            f"The model gives {own} ({len(self.classes)}), not {name} ({len(CLASS_LISTS[name])}). Leave out --classes, "
-            f"or use a model trained with CLASSES = {name!r}"
-        )
+        return self._merged_into(name)
+
+    def _merged_into(self, name: str) -> ModelDescription:
+        chosen, own = CLASS_LISTS[name], self.classes
+        ids = [chosen.id_of_class(one) for one in own.classes]
+        if None in ids or not any(ids):
+            title = next((key for key, one in CLASS_LISTS.items() if one.names == own.names), "classes of its own")
+            unknown = own.names[ids.index(None) if None in ids else 1]
+            raise SettingError(
+                f"The model gives {title} ({len(own)}), not {name} ({len(chosen)}), of which none contains its class "
+                f"{unknown!r}. Leave out --classes, or use a model trained with CLASSES = {name!r}"
+            )
+        merged = tuple(one for one in ids if one is not None)
+        known = self.training_data.get("known_classes") or own.names
+        known_ids = {class_id for class_id, own_name in zip(merged, own.names, strict=True) if own_name in known}
+        data = {**self.training_data, "known_classes": [chosen.names[one] for one in sorted(known_ids)]}
+        return replace(self, classes=chosen, merged=merged, training_data=data, scores={}, usual_score=0.0)
 
     def fit(self, height: int, width: int, *, scale: float = 1.0) -> Letterbox:
         """Return the position of a photo, `height` x `width`, in the network's input, enlarged by `scale`."""
@@ -102,7 +119,7 @@ class ModelDescription:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description as plain values: what JSON and `torch.load(weights_only=True)` can read."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "merged"}
         values = {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
         return values | {
             "classes": self.classes.to_dicts(),

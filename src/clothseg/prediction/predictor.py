@@ -251,7 +251,8 @@ def load(
             the masks.
         many_photos: let OpenVINO compute several photos at a time, each on its share of the cores: more photos a
             second, but each takes longer. Results are the same.
-        classes: groups or categories, where a model file has both; the model's own if None.
+        classes: groups or categories, where the model file has both or the model's classes fall into them; its own if
+            None.
         augmentation: how often and at which scales the network sees a photo; once, as a whole, if None.
         checkpoints_path: folder that None searches.
 
@@ -272,8 +273,8 @@ def load(
         model_path, runtime=runtime, device=device, precision=precision, many_photos=many_photos, classes=classes
     )
     identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
-    if opened.description.output != "logits":
-        identity["class_list"] = opened.description.output
+    if classes and (opened.description.merged or opened.description.output != "logits"):
+        identity["class_list"] = classes
     origin += unseen(opened.description)
     return Predictor(opened, model=identity, origin=origin, augmentation=augmentation)
 
@@ -295,7 +296,8 @@ def open_runtime(
         SettingError: the runtime, the device, the precision or the classes do not fit.
         MissingExtraError: the runtime is not installed.
     """
-    check_input(model_path, "Model", f"Train one with: {command('train')}, or pass --ckpt PATH", error=ModelError)
+    hint = f"Pass the path of a model file, or {STARTER} for the packaged model; train one with: {command('train')}"
+    check_input(model_path, "Model", hint, error=ModelError)
     fitting = _RUNTIMES_BY_SUFFIX.get(model_path.suffix.lower())
     if fitting is None:
         raise ModelError(f"Not a model file: {model_path}. Allowed endings: {', '.join(_RUNTIMES_BY_SUFFIX)}")

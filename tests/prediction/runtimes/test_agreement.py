@@ -1,5 +1,8 @@
 """The three runtimes give the same masks: what people see must not depend on what computed it."""
 
+from copy import copy
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -69,6 +72,18 @@ def test_the_second_output_gives_categories_and_leaves_the_first_as_it_is(portab
             np.testing.assert_allclose(planes[photo], expected, atol=LOGIT_TOLERANCE)
     absent = [CATEGORIES.id_of(one) for one in CATEGORIES.names if one not in fine.description.categories]
     assert (found[:, absent] == ABSENT).all()
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino", "onnxruntime"])
+def test_merged_classes_have_the_sum_of_their_probabilities(runtimes, name):
+    runtime, batch = copy(runtimes[name]), np.stack([photo_of(64, 96)])
+    own = np.exp(runtime.logits(batch).astype(np.float64))
+    merged = tuple(min(number, 4) for number in range(13))
+    object.__setattr__(runtime, "description", replace(runtime.description, merged=merged))
+    found = np.exp(runtime.logits(batch).astype(np.float64))
+    np.testing.assert_allclose(found[:, :4], own[:, :4], rtol=1e-5)
+    np.testing.assert_allclose(found[:, 4], own[:, 4:].sum(axis=1), rtol=1e-5)
+    assert found[:, 5:].max() < 1e-9 * own.max()
 
 
 def test_a_result_says_that_its_classes_are_categories(two_outputs_path):

@@ -45,8 +45,16 @@ class Runtime(Protocol):
         """
 
 
-def enlarged(planes: Float32Array, description: ModelDescription) -> Float32Array:
-    """Return the logits of all classes, (B, C, h, w), from a file's output; that of categories is (B, K, h/4, w/4)."""
+def class_logits(planes: Float32Array, description: ModelDescription) -> Float32Array:
+    """Return the logits of all classes, (B, C, h, w), from a file's output.
+
+    An output of categories, (B, K, h/4, w/4), is enlarged. Of classes that are merged the probabilities are added.
+    """
+    if description.merged:
+        merged = np.full((len(planes), len(description.classes), *planes.shape[2:]), planes.min() + ABSENT, np.float32)
+        for number, class_id in enumerate(description.merged):
+            np.logaddexp(merged[:, class_id], planes[:, number], out=merged[:, class_id])
+        return merged
     if description.output != "categories":
         return planes
     count, _, height, width = planes.shape

@@ -11,7 +11,7 @@ import numpy as np
 from clothseg.cores import num_threads
 from clothseg.errors import ModelError, SettingError, one_line, require
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.runtimes import enlarged
+from clothseg.prediction.runtimes import class_logits
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.types import Float32Array, UInt8Array
 
@@ -66,4 +66,4 @@ class OnnxRuntime:
             raise ModelError(
                 f"ONNX Runtime cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return enlarged(np.asarray(logits, dtype=np.float32), self.description)
+        return class_logits(np.asarray(logits, dtype=np.float32), self.description)

@@ -18,7 +18,7 @@ import numpy as np
 from clothseg.cores import num_cores, num_threads
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
-from clothseg.prediction.runtimes import enlarged
+from clothseg.prediction.runtimes import class_logits
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.types import Float32Array, UInt8Array
 
@@ -139,7 +139,7 @@ class OpenVINORuntime:
             raise ModelError(
                 f"OpenVINO cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return enlarged(logits, self.description)
+        return class_logits(logits, self.description)
 
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:

@@ -14,6 +14,7 @@ from clothseg.cores import num_threads
 from clothseg.errors import SettingError, one_line
 from clothseg.model.checkpoint import load_checkpoint
 from clothseg.model.description import ModelDescription
+from clothseg.prediction.runtimes import class_logits
 from clothseg.types import Float32Array, UInt8Array
 
 
@@ -61,7 +62,7 @@ class TorchRuntime:
         images = torch.from_numpy(np.require(batch, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             logits = self.network(images)
-        return np.asarray(logits.float().contiguous().cpu().numpy(), dtype=np.float32)
+        return class_logits(np.asarray(logits.float().contiguous().cpu().numpy(), np.float32), self.description)
 
 
 def _device(name: str) -> torch.device:
