@@ -151,6 +151,8 @@ class ClassList:
 
     def find(self, name: str) -> int | None:
         """Return the id of a class as `id_of` does, or None where no class covers the name."""
+        if not isinstance(name, str):
+            raise SettingError(f"{name!r} is no name of a class. Pass a text, such as {self.names[-1]!r}")
         if name in self.names:
             return self.names.index(name)
         plain = _plain(name)

@@ -130,7 +130,6 @@ def test_cut_outs_of_all_clothes_and_of_garments_by_their_names(segmentation, tm
         ("clothes", ["clothes"]),
         ("tight, jeans", ["lowerbody"]),
         ("frame,trousers,clothes", ["clothes", "lowerbody"]),
-        ("none", []),
         ("hat", []),
     ):
         files = segmentation.save(tmp_path, stem="a", cutouts=words, style=style)
@@ -138,8 +137,17 @@ def test_cut_outs_of_all_clothes_and_of_garments_by_their_names(segmentation, tm
         for path in files[2:]:
             with Image.open(path) as image:
                 assert (image.format, image.size) == ("JPEG", (40, 50))
-    with pytest.raises(SettingError, match="Nearest: jeans"):
-        segmentation.save(tmp_path, cutouts="jens")
+    for options, words in (
+        ({"cutouts": "jens"}, "Nearest: jeans"),
+        ({"cutouts": "tight,frame"}, "frame does not go with tight"),
+        ({"style": style}, "no cut-outs are written"),
+        ({"try_on": None}, "None contains no name"),
+    ):
+        with pytest.raises(SettingError, match=words):
+            segmentation.save(tmp_path, **options)
+    for call in (segmentation.cutout, segmentation.polygons, segmentation.soft_mask, segmentation.try_on):
+        with pytest.raises(SettingError, match=r"no name of a class|Allowed: upper, lower, full"):
+            call(3)
     with pytest.raises(InputError, match=r"No hat .*It shows: tops and jackets"):
         segmentation.cutout("hat", canvas="9x9")
 

@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -108,6 +107,5 @@ def test_a_photo_without_clothes_has_none_to_cut_out(offline, photo):
     bare = replace(empty, mask=np.ones_like(empty.mask), classes=ClassList((GROUPS.classes[0], hair)))
     for segmentation, shown in ((empty, "nothing"), (bare, "Hair")):
         with pytest.raises(NotShownError, match=rf"No clothes to cut out\. The photo shows: {shown}"):
-            render(segmentation, SegmentRequest(output="cutout", max_pixels=1))
-    with zipfile.ZipFile(io.BytesIO(render(empty, SegmentRequest(output="cutouts", max_pixels=1)))) as archive:
-        assert archive.namelist() == []
+            list(render(segmentation, SegmentRequest(output="cutout", max_pixels=1)))
+    assert list(render(empty, SegmentRequest(output="cutouts", max_pixels=1))) == []

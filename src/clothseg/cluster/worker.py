@@ -144,7 +144,7 @@ class Replica:
         if outputs.keep:
             segmentation = keep(segmentation, *outputs.kept)
         files = {}
-        for ending, data in segmentation.contents(**outputs.of_a_photo):
+        for ending, data in segmentation.contents(outputs):
             self._options.target.write(f"{photo['stem']}{ending}", data)
             files[f"{photo['stem']}{ending}"] = len(data)
         result = segmentation.to_coco(colors=outputs.need_colors) if outputs.need_results else None

@@ -98,7 +98,7 @@ class FolderRun:
             return Outcome(photo, error=error)
         if self.outputs.keep:
             segmentation = keep(segmentation, *self.outputs.kept)
-        files = segmentation.save(self.output, stem=photo.stem, **self.outputs.of_a_photo)
+        files = segmentation.write(self.output, self.outputs, photo.stem)
         if self.outputs.need_results:
             _ = segmentation.labels  # here, in a thread; the journal needs them
         return Outcome(photo, segmentation, files=files, notes=segmentation.notes)

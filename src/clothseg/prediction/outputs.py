@@ -51,22 +51,14 @@ class Outputs:
     """Write files for other tools, for all photos together."""
 
     def __post_init__(self) -> None:
-        if self.style != PLAIN and words_of(self.cutouts) in ([], ["none"]):
+        words, *_ = map(words_of, (self.cutouts, self.try_on, self.keep))
+        if len(words) > 1 and ("none" in words or {"frame", "tight"} <= set(words)):
+            raise SettingError(f"cutouts is {self.cutouts!r}. none stands alone, and frame does not go with tight")
+        if self.style != PLAIN and words in ([], ["none"]):
             raise SettingError(
                 "Options of cut-outs (edges, background, canvas, format) are given, but no cut-outs are written. "
-                "Add --cutouts clothes, or drop them"
+                "Add cutouts, as in --cutouts clothes, or drop them"
             )
-
-    @property
-    def of_a_photo(self) -> dict[str, Any]:
-        """The options of `Segmentation.save` and `Segmentation.contents`."""
-        return {
-            "json": self.json,
-            "cutouts": self.cutouts,
-            "soft_masks": self.soft_masks,
-            "style": self.style,
-            "try_on": self.try_on,
-        }
 
     @property
     def need_results(self) -> bool:
@@ -99,8 +91,15 @@ _SHAPES = ("none", "frame", "tight", CLOTHES)
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of an option, which commas separate, each once."""
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    """Return the words of an option, which commas separate, each once.
+
+    Raises:
+        SettingError: it is no text, or one without words.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()] if isinstance(text, str) else []
+    if text != "" and not words:
+        raise SettingError(f"{text!r} contains no name. Write names with commas between them, as in dress,shoes")
+    return list(dict.fromkeys(words))
 
 
 def names_in_files(classes: ClassList) -> list[str]:

@@ -19,7 +19,7 @@ from clothseg.labels import CLOTHES, ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.colors import main_colors
 from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
-from clothseg.prediction.outputs import CutoutChoice, names_in_files, words_of
+from clothseg.prediction.outputs import CutoutChoice, Outputs, names_in_files, words_of
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.prediction.try_on import TryOn, try_on
@@ -343,38 +343,33 @@ class Segmentation:
             The files, `<stem>_mask.png` and `<stem>_overlay.jpg` first. Each is written atomically.
 
         Raises:
+            SettingError: two options do not go together, or name what does not exist.
             MachineError: the folder cannot be written, or the disk is full.
         """
-        stem = stem or Path(self.file).stem or "photo"
+        outputs = Outputs(json=json, cutouts=cutouts, soft_masks=soft_masks, style=style, try_on=try_on)
+        return self.write(Path(folder), outputs, stem or Path(self.file).stem or "photo")
+
+    def write(self, folder: Path, outputs: Outputs, stem: str) -> tuple[Path, ...]:
+        """Write the files of `contents`, each atomically, and return their paths; see `save`."""
         paths = []
-        for ending, content in self.contents(
-            json=json, cutouts=cutouts, soft_masks=soft_masks, style=style, try_on=try_on
-        ):
-            paths.append(Path(folder) / f"{stem}{ending}")
+        for ending, content in self.contents(outputs):
+            paths.append(folder / f"{stem}{ending}")
             write_whole(paths[-1], content)
         return tuple(paths)
 
-    def contents(
-        self,
-        *,
-        json: bool = False,
-        cutouts: str = "none",
-        soft_masks: bool = False,
-        style: CutoutStyle = PLAIN,
-        try_on: str = "",
-    ) -> Iterator[tuple[str, bytes]]:
-        """Yield the files that `save` writes: what follows the stem in each name, and the content."""
+    def contents(self, outputs: Outputs) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of this photo: what follows the stem in each name, and the content."""
         yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
         yield OVERLAY_ENDING, marked(encode_jpeg(self._small_overlay(MAX_JPEG_SIDE)))
-        if json:
+        if outputs.json:
             yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
-        for ending, content in self.cutout_files(cutouts, style):
+        for ending, content in self.cutout_files(outputs.cutouts, outputs.style):
             yield ending, marked(content)
-        for region in words_of(try_on):
+        for region in words_of(outputs.try_on):
             with contextlib.suppress(InputError):  # many photos lack one region
                 for ending, content in self.try_on_files(region):
                     yield ending, marked(content)
-        if soft_masks:
+        if outputs.soft_masks:
             names = names_in_files(self.classes)
             for one in self.regions:
                 plane = soft_mask(self.logits, one.class_id, self.size)

@@ -16,15 +16,16 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from clothseg.serving.errors import Problem
-from clothseg.serving.messages import SegmentRequest
+from clothseg.serving.messages import Message
 
 PROBLEMS_NAME = "problems.ndjson"
 """The file in a ZIP that says which photos could not be segmented, and why."""
 
-_ENDINGS = {"mask": "_mask.png", "overlay": "_overlay.jpg"}
+Files = Sequence[tuple[str, bytes]]
+"""What was made of a photo: names and contents."""
 
-Answer = tuple[str, bytes | Problem]
-"""The photo's file name, and what was made of it."""
+Answer = tuple[str, Files | Problem]
+"""The photo's file name, and its files or the problem."""
 
 
 class HoldingResponse(StreamingResponse):
@@ -40,8 +41,23 @@ class HoldingResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
+def files_of(reply: Message) -> Files:
+    """Return the files of a worker's reply; its body has one after the other."""
+    stream = io.BytesIO(reply.body)
+    return [(name, stream.read(length)) for name, length in reply.header["files"]]
+
+
+def zip_of(files: Files) -> bytes:
+    """Return a ZIP of files; stored, as pictures are compressed already."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files:
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return stream.getvalue()
+
+
 async def in_order(
-    work: Sequence[tuple[str, Callable[[], Coroutine[Any, Any, bytes]]]], *, at_once: int
+    work: Sequence[tuple[str, Callable[[], Coroutine[Any, Any, Files]]]], *, at_once: int
 ) -> AsyncGenerator[Answer]:
     """Yield the answer for each photo in order, some at a time; those that nobody waits for any more are cancelled.
 
@@ -50,7 +66,7 @@ async def in_order(
         at_once: how many are submitted at a time.
     """
     left = deque(work)
-    running: deque[tuple[str, asyncio.Task[bytes]]] = deque()
+    running: deque[tuple[str, asyncio.Task[Files]]] = deque()
     try:
         while left or running:
             while left and len(running) < at_once:
@@ -73,14 +89,14 @@ async def ndjson(answers: AsyncGenerator[Answer]) -> AsyncGenerator[bytes]:
     """Yield a line for each photo: its results, or its name and the problem."""
     async with contextlib.aclosing(answers):
         async for name, answer in answers:
-            yield _problem_line(name, answer) if isinstance(answer, Problem) else answer
+            yield _problem_line(name, answer) if isinstance(answer, Problem) else answer[0][1]
 
 
 def _problem_line(name: str, problem: Problem) -> bytes:
     return f"{json.dumps({'file': name, 'problem': problem.to_dict()})}\n".encode()
 
 
-async def zipped(answers: AsyncGenerator[Answer], wanted: SegmentRequest) -> AsyncGenerator[bytes]:
+async def zipped(answers: AsyncGenerator[Answer]) -> AsyncGenerator[bytes]:
     """Yield a ZIP as it grows: the files of each photo, stored, and the photos that failed in `PROBLEMS_NAME`."""
     written = _Written()
     problems = b""
@@ -91,25 +107,14 @@ async def zipped(answers: AsyncGenerator[Answer], wanted: SegmentRequest) -> Asy
                 if isinstance(answer, Problem):
                     problems += _problem_line(name, answer)
                     continue
-                stem = Path(name).stem or "photo"
-                stems[stem] += 1
+                stems[stem := Path(name).stem or "photo"] += 1
                 folder = "" if stems[stem] == 1 else f"{stems[stem]}/"  # photos of one name
-                for file, content in _files(stem, answer, wanted):
+                for file, content in answer:
                     archive.writestr(zipfile.ZipInfo(f"{folder}{file}"), content)
                 yield written.take()
         if problems:
             archive.writestr(zipfile.ZipInfo(PROBLEMS_NAME), problems)
     yield written.take()
-
-
-def _files(stem: str, content: bytes, wanted: SegmentRequest) -> list[tuple[str, bytes]]:
-    """Return the files of one photo: names and contents."""
-    if wanted.output in ("cutouts", "try-on"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return [(name, archive.read(name)) for name in archive.namelist()]
-    suffix = {"jpeg": "jpg"}.get(wanted.style["cutout_format"], wanted.style["cutout_format"])
-    cutout = f"_cutout-{(wanted.label or 'clothes').replace(' ', '-')}.{suffix}"
-    return [(f"{stem}{_ENDINGS.get(wanted.output, cutout)}", content)]
 
 
 class _Written(io.RawIOBase):

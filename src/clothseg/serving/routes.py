@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from clothseg.labels import ClassList
 from clothseg.serving import metrics as metrics_module
-from clothseg.serving.batch import HoldingResponse, in_order, ndjson, zipped
+from clothseg.serving.batch import Files, HoldingResponse, files_of, in_order, ndjson, zip_of, zipped
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
 from clothseg.serving.messages import Message, SegmentRequest
@@ -123,7 +123,9 @@ class Routes:
         }
         if wanted.label:
             headers["X-Clothseg-Class"] = quote(wanted.label, safe=" ,")
-        return Response(reply.body, media_type=reply.header["media_type"], headers=headers)
+        media_type = reply.header["media_type"]
+        body = zip_of(files_of(reply)) if media_type == "application/zip" else reply.body
+        return Response(body, media_type=media_type, headers=headers)
 
     async def batch(self, request: Request, options: Annotated[Options, Query()]) -> Response:
         """Segment several photos of a form: answer with lines of JSON, or one ZIP, as the photos get ready.
@@ -135,10 +137,10 @@ class Routes:
         with contextlib.ExitStack() as stack:
             reserve = stack.enter_context(self._budget.upload())
             uploads = await read_photos(request, self._limits, reserve, max_photos=MAX_BATCH)
-            work = [(one.file, partial(self._body, wanted, one)) for one in uploads]
+            work = [(one.file, partial(self._files, wanted, one)) for one in uploads]
             answers = in_order(work, at_once=len(self._pool.ready) + 1)
             is_json = wanted.output == "json"
-            content = ndjson(answers) if is_json else zipped(answers, wanted)
+            content = ndjson(answers) if is_json else zipped(answers)
             return HoldingResponse(content, "application/x-ndjson" if is_json else "application/zip", stack.pop_all())
 
     def _wanted(self, request: Request, options: Options) -> SegmentRequest:
@@ -164,8 +166,8 @@ class Routes:
             self._metrics.stage_seconds.labels(stage).observe(value)
         return reply, seconds
 
-    async def _body(self, wanted: SegmentRequest, upload: Upload) -> bytes:
-        return (await self._segmented(wanted, upload))[0].body
+    async def _files(self, wanted: SegmentRequest, upload: Upload) -> Files:
+        return files_of((await self._segmented(wanted, upload))[0])
 
     async def model(self) -> JSONResponse:
         """Describe the model: classes, network, licence, training data, scores."""

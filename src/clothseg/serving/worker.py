@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import json
 import os
 import signal
 import sys
 import time
 import warnings
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,9 +22,10 @@ from clothseg.data.sample import sample_picture
 from clothseg.encoding import MAX_JPEG_SIDE, encode_jpeg, encode_png
 from clothseg.errors import ClothsegError, InputError, LargePictureError, SettingError, one_line
 from clothseg.labels import CLOTHES
-from clothseg.prediction.cutouts import CutoutStyle, color_of
+from clothseg.prediction.cutouts import SUFFIXES, CutoutStyle, color_of
+from clothseg.prediction.outputs import names_in_files
 from clothseg.prediction.predictor import Predictor, load
-from clothseg.prediction.segmentation import Segmentation
+from clothseg.prediction.segmentation import CUTOUT_ENDING, MASK_ENDING, OVERLAY_ENDING, RESULTS_ENDING, Segmentation
 from clothseg.serving import messages
 from clothseg.serving.messages import MEDIA_TYPES, Include, Message, SegmentRequest
 
@@ -87,41 +86,50 @@ def _reply(predictor: Predictor, message: Message) -> Message:
     style_of(request)  # refused before the photo is decoded
     segmentation = predictor.predict(message.body, name=request.file, max_pixels=request.max_pixels)
     start = time.perf_counter()
-    body = render(segmentation, request)
+    files = dict(render(segmentation, request))
     seconds = {**segmentation.seconds, "encode": time.perf_counter() - start}
     media_type = MEDIA_TYPES[request.output]
     if request.output == "cutout":
         media_type = f"image/{request.style.get('cutout_format', 'png')}"
-    return Message({"media_type": media_type, "model": predictor.model["sha256"], "seconds": seconds}, body)
+    stem = Path(request.file).stem or "photo"
+    header = {
+        "media_type": media_type,
+        "model": predictor.model["sha256"],
+        "seconds": seconds,
+        "files": [(f"{stem}{ending}", len(content)) for ending, content in files.items()],
+    }
+    return Message(header, b"".join(files.values()))
 
 
-def render(segmentation: Segmentation, request: SegmentRequest) -> bytes:
-    """Return the content of the requested output.
+def render(segmentation: Segmentation, request: SegmentRequest) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the requested output: what follows the photo's stem in each name, and the content.
 
     Raises:
         NotShownError: a cut-out of a class that the photo does not show.
         InputError: a picture longer than its format allows.
     """
     if request.output == "json":
-        return _json(segmentation, request.include)
-    if request.output == "mask":
-        return _mask(segmentation)
-    if request.output == "overlay":
-        return _overlay(segmentation)
-    style = style_of(request)
-    if request.output == "cutouts":
-        return _zip(segmentation.cutout_files("tight" if request.tight else "frame", style), request)
-    if request.output == "try-on":
+        yield RESULTS_ENDING, _json(segmentation, request.include)
+    elif request.output == "mask":
+        yield MASK_ENDING, _mask(segmentation)
+    elif request.output == "overlay":
+        yield OVERLAY_ENDING, _overlay(segmentation)
+    elif request.output == "try-on":
         try:
-            return _zip(segmentation.try_on_files(request.region), request)
+            yield from segmentation.try_on_files(request.region)
         except InputError as error:
             raise NotShownError(one_line(error)) from error
-    name = request.label or None
-    inside = segmentation.inside(name)
-    if not inside.any():
-        shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
-        raise NotShownError(f"No {name or CLOTHES} to cut out. The photo shows: {shown}")
-    return style.encode(segmentation.cut_out(inside, style, tight=request.tight))
+    elif request.output == "cutouts":
+        yield from segmentation.cutout_files("tight" if request.tight else "frame", style_of(request))
+    else:
+        name, style, classes = request.label or None, style_of(request), segmentation.classes
+        inside = segmentation.inside(name)
+        if not inside.any():
+            shown = ", ".join(label.display_name for label in segmentation.labels) or "nothing"
+            raise NotShownError(f"No {name or CLOTHES} to cut out. The photo shows: {shown}")
+        in_file = names_in_files(classes)[classes.id_of(name)] if name else CLOTHES
+        ending = CUTOUT_ENDING.format(name=in_file, suffix=SUFFIXES[style.cutout_format])
+        yield ending, style.encode(segmentation.cut_out(inside, style, tight=request.tight))
 
 
 def style_of(request: SegmentRequest) -> CutoutStyle:
@@ -139,16 +147,6 @@ def style_of(request: SegmentRequest) -> CutoutStyle:
     if width * height > request.max_pixels:
         raise SettingError(f"canvas is {style.canvas}. Allowed: at most {request.max_pixels:,} pixels")
     return style
-
-
-def _zip(files: Iterable[tuple[str, bytes]], request: SegmentRequest) -> bytes:
-    """Return a ZIP of files of a photo, by their endings; stored, as pictures are compressed already."""
-    stem = Path(request.file).stem or "photo"
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for ending, content in files:
-            archive.writestr(zipfile.ZipInfo(f"{stem}{ending}"), content)
-    return stream.getvalue()
 
 
 def _mask(segmentation: Segmentation) -> bytes:
