@@ -304,10 +304,12 @@ def test_garments_are_named_as_people_name_them(predict, photo_file):
         ["--try-on", "sleeves"],
         ["--background", "nowhere.png"],
         ["--try-on", "upper", "--edges", "hard"],
+        ["--cutouts", "clothes,none"],
+        ["--keep", " , "],
     ):
         code, _, err = predict("album", *flags)
         assert code == 2, flags
-        assert "Nearest" in err[-1] or "Allowed" in err[-1] or "Add --cutouts" in err[-1]
+        assert "Nearest" in err[-1] or "Allowed" in err[-1] or "as in" in err[-1] or "stands alone" in err[-1]
 
 
 def test_one_photo_writes_its_files_and_no_journal(predict, photo_file):

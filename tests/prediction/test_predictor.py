@@ -128,6 +128,8 @@ def test_results_come_in_the_order_of_the_photos(predictor):
     for several in (predictor.predict_many, predictor.outcomes):
         with pytest.raises(SettingError, match="Pass a list"):
             several("photo.jpg")
+    with pytest.raises(SettingError, match=r"model is 5\. Pass the path"):
+        load(5)
 
 
 def test_an_unreadable_photo_among_many_is_reported_at_its_position(predictor, figure):

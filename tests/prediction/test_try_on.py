@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from clothseg.errors import InputError, SettingError
-from clothseg.labels import CATEGORIES, GROUPS
+from clothseg.labels import CATEGORIES, GROUPS, named_classes
 from clothseg.prediction.try_on import try_on
 
 BOXES = {  # rows and columns of each garment, in a photo of 200 x 120 pixels
@@ -56,6 +56,17 @@ def test_what_covers_the_whole_body_counts_for_every_region():
     mask[40:150, 40:80] = GROUPS.id_of("dress")
     for region in ("upper", "lower", "full"):
         assert (try_on(np.zeros((200, 120, 3), np.uint8), mask, GROUPS, region).mask[mask > 0] == 255).all()
+
+
+def test_parts_of_the_body_stay_where_the_model_knows_them():
+    classes = named_classes(["Background", "Hat", "Hair", "Upper-clothes", "Pants", "Face", "Left-arm"])
+    mask = np.zeros((200, 120), np.uint8)
+    mask[40:100, 40:80] = classes.id_of("shirt")
+    mask[60:90, 80:90] = mask[70:75, 50:70] = classes.id_of("left arm")
+    mask[30:42, 55:65] = classes.id_of("face")
+    painted = try_on(np.zeros((200, 120, 3), np.uint8), mask, classes, "upper").mask
+    assert not painted[np.isin(mask, [classes.id_of("left arm"), classes.id_of("face")])].any()
+    assert (painted[60:90, 38:40] == 255).all(), "over the background it grows"
 
 
 def test_specks_are_no_garment():

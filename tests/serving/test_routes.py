@@ -200,7 +200,11 @@ def test_a_wrong_parameter_is_named(client, photo):
         ({"output": "cutout", "label": "²"}, "²"),
         ({"tight": "perhaps"}, "tight"),
         ({"include": "photo"}, "include is 'photo': input should be 'mask' or 'polygons'"),
-        ({"include": "mask", "output": "overlay"}, "include"),
+        ({"include": "mask", "output": "overlay"}, "include goes with output=json only"),
+        ({"label": "dress"}, "label goes with output=cutout only, not with output=json"),
+        ({"canvas": "20x20", "output": "mask"}, "canvas goes with output=cutout and output=cutouts only"),
+        ({"region": "full", "output": "cutout"}, "region goes with output=try-on"),
+        ({"fomat": "jpeg", "output": "cutout"}, "no parameter is called 'fomat'; nearest: format"),
     ):
         answer = client.post("/v1/segment", params=parameters, content=photo, headers=JPEG)
         assert words in assert_problem(answer, 422, "wrong-parameter")["detail"]

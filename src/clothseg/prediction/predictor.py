@@ -336,7 +336,10 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path
 
     Raises:
         MissingModelError: there is none.
+        SettingError: neither a path nor an address.
     """
+    if not isinstance(model, str | Path | None):
+        raise SettingError(f"model is {model!r}. Pass the path or the address of a model file, or None")
     if is_address(model):
         from clothseg.prediction.remote_model import cached_model
 

@@ -35,8 +35,8 @@ def try_on(photo: UInt8Array, mask: UInt8Array, classes: ClassList, region: str,
     """Return the inpainting mask of a region and its garment.
 
     The mask is grown and filled, over background only: bags, shoes, gloves, hats and the other garments stay, and
-    nothing above the garment's top, where the head is. Faces, hair and bare hands are background to the model, so a
-    mask may touch them where they touch the garment.
+    nothing above the garment's top, where the head is. So do faces, hair and hands, if the model has classes for them;
+    to others they are background, and a mask may touch them where they touch the garment.
 
     Args:
         photo: (H, W, 3) uint8 RGB.
@@ -78,8 +78,8 @@ def _without_specks(inside: BoolArray) -> BoolArray:
 
 def check_region(region: str) -> None:
     """Raise a SettingError if there is no such region."""
-    if region not in _GROUPS:
-        raise SettingError(f"Unknown region {region[:100]!r} for try-on. Allowed: {', '.join(_GROUPS)}")
+    if region not in list(_GROUPS):
+        raise SettingError(f"Unknown region {str(region)[:100]!r} for try-on. Allowed: {', '.join(_GROUPS)}")
 
 
 def _ids(classes: ClassList, groups: tuple[str, ...]) -> list[int]:

@@ -20,10 +20,11 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 import clothseg
+from clothseg.errors import nearest
 from clothseg.serving.errors import KINDS, MEDIA_TYPE, Problem
 from clothseg.serving.limits import Keys, Limits
 from clothseg.serving.metrics import Metrics, RequestMiddleware
-from clothseg.serving.parameters import FORMS
+from clothseg.serving.parameters import FORMS, Options
 from clothseg.serving.pool import Pool
 from clothseg.serving.routes import Routes
 from clothseg.serving.schemas import ProblemDetails
@@ -182,6 +183,9 @@ def _in_words(error: RequestValidationError) -> str:
     found = []
     for one in error.errors():
         name = str(one["loc"][:2][-1])  # what follows is the place in a list
+        if one["type"] == "extra_forbidden":
+            found.append(f"no parameter is called {name[:100]!r}; nearest: {nearest(name, Options.model_fields, 3)}")
+            continue
         is_form = one["type"] == "string_pattern_mismatch" and name in FORMS
         allowed = f"allowed: {FORMS[name]}" if is_form else one["msg"].lower()
         found.append(f"{name} is {str(one.get('input'))[:100]!r}: {allowed}")

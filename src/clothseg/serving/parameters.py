@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from clothseg.errors import SettingError, one_line
 from clothseg.labels import CLOTHES, ClassList
@@ -101,8 +101,14 @@ _CANVAS = r"^([1-9][0-9]{0,4}x[1-9][0-9]{0,4})?$"
 _MARGIN = r"^[1-4]?[0-9](\.[0-9]{1,3})?%?$"
 
 
+_OUTPUTS_BY_PARAMETER = {"include": ("json",), "label": ("cutout",), "region": ("try-on",)}
+"""The outputs that a parameter goes with; all others go with cut-outs."""
+
+
 class Options(BaseModel):
     """The query parameters that the operations on photos share; a worker checks what their patterns leave open."""
+
+    model_config = ConfigDict(extra="forbid")
 
     output: Output | None = Field(None, description="Form of the answer; without it, the Accept header says.")
     label: str | None = Field(
@@ -131,10 +137,11 @@ class Options(BaseModel):
         Raises:
             Problem: a value is not allowed, or two do not go together.
         """
-        if self.include and output != "json":
-            raise Problem("wrong-parameter", f"include={self.include[0]} goes with JSON only, not with output={output}")
-        if self.label and output in ("cutouts", "try-on"):
-            raise Problem("wrong-parameter", f"label goes with output=cutout, not with output={output}")
+        for name in sorted(self.model_fields_set - {"output"}):
+            fitting = _OUTPUTS_BY_PARAMETER.get(name, ("cutout", "cutouts"))
+            if getattr(self, name) and output not in fitting:
+                allowed = " and ".join(f"output={one}" for one in fitting)
+                raise Problem("wrong-parameter", f"{name} goes with {allowed} only, not with output={output}")
         style = self.model_dump(include={"edges", "background", "canvas", "margin"})
         return SegmentRequest(
             output=output,
