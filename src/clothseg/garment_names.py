@@ -1,4 +1,4 @@
-"""What garments are called: Fashionpedia's categories, names for people, synonyms, and labels of other models."""
+"""Names of garments and colours: Fashionpedia's categories, names for people, synonyms, labels of other models."""
 
 from collections.abc import Mapping, Sequence
 
@@ -76,3 +76,17 @@ BODY_PARTS = {
     *("hair", "face", "head", "neck", "skin", "torso", "arm", "hand", "leg", "foot", "feet"),
     *("upper arm", "lower arm", "upper leg", "lower leg"),
 }
+
+# fmt: off
+COLOR_NAMES = {
+    "black": (20, 20, 22), "dark grey": (70, 70, 72), "grey": (128, 128, 130), "light grey": (190, 190, 192),
+    "white": (245, 245, 245), "cream": (240, 230, 205), "beige": (208, 186, 150), "tan": (176, 136, 96),
+    "brown": (108, 70, 42), "dark brown": (58, 40, 30), "maroon": (104, 26, 38), "red": (200, 32, 38),
+    "coral": (238, 112, 90), "orange": (240, 136, 40), "mustard": (200, 160, 50), "yellow": (248, 220, 70),
+    "olive": (112, 112, 52), "light green": (150, 205, 130), "green": (54, 140, 70), "dark green": (28, 66, 44),
+    "teal": (28, 122, 126), "turquoise": (84, 196, 198), "light blue": (158, 198, 230), "blue": (44, 100, 190),
+    "royal blue": (30, 50, 175), "denim": (72, 96, 132), "navy": (24, 32, 84), "purple": (108, 54, 140),
+    "lilac": (188, 164, 214), "pink": (240, 164, 186), "magenta": (206, 44, 126),
+}
+# fmt: on
+"""Names of colours in tables and on the page, each with an example, RGB 0 to 255; the nearest one names a colour."""

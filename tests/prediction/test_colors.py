@@ -16,7 +16,7 @@ def test_main_colors_count_shades_once_and_leave_specks_out():
     speck = np.full((100, 3), (0, 255, 0), np.uint8)
     (found,) = main_colors(np.concatenate((shades, speck)))
     assert found["share"] > 0.9
-    assert found["name"] in ("saddlebrown", "sienna")
+    assert found["name"] in ("brown", "tan", "dark brown")
     assert main_colors(np.empty((0, 3), np.uint8)) == []
     grays = [color_name((level, level, level)) for level in (250, 3, 128)]
-    assert grays == ["whitesmoke", "black", "gray"]
+    assert grays == ["white", "black", "grey"]

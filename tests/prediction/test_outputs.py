@@ -93,7 +93,7 @@ def test_a_table_of_garments_carries_names_colors_and_no_formula(tmp_path):
     mask[2:12, 3:9] = GROUPS.id_of("upperbody")
     mask[12:18, 3:23] = GROUPS.id_of("belt")
     photo = np.full((20, 30, 3), 255, np.uint8)
-    photo[2:12, 3:9], photo[12:18, 3:13], photo[12:18, 13:23] = (0, 0, 128), (250, 2, 2), (1, 128, 2)
+    photo[2:12, 3:9], photo[12:18, 3:13], photo[12:18, 13:23] = (24, 32, 84), (250, 2, 2), (1, 128, 2)
     logits = np.zeros((13, 20, 30), np.float32)
     results = [Segmentation(mask, photo, GROUPS, logits, file=name).to_coco(colors=True) for name in names]
     (path,) = write_table(tmp_path, GROUPS, results)
@@ -103,7 +103,7 @@ def test_a_table_of_garments_carries_names_colors_and_no_formula(tmp_path):
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     assert [row["photo"] for row in rows[::2]] == ["'=1+2.jpg", "'+a.jpg", "'-b.jpg", "'@c.jpg", *names[4:]]
     assert ",".join(rows[0].values()) == (
-        "'=1+2.jpg,tops and jackets,upperbody,,0.1000,0.0769,3,2,6,10,#000080,navy,,,,"
+        "'=1+2.jpg,tops and jackets,upperbody,,0.1000,0.0769,3,2,6,10,#182054,navy,,,,"
     )
     belt = rows[1]
     assert (belt["garment"], belt["category"], belt["share"]) == ("belts", "belt", "0.2000")

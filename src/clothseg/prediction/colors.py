@@ -1,17 +1,16 @@
-"""The main colours of a garment, as hex codes and by the name of the nearest CSS colour."""
+"""The main colours of a garment, as hex codes and by the name of the nearest colour of `COLOR_NAMES`."""
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
-from PIL import ImageColor
 
+from clothseg.garment_names import COLOR_NAMES
 from clothseg.types import Float32Array, UInt8Array
 
+# As in serving/page/colours.js; a test compares the two.
 _MAX_PIXELS = 20_000  # of a garment that are looked at
-_MIN_SHARE = 0.08  # of a garment that a colour must fill
+_MIN_SHARE = 0.08  # of a garment that a colour must fill, unless it is the main one
 _SAME = 18  # distance in CIELAB below which two colours are one
 
 
@@ -25,12 +24,12 @@ def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | floa
         count: how many colours at most.
 
     Returns:
-        For each: "hex" (#rrggbb), "name" (of the nearest CSS colour), and "share" of the pixels, 0 to 1; colours of
-        small shares are left out, so that there may be fewer, or none.
+        For each: "hex" (#rrggbb), "name" (see `color_name`), and "share" of the pixels, 0 to 1; colours of small shares
+        are left out, so that there may be fewer, and none where there are no pixels.
 
     Examples:
-        >>> main_colors(np.full((9, 3), (250, 0, 5), np.uint8))
-        [{'hex': '#fa0005', 'name': 'red', 'share': 1.0}]
+        >>> main_colors(np.full((9, 3), (210, 30, 40), np.uint8))
+        [{'hex': '#d21e28', 'name': 'red', 'share': 1.0}]
     """
     pixels = pixels[:: max(1, len(pixels) // _MAX_PIXELS)]
     boxes = (pixels >> 5).astype(np.int64) @ np.array((64, 8, 1))
@@ -48,7 +47,7 @@ def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | floa
     found: list[dict[str, str | float]] = []
     for _, members in groups[:count]:
         share = float(counts[members].sum() / len(pixels))
-        if share >= _MIN_SHARE:
+        if share >= _MIN_SHARE or not found:
             red, green, blue = np.rint(sums[members].sum(axis=0) / counts[members].sum()).astype(int).tolist()
             hex_code = f"#{red:02x}{green:02x}{blue:02x}"
             found.append({"hex": hex_code, "name": color_name((red, green, blue)), "share": round(share, 3)})
@@ -56,15 +55,9 @@ def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | floa
 
 
 def color_name(color: tuple[int, int, int]) -> str:
-    """Return the name of the CSS colour that is nearest to an RGB colour, 0 to 255, in CIELAB."""
-    names, labs = _css_colors()
-    return names[int(np.linalg.norm(labs - _lab(np.array([color])), axis=1).argmin())]
-
-
-@cache
-def _css_colors() -> tuple[tuple[str, ...], Float32Array]:
-    names = {ImageColor.getrgb(name): name for name in sorted(ImageColor.colormap, reverse=True)}  # gray before grey
-    return tuple(names.values()), _lab(np.array(list(names)))
+    """Return the name in `COLOR_NAMES` that is nearest to an RGB colour, 0 to 255, in CIELAB."""
+    difference = _lab(np.array(list(COLOR_NAMES.values()))) - _lab(np.array([color]))
+    return list(COLOR_NAMES)[int(np.linalg.norm(difference, axis=1).argmin())]
 
 
 def _lab(colors: np.typing.NDArray[np.float64] | np.typing.NDArray[np.int64]) -> Float32Array:

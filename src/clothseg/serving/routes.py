@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
+from clothseg.garment_names import COLOR_NAMES
 from clothseg.labels import ClassList
 from clothseg.serving import metrics as metrics_module
 from clothseg.serving.batch import Files, HoldingResponse, files_of, in_order, ndjson, zip_of, zipped
@@ -207,6 +208,7 @@ def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: model_info[key] for key in (*same, "licence", "training_data", "scores")},
         "source": model_info.get("source", ""),
+        "color_names": COLOR_NAMES,
         "classes": [
             {
                 "id": number,

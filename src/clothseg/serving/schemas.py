@@ -86,6 +86,9 @@ class ModelCard(BaseModel):
     source: str = Field(description="Where an imported model comes from; empty for one trained by clothseg.")
     training_data: dict[str, Any]
     scores: dict[str, Any]
+    color_names: dict[str, tuple[int, int, int]] = Field(
+        description="Names of colours in tables, each with an example in RGB: the nearest one names a colour."
+    )
     classes: list[ClassEntry]
     known_classes: list[str] | None = Field(
         description="Names of the classes that its training data showed, where the model knows; others it never finds."
