@@ -1,6 +1,6 @@
 /** The page put together: the photos, the stage and the panels beside it, the downloads and the requests to the server. */
 
-import { Api } from "./api.js";
+import { HttpEngine } from "./engine.js";
 import { garmentColours, hexOf } from "./colours.js";
 import { boxAround, canvasOf, frameOf } from "./compose.js";
 import { Correction } from "./correct.js";
@@ -14,7 +14,7 @@ import { Stage } from "./stage.js";
 import { inWorker } from "./tasks.js";
 
 const find = (id) => document.getElementById(id);
-const api = new Api();
+const engine = new HttpEngine();
 /** The photo on the stage. @type {import("./photos.js").Photo | null} */
 let current = null;
 /** Its pixels, while they are decoded. @type {Promise<ImageBitmap | null>} */
@@ -34,11 +34,11 @@ let networkSize = 512;
 /** @type {"cutout" | "overlay" | "compare" | "correct"} */
 let tab = "overlay";
 
-const photos = new Photos(api, { change: photoChanged, keyNeeded: askForKey });
+const photos = new Photos(engine, { change: photoChanged, keyNeeded: askForKey });
 const strip = new Strip(find("strip"), { choose: (id) => show(photos.all.find((one) => one.id === id)), remove });
 const stage = new Stage(find("stage"), { point, zoom: (zoom) => (find("zoom").textContent = percent(zoom)), tool: () => correction.tool });
 const correction = new Correction(find("correct"), stage, { change: settle, say: announce });
-const downloads = new Downloads(api, photos, { options, say: announce });
+const downloads = new Downloads(engine, photos, { options, say: announce });
 const list = new GarmentList(find("garments"), { highlight, toggle, recolour, copy: (hex, name) => downloads.copyText(hex, `${hex}, ${name},`), download: (id) => download({ cutout: segmentOf(id) }) });
 
 const segmentOf = (id) => current.results.segments.find((one) => one.class_id === id);
@@ -308,7 +308,7 @@ function askForKey(problem) {
 /** Load the description of the model; photos are sent when the classes and their colours are known. */
 async function loadModel() {
   try {
-    const card = await api.model();
+    const card = await engine.model();
     ({ classes, image_size: networkSize } = card);
     fillAbout(find("about"), card);
     photos.bodyParts = classes.filter((one) => one.is_body_part).map((one) => one.id);
@@ -329,7 +329,7 @@ async function loadModel() {
 
 async function openSample({ path, credit }) {
   try {
-    const file = await api.sample(path);
+    const file = await engine.sample(path);
     isAwaited = true;
     addPhotos([Object.assign(file, { credit })]);
   } catch (error) {
@@ -379,7 +379,7 @@ function listen() {
   find("copy").addEventListener("click", () => downloads.copyClothes(current));
   find("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    api.key = find("key").value.trim();
+    engine.key = find("key").value.trim();
     find("key").value = "";
     find("key-form").hidden = true;
     loadModel();

@@ -19,12 +19,12 @@ export class Downloads {
   #toast = 0;
 
   /**
-   * @param {import("./api.js").Api} api draws what the browser cannot
+   * @param {import("./engine.js").Engine} engine draws what the browser cannot
    * @param {import("./photos.js").Photos} photos
    * @param {{options: () => import("./files.js").Options, say: (words: string) => void}} on
    */
-  constructor(api, photos, on) {
-    Object.assign(this, { api, photos, on });
+  constructor(engine, photos, on) {
+    Object.assign(this, { engine, photos, on });
   }
 
   /** @param {import("./photos.js").Photo} photo @param {import("./files.js").What | "everything"} what */
@@ -54,13 +54,13 @@ export class Downloads {
   }
 
   async #file(photo, options, what) {
-    return inWorker("file", { photo: await sourceOf(photo, options, this.api, what), options, what });
+    return inWorker("file", { photo: await sourceOf(photo, options, this.engine, what), options, what });
   }
 
   async #archive() {
     const options = this.on.options();
     const sources = [];
-    for (const photo of this.photos.all) if (photo.state === "done") sources.push(await sourceOf(photo, options, this.api, "everything"));
+    for (const photo of this.photos.all) if (photo.state === "done") sources.push(await sourceOf(photo, options, this.engine, "everything"));
     return inWorker("archive", { photos: sources, options }, { onProgress: ({ done, total }) => this.#show(`Photo ${done + 1} of ${total} …`) });
   }
 
@@ -95,23 +95,23 @@ export class Downloads {
 }
 
 /** @returns {Promise<import("./files.js").Source>} once corrections are part of the results */
-async function sourceOf(photo, options, api, what) {
+async function sourceOf(photo, options, engine, what) {
   await photo.settling;
   const { file, results, mask, hidden, tints } = photo;
   const size = await photo.size;
   const isShowable = size?.width === results.width && size.height === results.height;
-  const served = isShowable ? undefined : await serve(photo, options, api, what);
+  const served = isShowable ? undefined : await serve(photo, options, engine, what);
   return { file, stem: stemOf(file.name), results, mask, hidden, tints, served };
 }
 
 /** @returns {Promise<Record<string, Blob>>} the pictures of a download, drawn by the server from the photo */
-async function serve({ file, results }, look, api, what) {
+async function serve({ file, results }, look, engine, what) {
   const served = {};
   const isAll = what === "everything";
-  if (isAll || what === "overlay") served.overlay = await api.draw(file, { output: "overlay" });
-  if (isAll || what === "clothes") served.clothes = await api.draw(file, { output: "cutout", ...parametersOf(look) });
+  if (isAll || what === "overlay") served.overlay = await engine.draw(file, { output: "overlay" });
+  if (isAll || what === "clothes") served.clothes = await engine.draw(file, { output: "cutout", ...parametersOf(look) });
   for (const { label } of what.cutout ? [what.cutout] : isAll || what === "cutouts" ? results.segments : []) {
-    served[label] = await api.draw(file, { output: "cutout", label, ...parametersOf(look) });
+    served[label] = await engine.draw(file, { output: "cutout", label, ...parametersOf(look) });
   }
   return served;
 }

@@ -1,6 +1,6 @@
 /** The photos of this tab: how they are added, and the queue that sends them to the server; in memory only. */
 
-import { Problem } from "./api.js";
+import { Problem } from "./engine.js";
 
 const THUMBNAIL_SIDE = 160;
 /** Requests per photo while the server is busy. */
@@ -44,18 +44,18 @@ export class Photos {
   all = [];
   /** Ids of classes that are parts of the body: switched off at first, as they are not worn. @type {number[]} */
   bodyParts = [];
-  #api;
+  #engine;
   #on;
   #nextId = 1;
   #sending = null;
   #locked = true; // until the model is known, and the key where one is needed
 
   /**
-   * @param {Api} api
+   * @param {import("./engine.js").Engine} engine
    * @param {{change: (photo: Photo) => void, keyNeeded: (problem: Problem) => void}} on
    */
-  constructor(api, on) {
-    this.#api = api;
+  constructor(engine, on) {
+    this.#engine = engine;
     this.#on = on;
   }
 
@@ -144,7 +144,7 @@ export class Photos {
     }
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#api.segment(photo.file, signal, (sent) => {
+        return await this.#engine.segment(photo.file, signal, (sent) => {
           photo.sent = sent;
           this.#on.change(photo);
         });

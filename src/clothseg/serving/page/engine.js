@@ -1,4 +1,4 @@
-/** Requests to the server, and its errors in a form that can be shown. */
+/** The engine behind the page, which segments photos: the server, by HTTP; and errors in a form that can be shown. */
 
 /** A request that failed. */
 export class Problem extends Error {
@@ -16,10 +16,19 @@ export class Problem extends Error {
   }
 }
 
+/**
+ * @typedef {object} Engine what the page asks for; `HttpEngine` says what each returns
+ * @property {() => Promise<object>} model
+ * @property {(path: string) => Promise<File>} sample
+ * @property {(file: File, signal: AbortSignal, onSent: (part: number) => void) => Promise<object>} segment
+ * @property {(file: File, parameters: Record<string, string>) => Promise<Blob>} draw
+ */
+
 /** @param {string} path below the page's own address, so that the page also works behind a prefix */
 const address = (path) => new URL(path, document.baseURI);
 
-export class Api {
+/** The server, by HTTP. @implements {Engine} */
+export class HttpEngine {
   /** Kept in memory only. */
   key = "";
 
