@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import gc
 import importlib
 import inspect
 import io
@@ -178,49 +177,25 @@ def start(
 
 
 def _load(name: str) -> type[Command]:
-    if name == "predict":
-        _import_numpy()
     module, _, class_name = COMMANDS[name][0].partition(":")
-    gc.disable()  # imports make many objects and no garbage
-    try:
-        loaded: type[Command] = getattr(importlib.import_module(module), class_name)
-    finally:
-        gc.enable()
+    loaded: type[Command] = getattr(importlib.import_module(module), class_name)
     return loaded
 
 
-def _import_numpy() -> None:
-    """Import numpy without the threads of its OpenBLAS: prediction has no work for them, and they wait in a busy loop.
-
-    The variable is read when the library is loaded; other libraries and processes get the environment as it was.
-    """
-    variable = "OPENBLAS_NUM_THREADS"
-    if variable not in os.environ:
-        os.environ[variable] = "1"
-        importlib.import_module("numpy")
-        del os.environ[variable]
-
-
 def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, program: str | None) -> Command:
-    command: Any = _load(name)
+    import tyro  # a fifth of a second, which `clothseg --help` does not spend
+
+    command = _load(name)
     defaults: dict[str, Any] = {}
-    required = []
-    for field in fields(command):
+    for field in fields(command):  # type: ignore[arg-type]
         if field.name == "settings":
             defaults[field.name] = settings
         elif field.default is MISSING and field.default_factory is MISSING:
-            required.append(field.name)
+            defaults[field.name] = tyro.MISSING
         elif hasattr(settings, field.name):
             defaults[field.name] = getattr(settings, field.name)
-    if hasattr(command, "of_plain"):
-        plain: Command | None = command.of_plain(sys.argv[1:] if arguments is None else arguments, defaults)
-        if plain is not None:
-            return plain
-    import tyro  # a quarter of a second, which `clothseg --help` and plain predictions do not spend
-
-    defaults |= dict.fromkeys(required, tyro.MISSING)
     try:
-        parsed: Command = tyro.cli(
+        return tyro.cli(
             command,
             default=command(**defaults),
             args=arguments,
@@ -231,7 +206,6 @@ def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, progr
         )
     except _RefusedError as refused:
         raise refused.reason from refused
-    return parsed
 
 
 class _RefusedError(Exception):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 
 from clothseg.garment_names import COLOR_NAMES
-from clothseg.types import Float32Array, UInt8Array
+from clothseg.types import UInt8Array
 
 # As in serving/page/colours.js; a test compares the two.
 _MAX_PIXELS = 20_000  # of a garment that are looked at
@@ -35,7 +35,7 @@ def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | floa
     boxes = (pixels >> 5).astype(np.int64) @ np.array((64, 8, 1))
     counts = np.bincount(boxes, minlength=512)
     sums = np.stack([np.bincount(boxes, pixels[:, channel], minlength=512) for channel in range(3)], axis=1)
-    groups: list[tuple[Float32Array, list[int]]] = []
+    groups: list[tuple[npt.NDArray[np.float64], list[int]]] = []
     for box in np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]:
         lab = _lab(sums[box : box + 1] / counts[box])[0]
         near = min(groups, key=lambda group: float(np.linalg.norm(group[0] - lab)), default=None)
@@ -48,7 +48,7 @@ def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | floa
     for _, members in groups[:count]:
         share = float(counts[members].sum() / len(pixels))
         if share >= _MIN_SHARE or not found:
-            red, green, blue = np.rint(sums[members].sum(axis=0) / counts[members].sum()).astype(int).tolist()
+            red, green, blue = np.floor(sums[members].sum(axis=0) / counts[members].sum() + 0.5).astype(int).tolist()
             hex_code = f"#{red:02x}{green:02x}{blue:02x}"
             found.append({"hex": hex_code, "name": color_name((red, green, blue)), "share": round(share, 3)})
     return found
@@ -60,7 +60,14 @@ def color_name(color: tuple[int, int, int]) -> str:
     return list(COLOR_NAMES)[int(np.linalg.norm(difference, axis=1).argmin())]
 
 
-def _lab(colors: np.typing.NDArray[np.float64] | np.typing.NDArray[np.int64]) -> Float32Array:
-    """Return RGB, (N, 3) 0 to 255, in CIELAB."""
-    scaled = np.asarray(colors, dtype=np.float32)[None] / np.float32(255)
-    return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2LAB)[0], dtype=np.float32)
+def _lab(colors: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return RGB, (N, 3) 0 to 255, in CIELAB for the white D65; OpenCV's is rounded. Source: IEC 61966-2-1; CIE 15."""
+    linear = np.where(colors > 10.3, ((colors / 255 + 0.055) / 1.055) ** 2.4, colors / 3294.6)
+    xyz = linear @ _XYZ.T / (0.950456, 1, 1.088754)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116).T
+    return np.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), axis=1)
+
+
+_XYZ = np.array(
+    ((0.412453, 0.35758, 0.180423), (0.212671, 0.71516, 0.072169), (0.019334, 0.119193, 0.950227)), dtype=np.float64
+)

@@ -61,12 +61,8 @@ class ModelFile:
     """Of the whole file, in hexadecimal."""
 
     @classmethod
-    def read(cls, path: Path, *, checks_weights: bool = True) -> ModelFile:
+    def read(cls, path: Path) -> ModelFile:
         """Read a model file and verify every byte of it.
-
-        Args:
-            path: the file.
-            checks_weights: whether to look for NaN and infinity, which takes as long as the SHA-256.
 
         Raises:
             MissingModelError: there is no such file.
@@ -81,12 +77,12 @@ class ModelFile:
         if not content:
             raise ModelError(f"Model is empty (0 bytes): {path}. {_HINT}")
         try:
-            return cls.from_bytes(content, checks_weights=checks_weights)
+            return cls.from_bytes(content)
         except ModelError as error:
             raise ModelError(f"Model {path} {one_line(error)}. {_HINT}") from error
 
     @classmethod
-    def from_bytes(cls, content: bytes, *, checks_weights: bool = True) -> ModelFile:
+    def from_bytes(cls, content: bytes) -> ModelFile:
         """Read what `add_metadata` returned.
 
         Raises:
@@ -102,7 +98,7 @@ class ModelFile:
         if not is_whole:
             raise ModelError("is cut off or damaged: its SHA-256 is not at its end")
         description, check = _described(entries["clothseg"])
-        wrong = _first_without_numbers(content) if checks_weights else None
+        wrong = _first_without_numbers(content)
         if wrong is not None:
             raise ModelError(f"has weights that are NaN or infinite, first in {wrong}")
         return cls(content, description, check, sha256)

@@ -29,6 +29,8 @@ let isAwaited = false;
 let numShown = 0;
 /** The model's classes in the order of their ids. @type {{name: string, display_name: string, color: number[]}[]} */
 let classes = [];
+/** Names of colours, each with an example in RGB. */
+let colourNames = {};
 /** Longer side of its input in pixels. */
 let networkSize = 512;
 /** @type {"cutout" | "overlay" | "compare" | "correct"} */
@@ -101,7 +103,6 @@ async function showResults(photo, number) {
   const ids = photo.edit?.ids ?? (await inWorker("ids", photo.results));
   if (number !== numShown) return;
   stage.hidden = photo.hidden;
-  stage.tints = photo.tints;
   stage.showClasses(ids, classes.map((one) => one.color));
   photo.seen = true;
   photo.colours ??= coloursOf();
@@ -131,7 +132,7 @@ function coloursOf() {
   const { width, height } = canvas;
   context.drawImage(stage.small, 0, 0, width, height);
   const ids = resampleIds(stage.mask, stage.size.width, { x: 0, y: 0, ...stage.size }, width, height);
-  return garmentColours(context.getImageData(0, 0, width, height), ids);
+  return garmentColours(context.getImageData(0, 0, width, height), ids, colourNames);
 }
 
 /** Show a view of the photo. @param {"cutout" | "overlay" | "compare" | "correct"} name */
@@ -153,6 +154,7 @@ function showTab(name) {
   if (name === "correct") current.edit ??= new EditableMask(stage.mask, width, height);
   correction.start(name === "correct" ? current.edit : null);
   stage.background = backgroundOf();
+  stage.look = { edges: lookOf().edges, pixel: Math.max(width, height) / networkSize, tints: current.tints };
   stage.redraw();
   find("panel-hint").textContent = hintOf(current);
 }
@@ -190,6 +192,8 @@ function showPanel() {
   find("sending").value = sent ?? 0;
   find("credit").textContent = credit ?? "";
   find("credit").hidden = !credit;
+  find("notes").textContent = results?.notes?.map((note) => `${capital(note)}.`).join(" ") ?? "";
+  find("notes").hidden = !results?.notes;
   const isEmpty = results && !results.segments.length;
   find("results").hidden = !results || (isEmpty && tab !== "correct") || listed !== current;
   find("panel-hint").textContent = hintOf(current);
@@ -309,7 +313,7 @@ function askForKey(problem) {
 async function loadModel() {
   try {
     const card = await engine.model();
-    ({ classes, image_size: networkSize } = card);
+    ({ classes, image_size: networkSize, color_names: colourNames } = card);
     fillAbout(find("about"), card);
     photos.bodyParts = classes.filter((one) => one.is_body_part).map((one) => one.id);
     const { known, unknown } = classesOf(card);

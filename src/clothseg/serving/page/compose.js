@@ -43,27 +43,6 @@ export function frameOf(box, { canvas, margin }, photo) {
   return { frame: { x: box.x + (box.width - frame.width) / 2, y: box.y + (box.height - frame.height) / 2, ...frame }, width, height };
 }
 
-/**
- * Cut out classes; pixels outside them are removed, not only transparent.
- * @param {(context: OffscreenCanvasRenderingContext2D) => void} draw draws the photo
- * @param {Uint8Array} ids width x height, of the same pixels
- * @param {(id: number) => boolean} isShown
- * @param {Map<number, Tint>} tints
- */
-export function cutoutOf(draw, ids, width, height, isShown, tints) {
-  const [canvas, context] = canvasOf(width, height);
-  const stencil = new ImageData(width, height);
-  const values = Uint32Array.from({ length: 256 }, (_, id) => (id && isShown(id) ? 0xff000000 : 0));
-  const pixels = new Uint32Array(stencil.data.buffer);
-  for (let at = 0; at < ids.length; at++) pixels[at] = values[ids[at]];
-  context.putImageData(stencil, 0, 0);
-  context.globalCompositeOperation = "source-in";
-  draw(context);
-  context.globalCompositeOperation = "source-over";
-  if (tints.size) recolour(context, ids, tints);
-  return canvas;
-}
-
 /** @param {number} red @param {number} green @param {number} blue @returns {number} luma, 0 to 255. Source: ITU-R BT.601. */
 export const brightnessOf = (red, green, blue) => 0.299 * red + 0.587 * green + 0.114 * blue;
 

@@ -1,7 +1,7 @@
 /** The files of a download: cut-outs, overlay, mask, results and files for labelling tools, each at the photo's own size. */
 
-import { boxAround, canvasOf, compose, cutoutOf, frameOf, recolour } from "./compose.js";
-import { softCutout } from "./edges.js";
+import { boxAround, canvasOf, compose, frameOf } from "./compose.js";
+import { cutOut } from "./cutouts.js";
 import { labellingFiles } from "./formats.js";
 import { layerOf, outlined, OUTLINE, outlineOpacity } from "./layers.js";
 import { maskPng, withNote } from "./png.js";
@@ -119,45 +119,14 @@ async function cutout(photo, { background, canvas, margin, format, edges, networ
   const { bitmap, ids } = await pixelsOf(photo);
   const size = { width: bitmap.width, height: bitmap.height };
   const whole = segments.length ? boxAround(segments) : { x: 0, y: 0, ...size };
-  const wanted = new Set(segments.map((one) => one.class_id));
-  const cut = edges === "soft" && segments.length ? softClothes : hardClothes;
-  const { clothes, shown, box } = cut(bitmap, ids, whole, wanted, photo.tints, Math.max(size.width, size.height) / networkSize);
+  const pixel = Math.max(size.width, size.height) / networkSize;
+  const { clothes, shown, box } = cutOut(bitmap, ids, new Set(segments.map((one) => one.class_id)), whole, { edges, pixel, tints: photo.tints });
   const { frame, width, height } = frameOf(box, { canvas, margin }, size);
   const [result, context] = canvasOf(width, height);
   // A JPEG has no transparency.
   const behind = format === "jpeg" && background.kind === "none" ? { kind: "color", color: "#ffffff" } : background;
   compose(context, { cutout: clothes, cutoutBox: shown, shown: frame, frame, background: behind, photo: bitmap, size });
   return result.convertToBlob({ type: `image/${format}`, quality: QUALITY });
-}
-
-function hardClothes(bitmap, ids, box, wanted, tints) {
-  const draw = (context) => context.drawImage(bitmap, -box.x, -box.y);
-  const clothes = cutoutOf(draw, partOf(ids, bitmap.width, box), box.width, box.height, (id) => wanted.has(id), tints);
-  return { clothes, shown: box, box };
-}
-
-function softClothes(bitmap, ids, whole, wanted, tints, pixel) {
-  const inside = Uint8Array.from({ length: 256 }, (_, id) => (id && wanted.has(id) ? 255 : 0));
-  const { canvas, frame, box } = softCutout(bitmap, ids, inside, whole, pixel);
-  if (tints.size) recolour(canvas.getContext("2d"), spread(partOf(ids, bitmap.width, frame), frame.width, wanted), tints);
-  return { clothes: canvas, shown: frame, box };
-}
-
-function partOf(ids, width, box) {
-  const part = new Uint8Array(box.width * box.height);
-  for (let y = 0; y < box.height; y++) {
-    const start = (box.y + y) * width + box.x;
-    part.set(ids.subarray(start, start + box.width), y * box.width);
-  }
-  return part;
-}
-
-/** Let garments reach over their borders, so that their soft edges get their new colour, too; the rest is transparent anyway. */
-function spread(ids, width, wanted) {
-  const result = ids.map((id) => (wanted.has(id) ? id : 0));
-  for (let at = width; at < result.length; at++) result[at] ||= result[at - 1] || result[at - width];
-  for (let at = result.length - width - 1; at >= 0; at--) result[at] ||= result[at + 1] || result[at + width];
-  return result;
 }
 
 /** The photo with the colours of the screen: their opacity, and without the classes that are switched off. */

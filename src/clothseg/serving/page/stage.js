@@ -1,7 +1,9 @@
 /** The stage: the photo, over it the colours of its classes or the clothes cut out, the wipe that compares them, and the highlight. */
 
-import { compose, cutoutOf } from "./compose.js";
+import { compose } from "./compose.js";
+import { partOf } from "./cutouts.js";
 import { boxesOf, layerOf, OUTLINE, outlined, outlineOpacity, resampleIds } from "./layers.js";
+import { inWorker } from "./tasks.js";
 import { View } from "./view.js";
 
 /** Longer side of what is drawn on the screen, in pixels; downloads have the photo's own size. */
@@ -36,8 +38,8 @@ export class Stage {
   comparing = false;
   /** @type {import("./compose.js").Background} */
   background = { kind: "none" };
-  /** @type {Map<number, import("./compose.js").Tint>} */
-  tints = new Map();
+  /** How clothes are cut out, `pixel` in pixels of the photo; see `cutOut`. */
+  look = { edges: "soft", pixel: 1, tints: new Map() };
   /** Class ids at the photo's own size; null before they are known. @type {Uint8Array | null} */
   mask = null;
   /** Pixels of the mask that are selected, as [start, end] of runs. @type {number[][]} */
@@ -48,6 +50,10 @@ export class Stage {
   /** The photo in the size of the screen; null where the browser cannot show it. @type {ImageBitmap | null} */
   small = null;
   #bitmap = null;
+  /** The clothes cut out, and what they show of the photo. @type {{cutout: ImageBitmap, cutoutBox: import("./compose.js").Box} | null} */
+  #clothes = null;
+  #isCutting = false;
+  #isOutdated = false;
   #codes = null;
   #boxes = new Map();
   #colors = [];
@@ -113,7 +119,7 @@ export class Stage {
 
   /** Highlight nothing until the classes of another photo are shown. */
   reset() {
-    this.mask = this.#codes = null;
+    this.mask = this.#codes = this.#clothes = null;
     this.selection = [];
     this.highlighted = null;
     this.root.classList.remove("segmented");
@@ -161,6 +167,32 @@ export class Stage {
     this.#image = new ImageData(width, height);
     this.#shown = this.#targetColors();
     this.#paint();
+    if (this.layer === "cutout" && this.#bitmap) this.#cutOut();
+  }
+
+  /** Cut the clothes out of what is on the screen as downloads are, beside the main thread; what is outdated meanwhile is done again. */
+  async #cutOut() {
+    this.#isOutdated = true;
+    if (this.#isCutting) return;
+    this.#isCutting = true;
+    while (this.#isOutdated && this.mask) {
+      this.#isOutdated = false;
+      const [part, mask] = [this.view.part, this.mask];
+      const scale = this.photo.width / part.width;
+      const [left, right] = [-part.x, this.size.width - part.x].map((x) => Math.min(this.photo.width, Math.max(0, Math.round(x * scale))));
+      const [top, bottom] = [-part.y, this.size.height - part.y].map((y) => Math.min(this.photo.height, Math.max(0, Math.round(y * scale))));
+      const box = { x: left, y: top, width: right - left, height: bottom - top };
+      if (!box.width || !box.height) continue;
+      const ids = partOf(this.ids, this.photo.width, box);
+      const wanted = new Set([...this.#colors.keys()].filter((id) => id && !this.hidden.has(id)));
+      const look = { ...this.look, pixel: scale * this.look.pixel };
+      const picture = await createImageBitmap(this.photo, left, top, box.width, box.height);
+      const cutout = await inWorker("clothes", { picture, ids, wanted, look }, { transfer: [picture] });
+      if (mask !== this.mask) continue;
+      this.#clothes = { cutout, cutoutBox: { x: part.x + left / scale, y: part.y + top / scale, width: box.width / scale, height: box.height / scale } };
+      this.#paint();
+    }
+    this.#isCutting = false;
   }
 
   /** Mark the pixels on the screen whose place in the photo is selected. */
@@ -221,15 +253,11 @@ export class Stage {
   #paint() {
     const rgba = Uint8ClampedArray.from(this.#shown, (value, at) => (at % 4 === 3 ? 255 * value : value));
     this.colours.getContext("2d").putImageData(layerOf(this.#codes, rgba, this.#image), 0, 0);
-    this.cutout.hidden = this.layer !== "cutout" || !this.#bitmap;
+    this.cutout.hidden = this.layer !== "cutout" || !this.#clothes;
     this.root.classList.toggle("cutting", !this.cutout.hidden && !this.comparing);
     if (this.cutout.hidden) return;
-    const { width, height } = this.photo;
-    const draw = (context) => context.drawImage(this.photo, 0, 0);
-    const cutout = cutoutOf(draw, this.ids, width, height, (id) => !this.hidden.has(id), this.tints);
-    const shown = this.view.part;
     const photo = this.view.zoom > 1 ? this.#bitmap : this.small;
-    compose(this.cutout.getContext("2d"), { cutout, cutoutBox: shown, shown, frame: this.view.frame, background: this.background, photo, size: this.size });
+    compose(this.cutout.getContext("2d"), { ...this.#clothes, shown: this.view.part, frame: this.view.frame, background: this.background, photo, size: this.size });
   }
 
   /** Compare photo and layer. @param {boolean} comparing */

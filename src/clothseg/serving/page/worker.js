@@ -1,5 +1,6 @@
 /** The worker: decodes and encodes masks, and draws the files of a download at the photo's own size. */
 
+import { cutOut } from "./cutouts.js";
 import { archiveOf, fileOf } from "./files.js";
 import { classIds, segmentsOf } from "./rle.js";
 
@@ -9,6 +10,11 @@ const TASKS = {
     return [ids, [ids.buffer]];
   },
   segments: ({ ids, width, height }) => [segmentsOf(ids, width, height)],
+  clothes: ({ picture, ids, wanted, look }) => {
+    const { clothes } = cutOut(picture, ids, wanted, { x: 0, y: 0, width: picture.width, height: picture.height }, look);
+    const bitmap = clothes.transferToImageBitmap();
+    return [bitmap, [bitmap]];
+  },
   file: async ({ photo, options, what }) => [await fileOf(photo, options, what)],
   archive: async ({ photos, options }, tell) => [await archiveOf(photos, options, tell)],
 };
