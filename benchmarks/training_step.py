@@ -20,7 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 from clothseg.errors import ClothsegError
 from clothseg.labels import IGNORED_ID
 from clothseg.model.loss import DiceFocalLoss
-from clothseg.model.metrics import ConfusionMatrix
+from clothseg.model.module import ConfusionMatrix
 from clothseg.model.network import SegmentationNetwork, build_network
 from clothseg.model.optimizer import preferred_precision
 

@@ -25,7 +25,7 @@ def random_pair(seed, classes=4, size=(40, 30)):
 
 
 def test_scores_equal_their_definitions_on_sets_of_pixels():
-    """`tests/model/test_metrics.py` compares the same scores with torchmetrics."""
+    """`tests/model/test_module.py` compares the same scores with torchmetrics."""
     prediction, target = random_pair(0)
     matrix = confusion_matrix(prediction, target, 4)
     scores = Scores.from_confusion(matrix)

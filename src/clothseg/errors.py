@@ -9,6 +9,7 @@ import errno
 import importlib
 import os
 import shlex
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -135,6 +136,7 @@ def path_problem(error: OSError) -> str:
         errno.ELOOP: "its links lead in a circle",
         errno.EPERM: "permission denied",
         errno.ENOSPC: "the disk is full",
+        errno.EEXIST: "it is a file",  # where a folder is to be made
     }
     reason = known.get(error.errno or 0) or error.strerror or one_line(error)
     return reason[:1].lower() + reason[1:]
@@ -157,6 +159,32 @@ def disk_errors(what: str, hint: str) -> Iterator[None]:
         if isinstance(error, ClothsegError):
             raise
         raise MachineError(f"{what}: {path_problem(error)}. {hint}") from error
+
+
+def make_folder(folder: Path, hint: str = "Pass another --output") -> None:
+    """Make a folder to write into, before any time is spent; `hint` ends the error.
+
+    Raises:
+        MachineError: it is a file, or cannot be made or written.
+    """
+    with disk_errors(f"Cannot write to {folder}", hint):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def check_space(folder: Path, needed: int, *, what: str) -> None:
+    """Refuse to write `needed` bytes into a folder whose disk does not have them free.
+
+    Raises:
+        MachineError: there is too little space for `what`.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise MachineError(
+            f"No space for {what}: {needed:,} bytes needed, {free:,} free. "
+            "Free some space, or choose a folder on another disk"
+        )
 
 
 def check_input(

@@ -22,9 +22,9 @@ from clothseg.errors import (
     ClothsegError,
     DataError,
     LargePictureError,
-    MachineError,
     PictureError,
     check_input,
+    disk_errors,
     install,
     one_line,
     path_problem,
@@ -344,22 +344,18 @@ def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """
     temporary = path.with_name(_temporary_name(path.name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if sync:
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-        temporary.replace(path)
-        if sync:
-            _sync_folder(path.parent)
-    except OSError as error:
-        _remove(temporary)
-        if isinstance(error, ClothsegError):  # raised within the block with its own message
-            raise
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or one_line(error)
-        raise MachineError(f"Cannot write {path}: {reason}. Free some space, or choose another folder") from error
+        with disk_errors(f"Cannot write {path}", "Free some space, or choose another folder"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if sync:
+                with temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+            temporary.replace(path)
+            if sync:
+                _sync_folder(path.parent)
     except BaseException:
-        _remove(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
 
 
@@ -383,11 +379,6 @@ def _sync_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno == errno.EIO:  # the disk is failing
             raise
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def write_whole(path: Path, content: bytes, *, sync: bool = False) -> None:

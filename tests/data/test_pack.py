@@ -146,7 +146,7 @@ def test_a_killed_run_leaves_no_index_and_the_next_one_packs(packed, tmp_path):
 def test_an_output_that_the_system_refuses_is_named(prepared_path: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for output in (tmp_path / ("a" * 300), tmp_path / "file" / "shards"):
-        with pytest.raises(MachineError, match=r"Cannot write to .*Choose another --output"):
+        with pytest.raises(MachineError, match=r"Cannot write to .*Pass another --output"):
             pack(prepared_path / DATASET_FOLDER, output, shard_bytes=SMALL)
 
 

@@ -180,7 +180,7 @@ def test_a_full_disk_is_named_and_leaves_no_manifest(mirror, tmp_path, monkeypat
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", no_room)
-    with pytest.raises(MachineError, match=r"train000\.png: No space left"):
+    with pytest.raises(MachineError, match=r"train000\.png: the disk is full"):
         prepared(mirror, tmp_path / "out")
     monkeypatch.undo()
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
-from clothseg.data.preview import Preview, draw_augmented, draw_sample, save_preview, spread
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, spread
+from clothseg.data.preview import Preview, draw_augmented, draw_sample, save_preview
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MissingInputError, SettingError
 from clothseg.labels import GROUPS
@@ -16,7 +16,7 @@ from clothseg.pictures import read_picture
 
 @given(count=st.integers(1, 20), total=st.integers(1, 500))
 def test_chosen_samples_are_spread_over_the_set(count: int, total: int) -> None:
-    chosen = spread(count, total)
+    chosen = spread(range(total), count)
     assert len(chosen) == len(set(chosen)) == min(count, total)
     assert chosen == sorted(chosen)
     assert 0 <= chosen[0] <= total / len(chosen)
@@ -31,8 +31,8 @@ def test_pictures_of_each_split_and_of_augmented_samples_are_saved(prepared_path
     written = save_preview(folder, output, count=2, img_size=64, seed=1)
     assert sorted(output.iterdir()) == sorted(written)
     assert [path.name for path in written] == [
-        "train_01_street_01.jpg",
-        "train_02_street_05.jpg",
+        "train_01_street_00.jpg",
+        "train_02_street_06.jpg",
         "train_augmented.jpg",
         "val_01_street_07.jpg",
         "val_02_street_09.jpg",
@@ -40,7 +40,7 @@ def test_pictures_of_each_split_and_of_augmented_samples_are_saved(prepared_path
     before = {path: path.read_bytes() for path in written}
     assert save_preview(folder, output, count=2, img_size=64, seed=1) == written
     assert {path: path.read_bytes() for path in written} == before
-    photo = read_picture(folder / "train" / "street_01.jpg").pixels
+    photo = read_picture(folder / "train" / "street_00.jpg").pixels
     height, width = photo.shape[:2]
     shown = read_picture(written[0]).pixels
     assert shown.shape[0] >= height

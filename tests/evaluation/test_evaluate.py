@@ -162,7 +162,7 @@ def test_wrong_arguments_are_named(make_data, write_masks, output, tmp_path, mon
         ({"data_path": Path("nowhere")}, MissingInputError, "Data folder not found: nowhere"),
         ({"data_path": Path("empty")}, MissingInputError, "Prepared dataset not found"),
         ({"predictions": Path("nowhere")}, MissingInputError, "Folder of masks not found: nowhere"),
-        ({"output": Path("file")}, MachineError, "Cannot make the output folder"),
+        ({"output": Path("file")}, MachineError, "Cannot write to file: it is a file"),
         ({"data_path": long}, DataError, "name is too long"),
         ({"predictions": long}, DataError, "name is too long"),
         ({"class_map": long}, DataError, "name is too long"),

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -160,19 +158,6 @@ def test_a_broken_photo_or_target_leaves_no_file(small_checkpoint_path, photo_fo
     with pytest.raises(MachineError, match="Cannot write"):
         Export(small_checkpoint_path, tmp_path / "file" / "model.onnx", photos=(photo_folder,), count=1).run()
     assert (tmp_path / "file").read_text() == "in the way"
-
-
-def test_help_comes_without_torch():
-    code = (
-        "import sys\n"
-        "from clothseg.cli import main\n"
-        "try:\n    main(['export', '--help'])\n"
-        "except SystemExit as end:\n    assert end.code == 0\n"
-        "assert not {'torch', 'onnx', 'openvino'} & set(sys.modules)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "CKPT" in ended.stdout
 
 
 def test_the_checkpoint_is_left_as_it_was(small_checkpoint_path, exported):

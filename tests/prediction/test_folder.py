@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clothseg.errors import MachineError, PictureError
+from clothseg.errors import MachineError, PictureError, make_folder
 from clothseg.pictures import read_mask
-from clothseg.prediction.folder import FolderRun, check_output
+from clothseg.prediction.folder import FolderRun
 from clothseg.prediction.journal import JOURNAL_NAME
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.sources import find_photos
@@ -91,30 +91,18 @@ def test_unusual_names_are_kept(predictor, photo_file, tmp_path):
     assert files_in(tmp_path / "output") == sorted(f"{stem}{ending}" for stem in stems for ending in endings)
 
 
-def test_the_output_folder_is_made(tmp_path):
-    check_output(tmp_path / "new" / "deep")
+def test_an_output_folder_is_made_or_refused(tmp_path):
+    make_folder(tmp_path / "new" / "deep")
     assert (tmp_path / "new" / "deep").is_dir()
-
-
-def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "taken").write_text("mine")
-    for output in (tmp_path / "taken", tmp_path / "taken" / "below"):
-        with pytest.raises(MachineError, match=r"Cannot make the output folder .*it is a file"):
-            check_output(output)
-    assert (tmp_path / "taken").read_text() == "mine"
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
-def test_an_output_where_no_folder_can_be_made_is_refused():
-    with pytest.raises(MachineError, match=r"Cannot make the output folder /proc/clothseg: .*Pass another --output"):
-        check_output(Path("/proc/clothseg"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(MachineError, match="permission denied"):
-        check_output(tmp_path / "locked")
+    cases = {tmp_path / "taken": "it is a file", tmp_path / "taken" / "below": "not a directory"}
+    cases |= {Path("/proc/clothseg"): ""} if Path("/proc/self").exists() else {}
+    cases |= {tmp_path / "locked": "permission denied"} if os.geteuid() else {}  # root may write anywhere
+    for output, reason in cases.items():
+        with pytest.raises(MachineError, match=rf"Cannot write to {output}: .*{reason}.*\. Pass another --output"):
+            make_folder(output)
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

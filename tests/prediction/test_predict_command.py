@@ -196,7 +196,7 @@ def test_an_output_that_is_a_file_is_a_machine_error(predict, photo_file):
     code, out, err = predict("a.png", "--output", "taken")
     assert code == 5
     assert out == []
-    assert err == ["clothseg: Cannot make the output folder taken: it is a file. Pass another --output"]
+    assert err == ["clothseg: Cannot write to taken: it is a file. Pass another --output"]
     assert Path("taken").read_text() == "mine"
 
 

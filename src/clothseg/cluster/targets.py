@@ -18,9 +18,8 @@ from clothseg.cluster.remote import (
     store_of,
     without_scheme,
 )
-from clothseg.errors import MachineError, MissingInputError
+from clothseg.errors import MachineError, MissingInputError, make_folder
 from clothseg.pictures import write_whole
-from clothseg.prediction.folder import check_output
 from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal
 from clothseg.prediction.sources import Photo, is_address
 
@@ -45,7 +44,7 @@ class FolderTarget:
         Raises:
             MachineError: it cannot.
         """
-        check_output(self.path)
+        make_folder(self.path)
 
     def check_from_worker(self) -> None:
         """Check that a worker's machine sees the folder: it has the journal, which is older than any worker.

@@ -80,11 +80,7 @@ class Augmentation:
 
 
 def draw_augmentation(
-    rng: Generator,
-    photo_size: tuple[int, int],
-    img_size: int,
-    strength: Strength,
-    crop_size: CropSize | None = None,
+    rng: Generator, photo_size: tuple[int, int], img_size: int, strength: Strength, crop_size: CropSize | None = None
 ) -> Augmentation:
     """Draw the parameters of one augmentation; equal generators give equal parameters.
 

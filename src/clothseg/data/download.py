@@ -15,9 +15,8 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from clothseg.data.http_client import RefusedError, RetryableError, RetryPolicy, open_response, read_blocks
-from clothseg.data.unzip import check_space
 from clothseg.data.unzip import find_defect as find_zip_defect
-from clothseg.errors import DataError, MachineError, MissingInputError, SettingError, disk_errors
+from clothseg.errors import DataError, MachineError, MissingInputError, SettingError, check_space, disk_errors
 from clothseg.pictures import write_whole
 from clothseg.progress import Advance
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clothseg.data.unzip import check_space, count_photos
+from clothseg.data.unzip import count_photos
+from clothseg.errors import check_space
 from clothseg.pictures import write_whole
 
 TIMES_NAME = "preparation_times.json"

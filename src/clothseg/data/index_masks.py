@@ -77,11 +77,7 @@ class IndexMasks(CustomSource):
         return self.labels if split == TRAIN else self.val_labels or self.labels
 
     def _masks_by_stem(self, split: OfficialSplit) -> dict[str, list[str]]:
-        """Return the names of the masks of a split, sorted by their stems.
-
-        Raises:
-            DataError: there are none to share out between the splits.
-        """
+        """Return the names of the masks of a split, sorted by their stems."""
         masks = dict(sorted(names_by_stem(self._mask_folder(split), MASK_SUFFIXES).items()))
         if self.val_labels is not None:
             return masks
@@ -135,11 +131,7 @@ def _check_group(num_classes: int, pairs: Sequence[_Pair]) -> MaskCounts:
 
 
 def _write_checked(pair: _Pair, num_classes: int) -> Int64Array:
-    """Write a mask and return its (num_classes,) pixels per class.
-
-    Raises:
-        RecordError: the mask or its photo cannot be used.
-    """
+    """Write a mask and return its (num_classes,) pixels per class."""
     try:
         size = read_photo_size(pair.photo)
     except InputError as error:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from clothseg.errors import DataError, SettingError, check_input, command, path_problem
 from clothseg.labels import ClassList
 from clothseg.pictures import PHOTO_SUFFIXES, walk, write_whole
+
+Item = TypeVar("Item")
 
 DATASET_FOLDER = "fashionist"
 """Folder of a prepared dataset inside DATA_PATH."""
@@ -132,6 +134,17 @@ def _split_from_dict(row: Mapping[str, Any], num_classes: int) -> Split:
     if type(values["count"]) is not int or values["count"] < 0:
         raise DataError(f"its count is {values['count']!r}")
     return Split(**values)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return `count` of the items, spread evenly from the first to the last, or all if there are fewer.
+
+    >>> spread(range(700), 4)
+    [0, 233, 466, 699]
+    """
+    count = min(count, len(items))
+    step = (len(items) - 1) / max(count - 1, 1)
+    return [items[index] for index in sorted({round(number * step) for number in range(count)})]
 
 
 def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:

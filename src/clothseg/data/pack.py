@@ -18,7 +18,7 @@ from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.packed import INDEX_NAME, ROW, TAR_END, index_to_json, shard_name
 from clothseg.data.pair import read_file
 from clothseg.data.processes import lock_folder
-from clothseg.errors import DataError, MachineError, SettingError, command, path_problem
+from clothseg.errors import DataError, SettingError, command, make_folder
 from clothseg.pictures import whole_file, write_whole
 from clothseg.progress import Steps, hide_step, show_step
 
@@ -84,10 +84,7 @@ def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_st
                 f"{folder} has {len(found[name])} photos with masks to call {name}, its manifest says {split.count}. "
                 f'Run "{command("prepare")}" again, or "{command("verify")}" for the whole list'
             )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"Cannot write to {output}: {path_problem(error)}. Choose another --output") from error
+    make_folder(output)
     if (output / INDEX_NAME).exists():
         raise SettingError(f"{output} contains a packed dataset already. Choose another --output, or remove it first")
     with lock_folder(output):

@@ -24,7 +24,7 @@ from clothseg.data.report import Problem, RecordError, SplitReport
 from clothseg.data.segmentations import TOO_FEW_POINTS, read_outlines
 from clothseg.data.source import MaskCounts, MaskJob
 from clothseg.encoding import png_from_rows
-from clothseg.errors import InputError, MachineError, one_line
+from clothseg.errors import InputError, disk_errors, one_line
 from clothseg.labels import BACKGROUND_ID, CLASS_LISTS, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
 from clothseg.rle import Edges
@@ -146,10 +146,8 @@ def paint_group(photos: Path, masks: Path, num_classes: int, tasks: Sequence[Pho
             continue
         mask = paint(regions, task.height, task.width)
         path = masks / f"{stem_of(task.file_name)}.png"
-        try:
+        with disk_errors(f"Cannot write {path}", "Free some space"):
             path.write_bytes(mask.to_png())
-        except OSError as error:
-            raise MachineError(f"Cannot write {path}: {error.strerror or one_line(error)}. Free some space") from error
         counts.add_mask(mask.pixels_per_class(num_classes))
     return counts
 
@@ -161,19 +159,14 @@ def _check_photo(path: Path, task: PhotoTask) -> None:
         raise RecordError("broken photo", one_line(error)) from error
     if (height, width) != (task.height, task.width):
         raise RecordError(
-            "photo size",
-            f"the EXIF-oriented photo is {width} x {height}, its record says {task.width} x {task.height}",
+            "photo size", f"the EXIF-oriented photo is {width} x {height}, its record says {task.width} x {task.height}"
         )
 
 
 def _regions(
     task: PhotoTask, outlines: Sequence[list[Edges] | RecordError], counts: MaskCounts
 ) -> list[tuple[int, Edges]]:
-    """Return (class id, edges) of each region of a photo in the order of painting; `counts` gets problems and counts.
-
-    Raises:
-        RecordError: none of its annotations can be used.
-    """
+    """Return (class id, edges) of each region in the order of painting; `counts` gets problems and counts."""
     usable: list[tuple[float, int, list[Edges]]] = []
     for instance, outline in zip(task.instances, outlines, strict=True):
         try:

@@ -15,13 +15,7 @@ from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.processes import LOCK_NAME, lock_folder
 from clothseg.data.report import REPORT_NAME, SAMPLE, Report, SplitReport, hash_of
 from clothseg.data.source import SPLITS, MaskCounts, MaskJob, Source
-from clothseg.errors import (
-    ClothsegError,
-    DataError,
-    MachineError,
-    MissingInputError,
-    path_problem,
-)
+from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, path_problem
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
 from clothseg.progress import Steps, hide_step
@@ -99,8 +93,7 @@ def prepare(
                 if not counts.num_masks or _all_skipped(report, counts):
                     replace(wanted, splits=reports).write(folder)
                     raise DataError(_nothing_left(folder, split.name, report, counts))
-            pixels, photos = tuple(counts.pixels_per_class.tolist()), tuple(counts.photos_per_class.tolist())
-            splits[split.name] = Split(split.photos, split.masks, counts.num_masks, pixels, photos)
+            splits[split.name] = counts.split(split.photos, split.masks, counts.num_masks)
         if hasattr(os, "sync"):  # once for all masks, before the manifest says that they exist
             os.sync()
         name, licence = source.describe(folder)

@@ -94,13 +94,7 @@ class Prepare:
 
         try:
             prepared = prepare(
-                source,
-                folder,
-                classes,
-                num_workers=num_workers,
-                steps=show_step,
-                limit=self.limit,
-                announce=announce,
+                source, folder, classes, num_workers=num_workers, steps=show_step, limit=self.limit, announce=announce
             )
         except MachineError as error:
             if isinstance(error.__cause__, RefusedError | RetryableError):  # of the server, not of this machine

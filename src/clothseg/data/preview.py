@@ -12,7 +12,7 @@ import numpy as np
 
 from clothseg.data.augmentation import Strength, augment, draw_augmentation, letterbox
 from clothseg.data.card import card_page, collect_card
-from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, stem_of
+from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, spread, stem_of
 from clothseg.data.pair import read_pair
 from clothseg.drawing import classes_in, color_mask, legend, overlay, side_by_side, with_legend
 from clothseg.encoding import encode_jpeg
@@ -56,12 +56,7 @@ class Preview:
         """Save pictures and card; print their paths."""
         folder = self.data_path / DATASET_FOLDER
         written = save_preview(
-            folder,
-            self.output,
-            count=self.count,
-            img_size=self.img_size,
-            crop_size=self.crop_size,
-            seed=self.seed,
+            folder, self.output, count=self.count, img_size=self.img_size, crop_size=self.crop_size, seed=self.seed
         )
         card_path = self.output / CARD_NAME
         write_whole(card_path, card_page(collect_card(folder, steps=show_step)).encode())
@@ -69,16 +64,6 @@ class Preview:
             print(path)
         print(f"Saved {len(written)} pictures. Open {card_path} to see what the dataset contains.", file=sys.stderr)
         return 0
-
-
-def spread(count: int, total: int) -> list[int]:
-    """Return `count` indices spread evenly over 0 to `total` - 1, or all of them if there are fewer.
-
-    >>> spread(4, 700)
-    [87, 262, 437, 612]
-    """
-    count = min(count, total)
-    return [(2 * number + 1) * total // (2 * count) for number in range(count)]
 
 
 def save_preview(
@@ -114,7 +99,7 @@ def save_preview(
             raise DataError(
                 f'The dataset in {folder} has no photos in "{split_name}". Run "{command("prepare")}" again'
             )
-        chosen = spread(count, len(found))
+        chosen = spread(range(len(found)), count)
         for number, index in enumerate(chosen, start=1):
             photo_path, mask_path = found[index]
             stem = stem_of(photo_path.relative_to(folder / split.photos).as_posix()).replace("/", "_")

@@ -148,11 +148,7 @@ def _usable_images(
 
 
 def _check_image(image: ImageRecord, num_by_id: Counter[Any]) -> None:
-    """Check the id and the size of an image; a height or width such as 64.0 becomes a whole number.
-
-    Raises:
-        RecordError: it cannot be used.
-    """
+    """Check the id and the size of an image; a height or width such as 64.0 becomes a whole number."""
     if not is_id(image.id):
         raise RecordError("image id", f"its id is {image.id!r}, no number or text")
     if num_by_id[image.id] > 1:
@@ -180,9 +176,6 @@ def _check_annotation(record: AnnotationRecord, known: Mapping[Any, Any], bad_id
         known: ids of the images that can be used.
         bad_ids: ids of the skipped images.
         seen: ids of the annotations before; this one's is added.
-
-    Raises:
-        RecordError: it cannot be used.
     """
     if not is_id(record.image_id) or (record.image_id not in known and record.image_id not in bad_ids):
         raise RecordError("missing image", f"its image_id is {record.image_id!r}, and no image has it")
@@ -196,11 +189,7 @@ def _check_annotation(record: AnnotationRecord, known: Mapping[Any, Any], bad_id
 
 
 def _category_of(record: AnnotationRecord, categories: Mapping[Any, _Category], *, strict: bool) -> _Category:
-    """Return the category of an annotation.
-
-    Raises:
-        RecordError: there is no such category, or, if `strict`, it is in no class.
-    """
+    """Return the category of an annotation."""
     if not is_id(record.category_id) or record.category_id not in categories:
         raise RecordError("unknown category", f"its category_id is {record.category_id!r}, and no category has it")
     category = categories[record.category_id]
@@ -211,11 +200,7 @@ def _category_of(record: AnnotationRecord, categories: Mapping[Any, _Category], 
 
 
 def _area_of(record: AnnotationRecord) -> float | None:
-    """Return the stated area; None, and 0 as some exporters write, mean that the pixels of the outline are counted.
-
-    Raises:
-        RecordError: it is no number of pixels.
-    """
+    """Return the stated area; None, and 0 as some exporters write, mean that the pixels of the outline are counted."""
     if record.area is None:
         return None
     if isinstance(record.area, bool) or not isinstance(record.area, int | float) or not 0 <= record.area < 2**63:
@@ -224,11 +209,7 @@ def _area_of(record: AnnotationRecord) -> float | None:
 
 
 def _sort_categories(file: AnnotationFile, classes: ClassList, problems: list[Problem]) -> dict[Any, _Category]:
-    """Return the usable categories by id.
-
-    Raises:
-        DataError: no category is in any class.
-    """
+    """Return the usable categories by id."""
     names: dict[Any, tuple[str, str]] = {}
     ambiguous: set[Any] = set()
     for record in file.categories:

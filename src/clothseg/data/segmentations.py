@@ -9,14 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from clothseg.data.report import RecordError
-from clothseg.rle import (
-    Edges,
-    RunLengthError,
-    edges_from_counts,
-    edges_from_pairs,
-    edges_from_text,
-    edges_from_trusted,
-)
+from clothseg.rle import Edges, RunLengthError, edges_from_counts, edges_from_pairs, edges_from_text, edges_from_trusted
 from clothseg.types import Float64Array
 
 Polygon = Float64Array

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from clothseg.data.estimate import Needs
+from clothseg.data.manifest import Split
 from clothseg.data.report import Problem, SplitReport
 from clothseg.labels import ClassList
 from clothseg.progress import Steps
@@ -148,6 +149,10 @@ class MaskCounts:
         self.num_masks += 1
         self.pixels_per_class += pixels
         self.photos_per_class += pixels > 0
+
+    def split(self, photos: str, masks: str, count: int) -> Split:
+        """Return the split of a manifest that has these counts."""
+        return Split(photos, masks, count, tuple(self.pixels_per_class.tolist()), tuple(self.photos_per_class.tolist()))
 
     def add(self, other: MaskCounts) -> None:
         """Add the counts of other photos."""

@@ -10,12 +10,7 @@ from pathlib import Path
 
 from clothseg import __version__
 from clothseg.data import imaterialist
-from clothseg.data.annotations import (
-    check_annotation_file,
-    describe_annotations,
-    open_annotations,
-    split_annotations,
-)
+from clothseg.data.annotations import check_annotation_file, describe_annotations, open_annotations, split_annotations
 from clothseg.data.download import bytes_to_fetch, fetch, in_folder
 from clothseg.data.estimate import Needs
 from clothseg.data.imaterialist import find_file, labels_size, write_coco
@@ -278,12 +273,7 @@ class CocoAnnotations(CustomSource):
             return archive
         home = TRAIN if archive == self.photos else split  # one archive of all photos is unpacked once
         with steps(f"Unpacking {archive.name}", unit="bytes") as advance:
-            unpack(
-                archive,
-                folder / home.photos,
-                members_under=photo_folder(archive, home.photos),
-                progress=advance,
-            )
+            unpack(archive, folder / home.photos, members_under=photo_folder(archive, home.photos), progress=advance)
         return folder / home.photos
 
 
@@ -328,11 +318,7 @@ def folders_fingerprint(folders: Sequence[Path]) -> str:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    """Copy a file atomically; a file copied to itself stays as it is.
-
-    Raises:
-        MachineError: the disk is full or cannot be written.
-    """
+    """Copy a file atomically; a file copied to itself stays as it is."""
     if source.resolve() == target.resolve():
         return
     with whole_file(target, sync=True) as temporary:

@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import json
 import os
-import shutil
 import stat
 import struct
 import unicodedata
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from clothseg.errors import DataError, MachineError, MissingInputError, disk_errors, one_line
+from clothseg.errors import DataError, MissingInputError, check_space, disk_errors, one_line
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file, write_whole
 from clothseg.progress import Advance
 
@@ -163,20 +162,6 @@ def find_defect(path: Path) -> str | None:
             if info.header_offset < 0 or stream.read(4) != b"PK\3\4":
                 return f"bytes are missing or damaged: {info.filename!r} is not at its position"
     return None
-
-
-def check_space(folder: Path, needed: int, *, what: str) -> None:
-    """Refuse to write `needed` bytes into a folder whose disk does not have them free.
-
-    Raises:
-        MachineError: there is too little space for `what`.
-    """
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MachineError(
-            f"No space for {what}: {needed:,} bytes needed, {free:,} free. "
-            "Free some space, or choose a folder on another disk"
-        )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from rich.table import Table
 from clothseg.cores import available_cores
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, Split, names_by_stem
 from clothseg.data.processes import work_in_groups
+from clothseg.data.source import MaskCounts
 from clothseg.errors import InputError, one_line
 from clothseg.pictures import PHOTO_SUFFIXES, read_mask, read_picture
 from clothseg.progress import Steps, hide_step, show_step
@@ -102,7 +103,7 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
     first_by_digest: dict[bytes, tuple[str, str]] = {}
     for name, split in manifest.splits.items():
         pairs = _pair(folder, name, split, defects)
-        pixels, photos = np.zeros((2, len(manifest.classes)), dtype=np.int64)
+        counts = MaskCounts.zero(len(manifest.classes))
         check_group = partial(_check_group, folder / split.photos, folder / split.masks, len(manifest.classes))
         done = 0
         with steps(f"Checking photos of {name}") as advance:
@@ -110,13 +111,11 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
                 for pair in group:
                     defects += [Defect(name, pair.stem, what) for what in pair.defects]
                     if pair.pixels is not None:
-                        pixels += pair.pixels
-                        photos += pair.pixels > 0
+                        counts.add_mask(pair.pixels)
                     defects += _duplicate(name, pair, first_by_digest)
                 done += count
                 advance(done, len(pairs))
-        counts = tuple(pixels.tolist()), tuple(photos.tolist())
-        found[name] = Split(split.photos, split.masks, len(pairs), *counts)
+        found[name] = counts.split(split.photos, split.masks, len(pairs))
         defects += _compare_with_manifest(name, split, found[name])
     return Verification(manifest, found, tuple(defects))
 

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from clothseg.errors import make_folder
 from clothseg.evaluation.bootstrap import RESAMPLES, SEED
 from clothseg.evaluation.comparison import Comparison, compare
 from clothseg.evaluation.metrics import TITLES
@@ -18,7 +19,6 @@ from clothseg.evaluation.predictions import Predictions, open_masks, open_model
 from clothseg.evaluation.records import EvaluationRecord, Provenance
 from clothseg.evaluation.report import ABSENT, change, change_bounds, num_photos, number, write_reports
 from clothseg.evaluation.scoring import ScoredData, open_data, score_photos
-from clothseg.prediction.folder import check_output
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 
@@ -70,7 +70,7 @@ class Compare:
         data = None
         if not all(_is_evaluation(path) for path, _ in given):
             data = open_data(self.data_path, self.split, count=self.count)
-        check_output(self.output)
+        make_folder(self.output)
         records, num_failures = [], 0
         for path, class_map in given:
             record, failed = self._record(console, path, class_map, data)

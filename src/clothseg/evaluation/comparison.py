@@ -12,14 +12,7 @@ from clothseg.errors import DataError
 from clothseg.evaluation.bootstrap import Estimate, resampled_sums
 from clothseg.evaluation.counts import COUNTS
 from clothseg.evaluation.metrics import MEANS, SCORES, compute_scores, rows_of_means
-from clothseg.evaluation.records import (
-    VERSION,
-    EvaluationRecord,
-    Provenance,
-    interval_settings,
-    json_text,
-    nan_to_none,
-)
+from clothseg.evaluation.records import VERSION, EvaluationRecord, Provenance, interval_settings, json_text, nan_to_none
 from clothseg.evaluation.report import ABSENT, change, change_bounds
 from clothseg.types import Float64Array, Int64Array
 

@@ -12,14 +12,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from clothseg.errors import SettingError
+from clothseg.errors import SettingError, make_folder
 from clothseg.evaluation.bootstrap import MIN_PHOTOS, RESAMPLES, SEED
 from clothseg.evaluation.metrics import SCORES, TITLES, row_shares, shown_classes, summarise
 from clothseg.evaluation.predictions import Predictions, open_masks, open_model
 from clothseg.evaluation.records import Evaluation, Provenance
 from clothseg.evaluation.report import ABSENT, bounds, num_photos, score, write_reports
 from clothseg.evaluation.scoring import ScoredData, open_data, score_photos, worst_photos
-from clothseg.prediction.folder import check_output
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 
@@ -66,7 +65,7 @@ class Evaluate:
         model, data_path = self._model_and_data()
         data = open_data(data_path, self.split, count=self.count)
         leave_out = tuple(data.classes.id_of(name) for name in self.leave_out)
-        check_output(self.output)
+        make_folder(self.output)
         predictions = self._predictions(console, model, data)
         console.print(f"Data: {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
         counts, failures = score_photos(predictions, data, console)

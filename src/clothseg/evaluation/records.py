@@ -50,12 +50,7 @@ class Provenance:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return names and values for a report."""
-        return [
-            ("Command", self.command),
-            ("clothseg", self.clothseg),
-            ("Machine", self.machine),
-            ("Date", self.date),
-        ]
+        return [("Command", self.command), ("clothseg", self.clothseg), ("Machine", self.machine), ("Date", self.date)]
 
 
 def _machine() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
+from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs, spread
 from clothseg.drawing import overlay
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import DataError, InputError, SettingError, check_input, command, one_line
@@ -95,8 +95,7 @@ def open_data(data_path: Path, split_name: str, *, count: int | None = None) -> 
     if not photos:
         raise DataError(f'The split {split_name} of {folder} has no photos. Run "{command("prepare")}" again')
     if count is not None:
-        indices = np.linspace(0, len(photos) - 1, num=min(count, len(photos))).round().astype(int)
-        photos = tuple(photos[index] for index in np.unique(indices))
+        photos = tuple(spread(photos, count))
     return ScoredData(manifest, split_name, photos)
 
 

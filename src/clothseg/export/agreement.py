@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs
+from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pairs, spread
 from clothseg.data.report import SAMPLE
 from clothseg.data.sample import sample_picture
 from clothseg.data.source import VAL
@@ -22,8 +22,6 @@ from clothseg.prediction.sources import find_photos
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.transforms import STRIDE, logits_to_mask
 from clothseg.types import Int64Array, UInt8Array
-
-_Item = TypeVar("_Item")
 
 NUM_DRAWN = 4
 """Drawn photos are similar; more of them would show nothing new."""
@@ -92,13 +90,13 @@ def choose_photos(photos: Sequence[Path], data_path: Path, classes: ClassList, *
         search = find_photos([str(one) for one in photos], output=Path())
         if search.problems:
             raise search.problems[0]
-        chosen = tuple((Path(one.source), None) for one in _spread(search.photos, count))
+        chosen = tuple((Path(one.source), None) for one in spread(search.photos, count))
         return CheckPhotos(f"{len(chosen)} photos of {', '.join(one.name for one in photos)}", chosen)
     folder = data_path / DATASET_FOLDER
     if (folder / MANIFEST_NAME).is_file():
         manifest = Manifest.read(folder)
         if VAL.name in manifest.splits:
-            labelled = _spread(pairs(folder, manifest.splits[VAL.name]), count)
+            labelled = spread(pairs(folder, manifest.splits[VAL.name]), count)
             fits = manifest.classes.names == classes.names
             if labelled:
                 return CheckPhotos(
@@ -107,11 +105,6 @@ def choose_photos(photos: Sequence[Path], data_path: Path, classes: ClassList, *
                     is_real=manifest.source != SAMPLE,
                 )
     return CheckPhotos(f"{NUM_DRAWN} drawn pictures", is_real=False)
-
-
-def _spread(items: Sequence[_Item], count: int) -> list[_Item]:
-    indices = np.unique(np.linspace(0, len(items) - 1, num=min(count, len(items))).round().astype(int))
-    return [items[index] for index in indices]
 
 
 @dataclass(frozen=True)
@@ -151,19 +144,14 @@ class Agreement:
         }
 
 
-@dataclass
 class _Totals:
     """What is counted of one runtime, photo by photo."""
 
-    num_classes: int
-    against_torch: Int64Array = field(init=False)
-    against_truth: Int64Array = field(init=False)
-    largest_difference: float = 0.0
-    seconds: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.against_torch = np.zeros((self.num_classes, self.num_classes), np.int64)
-        self.against_truth = self.against_torch.copy()
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes, self.largest_difference, self.seconds = num_classes, 0.0, list[float]()
+        self.against_torch: Int64Array
+        self.against_truth: Int64Array
+        self.against_torch, self.against_truth = np.zeros((2, num_classes, num_classes), np.int64)
 
     def add(self, difference: float, mask: UInt8Array, torch_mask: UInt8Array, truth: UInt8Array | None) -> None:
         # NaN if one of them is: Python's own max would drop it.

@@ -24,12 +24,7 @@ _DPN = Normalization((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 
 
 # Source: the pretrained settings of each encoder's authors, as segmentation-models-pytorch 0.4 listed them; the hub's
 # config.json files repeat them, but cannot be read without a network.
-_NORMALIZATION_BY_PREFIX = {
-    "inception": _HALF,
-    "xception": _HALF,
-    "timm-tf_efficientnet_lite": _HALF,
-    "dpn": _DPN,
-}
+_NORMALIZATION_BY_PREFIX = {"inception": _HALF, "xception": _HALF, "timm-tf_efficientnet_lite": _HALF, "dpn": _DPN}
 
 
 def check_architecture(name: str) -> str:

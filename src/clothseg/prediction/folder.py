@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clothseg.errors import InputError, MachineError
+from clothseg.errors import InputError
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import Outputs, write_collection
 from clothseg.prediction.postprocess import keep
 from clothseg.prediction.predictor import Outcome, Predictor
 from clothseg.prediction.sources import Photo
-
-
-def check_output(folder: Path) -> None:
-    """Make the output folder, before any time is spent.
-
-    Raises:
-        MachineError: it is a file, or cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is a file" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise MachineError(f"Cannot make the output folder {folder}: {reason}. Pass another --output") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise MachineError(f"Cannot write into {folder}: permission denied. Pass another --output")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import clothseg
-from clothseg.errors import MachineError
+from clothseg.errors import disk_errors
 from clothseg.pictures import whole_file
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.sources import Photo
@@ -112,10 +112,8 @@ class Journal:
         return done
 
     def __enter__(self) -> Self:
-        try:
+        with disk_errors(f"Cannot write {self._path}", "Pass another --output"):
             self._stream = self._path.open("ab")
-        except OSError as error:
-            raise MachineError(f"Cannot write {self._path}: {error.strerror}. Choose another --output") from error
         return self
 
     def __exit__(self, *error: object) -> None:

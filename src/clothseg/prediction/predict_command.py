@@ -13,8 +13,8 @@ from typing import Annotated, Protocol
 import tyro
 from rich.console import Console
 
-from clothseg.errors import InputError, SettingError, one_line
-from clothseg.prediction.folder import FolderRun, check_output
+from clothseg.errors import InputError, SettingError, make_folder, one_line
+from clothseg.prediction.folder import FolderRun
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Outcome, load
 from clothseg.prediction.segmentation import Segmentation
@@ -94,7 +94,7 @@ class LocalEngine:
     def open(self, console: Console, photos: Sequence[Photo]) -> Iterator[FolderRun]:
         """Check the output, load the model and print on `console` which it is."""
         options, output = self.options, Path(self.options.output)
-        check_output(output)
+        make_folder(output)
         predictor = load(
             options.checkpoint_path,
             many_photos=len(photos) > 1,

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from clothseg.data.report import SAMPLE
-from clothseg.errors import MachineError, ModelError, one_line
+from clothseg.errors import MachineError, ModelError, disk_errors, one_line
 from clothseg.model.best import EARLIER_FOLDERS, POINTER_NAME, BestCheckpoint
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.tensor_files import add_checksum
@@ -176,12 +176,10 @@ def move_earlier(folder: Path) -> Path | None:
         return None
     numbers = [int(path.name.rpartition("-")[2]) for path in folder.glob(EARLIER_FOLDERS) if path.name[-3:].isdigit()]
     earlier = folder / EARLIER_FOLDERS.replace("*", f"{max(numbers, default=0) + 1:03d}")
-    try:
+    with disk_errors(f"Cannot move earlier checkpoints to {earlier}", "Check it"):
         earlier.mkdir()
         for name in present:
             (folder / name).rename(earlier / name)
-    except OSError as error:
-        raise MachineError(f"Cannot move earlier checkpoints to {earlier}: {error.strerror}. Check it") from error
     return earlier
 
 

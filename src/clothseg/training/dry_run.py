@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from clothseg.data.datamodule import ClothSegmentationData
-from clothseg.data.unzip import check_space
+from clothseg.errors import check_space
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
 from clothseg.training.fit import build_trainer, check_output, named_failures, quiet

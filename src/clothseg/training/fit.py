@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
-import os
 import re
 import sys
 import traceback
@@ -26,7 +24,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from clothseg.data.datamodule import ClothSegmentationData, out_of_shared_memory
 from clothseg.data.dataset import LARGEST_TRIM_THRESHOLD, set_trim_threshold
-from clothseg.errors import MachineError, SettingError, command, one_line
+from clothseg.errors import MachineError, SettingError, command, make_folder, one_line
 from clothseg.labels import ClassList
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.model.optimizer import preferred_precision
@@ -242,7 +240,7 @@ def check_output(settings: Settings, resume: Path | None) -> None:
     """
     _check_paths(settings, resume)
     for folder in (settings.checkpoints_path, settings.logs_path):
-        _check_writable(folder)
+        make_folder(folder, "Choose another CHECKPOINTS_PATH or LOGS_PATH")  # before hours of training
 
 
 def _check_paths(settings: Settings, resume: Path | None) -> None:
@@ -252,22 +250,6 @@ def _check_paths(settings: Settings, resume: Path | None) -> None:
             raise SettingError(
                 f'{name} is {path}. Lightning reads "::" as the end of an address. Pass a path without it'
             )
-
-
-def _check_writable(folder: Path) -> None:
-    """Make `folder` if needed; hours of training should not end at a folder that cannot be written.
-
-    Raises:
-        MachineError: it cannot be made, or not be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise MachineError(
-            f"Cannot write to {folder}: {error.strerror}. Choose another CHECKPOINTS_PATH or LOGS_PATH"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from clothseg.data.manifest import spread
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
 from clothseg.labels import ClassList
 from clothseg.settings import Settings
@@ -121,9 +121,8 @@ class PredictionPictures(Callback):
 
 
 def _examples(split_name: str, dataset: Any, count: int) -> list[_Example]:
-    indices = sorted({round(index) for index in np.linspace(0, len(dataset) - 1, count)})
     examples = []
-    for number, (_, image, mask) in enumerate(dataset.pairs.read(indices)):
+    for number, (_, image, mask) in enumerate(dataset.pairs.read(spread(range(len(dataset)), count))):
         height, width = mask.shape
         box = Letterbox.fit(height, width, dataset.img_size, square=True)
         examples.append(_Example(f"predictions/{split_name}_{number}", box.image(image), box.mask(mask), box))
