@@ -2,8 +2,7 @@
  * Cut-outs: classes of a photo, with soft edges; how much of each pixel near a mask's border they cover is estimated.
  *
  * As in prediction/cutouts.py: alpha is the local linear function of the colours that fits the mask best (a guided
- * filter), made steeper, and the colours of mixed pixels are those of the garment alone. The loops run over millions of
- * values and allocate nothing.
+ * filter), made steeper, and the colours of mixed pixels are those of the garment alone. Loops over all pixels allocate nothing.
  * Source: He, Sun and Tang, "Guided Image Filtering", ECCV 2010; Forte, "Approximate Fast Foreground Colour Estimation", 2021.
  */
 
@@ -16,9 +15,6 @@ const SMOOTHNESS = 3e-4;
 const GAIN = 2;
 /** Shares that differ from 0 or 1 by less are equal to them. */
 const TINY = 1e-6;
-/** Values of each pixel of the reduced photo: factors of the three colours, a constant, the garment's colours, those behind. */
-const NUM_FIELDS = 10;
-
 /**
  * Cut classes out of a photo; pixels outside them are removed, not only transparent.
  * @param {ImageBitmap} photo
@@ -97,50 +93,36 @@ function planesOf(picture, width, height, channels) {
   const [, context] = canvasOf(width, height);
   context.drawImage(picture, 0, 0, width, height);
   const { data } = context.getImageData(0, 0, width, height);
-  return channels.map((channel) => {
-    const plane = new Float32Array(width * height);
-    for (let at = 0; at < plane.length; at++) plane[at] = data[4 * at + channel] / 255;
-    return plane;
-  });
+  return channels.map((channel) => planeOf(width * height, (at) => data[4 * at + channel] / 255));
 }
 
-/** @returns {{alpha: Float32Array, isMixed: Uint8Array, fields: Float32Array}} */
+/** Several times as fast as `map` of a typed array. */
+function planeOf(length, valueAt) {
+  const plane = new Float32Array(length);
+  for (let at = 0; at < length; at++) plane[at] = valueAt(at);
+  return plane;
+}
+
+/** @returns {{alpha: Float32Array, isMixed: Float32Array, planes: Float32Array[]}} planes: four of `guided`, the garment's colours, those behind */
 function estimate(image, covered, width, height, radius) {
   const ones = new Float32Array(covered.length).fill(1);
   const mean = (plane, weights = ones, reach = radius) => boxMean(plane, weights, width, height, reach);
   const share = mean(covered);
+  const isBand = (at) => share[at] > TINY && share[at] < 1 - TINY;
   const slopes = guided(image, covered, share, mean);
-  const alpha = covered.slice();
-  for (let at = 0; at < alpha.length; at++) {
-    if (share[at] > TINY && share[at] < 1 - TINY) alpha[at] = alphaOf(slopes[0][at], slopes[1][at], slopes[2][at], slopes[3][at], image[0][at], image[1][at], image[2][at]);
-  }
-  const isMixed = new Uint8Array(alpha.length);
-  for (let at = 0; at < alpha.length; at++) isMixed[at] = share[at] > TINY && share[at] < 1 - TINY && isEdge(alpha, at, width, height) ? 1 : 0;
-  const fields = new Float32Array(NUM_FIELDS * alpha.length);
-  slopes.forEach((plane, field) => plane.forEach((value, at) => (fields[NUM_FIELDS * at + field] = value)));
-  const total = mean(alpha, ones, 2 * radius);
-  image.forEach((plane, channel) => {
-    const own = mean(plane, alpha, 2 * radius);
-    const all = mean(plane, ones, 2 * radius);
-    for (let at = 0; at < alpha.length; at++) {
-      fields[NUM_FIELDS * at + 4 + channel] = (own[at] + 1e-5 * plane[at]) / (total[at] + 1e-5);
-      fields[NUM_FIELDS * at + 7 + channel] = (Math.max(0, all[at] - own[at]) + 1e-5 * plane[at]) / (Math.max(0, 1 - total[at]) + 1e-5);
-    }
-  });
-  return { alpha, isMixed, fields };
+  const valuesAt = (planes, at) => planes.map((plane) => plane[at]);
+  const alpha = planeOf(covered.length, (at) => (isBand(at) ? alphaOf(valuesAt(slopes, at), ...valuesAt(image, at)) : covered[at]));
+  const around = mean(alpha, ones, 1);
+  const isMixed = planeOf(alpha.length, (at) => isBand(at) && ((alpha[at] > 0 && alpha[at] < 1) || Math.abs(around[at] - alpha[at]) > TINY));
+  const colours = (weights) => {
+    const total = mean(weights, ones, 2 * radius);
+    const sums = image.map((plane) => mean(plane, weights, 2 * radius));
+    return sums.map((sum, channel) => planeOf(sum.length, (at) => (sum[at] + 1e-5 * image[channel][at]) / (total[at] + 1e-5)));
+  };
+  return { alpha, isMixed, planes: [...slopes, ...colours(alpha), ...colours(planeOf(alpha.length, (at) => 1 - alpha[at]))] };
 }
 
-/** Whether not all of the pixels around one are equal. */
-function isEdge(plane, at, width, height) {
-  const x = at % width;
-  const y = (at - x) / width;
-  for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
-    for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) if (plane[row * width + column] !== plane[at]) return true;
-  }
-  return false;
-}
-
-const alphaOf = (byRed, byGreen, byBlue, constant, red, green, blue) =>
+const alphaOf = ([byRed, byGreen, byBlue, constant], red, green, blue) =>
   Math.min(1, Math.max(0, (byRed * red + byGreen * green + byBlue * blue + constant - 0.5) * GAIN + 0.5));
 
 /** @returns {Float32Array[]} a factor for each colour, and a constant: what makes the target of the colours around each pixel */
@@ -170,11 +152,8 @@ function guided([red, green, blue], target, share, mean) {
 /** The mean of a plane times its weights over a square around each pixel; both are mirrored at their ends. */
 function boxMean(plane, weights, width, height, radius) {
   const size = 2 * radius + 1;
-  const mirrored = (length) =>
-    Int32Array.from({ length: length + size }, (_, at) => {
-      const place = at - radius;
-      return Math.min(length - 1, Math.max(0, place < 0 ? -place - 1 : place >= length ? 2 * length - 1 - place : place));
-    });
+  const folded = (place, length) => Math.max(0, Math.min(place, 2 * length - 1 - place));
+  const mirrored = (length) => Int32Array.from({ length: length + size }, (_, at) => folded(Math.abs(at - radius + 0.5) - 0.5, length));
   const [columns, rows] = [mirrored(width), mirrored(height)];
   const result = new Float32Array(plane.length);
   const sums = new Float64Array(width); // of each column, over the rows around the present one
@@ -196,9 +175,9 @@ function boxMean(plane, weights, width, height, radius) {
  * Give the pixels of a photo their alpha, and mixed ones the garment's own colours.
  * @returns {import("./compose.js").Box} of what is not transparent
  */
-function unmix({ data, width, height }, { alpha, isMixed, fields }, smallWidth, smallHeight) {
+function unmix({ data, width, height }, { alpha, isMixed, planes }, smallWidth, smallHeight) {
   const pixels = new Uint32Array(data.buffer);
-  const values = new Float64Array(NUM_FIELDS);
+  const values = planes.map(() => 0);
   const within = (place, length) => Math.min(length - 1, Math.max(0, place));
   let [left, top, right, bottom] = [width, height, 0, 0];
   for (let y = 0, at = 0; y < height; y++) {
@@ -212,13 +191,12 @@ function unmix({ data, width, height }, { alpha, isMixed, fields }, smallWidth, 
       if (isMixed[near]) {
         const before = Math.floor(across - 0.5);
         const fx = across - 0.5 - before;
-        const one = NUM_FIELDS * within(before, smallWidth);
-        const other = NUM_FIELDS * within(before + 1, smallWidth);
-        const [a, b, c, d] = [NUM_FIELDS * upper + one, NUM_FIELDS * upper + other, NUM_FIELDS * lower + one, NUM_FIELDS * lower + other];
-        for (let field = 0; field < NUM_FIELDS; field++) {
-          values[field] = (1 - fy) * ((1 - fx) * fields[a + field] + fx * fields[b + field]) + fy * ((1 - fx) * fields[c + field] + fx * fields[d + field]);
+        const [one, other] = [within(before, smallWidth), within(before + 1, smallWidth)];
+        for (let place = 0; place < planes.length; place++) {
+          const plane = planes[place];
+          values[place] = (1 - fy) * ((1 - fx) * plane[upper + one] + fx * plane[upper + other]) + fy * ((1 - fx) * plane[lower + one] + fx * plane[lower + other]);
         }
-        share = alphaOf(values[0], values[1], values[2], values[3], data[4 * at] / 255, data[4 * at + 1] / 255, data[4 * at + 2] / 255);
+        share = alphaOf(values, data[4 * at] / 255, data[4 * at + 1] / 255, data[4 * at + 2] / 255);
         for (let channel = 0; channel < 3; channel++) {
           const [own, behind] = [values[4 + channel], values[7 + channel]];
           data[4 * at + channel] = 255 * (own + share * (data[4 * at + channel] / 255 - share * own - (1 - share) * behind));

@@ -218,7 +218,7 @@ export class Stage {
     const target = this.#targetColors();
     const start = performance.now();
     const step = (now) => {
-      const done = reducedMotion.matches || this.layer === "cutout" ? 1 : Math.min(1, (now - start) / FADE_MS);
+      const done = reducedMotion.matches ? 1 : Math.min(1, (now - start) / FADE_MS);
       this.#shown = this.#from.map((value, index) => value + (target[index] - value) * done);
       this.#paint();
       if (done < 1) this.#frame = requestAnimationFrame(step);
