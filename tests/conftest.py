@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -45,6 +46,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THR
 # Otherwise each of the many processes of a run compiles the modules that it imports, which doubles its start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Nothing depends on models that earlier runs compiled, and none are left behind.
+_CACHE = tempfile.TemporaryDirectory(prefix="clothseg-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # A shell that starts pytest in the background lets it ignore SIGINT, and all its processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -276,3 +276,46 @@ def test_a_closed_pipe_is_no_traceback():
     )
     assert ended.returncode == 128 + signal.SIGPIPE
     assert ended.stderr == ""
+
+
+PLAIN = (
+    *("a.jpg", "a b c", "a --json", "--json a", "a b --output o --json", "--ckpt m.onnx a", "--output o a b --ckpt m"),
+    *(
+        "--json --json a",
+        "a --output x --output y",
+        "",
+        "--json",
+        "None",
+        "a --output=x",
+        "a --resume",
+        "a --cutouts tight",
+    ),
+    *(
+        "a --json b",
+        "a --output --json",
+        "a --ckpt -",
+        "-",
+        "a --ckpt None",
+        "a -- b",
+        "a --output",
+        "--ckpt m",
+        "a --no-json",
+    ),
+)
+
+
+def test_a_plain_prediction_is_read_as_tyro_reads_it(monkeypatch, capfd):
+    command = cli._load("predict")
+
+    def read(line):
+        try:
+            return vars(cli._parse("predict", Settings(checkpoint_path=Path("default.ckpt")), line.split(), "program"))
+        except SystemExit as ended:
+            return ended.code
+
+    quickly = {line: read(line) for line in PLAIN}
+    plain = [line for line in PLAIN if command.of_plain(line.split(), {}) is not None]
+    monkeypatch.delattr("clothseg.prediction.predict_command.Predict.of_plain")
+    assert quickly == {line: read(line) for line in PLAIN}
+    assert plain[:7] == list(PLAIN[:7])
+    assert "a --resume" not in plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import gc
 import importlib
 import inspect
 import io
@@ -177,25 +178,49 @@ def start(
 
 
 def _load(name: str) -> type[Command]:
+    if name == "predict":
+        _import_numpy()
     module, _, class_name = COMMANDS[name][0].partition(":")
-    loaded: type[Command] = getattr(importlib.import_module(module), class_name)
+    gc.disable()  # imports make many objects and no garbage
+    try:
+        loaded: type[Command] = getattr(importlib.import_module(module), class_name)
+    finally:
+        gc.enable()
     return loaded
 
 
-def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, program: str | None) -> Command:
-    import tyro  # a fifth of a second, which `clothseg --help` does not spend
+def _import_numpy() -> None:
+    """Import numpy without the threads of its OpenBLAS: prediction has no work for them, and they wait in a busy loop.
 
-    command = _load(name)
+    The variable is read when the library is loaded; other libraries and processes get the environment as it was.
+    """
+    variable = "OPENBLAS_NUM_THREADS"
+    if variable not in os.environ:
+        os.environ[variable] = "1"
+        importlib.import_module("numpy")
+        del os.environ[variable]
+
+
+def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, program: str | None) -> Command:
+    command: Any = _load(name)
     defaults: dict[str, Any] = {}
-    for field in fields(command):  # type: ignore[arg-type]
+    required = []
+    for field in fields(command):
         if field.name == "settings":
             defaults[field.name] = settings
         elif field.default is MISSING and field.default_factory is MISSING:
-            defaults[field.name] = tyro.MISSING
+            required.append(field.name)
         elif hasattr(settings, field.name):
             defaults[field.name] = getattr(settings, field.name)
+    if hasattr(command, "of_plain"):
+        plain: Command | None = command.of_plain(sys.argv[1:] if arguments is None else arguments, defaults)
+        if plain is not None:
+            return plain
+    import tyro  # a quarter of a second, which `clothseg --help` and plain predictions do not spend
+
+    defaults |= dict.fromkeys(required, tyro.MISSING)
     try:
-        return tyro.cli(
+        parsed: Command = tyro.cli(
             command,
             default=command(**defaults),
             args=arguments,
@@ -206,6 +231,7 @@ def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, progr
         )
     except _RefusedError as refused:
         raise refused.reason from refused
+    return parsed
 
 
 class _RefusedError(Exception):

@@ -148,7 +148,7 @@ def _png(rows: UInt8Array, width: int, color_type: int, palette: UInt8Array | No
     chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(rows), 8, color_type, 0, 0, 0))]
     if palette is not None:
         chunks.append(_chunk(b"PLTE", np.ascontiguousarray(palette).tobytes()))
-    chunks += [_chunk(b"IDAT", _fast_zlib().compress(np.ascontiguousarray(rows).data, 1)), _chunk(b"IEND", b"")]
+    chunks += [_chunk(b"IDAT", zlib_module().compress(np.ascontiguousarray(rows).data, 1)), _chunk(b"IEND", b"")]
     return _PNG_START + b"".join(chunks)
 
 
@@ -156,7 +156,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _fast_zlib() -> Any:
+def zlib_module() -> Any:
     """Return isal's zlib, several times as fast, or Python's, which reads and writes the same format."""
     try:
         from isal import isal_zlib
@@ -213,7 +213,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _inflate(packed: bytes, size: int) -> bytes:
     """Return the `size` bytes that `packed` contains; ask for one more, so that the checksum after them is read."""
-    fast_zlib = _fast_zlib()
+    fast_zlib = zlib_module()
     try:
         stream = fast_zlib.decompressobj()
         unpacked = stream.decompress(packed, size + 1)

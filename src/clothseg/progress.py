@@ -6,20 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import IO, TypeVar
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from typing import IO, Any, Protocol, TypeVar
 
 LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
@@ -33,6 +20,35 @@ Steps = Callable[..., AbstractContextManager[Advance]]
 """`steps(title, unit="photos", "rows" or "bytes")`: a step that shows its progress while the context is open."""
 
 
+class Printer(Protocol):
+    """What prints the lines of a command: a Console of rich, or `_Stderr`."""
+
+    @property
+    def file(self) -> IO[str]:
+        """Where they go."""
+
+    def print(self, line: str, /) -> None:
+        """Print a line as it is: no colours, no line breaks in it."""
+
+
+class _Stderr:
+    @property
+    def file(self) -> IO[str]:
+        return sys.stderr
+
+    def print(self, line: str) -> None:
+        print(line, file=sys.stderr)
+
+
+def printer(num_photos: int) -> Printer:
+    """Return what prints on stderr; rich, whose import takes as long as OpenVINO's, only where a bar may be shown."""
+    if num_photos == 1 or not sys.stderr.isatty():
+        return _Stderr()
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def show_step(title: str, *, unit: str = "photos") -> Iterator[Advance]:
     """Show a bar with amount and time left while the context is open, and leave its last state on the screen.
@@ -40,14 +56,13 @@ def show_step(title: str, *, unit: str = "photos") -> Iterator[Advance]:
     If stderr is no terminal, print a line every `LINE_EVERY` seconds instead, and one at the end.
     """
     if sys.stderr.isatty():
-        amount = DownloadColumn(binary_units=True) if unit == "bytes" else MofNCompleteColumn()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            amount,
-            TimeRemainingColumn(elapsed_when_finished=True),
-        )
-        with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+        from rich import console
+        from rich import progress as bars
+
+        amount = bars.DownloadColumn(binary_units=True) if unit == "bytes" else bars.MofNCompleteColumn()
+        left = bars.TimeRemainingColumn(elapsed_when_finished=True)
+        columns = bars.TextColumn("{task.description}"), bars.BarColumn(), amount, left
+        with bars.Progress(*columns, console=console.Console(file=sys.stderr)) as progress:
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
         return
@@ -63,27 +78,29 @@ def hide_step(title: str, *, unit: str = "photos") -> Iterator[Advance]:
     yield lambda done, total: None
 
 
-def tracked(console: Console, items: Iterable[Item], *, total: int) -> Iterator[Item]:
+def tracked(console: Printer, items: Iterable[Item], *, total: int) -> Iterator[Item]:
     """Yield the items and show on `console` how many of `total` have come; show nothing for a single one."""
     if total == 1:
         yield from items
     elif console.file.isatty():  # FORCE_COLOR makes rich take a log for a terminal
-        columns = (TextColumn("Segmenting"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
+        from rich import progress as bars
+        from rich.text import Text
+
+        class Rate(bars.ProgressColumn):
+            def render(self, task: bars.Task) -> Text:
+                return Text(f"{task.speed:.1f} photos/s" if task.speed else "")
+
+        amount, left = bars.MofNCompleteColumn(), bars.TimeRemainingColumn()
+        columns = bars.TextColumn("Segmenting"), bars.BarColumn(), amount, Rate(), left
         # Paths go above the bar only if stdout is this terminal, too; otherwise rich would send them to stderr.
-        with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
+        bar_console: Any = console
+        with bars.Progress(*columns, console=bar_console, redirect_stdout=sys.stdout.isatty()) as progress:
             yield from progress.track(items, total=total)
     else:
         lines = ProgressLines("", "photos", before=0, file=console.file)
         for number, item in enumerate(items, start=1):
             yield item
             lines.show(number, total)
-
-
-class _RateColumn(ProgressColumn):
-    """Photos per second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} photos/s" if task.speed else "")
 
 
 class ProgressLines:

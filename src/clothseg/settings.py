@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, TypeVar
-
-from tyro.conf import Fixed, Suppress, arg
+from typing import Annotated, Any, Literal
 
 from clothseg.errors import SettingError, nearest
+
+
+class LazyModule:
+    """A module that is imported when one of its names is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
+
+tyro: Any = LazyModule("tyro")
+"""For annotations, which only tyro itself evaluates. Its import takes as long as numpy's, and prediction needs none."""
 
 OFFICIAL_SOURCE = "https://s3.amazonaws.com/ifashionist-dataset"
 """Root of the official Fashionpedia download. Source: github.com/cvdfoundation/fashionpedia."""
 
 CropSize = int | tuple[int, int]
 """Side of a square, or (height, width), in pixels."""
-
-T = TypeVar("T")
-NoFlagOfTraining = Annotated[T, Fixed, Suppress]
-"""Settings of other commands, which have a flag of their own; `train.py` ignores them."""
 
 DECODER_WIDTHS = (0.25, 0.5, 1, 2)
 """Powers of two, so that whole channels come out, and as many in each group of a GroupNorm."""
@@ -34,7 +43,7 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 def _choice(names: Iterable[str]) -> Any:
     """Return how a flag's help shows its allowed values; `Settings` checks them."""
-    return arg(metavar=f"{{{','.join(names)}}}")
+    return tyro.conf.arg(metavar=f"{{{','.join(names)}}}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class DataSettings:
     shards: str | None = None
     """Packed dataset to train from instead of data_path: folder, s3://, gs:// or https:// address; clothseg pack makes
     one."""
-    source: NoFlagOfTraining[str] = OFFICIAL_SOURCE
+    source: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress] = OFFICIAL_SOURCE
     """Root of the download: http(s) address or a local folder laid out the same way."""
     classes: str = "groups"
     """Classes to learn: groups (13), categories (47) or the path of a YAML file."""
@@ -142,7 +151,7 @@ class FileSettings:
     """Folder of the checkpoints."""
     logs_path: Path = Path("logs")
     """Folder of the TensorBoard logs."""
-    checkpoint_path: NoFlagOfTraining[Path | None] = None
+    checkpoint_path: Annotated[Path | None, tyro.conf.Fixed, tyro.conf.Suppress] = None
     """Model that infer.py uses; None takes the newest best checkpoint of your own training."""
 
 

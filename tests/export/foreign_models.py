@@ -52,7 +52,9 @@ def build(kind):
         return hf.DPTForSemanticSegmentation(config), hf.DPTImageProcessor(size=square)
     if kind == "mobilevit":
         necks = {"hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 16, 16, 24, 24, 32, 64]}
-        config = hf.MobileViTConfig(**necks, image_size=64, num_attention_heads=2, aspp_out_channels=16, **labels)
+        config = hf.MobileViTConfig(
+            **necks, image_size=64, output_stride=16, num_attention_heads=2, aspp_out_channels=16, **labels
+        )
         processor = hf.MobileViTImageProcessor(size={"shortest_edge": 72}, crop_size=square)
         return hf.MobileViTForSemanticSegmentation(config), processor
     stages = {"out_features": ["stage1", "stage2", "stage3", "stage4"], "depths": [1, 1, 1, 1]}

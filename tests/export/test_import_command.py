@@ -163,7 +163,7 @@ def test_prediction_needs_neither_torch_nor_transformers(imported, photos, run_i
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["segformer b2", "beit", "dpt", "upernet", "mobilevit"])
 def test_other_architectures(kind, hf, photos, tmp_path):
-    folder = write_folder(kind, tmp_path / "folder", steps=3 if kind == "segformer b2" else 30)
+    folder = write_folder(kind, tmp_path / "folder", steps={"segformer b2": 3, "mobilevit": 150}.get(kind, 30))
     assert Import(str(folder), tmp_path / "model.onnx", photos=(photos,)).run() == 0
     whole = {"do_center_crop": False, "size": {"height": 64, "width": 64}} if kind == "mobilevit" else {}
     assert agrees(folder, tmp_path / "model.onnx", photos, **whole)

@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from clothseg.data.sample import draw_sample
 from clothseg.errors import ModelError
 from clothseg.model.best import BestCheckpoint, find_best
 
@@ -43,6 +45,15 @@ def test_the_best_of_the_newest_training_is_found(tmp_path):
     assert find_best(folder) == newest
     replace(BEST, is_sample=True).write(folder)
     assert find_best(folder) == newer, "what learned from the drawn sample is taken by name only"
+    pointer = folder / "best.json"
+    pointer.write_text(
+        json.dumps({key: one for key, one in json.loads(pointer.read_text()).items() if key != "is_sample"})
+    )
+    assert find_best(folder) == newest, "before 0.2.0 pointers did not say"
+    draw_sample(tmp_path / "mirror", train_photos=1, val_photos=1, test_photos=0)
+    annotations = (tmp_path / "mirror" / "annotations").glob("*_train2020.json")
+    torch.save({"training_data": {"name": json.loads(next(annotations).read_text())["info"]["description"]}}, newest)
+    assert find_best(folder) == newer, "but the checkpoint did"
     newest.unlink()
     assert find_best(folder) == newer, "a pointer to a deleted checkpoint is ignored"
 

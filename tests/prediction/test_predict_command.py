@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -338,3 +339,19 @@ def test_flags_with_values_that_are_not_allowed(predict, photo_file):
         assert code == 2, flags
         assert out == []
         assert err
+
+
+IMPORTED = """
+import os, sys
+from clothseg import cli
+try:
+    cli.main(["predict", *sys.argv[1:]])
+finally:
+    print(sorted({"tyro", "rich", "torch"} & set(sys.modules)), "OPENBLAS_NUM_THREADS" in os.environ)
+"""
+
+
+def test_a_plain_prediction_imports_neither_tyro_nor_rich_nor_torch(run_in, photo_file, model_path):
+    ended = run_in("-c", IMPORTED, str(photo_file("a.png")), "--json", "--ckpt", str(model_path))
+    last = f"[] {'OPENBLAS_NUM_THREADS' in os.environ}"
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, last), ended.stderr

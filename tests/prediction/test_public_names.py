@@ -1,7 +1,11 @@
 """Every public name has an example in its docstring, which runs and is correct."""
 
 import doctest
+import json
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from PIL import Image
 
 import clothseg
 from clothseg.labels import GROUPS
+from tests.conftest import ROOT, needs
 
 NAMES = sorted(set(clothseg.__all__) - {"__version__"})
 
@@ -41,3 +46,20 @@ def test_the_example_of_a_public_name_runs(names, thing, capsys):
     assert example.examples, f"{thing.__name__} has no example"
     result = doctest.DocTestRunner().run(example)
     assert result.failed == 0, capsys.readouterr().out
+
+
+@pytest.mark.full
+@pytest.mark.slow
+def test_examples_of_the_documents_pass_pyright_in_strict_mode(tmp_path):
+    needs("basedpyright")
+    count = 0
+    for page in ("README.md", "docs/how-to/predict.md", "docs/how-to/try-on.md", "docs/tutorials/catalogue-cutouts.md"):
+        for code in re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            count += 1
+            (tmp_path / f"example_{count}.py").write_text(code)
+    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT / "src")]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, "-p", tmp_path]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert count > 5
+    assert checked.returncode == 0, checked.stdout

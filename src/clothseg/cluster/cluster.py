@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from clothseg.cluster.worker import LoadedModel, RunOptions, describe_model, unpack_error
 from clothseg.errors import MachineError, SettingError, one_line, require
+from clothseg.progress import Printer
 
 WAIT_SECONDS = 20.0
 """After so many seconds without a free slot, the command says that it waits for one."""
@@ -115,7 +114,7 @@ def slots_of(ray: Any, *, runs_on_gpu: bool, workers: int | None) -> Slots:
     return Slots(workers or there, int(runs_on_gpu))
 
 
-def load_first(ray: Any, options: RunOptions, content: Any, slots: Slots, console: Console) -> LoadedModel:
+def load_first(ray: Any, options: RunOptions, content: Any, slots: Slots, console: Printer) -> LoadedModel:
     """Load the model in one slot, to get its description and to check that it runs there.
 
     Raises:

@@ -9,14 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
-import tyro
-from rich.console import Console
-
 from clothseg.errors import ModelError, SettingError, check_input, command, path_problem
 from clothseg.prediction import predict_command
 from clothseg.prediction.predict_command import LocalEngine, Run, segment
 from clothseg.prediction.predictor import chosen_model
 from clothseg.prediction.sources import Photo, Search
+from clothseg.progress import Printer
+from clothseg.settings import tyro
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class RayEngine:
         return find(given, listed, output=self.options.output)
 
     @contextmanager
-    def open(self, console: Console, photos: Sequence[Photo]) -> Iterator[Run]:
+    def open(self, console: Printer, photos: Sequence[Photo]) -> Iterator[Run]:
         """Check the output, load the model on the cluster and print on `console` which it is."""
         from clothseg.cluster.cluster import joined, load_first, slots_of
         from clothseg.cluster.run import ClusterRun, journal_of

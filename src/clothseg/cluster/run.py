@@ -13,8 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rich.console import Console
-
 from clothseg.cluster.cluster import Slots, last_line
 from clothseg.cluster.targets import FolderTarget, StoredJournal
 from clothseg.cluster.worker import LoadedModel, Replica, RunOptions, unpack_error
@@ -23,6 +21,7 @@ from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import write_collection
 from clothseg.prediction.predictor import Outcome
 from clothseg.prediction.sources import Photo
+from clothseg.progress import Printer
 
 MAX_PHOTOS_IN_CHUNK = 32
 """Photos of one Ray task: with many photos, Ray's overhead of about 10 ms per task is small."""
@@ -68,7 +67,7 @@ class ClusterRun:
     slots: Slots
     content: Any = field(repr=False)
     """Ray's reference to the content of the model file."""
-    console: Console = field(repr=False)
+    console: Printer = field(repr=False)
     journal: Journal = field(repr=False)
 
     def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:

@@ -14,6 +14,9 @@ from clothseg.pictures import write_whole
 POINTER_NAME = "best.json"
 """File in a checkpoint folder that names the best checkpoint beside it."""
 
+SAMPLE_NAME = "Drawn by clothseg"
+"""Start of the name of the drawn sample, which the checkpoints of a training on it contain."""
+
 EARLIER_FOLDERS = "earlier-*"
 """Folders in a checkpoint folder that hold the checkpoints of trainings before the present one."""
 
@@ -66,7 +69,9 @@ class BestCheckpoint:
                 val_iou=_or_nan(values["val_iou"]),
                 epoch=int(values["epoch"]),
                 scores={str(name): _or_nan(score) for name, score in values.get("scores", {}).items()},
-                is_sample=bool(values.get("is_sample", False)),
+                is_sample=bool(
+                    values["is_sample"] if "is_sample" in values else _names_sample(folder / values["path"])
+                ),
             )
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -93,6 +98,11 @@ def best_of_trainings(checkpoints_path: Path) -> Iterator[tuple[Path, BestCheckp
         best = BestCheckpoint.read(folder)
         if best is not None and (folder / best.path).is_file():
             yield folder / best.path, best
+
+
+def _names_sample(path: Path) -> bool:
+    """Return whether a checkpoint says that it learned from the sample: before 0.2.0 pointers did not."""
+    return path.is_file() and SAMPLE_NAME.encode() in path.read_bytes()  # torch.save does not compress
 
 
 def _or_none(score: float) -> float | None:

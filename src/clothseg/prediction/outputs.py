@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
 from clothseg.errors import SettingError
 from clothseg.labels import BACKGROUND_ID, CLOTHES, ClassList
 from clothseg.pictures import whole_file
@@ -20,6 +18,7 @@ from clothseg.prediction.cutouts import PLAIN, CutoutStyle
 from clothseg.prediction.polygons import outline
 from clothseg.prediction.try_on import check_region
 from clothseg.rle import decode_region
+from clothseg.settings import tyro
 
 IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.json", "coco_polygons.json"
 TABLE_NAME = "garments.csv"

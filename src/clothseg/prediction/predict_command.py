@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol
-
-import tyro
-from rich.console import Console
+from typing import Annotated, Any, Protocol, Self
 
 from clothseg.errors import InputError, SettingError, make_folder, one_line
 from clothseg.prediction.folder import FolderRun
@@ -20,8 +17,8 @@ from clothseg.prediction.predictor import Outcome, load
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import Photo, Search, find_photos, is_address, read_list
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
-from clothseg.progress import tracked
-from clothseg.settings import ModelOptions
+from clothseg.progress import Printer, printer, tracked
+from clothseg.settings import ModelOptions, tyro
 
 
 class Run(Protocol):
@@ -45,7 +42,7 @@ class Engine(Protocol):
             listed: the names in a list on standard input.
         """
 
-    def open(self, console: Console, photos: Sequence[Photo]) -> AbstractContextManager[Run]:
+    def open(self, console: Printer, photos: Sequence[Photo]) -> AbstractContextManager[Run]:
         """Check the output, load the model and print on `console` which it is."""
 
 
@@ -70,6 +67,29 @@ class Predict:
     checkpoints_path: Path = Path("checkpoints")
     """Folder to search for the newest best checkpoint."""
 
+    @classmethod
+    def of_plain(cls, words: Sequence[str], defaults: Mapping[str, Any]) -> Self | None:
+        """Read photos with --ckpt, --output and --json; None where there is more, which tyro reads.
+
+        tyro takes as long for it as the network for a photo.
+        """
+        names = {"--ckpt": "checkpoint_path", "--output": "output"}
+        given: dict[str, Any] = {}
+        photos: dict[int, str] = {}
+        numbered = iter(enumerate(words))
+        for position, word in numbered:
+            if word == "--json":
+                given["outputs"] = Outputs(json=True)
+            elif word in names:
+                given[names[word]] = next(numbered, (0, "-"))[1]
+            else:
+                photos[position] = word
+        is_plain = not photos or max(photos) - min(photos) < len(photos)
+        is_plain = is_plain and not any(str(text).startswith("-") for text in (*photos.values(), *given.values()))
+        if not is_plain or given.get("checkpoint_path") == "None":
+            return None
+        return cls(tuple(photos.values()), **{**defaults, **given})
+
     def run(self) -> int:
         """Segment the photos in this process; see `segment`."""
         return segment(self, LocalEngine(self))
@@ -91,7 +111,7 @@ class LocalEngine:
         return find_photos(given, output=Path(self.options.output), listed=listed)
 
     @contextmanager
-    def open(self, console: Console, photos: Sequence[Photo]) -> Iterator[FolderRun]:
+    def open(self, console: Printer, photos: Sequence[Photo]) -> Iterator[FolderRun]:
         """Check the output, load the model and print on `console` which it is."""
         options, output = self.options, Path(self.options.output)
         make_folder(output)
@@ -130,7 +150,7 @@ def segment(options: Predict, engine: Engine) -> int:
         raise InputError("The list on standard input is empty. Write one photo or folder a line")
     if num_inputs == 1 and problems:
         raise problems[0]
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = printer(len(photos))
     for problem in problems:
         _print_error(console, problem)
     num_done = 0
@@ -142,7 +162,7 @@ def segment(options: Predict, engine: Engine) -> int:
     return 0 if num_done == num_inputs else 1
 
 
-def _segment(console: Console, run: Run, options: Predict, *, num_photos: int, is_alone: bool) -> int:
+def _segment(console: Printer, run: Run, options: Predict, *, num_photos: int, is_alone: bool) -> int:
     """Do the run and return how many photos are done; a photo that is alone raises what is wrong with it."""
     num_new, num_before = 0, 0
     lists_files = is_alone or options.list_files or not sys.stdout.isatty()
@@ -178,7 +198,7 @@ def shown(path: str | Path) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _print_error(console: Console, error: InputError) -> None:
+def _print_error(console: Printer, error: InputError) -> None:
     console.print(f"clothseg: {one_line(error)}")
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from clothseg.data.download import Download
 from clothseg.errors import MachineError, ModelError, SettingError, disk_errors
+from clothseg.prediction.runtimes.compiled import cache_folder
 from clothseg.progress import show_step
 
 # Source: huggingface.co/docs/huggingface_hub, "Interact with the Hub through the Filesystem API": hf:// addresses.
@@ -25,11 +26,6 @@ _WAY_OUT = (
     "Check the address; a private repository of the Hugging Face hub needs a token in HF_TOKEN. Or download the file "
     "yourself and pass its path"
 )
-
-
-def cache_folder() -> Path:
-    """Return the folder of downloaded models: `clothseg` in XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clothseg"
 
 
 def cached_model(address: str) -> Path:

@@ -61,8 +61,12 @@ class ModelFile:
     """Of the whole file, in hexadecimal."""
 
     @classmethod
-    def read(cls, path: Path) -> ModelFile:
+    def read(cls, path: Path, *, checks_weights: bool = True) -> ModelFile:
         """Read a model file and verify every byte of it.
+
+        Args:
+            path: the file.
+            checks_weights: whether to look for NaN and infinity, which takes as long as the SHA-256.
 
         Raises:
             MissingModelError: there is no such file.
@@ -77,12 +81,12 @@ class ModelFile:
         if not content:
             raise ModelError(f"Model is empty (0 bytes): {path}. {_HINT}")
         try:
-            return cls.from_bytes(content)
+            return cls.from_bytes(content, checks_weights=checks_weights)
         except ModelError as error:
             raise ModelError(f"Model {path} {one_line(error)}. {_HINT}") from error
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> ModelFile:
+    def from_bytes(cls, content: bytes, *, checks_weights: bool = True) -> ModelFile:
         """Read what `add_metadata` returned.
 
         Raises:
@@ -98,7 +102,7 @@ class ModelFile:
         if not is_whole:
             raise ModelError("is cut off or damaged: its SHA-256 is not at its end")
         description, check = _described(entries["clothseg"])
-        wrong = _first_without_numbers(content)
+        wrong = _first_without_numbers(content) if checks_weights else None
         if wrong is not None:
             raise ModelError(f"has weights that are NaN or infinite, first in {wrong}")
         return cls(content, description, check, sha256)

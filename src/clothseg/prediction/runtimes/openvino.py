@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,6 +22,7 @@ from clothseg.cores import num_cores, num_threads
 from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.runtimes import class_logits
+from clothseg.prediction.runtimes.compiled import CompiledNetworks
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.types import Float32Array, UInt8Array
 
@@ -38,6 +42,8 @@ class _Compiled:
     requests: SimpleQueue[Any]
     """The free ones; each has memory for one photo."""
     network: Any = field(repr=False)
+    content: Any = field(repr=False)
+    """Of the cached file: the network's weights are in it, and OpenVINO does not keep it."""
 
 
 class OpenVINORuntime:
@@ -49,24 +55,35 @@ class OpenVINORuntime:
 
     Args:
         description: the description in the model file.
-        model: an `openvino.Model` with one output, whose batch, height and width are open.
+        read: returns an `openvino.Model` with one output, whose batch, height and width are open; called once at most.
         precision: fp32 or bf16.
         sha256: of the model file.
         streams: photos computed at a time, each on its share of the cores. One stream is fastest for one photo; one on
             each core gives the most photos a second.
+        stored: the compiled networks of this model that earlier processes left, and where new ones go; None for none.
     """
 
     def __init__(
-        self, description: ModelDescription, model: Any, precision: str, *, sha256: str = "", streams: int = 1
+        self,
+        description: ModelDescription,
+        read: Callable[[], Any],
+        precision: str,
+        *,
+        sha256: str = "",
+        streams: int = 1,
+        stored: CompiledNetworks | None = None,
     ) -> None:
         self.description = description
         self.precision = precision
         self.sha256 = sha256
         self.streams = streams
-        self._model = model
+        self._model = cache(read)
+        self._stored = stored
         self._compiled: dict[_Size, _Compiled] = {}
         self._seen: Counter[_Size] = Counter()
         self._lock = Lock()
+        if stored is None or stored.is_empty():
+            self._model()  # an error is found now; where there are compiled networks, there was none
 
     @classmethod
     def open(
@@ -97,22 +114,34 @@ class OpenVINORuntime:
             raise SettingError(f"OpenVINO runs on the CPU here, not on {device!r}. Allowed: auto, cpu")
         openvino = import_openvino()  # its error says what to install
         core = one_core()
-        file = ModelFile.read(model_path)
+        file = ModelFile.read(model_path, checks_weights=False)  # `read` below does
         description = file.description.with_classes(classes)
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SettingError("This CPU has no bfloat16. Allowed: auto, fp32")
         if precision == "auto":
             precision = "bf16" if has_bf16 and file.allows_bf16 and multiplies_bf16() else "fp32"
-        try:
-            # By its path: from memory, OpenVINO copies the weights once more, a tenth of a second for a large encoder.
-            model = core.read_model(model_path)
-            if len(model.outputs) > 1:  # what only the others need is not computed
-                model = openvino.Model([model.output(description.output)], model.get_parameters())
-        except RuntimeError as error:
-            raise ModelError(f"OpenVINO does not read {model_path}: {one_line(error)[:200]}") from error
-        streams = min(num_threads() or num_cores(), _MAX_STREAMS) if many_photos else 1
-        return cls(description, model, precision, sha256=file.sha256, streams=streams)
+        sha256 = file.sha256
+        del file  # its content would be in memory twice
+
+        def read() -> Any:
+            if ModelFile.read(model_path).sha256 != sha256:
+                raise ModelError(f"Model has changed since it was loaded: {model_path}. Load it again")
+            try:
+                # By its path: from memory, OpenVINO copies the weights once more, a tenth of a second for a large one.
+                model = core.read_model(model_path)
+                if len(model.outputs) > 1:  # what only the others need is not computed
+                    model = openvino.Model([model.output(description.output)], model.get_parameters())
+            except RuntimeError as error:
+                raise ModelError(f"OpenVINO does not read {model_path}: {one_line(error)[:200]}") from error
+            return model
+
+        if many_photos:  # of many sizes: they would fill the cache, and their networks are compiled once for all
+            streams = min(num_threads() or num_cores(), _MAX_STREAMS)
+            return cls(description, read, precision, sha256=sha256, streams=streams)
+        cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+        stored = CompiledNetworks.of(openvino.__version__, *cpu, sha256, description.output, precision, num_threads())
+        return cls(description, read, precision, sha256=sha256, stored=stored)
 
     @property
     def name(self) -> str:
@@ -144,6 +173,8 @@ class OpenVINORuntime:
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:
             self._seen[size] += 1
+            if self._seen.total() == 2:  # a server, not a command for one photo: other sizes will come
+                self._model()
             if size not in self._compiled:
                 if len(self._compiled) == _MAX_SIZES:  # its memory is free before the next takes some
                     del self._compiled[min(self._compiled, key=self._seen.__getitem__)]
@@ -151,8 +182,14 @@ class OpenVINORuntime:
             return self._compiled[size]
 
     def _compile(self, size: _Size) -> _Compiled:
-        model = self._model.clone()
-        model.reshape([1, *size, 3])
+        network, content = self._network(size)
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.streams):
+            requests.put(network.create_infer_request())
+        return _Compiled(requests, network, content)
+
+    def _network(self, size: _Size) -> tuple[Any, Any]:
+        """Return the `openvino.CompiledModel` of a size and the file that it is from; make and store it if needed."""
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
@@ -162,11 +199,17 @@ class OpenVINORuntime:
         }
         if (threads := num_threads()) is not None:
             options["INFERENCE_NUM_THREADS"] = threads
+        content = self._stored.read(size) if self._stored else None
+        if content is not None:
+            with suppress(RuntimeError):  # another one of this version cannot read it
+                tensor = sys.modules["openvino"].Tensor(content, shared_memory=True)
+                return one_core().import_model(tensor, "CPU", options), content
+        model = self._model().clone()
+        model.reshape([1, *size, 3])
         network = one_core().compile_model(model, "CPU", options)
-        requests: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(self.streams):
-            requests.put(network.create_infer_request())
-        return _Compiled(requests, network)
+        if self._stored:
+            self._stored.write(size, network.export_model().getbuffer())
+        return network, None
 
 
 @cache
@@ -191,6 +234,8 @@ def import_openvino() -> ModuleType:
         MissingExtraError: openvino is not installed.
     """
     is_first = "openvino" not in sys.modules and _CONVERTER not in sys.modules
+    collects = gc.isenabled()
+    gc.disable()  # nothing of an import is garbage
     if is_first:
         sys.modules[_CONVERTER] = None  # type: ignore[assignment]
     try:
@@ -198,6 +243,8 @@ def import_openvino() -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingExtraError("openvino is not installed. Install it with: pip install openvino") from error
     finally:
+        if collects:
+            gc.enable()
         if is_first:
             del sys.modules[_CONVERTER]
     if is_first and not hasattr(openvino, "convert_model"):

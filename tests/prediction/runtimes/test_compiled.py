@@ -1,0 +1,77 @@
+import os
+
+import numpy as np
+import pytest
+
+from clothseg.errors import ModelError
+from clothseg.prediction.runtimes import compiled
+from clothseg.prediction.runtimes.openvino import OpenVINORuntime
+from tests.export.small_model import photo_of
+
+BATCH = photo_of(64, 96)[None]
+
+
+@pytest.fixture(autouse=True)
+def stored(tmp_path, monkeypatch):
+    """Lists the files of an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return lambda: sorted((tmp_path / "clothseg" / "compiled").glob("*/*"))
+
+
+def test_a_compiled_network_is_stored_and_gives_the_same_bits(portable_path, stored):
+    expected = OpenVINORuntime.open(portable_path).logits(BATCH)
+    (path,) = stored()
+    assert path.name == "64x96.blob"
+    written = path.stat().st_mtime_ns
+    later = OpenVINORuntime.open(portable_path)
+    np.testing.assert_array_equal(later.logits(BATCH), expected)
+    assert later._compiled[64, 96].content is not None
+    assert [one.read_bytes() for one in stored()] == [path.read_bytes()]
+    assert path.stat().st_mtime_ns > written  # it is in use, so others are deleted first
+    later.logits(photo_of(32, 32)[None])  # reads the graph, which the first size did not need
+    assert len(stored()) == 2
+    OpenVINORuntime.open(portable_path, many_photos=True).logits(photo_of(32, 64)[None])
+    assert len(stored()) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b"", lambda _: b"12345"])
+def test_a_damaged_file_is_written_again(portable_path, stored, damage):
+    expected = OpenVINORuntime.open(portable_path).logits(BATCH)
+    (path,) = stored()
+    path.write_bytes(damage(path.read_bytes()))
+    np.testing.assert_array_equal(OpenVINORuntime.open(portable_path).logits(BATCH), expected)
+    later = OpenVINORuntime.open(portable_path)
+    np.testing.assert_array_equal(later.logits(BATCH), expected)
+    assert later._compiled[64, 96].content is not None
+    path.write_bytes(b"no network".ljust(96) + compiled._crc(b"no network".ljust(96)))
+    np.testing.assert_array_equal(OpenVINORuntime.open(portable_path).logits(BATCH), expected)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(portable_path, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert OpenVINORuntime.open(portable_path).logits(BATCH).shape[2:] == (64, 96)
+
+
+def test_the_files_that_were_not_used_for_longest_are_deleted(tmp_path, monkeypatch):
+    networks = [compiled.CompiledNetworks.of("model", number) for number in range(4)]
+    monkeypatch.setattr(compiled, "MAX_BYTES", 2 * 104)
+    for age, network in zip((1, 4, 3), networks, strict=False):
+        network.write((32, 32), memoryview(bytes(100)))
+        os.utime(network._path((32, 32)), (1e9 - age, 1e9 - age))
+    assert [network.is_empty() for network in networks] == [False, True, False, True]
+    networks[3].write((32, 32), memoryview(bytes(100)))
+    assert [network.is_empty() for network in networks] == [False, True, True, False]
+
+
+def test_a_model_that_is_replaced_while_it_is_loaded_is_not_mixed_with_the_new_one(
+    portable_path, write_portable, tmp_path
+):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(portable_path.read_bytes())
+    OpenVINORuntime.open(path).logits(BATCH)
+    runtime = OpenVINORuntime.open(path)
+    path.write_bytes(write_portable({"new": 1}).read_bytes())
+    assert runtime.logits(BATCH).shape[2:] == (64, 96)
+    with pytest.raises(ModelError, match=r"Model has changed since it was loaded: .*model\.onnx\. Load it again"):
+        runtime.logits(photo_of(32, 32)[None])
