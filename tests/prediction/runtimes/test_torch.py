@@ -89,7 +89,7 @@ def test_prediction_leaves_no_gradients_and_no_training_mode(checkpoint_path):
 
 
 def test_models_that_do_not_fit_are_refused(checkpoint_path, tmp_path):
-    with pytest.raises(MissingModelError, match=r"Model not found: .*Train one"):
+    with pytest.raises(MissingModelError, match=r"Model not found: .*train one"):
         open_runtime(tmp_path / "none.ckpt")
     (tmp_path / "model.tflite").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"Not a model file: .*model\.tflite\. Allowed endings: \.ckpt"):
