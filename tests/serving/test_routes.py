@@ -187,8 +187,8 @@ def test_a_wrong_parameter_is_named(client, photo):
     for parameters, words in (
         ({"output": "pdf"}, "output"),
         ({"output": "cutout", "edges": "round"}, "edges"),
-        ({"output": "cutout", "canvas": "20"}, "canvas is '20': allowed: width and height in pixels"),
-        ({"output": "cutout", "margin": "50%"}, "margin is '50%': allowed: 0 to below 50"),
+        ({"output": "cutout", "canvas": "20"}, "canvas is '20'. Write width and height in pixels"),
+        ({"output": "cutout", "margin": "50%"}, "margin is '50%'. Allowed: 0% to below 50%"),
         ({"output": "cutout", "margin": "10"}, "Set canvas"),
         ({"output": "cutout", "canvas": "20000x2", "format": "webp"}, "16,383"),
         ({"output": "cutouts", "label": "dress"}, "label goes with output=cutout"),
@@ -226,6 +226,8 @@ def test_other_content_types_and_encodings_are_refused(client, photo):
 def test_a_form_without_the_photo_or_with_two_is_refused(client, photo):
     answer = client.post("/v1/segment", files={"picture": ("a.jpg", photo)})
     assert "photo" in assert_problem(answer, 422, "wrong-parameter")["detail"]
+    answer = client.post("/v1/segment", files={"photo": ("a.jpg", photo)}, data={"output": "mask"})
+    assert "into the address: ?output=" in assert_problem(answer, 422, "wrong-parameter")["detail"]
     answer = client.post("/v1/segment", files=[("photo", ("a.jpg", photo)), ("photo", ("b.jpg", photo))])
     assert_problem(answer, 422, "wrong-parameter")
 

@@ -24,7 +24,7 @@ from clothseg.errors import nearest
 from clothseg.serving.errors import KINDS, MEDIA_TYPE, Problem
 from clothseg.serving.limits import Keys, Limits
 from clothseg.serving.metrics import Metrics, RequestMiddleware
-from clothseg.serving.parameters import FORMS, Options
+from clothseg.serving.parameters import Options
 from clothseg.serving.pool import Pool
 from clothseg.serving.routes import Routes
 from clothseg.serving.schemas import ProblemDetails
@@ -185,10 +185,8 @@ def _in_words(error: RequestValidationError) -> str:
         name = str(one["loc"][:2][-1])  # what follows is the place in a list
         if one["type"] == "extra_forbidden":
             found.append(f"no parameter is called {name[:100]!r}; nearest: {nearest(name, Options.model_fields, 3)}")
-            continue
-        is_form = one["type"] == "string_pattern_mismatch" and name in FORMS
-        allowed = f"allowed: {FORMS[name]}" if is_form else one["msg"].lower()
-        found.append(f"{name} is {str(one.get('input'))[:100]!r}: {allowed}")
+        else:
+            found.append(f"{name} is {str(one.get('input'))[:100]!r}: {one['msg'].lower()}")
     return "; ".join(found)
 
 

@@ -67,14 +67,6 @@ def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
-FORMS = {
-    "background": "transparent, blur, the name of a colour, or #rrggbb, written %23rrggbb in an address",
-    "canvas": "width and height in pixels, as in 2000x2000",
-    "margin": "0 to below 50, in per cent, as in 5",
-}
-"""What the patterns allow, in words."""
-
-
 def choose_class(label: str | None, classes: ClassList) -> str:
     """Return the name of the class to cut out; empty for all clothes together.
 
@@ -95,18 +87,12 @@ def choose_class(label: str | None, classes: ClassList) -> str:
         raise Problem("wrong-parameter", f"label: {one_line(error)}") from error
 
 
-# No path of the server's disk fits.
-_BACKGROUND = r"^(transparent|blur|#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})|[a-zA-Z]{3,20})$"
-_CANVAS = r"^([1-9][0-9]{0,4}x[1-9][0-9]{0,4})?$"
-_MARGIN = r"^[1-4]?[0-9](\.[0-9]{1,3})?%?$"
-
-
 _OUTPUTS_BY_PARAMETER = {"include": ("json",), "label": ("cutout",), "region": ("try-on",)}
 """The outputs that a parameter goes with; all others go with cut-outs."""
 
 
 class Options(BaseModel):
-    """The query parameters that the operations on photos share; a worker checks what their patterns leave open."""
+    """The query parameters that the operations on photos share; a worker checks the texts among them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -121,12 +107,10 @@ class Options(BaseModel):
         "soft", description="Edges of cut-outs: estimated coverage, or whole pixels."
     )
     background: str = Field(
-        "transparent",
-        pattern=_BACKGROUND,
-        description="Behind cut-outs: transparent, blur, or a colour: white, #ffffff.",
+        "transparent", description="Behind cut-outs: transparent, blur, or a colour: white, #ffffff."
     )
-    canvas: str = Field("", pattern=_CANVAS, description="Scale cut-outs to fit and centre them, as in 2000x2000.")
-    margin: str = Field("5%", pattern=_MARGIN, description="Space around the garment on a canvas, in per cent.")
+    canvas: str = Field("", description="Scale cut-outs to fit and centre them, as in 2000x2000.")
+    margin: str = Field("5%", description="Space around the garment on a canvas, in per cent.")
     format: Literal["png", "webp", "jpeg"] = Field("png", description="File format of cut-outs.")
     region: Literal["upper", "lower", "full"] = Field("upper", description="For try-on: which garment is replaced.")
     include: list[Include] = Field([], description="For JSON: put the mask or the outlines into it, too; repeatable.")

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import MIN_BYTES_PER_SECOND, Limits
 from clothseg.serving.metrics import Metrics
+from clothseg.serving.parameters import Options
 
 FIELDS = ("photo", "file")
 """Names of the form field with the photo; the first is the documented one."""
@@ -234,7 +235,12 @@ class FormReader:
         self._num_parts += 1
         if self._num_parts > _MAX_PARTS:
             raise Problem("wrong-parameter", f"The form has more than {_MAX_PARTS} fields. Send the photo only")
-        if (part.field_name or b"").decode("utf-8", "replace") not in FIELDS:
+        field_name = (part.field_name or b"").decode("utf-8", "replace")
+        if field_name in Options.model_fields:
+            raise Problem(
+                "wrong-parameter", f"{field_name} is a field of the form. Write it into the address: ?{field_name}=…"
+            )
+        if field_name not in FIELDS:
             return
         if isinstance(part, Field):
             self.photos.append(Upload(part.value or b""))
