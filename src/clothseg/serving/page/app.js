@@ -6,7 +6,7 @@ import { boxAround, canvasOf, frameOf } from "./compose.js";
 import { Correction } from "./correct.js";
 import { Downloads } from "./downloads.js";
 import { resampleIds } from "./layers.js";
-import { backgroundOf, listenForLooks, lookOf, showSnippets } from "./look.js";
+import { listenForLooks, lookOf, showSnippets } from "./look.js";
 import { correctedResults, EditableMask } from "./mask.js";
 import { capital, classesOf, counted, fileSize, fillAbout, GarmentList, guessOf, percent, showGallery, Strip } from "./panels.js";
 import { bitmapOf, listenForPhotos, Photos } from "./photos.js";
@@ -149,12 +149,11 @@ function showTab(name) {
   stage.compare(name === "compare");
   const { segments, width, height } = current.results;
   const shown = segments.filter((one) => !current.hidden.has(one.class_id));
+  stage.look = { ...lookOf(), pixel: Math.max(width, height) / networkSize, tints: current.tints };
   const isFramed = name === "cutout" && shown.length;
   stage.setFrame(isFramed ? frameOf(boxAround(shown), lookOf(), current.results).frame : { x: 0, y: 0, width, height });
   if (name === "correct") current.edit ??= new EditableMask(stage.mask, width, height);
   correction.start(name === "correct" ? current.edit : null);
-  stage.background = backgroundOf();
-  stage.look = { edges: lookOf().edges, pixel: Math.max(width, height) / networkSize, tints: current.tints };
   stage.redraw();
   find("panel-hint").textContent = hintOf(current);
 }

@@ -7,7 +7,7 @@ const find = (id) => document.getElementById(id);
 let backdrop = null;
 
 /** @returns {import("./compose.js").Background} */
-export function backgroundOf() {
+function backgroundOf() {
   const kind = document.querySelector("[name=background]:checked").value;
   find("background-color").hidden = kind !== "color";
   if (kind === "picture" && !backdrop) return { kind: "none" };

@@ -36,10 +36,8 @@ export class Stage {
   layer = "colours";
   /** Whether a wipe parts photo and layer. */
   comparing = false;
-  /** @type {import("./compose.js").Background} */
-  background = { kind: "none" };
-  /** How clothes are cut out, `pixel` in pixels of the photo; see `cutOut`. */
-  look = { edges: "soft", pixel: 1, tints: new Map() };
+  /** How clothes are cut out, and the background; see `cutOut` and `compose`. */
+  look = { edges: "soft", pixel: 1, tints: new Map(), background: { kind: "none" } };
   /** Class ids at the photo's own size; null before they are known. @type {Uint8Array | null} */
   mask = null;
   /** Pixels of the mask that are selected, as [start, end] of runs. @type {number[][]} */
@@ -185,10 +183,11 @@ export class Stage {
       if (!box.width || !box.height) continue;
       const ids = partOf(this.ids, this.photo.width, box);
       const wanted = new Set([...this.#colors.keys()].filter((id) => id && !this.hidden.has(id)));
-      const look = { ...this.look, pixel: scale * this.look.pixel };
+      const { edges, pixel, tints } = this.look;
       const picture = await createImageBitmap(this.photo, left, top, box.width, box.height);
-      const cutout = await inWorker("clothes", { picture, ids, wanted, look }, { transfer: [picture] });
+      const cutout = await inWorker("clothes", { picture, ids, wanted, look: { edges, tints, pixel: scale * pixel } }, { transfer: [picture] });
       if (mask !== this.mask) continue;
+      this.#clothes?.cutout.close();
       this.#clothes = { cutout, cutoutBox: { x: part.x + left / scale, y: part.y + top / scale, width: box.width / scale, height: box.height / scale } };
       this.#paint();
     }
@@ -257,7 +256,7 @@ export class Stage {
     this.root.classList.toggle("cutting", !this.cutout.hidden && !this.comparing);
     if (this.cutout.hidden) return;
     const photo = this.view.zoom > 1 ? this.#bitmap : this.small;
-    compose(this.cutout.getContext("2d"), { ...this.#clothes, shown: this.view.part, frame: this.view.frame, background: this.background, photo, size: this.size });
+    compose(this.cutout.getContext("2d"), { ...this.#clothes, shown: this.view.part, frame: this.view.frame, background: this.look.background, photo, size: this.size });
   }
 
   /** Compare photo and layer. @param {boolean} comparing */
