@@ -15,6 +15,7 @@ from clothseg.encoding import encode_jpeg, encode_png, orient
 from clothseg.errors import DataError, LargePictureError, MachineError, MissingInputError, PictureError
 from clothseg.labels import GROUPS
 from clothseg.pictures import read_mask, read_picture, whole_file, write_whole
+from clothseg.transforms import resize_image
 
 
 def photo(height=40, width=30):
@@ -380,3 +381,26 @@ def test_mask_values_are_read_as_stored_whatever_their_bits():
     for bits, palette in ((8, (0, 255)), (4, (0, 255)), (4, range(16))):
         with pytest.raises(DataError, match=f"BMP of {bits} bits with a grey palette"):
             read_mask(grey_bmp(np.ones((5, 7), np.uint8), bits, palette))
+
+
+def test_a_large_jpeg_is_decoded_in_a_small_size_first_oriented_and_in_its_colours(tmp_path):
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (2, 21, 3), np.uint8)).resize((8001, 301), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # stored lying on its side
+    path = tmp_path / "large.jpg"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    coarse.save(path, quality=95, exif=exif, icc_profile=profile)
+    picture, whole = read_picture(path, small=True), read_picture(path)
+    assert (picture.size, picture.small.shape) == ((8001, 301), (2001, 76, 3))
+    np.testing.assert_array_equal(picture.pixels, whole.pixels)
+    assert whole.small is whole.pixels
+    difference = np.abs(picture.small.astype(int) - resize_image(whole.pixels, (2001, 76)))
+    assert difference[2:-2, 2:-2].mean() < 1
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(PictureError, match="Photo is broken or cut off"):
+        read_picture(path, small=True)
+    coarse.save(tmp_path / "large.png")
+    assert read_picture(tmp_path / "large.png", small=True).small.shape == (301, 8001, 3)
+    coarse.resize((3840, 30)).save(path)
+    assert read_picture(path, small=True).decode is None  # what fits is decoded as before, to the last bit

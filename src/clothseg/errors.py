@@ -11,7 +11,7 @@ import os
 import shlex
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -123,6 +123,27 @@ def path_kind(path: str | os.PathLike[str]) -> str:
     if stat.S_ISREG(mode):
         return "a file"
     return "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+
+
+def walk(folder: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield `folder` and each folder below it with the names of its files, sorted.
+
+    Linked folders are followed, each real folder is visited once, and a link to a folder that contains it, which makes
+    a circle, is not followed. Hidden folders are skipped.
+
+    Args:
+        folder: where to start.
+        onerror: called for each folder that cannot be read.
+    """
+    starts, seen = [folder], set()
+    for start in starts:  # real folders first, so that a file gets its own path where it has one
+        if start.resolve() in seen or (start != folder and start.parent.resolve().is_relative_to(start.resolve())):
+            continue
+        for where, folders, names in os.walk(start, onerror=onerror):
+            seen.add(Path(where).resolve())
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            starts += [Path(where, name) for name in folders if Path(where, name).is_symlink()]
+            yield Path(where), sorted(names)
 
 
 def path_problem(error: OSError) -> str:

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from clothseg.errors import DataError, SettingError, check_input, command, path_problem
+from clothseg.errors import DataError, SettingError, check_input, command, path_problem, walk
 from clothseg.labels import ClassList
-from clothseg.pictures import PHOTO_SUFFIXES, walk, write_whole
+from clothseg.pictures import PHOTO_SUFFIXES, write_whole
 
 Item = TypeVar("Item")
 

@@ -39,6 +39,8 @@ class Outputs:
     cutouts: Annotated[str, tyro.conf.arg(metavar="none|frame|tight|clothes|NAMES")] = "none"
     """Write cut-outs: of each garment in the photo's frame, or cropped tight; of all clothes together; or of garments
     by name, as in dress,shoes. With commas also several: tight,clothes."""
+    full_overlay: bool = False
+    """Write the overlay at the photo's size, also if that is more than 3,840 pixels on a side."""
     style: Annotated[CutoutStyle, tyro.conf.arg(name="")] = field(default_factory=CutoutStyle)
     try_on: Annotated[str, tyro.conf.arg(metavar="upper,lower,full")] = ""
     """Write what try-on programs ask for: the mask to paint a garment of a region into, and the worn one on white."""

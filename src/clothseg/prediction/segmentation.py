@@ -16,7 +16,7 @@ from clothseg import drawing
 from clothseg.encoding import MAX_JPEG_SIDE, encode_jpeg, encode_png, marked
 from clothseg.errors import InputError, require
 from clothseg.labels import CLOTHES, ClassList
-from clothseg.pictures import write_whole
+from clothseg.pictures import SMALL_SIDE, Picture, write_whole
 from clothseg.prediction.colors import main_colors
 from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
 from clothseg.prediction.outputs import CutoutChoice, Outputs, names_in_files, words_of
@@ -24,7 +24,7 @@ from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.prediction.try_on import TryOn, try_on
 from clothseg.rle import Region, encode_regions
-from clothseg.transforms import resize_image
+from clothseg.transforms import resize_image, resize_mask
 from clothseg.types import BoolArray, Float32Array, UInt8Array
 
 FORMAT_VERSION = 1
@@ -83,13 +83,12 @@ class Segmentation:
 
     mask: UInt8Array
     """(H, W) uint8, class ids; read-only, since cached values depend on it. Change a copy."""
-    photo: UInt8Array
-    """(H, W, 3) uint8 RGB."""
+    picture: Picture = field(repr=False)
+    """The photo; pixels, (H, W, 3) uint8 RGB, become one."""
     classes: ClassList
     """Names and colours of the ids."""
     logits: Float32Array = field(repr=False)
-    """(C, h, w) float32 at the network's resolution, padding cropped: at most C x image size x image size x 4 bytes,
-    however large the photo."""
+    """(C, h, w) float32 at the network's resolution, padding cropped; h and w at most the model's image size."""
     file: str = ""
     """Name of the photo in results; empty where the pixels came without one."""
     model: Mapping[str, str] = field(default_factory=dict)
@@ -103,6 +102,7 @@ class Segmentation:
         mask = self.mask.view()
         mask.flags.writeable = False
         object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "picture", Picture.of(self.picture))
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -112,6 +112,11 @@ class Segmentation:
     def _repr_png_(self) -> bytes:
         """Return the overlay with its legend as PNG, which a notebook shows in place of the text."""
         return encode_png(self._small_overlay(NOTEBOOK_SIDE))
+
+    @property
+    def photo(self) -> UInt8Array:
+        """(H, W, 3) uint8 RGB; a large JPEG is decoded when it is first asked for."""
+        return self.picture.pixels
 
     @property
     def size(self) -> tuple[int, int]:
@@ -326,6 +331,7 @@ class Segmentation:
         soft_masks: bool = False,
         style: CutoutStyle = PLAIN,
         try_on: str = "",
+        full_overlay: bool = False,
     ) -> tuple[Path, ...]:
         """Write the mask (indexed PNG), the overlay with legend (JPEG) and what else is asked for.
 
@@ -338,6 +344,7 @@ class Segmentation:
             soft_masks: write the probability of each class that the photo shows, `<stem>_soft-<class>.png`.
             style: edges, background, canvas and format of cut-outs.
             try_on: regions to write files for try-on programs for, as in "upper,lower"; see `try_on`.
+            full_overlay: write the overlay at the photo's size, also if that is more than 3,840 pixels on a side.
 
         Returns:
             The files, `<stem>_mask.png` and `<stem>_overlay.jpg` first. Each is written atomically.
@@ -346,7 +353,7 @@ class Segmentation:
             SettingError: two options do not go together, or name what does not exist.
             MachineError: the folder cannot be written, or the disk is full.
         """
-        outputs = Outputs(json=json, cutouts=cutouts, soft_masks=soft_masks, style=style, try_on=try_on)
+        outputs = Outputs(json, cutouts, full_overlay, style, try_on, soft_masks=soft_masks)
         return self.write(Path(folder), outputs, stem or Path(self.file).stem or "photo")
 
     def write(self, folder: Path, outputs: Outputs, stem: str) -> tuple[Path, ...]:
@@ -360,7 +367,8 @@ class Segmentation:
     def contents(self, outputs: Outputs) -> Iterator[tuple[str, bytes]]:
         """Yield the files of this photo: what follows the stem in each name, and the content."""
         yield MASK_ENDING, marked(encode_png(self.mask, palette=self.classes.palette))
-        yield OVERLAY_ENDING, marked(encode_jpeg(self._small_overlay(MAX_JPEG_SIDE)))
+        overlay = self._small_overlay(MAX_JPEG_SIDE if outputs.full_overlay else SMALL_SIDE)
+        yield OVERLAY_ENDING, marked(encode_jpeg(overlay))
         if outputs.json:
             yield RESULTS_ENDING, f"{json_text.dumps(self.to_coco())}\n".encode()
         for ending, content in self.cutout_files(outputs.cutouts, outputs.style):
@@ -377,12 +385,12 @@ class Segmentation:
                 yield SOFT_MASK_ENDING.format(name=names[one.class_id]), marked(content)
 
     def _small_overlay(self, max_side: int) -> UInt8Array:
-        """Return the overlay with its legend, shrunk where a side is longer than `max_side` pixels."""
-        scale = min(1.0, max_side / max(self.size))
-        if scale == 1:
-            return self.overlay(legend=True)
-        height, width = (max(1, int(side * scale)) for side in self.size)
-        return self._with_legend(resize_image(self.overlay(), (height, width)), legend=True)
+        """Return the overlay with its legend, of the photo shrunk where a side is longer than `max_side` pixels."""
+        photo = self.picture.small if max_side <= SMALL_SIDE else self.photo
+        scale = min(1.0, max_side / max(photo.shape))
+        size = max(1, int(photo.shape[0] * scale)), max(1, int(photo.shape[1] * scale))
+        shown = drawing.overlay(resize_image(photo, size), resize_mask(self.mask, size), self.classes)
+        return self._with_legend(shown, legend=True)
 
     def _with_legend(self, picture: UInt8Array, legend: bool) -> UInt8Array:
         if not legend:

@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from clothseg.encoding import HEAD_LENGTH, is_marked
-from clothseg.errors import InputError, MissingInputError, path_kind, path_problem
-from clothseg.pictures import PHOTO_SUFFIXES, walk
+from clothseg.errors import InputError, MissingInputError, path_kind, path_problem, walk
+from clothseg.pictures import PHOTO_SUFFIXES
 from clothseg.prediction.segmentation import (
     CUTOUT_ENDING,
     MASK_ENDING,
