@@ -121,12 +121,6 @@ def project(tmp_path_factory, run):
         run("results", "scores/evaluation.json", "--data-source", "our own", "--results", results)
         plain = json.loads(Path("scores-plain/evaluation.json").read_text()) | {"made_by": "make masks"}
         write(results / "plain.json", plain)
-        iou = {"background": 0.9, "neck": 0.1}
-        rows = [
-            {"recipe": name, "photos": 800, "mean_iou": value, "accuracy": 0.9, "iou": iou}
-            for name, value in (("plain", 0.25), ("all", 0.7))
-        ]
-        write(results / "ablation.json", {"command": "try", "machine": "a machine", "date": "today", "rows": rows})
         write(
             results / "guesses.json", {"labelled": 4321, "guessed": 7, "left_out": 2, "teacher": "T.", "repeats": "R."}
         )
@@ -161,7 +155,6 @@ TRAINING = {
     "settings": {"seed": 0, "precision": "32-true"},
     "steps": 1000,
     "photos_seen": 4000,
-    "recipe": ["**Loss:** Dice."],
 }
 
 
@@ -195,9 +188,6 @@ def test_scores_are_those_of_the_evaluation(project):
 def test_mistakes_are_listed(project):
     (lower,) = rows_of(project, "Where it fails", "| lowerbody |")
     assert "upperbody 12%" in lower, "one of eight trousers got the class of a top"
-    worst = rows_of(project, "Where it fails", "| photo")[0]
-    assert worst.startswith("| photo3.jpg |")
-    assert worst.split(" | ")[2:] == ["upperbody, lowerbody", "lowerbody", "– |"]
 
 
 def test_the_plain_recipe_is_compared_photo_by_photo(project):
@@ -210,10 +200,10 @@ def test_the_plain_recipe_is_compared_photo_by_photo(project):
     assert "`make masks`" in document(project, "REPORT.md")
 
 
-def test_training_ablation_and_speed_are_listed(project):
+def test_training_and_speed_are_listed(project):
     report, card = document(project, "REPORT.md"), document(project, "MODEL_CARD.md")
-    for words in ("| Steps, photos seen | 1,000, 4,000 |", "1.2 hours", "| 0.250 |  | 0.900 | 0.100 |", "+0.450"):
-        assert words in report
+    assert "| Steps, photos seen | 1,000, 4,000 |" in report
+    assert "1.2 hours" in report
     assert "trained on 4,321 photos, and 7 whose masks" in report
     assert "| a photo | 1,234 ms |" in card
     assert "not measured: no bf16" in card
@@ -240,7 +230,7 @@ def test_pictures_are_there_and_can_be_read(project):
         for path in named:
             assert (project / "out" / path).is_file(), path
     charts = list((project / "out/docs/pictures/report").glob("*.svg"))
-    assert len(charts) == 3
+    assert len(charts) == 2
     for path in charts:
         assert ElementTree.fromstring(path.read_bytes()).tag.endswith("svg")
     chart = (project / "out/docs/pictures/report/classes.svg").read_text()

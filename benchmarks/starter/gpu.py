@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from gpu_batches import HEIGHT, IGNORED, WIDTH, ZOOMS, Photos, batch_of
+from gpu_batches import IGNORED, Photos, batch_of
 from torch import Tensor, nn
 from worn import GatedNetwork, Outputs, Presence, group_of_category
 
@@ -260,8 +260,7 @@ def sampling_weights(photos: Photos, num_groups: int) -> Tensor:
 
 
 def documented(arguments: Any, *, device: str, seen: int, seconds: float, ended: datetime) -> dict[str, Any]:
-    """Return what report.py says of the last training, its results/training.json."""
-    shares = ", ".join(f"{share:.0%} {low:g} to {high:g} times" for share, low, high in ZOOMS)
+    """Return what report.py says of the last training, its results/training.json; the recipe is in the template."""
     command = "python benchmarks/starter/gpu.py train photos.zip WEIGHTS.pth output/gpu --seconds " + " ".join(
         f"{one:g}" for one in arguments.seconds
     )
@@ -276,19 +275,6 @@ def documented(arguments: Any, *, device: str, seen: int, seconds: float, ended:
         "settings": {"seed": arguments.seed, "precision": "bf16-mixed"},
         "steps": seen // arguments.batch_size,
         "photos_seen": seen,
-        "recipe": [
-            "**Loss:** half Dice and half cross-entropy of the classes, 0.3 times the cross-entropy of the categories, "
-            "and 0.2 times the binary cross-entropy of which categories are worn in the input. In the cross-entropies "
-            "a pixel counts as its class's share of all pixels to the power of -0.4, 10 at most.",
-            f"**Photos:** A step sees inputs of {HEIGHT} x {WIDTH} pixels, the photo scaled by a zoom ({shares}), "
-            "turned, sheared, mirrored, blurred and changed in colour, 15% of them without colour. What lies around "
-            "the photo is another photo's background or a drawn texture in 60% of the inputs; in 8% the garments stand "
-            "before such a background; 6% show no clothes: drawn textures, or photos cut into squares and mixed.",
-            f"**Learning:** AdamW, weight decay {arguments.weight_decay:g}, batches of {arguments.batch_size}; the "
-            f"learning rate rises to {arguments.rate:g} over the first 5% of the time and falls along a cosine; the "
-            f"encoder's is {arguments.encoder_rate:g} times that. The weights that are kept are a moving average over "
-            "the steps (0.998).",
-        ],
     }
 
 

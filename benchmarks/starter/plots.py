@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,13 +15,9 @@ mpl.rcParams.update({"svg.hashsalt": "clothseg", "svg.fonttype": "none", "font.s
 _BLUE, _YELLOW = "#0969da", "#d4a72c"
 
 
-def plots(evaluation: Evaluation, plain: Evaluation, ablation: Mapping[str, Any]) -> dict[str, bytes]:
+def plots(evaluation: Evaluation, plain: Evaluation) -> dict[str, bytes]:
     """Return every plot by its file's name."""
-    return {
-        "classes.svg": _classes(evaluation, plain),
-        "confusion.svg": _confusion(evaluation),
-        "ablation.svg": _ablation(ablation),
-    }
+    return {"classes.svg": _classes(evaluation, plain), "confusion.svg": _confusion(evaluation)}
 
 
 def _classes(evaluation: Evaluation, plain: Evaluation) -> bytes:
@@ -63,19 +57,6 @@ def _confusion(evaluation: Evaluation) -> bytes:
     axes.set_xticks(range(len(columns)), [names[one] for one in columns], rotation=40, ha="right")
     axes.set_yticks(range(len(rows)), [names[one] for one in rows])
     axes.set(xlabel="predicted class", ylabel="true class", title="Percent of the true pixels")
-    return _svg(figure)
-
-
-def _ablation(ablation: Mapping[str, Any]) -> bytes:
-    rows = ablation["rows"][::-1]
-    figure = Figure(figsize=(8, 0.32 * len(rows) + 1), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh([one["recipe"] for one in rows], [one["mean_iou"] for one in rows], color=_BLUE)
-    axes.bar_label(bars, fmt="%.3f", padding=3)
-    axes.set(
-        xlabel=f"mean IoU on the tune part after {rows[0]['photos']:,} photos", title="Each change and all together"
-    )
-    axes.margins(x=0.12)
     return _svg(figure)
 
 

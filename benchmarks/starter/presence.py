@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from gpu import SIZE, load_network
+from gpu_batches import IGNORED
 from PIL import Image
 from torch import Tensor
 from without_clothes import SHARES, Labelled, cases, recolored
@@ -111,21 +112,21 @@ def calibrated(network: GatedNetwork, photos: Sequence[Labelled]) -> tuple[list[
         called so; and the mean score of the garments that 19 of 20 photos exceed.
     """
     sums = torch.zeros(2, len(TEMPERATURES))
-    kept = []
-    for labelled in photos:
-        pixels, target = boxed(labelled, network)
+    inputs = [boxed(labelled, network) for labelled in photos]
+    for pixels, target in inputs:
         truth = target[2::4, 2::4].long()
-        _, categories = network.outputs(pixels)
+        categories = network.coarse(pixels)[0]
         known = truth < len(network.names)
         fine = categories[0][:, known]
         coarse = network.groups(categories)[0][:, known]
-        kept.append(coarse)
         for row, (logits, ids) in enumerate(((coarse, network.groups_of[truth[known]]), (fine, truth[known]))):
             counts = (logits.argmax(dim=0) > 0) | (ids > 0)
             for column, temperature in enumerate(TEMPERATURES):
                 sums[row, column] += F.cross_entropy((logits / temperature).T[counts], ids[counts], reduction="sum")
     best = [float(TEMPERATURES[one]) for one in sums.argmin(dim=1)]
-    probabilities = [(one / best[0]).softmax(dim=0).max(dim=0) for one in kept]
+    network.temperatures = (best[0], best[1])
+    found = (network(pixels)[0][:, target < IGNORED] for pixels, target in inputs)
+    probabilities = [one.softmax(dim=0).max(dim=0) for one in found]
     scores = [float(one.values[one.indices > 0].mean()) for one in probabilities if (one.indices > 0).any()]
     return best, float(np.quantile(scores, 0.05))
 

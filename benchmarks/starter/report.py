@@ -85,7 +85,7 @@ def read_values(folder: Path, model: Path) -> dict[str, Any]:
     refuse_outside(file.description.to_dict())
     found = {
         name: read_json(folder / f"{name}.json")
-        for name in ("evaluation", "plain", "ablation", "guesses", "training", "speed", "without_clothes")
+        for name in ("evaluation", "plain", "guesses", "training", "speed", "without_clothes")
     }
     for name, measured in (
         ("evaluation", found["evaluation"]["predictions"].get("sha256")),
@@ -104,7 +104,7 @@ def read_values(folder: Path, model: Path) -> dict[str, Any]:
     width = "" if description.decoder_width == 1 else f", {description.decoder_width:g} times its usual channels,"
     decoder = ARCHITECTURES.get(description.architecture, description.architecture)
     path, guesses = model.resolve(), found["guesses"]
-    return {name: found[name] for name in ("ablation", "guesses", "training", "speed", "without_clothes")} | {
+    return {name: found[name] for name in ("guesses", "training", "speed", "without_clothes")} | {
         "evaluation": evaluation,
         "plain": Evaluation(found["plain"]),
         "comparison": compare(*records, leave_out=left_out),
@@ -135,7 +135,7 @@ def write_documents(model: Path, results_folder: Path, output: Path) -> None:
         replace(one, name=f"photo-{one.name}", words=f"{PHOTO_CREDITS[Path(one.name).stem]}; {one.words}")
         for one in pictures(clothseg.load(model), PHOTOS)
     ]
-    drawn = plots(values["evaluation"], values["plain"], values["ablation"])
+    drawn = plots(values["evaluation"], values["plain"])
     write_files(output / PICTURES, drawn | {one.name: one.content for one in photos})
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),

@@ -16,27 +16,7 @@ from clothseg.types import Float64Array, Int64Array
 SCORES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall", "boundary_iou": "Boundary IoU"}
 ABSENT = "absent"
 
-RECIPES = {
-    "plain": "the plain recipe",
-    "pyramid": "FPN in place of U-Net",
-    "narrow": "a decoder with half the channels",
-    "aspect": "photos keep their shape and are seen at several scales, in crops",
-    "schedule": "AdamW with warm-up and a cosine to 0, a fifth of its rate for the encoder",
-    "cross-entropy": "cross-entropy in place of the focal loss",
-    "balance": "cross-entropy in which rare classes count more",
-    "average": "the weights are an average over the steps",
-    "guesses": "also learns from photos with guessed masks, and more often from rare classes",
-    "all but guesses": "all but the guessed masks",
-    "all but guesses, narrow": "the same with half the decoder's channels",
-    "all and narrow": "all of these, and half the decoder's channels",
-    "all": "all of these but half a decoder: ours",
-}
-"""The recipes of the ablation, in words."""
-
 FEW_PHOTOS = 40
-_WORST = 10
-_MISSED = 0.1  # a garment is missed if less than this share of its pixels was found
-_INVENTED = 0.002  # a garment that is not there is invented from this share of the photo on
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, align: str = "---:") -> str:
@@ -160,48 +140,6 @@ def sizes(evaluation: Evaluation) -> str:
         scores = [estimate(one[name]) for name in ("iou", "recall", "found")]
         rows.append([f"{one['name']} ({bounds} pixels)", f"{one['objects']:,}", f"{one['photos']:,}", *scores])
     return table(("Size", "Objects", "Photos", "Mean IoU", "Mean recall", "Found (IoU 0.5 or more)"), rows)
-
-
-def garments(evaluation: Evaluation) -> str:
-    """Return how well photos were segmented by how many garments they show."""
-    rows = [
-        [
-            f"{one['garments']} garments",
-            f"{one['photos']:,}",
-            estimate(one["photo_iou"]),
-            estimate(one["pixel_accuracy"]),
-        ]
-        for one in evaluation.values["garments_per_photo"]
-    ]
-    return table(("Photos with", "Photos", "Mean IoU of a photo", "Pixel accuracy"), rows)
-
-
-def worst_photos(evaluation: Evaluation) -> str:
-    """Return the photos with the lowest IoU: what was missed in them, and what was seen that is not there."""
-    rows = []
-    for one in sorted(evaluation.values["per_photo"], key=lambda one: float(one["iou"]))[:_WORST]:
-        counts = {evaluation.names[int(key)]: numbers for key, numbers in one["counts"].items() if key != "0"}
-        total = sum(numbers[1] for numbers in one["counts"].values())
-        missed = [name for name, (hits, truth, *_) in counts.items() if truth and hits < _MISSED * truth]
-        invented = [name for name, (_, truth, found, *_) in counts.items() if not truth and found >= _INVENTED * total]
-        shows = [name for name, (_, truth, *_) in counts.items() if truth]
-        cells = (", ".join(names) or "–" for names in (shows, missed, invented))
-        rows.append([one["photo"], f"{one['iou']:.3f}", *cells])
-    return table(("Photo", "IoU", "Shows", "Missed", "Invented"), rows, align="---")
-
-
-def ablation(values: Mapping[str, Any]) -> str:
-    """Return mean IoU of each recipe and what it gains on the plain one."""
-    lines = values["rows"]
-    plain = next((one["mean_iou"] for one in lines if one["recipe"] == "plain"), None)
-    names = [name for name in lines[0]["iou"] if name != "background"]
-    rows = []
-    for one in lines:
-        gain = "" if plain is None or one["recipe"] == "plain" else f"{one['mean_iou'] - plain:+.3f}"
-        scores = [f"{one['iou'][name]:.3f}" if name in one["iou"] else ABSENT for name in names]
-        title = RECIPES.get(one["recipe"], one["recipe"])
-        rows.append([f"`{one['recipe']}`: {title}", f"{one['mean_iou']:.3f}", gain, f"{one['accuracy']:.3f}", *scores])
-    return table(("Recipe", "Mean IoU", "Gain", "Accuracy", *names), rows)
 
 
 def categories(description: ModelDescription) -> str:

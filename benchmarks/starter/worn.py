@@ -15,6 +15,8 @@ from clothseg.model.network import SegmentationNetwork, build_network
 
 ABSENT = -30.0
 """Logit of a group of which the data shows nothing."""
+RADIUS, EPSILON, LEAST = 3, 1e-3, 1e-3
+"""Of the guided filter: cells around a cell, least variance of colours of 0 to 1; and the least probability."""
 
 
 def group_of_category(names: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -141,11 +143,17 @@ class GatedNetwork(nn.Module):
         return self.outputs(image)[0]
 
     def outputs(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the model file gives: `forward`'s, and the logits of categories, (B, K, H/4, W/4) float32."""
+        """Return what the model file gives: `forward`'s, and the logits of categories, (B, K, H/2, W/2) float32.
+
+        Both are calibrated, and `guided` by the photo.
+        """
         categories = self.coarse(image)[0].float()
-        groups = self.groups(categories) / self.temperatures[0]
-        enlarged = F.interpolate(groups, scale_factor=4.0, mode="bilinear", align_corners=False)
-        return enlarged, categories / self.temperatures[1]
+        color = F.avg_pool2d(image.float(), 2)
+        groups, categories = (
+            guided(color, (logits / temperature).softmax(dim=1)).clamp_min(LEAST).log()
+            for logits, temperature in zip((self.groups(categories), categories), self.temperatures, strict=True)
+        )
+        return F.interpolate(groups, scale_factor=2.0, mode="bilinear", align_corners=False), categories
 
 
 class Outputs(nn.Module):
@@ -163,3 +171,52 @@ class Outputs(nn.Module):
 def log_sigmoid(logits: Tensor) -> Tensor:
     """Return the logarithm of the sigmoid in a form that an export does not write as log(0) where that is too small."""
     return -F.softplus(-logits)
+
+
+def guided(image: Tensor, planes: Tensor) -> Tensor:
+    """Enlarge planes twice, along the photo's edges: near each cell, a plane is a linear function of the colours.
+
+    Args:
+        image: (B, 3, H, W) float32 RGB, 0 to 255.
+        planes: (B, C, H/2, W/2).
+
+    Returns:
+        (B, C, H, W).
+
+    Source: He and Sun, Fast Guided Filter, 2015.
+    """
+
+    def box(values: Tensor) -> Tensor:
+        for size in ((2 * RADIUS + 1, 1), (1, 2 * RADIUS + 1)):
+            padding = (size[0] // 2, size[1] // 2)
+            values = F.avg_pool2d(values, size, stride=1, padding=padding, count_include_pad=False)
+        return values
+
+    def covariances(values: Tensor, means: Tensor, others: Tensor, other_means: Tensor) -> Tensor:
+        return box(values * others) - means * other_means
+
+    # Brightness apart from tints: as RGB, the matrices of grey photos are nearly singular in float32.
+    basis = torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]]) / torch.tensor([[3.0], [2], [6]]).sqrt()
+    guide = F.conv2d(image / 255 - 0.5, basis[:, :, None, None])
+    small, count = F.avg_pool2d(guide, 2), planes.shape[1]
+    mean, means = box(small), box(planes)
+    # Symmetric matrices of 3 x 3 are six planes: 00, 01, 02, 11, 12, 22. OpenVINO cannot compile one formula of all.
+    first, second = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
+    colors = covariances(small[:, first], mean[:, first], small[:, second], mean[:, second])
+    colors = colors + EPSILON * torch.tensor([1.0, 0, 0, 1, 0, 1]).view(1, 6, 1, 1)
+    adjugate = (
+        colors[:, [3, 2, 1, 0, 1, 0]] * colors[:, [5, 4, 4, 5, 2, 3]]
+        - colors[:, [4, 1, 2, 2, 0, 1]] * colors[:, [4, 5, 3, 2, 4, 1]]
+    )
+    inverse = adjugate / (colors[:, :3] * adjugate[:, :3]).sum(dim=1, keepdim=True)
+    repeated, tiled = mean.repeat_interleave(count, dim=1), means.repeat(1, 3, 1, 1)
+    shared = covariances(small.repeat_interleave(count, dim=1), repeated, planes.repeat(1, 3, 1, 1), tiled)
+    slopes = [
+        sum(inverse[:, [place]] * one for place, one in zip(row, shared.chunk(3, dim=1), strict=True))
+        for row in ((0, 1, 2), (1, 3, 4), (2, 4, 5))
+    ]
+    constant = means - sum(slope * one for slope, one in zip(slopes, mean.split(1, dim=1), strict=True))
+    *slopes, constant = (
+        F.interpolate(box(one), scale_factor=2.0, mode="bilinear", align_corners=False) for one in (*slopes, constant)
+    )
+    return constant + sum(slope * one for slope, one in zip(slopes, guide.split(1, dim=1), strict=True))

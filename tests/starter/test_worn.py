@@ -1,9 +1,11 @@
-"""The shipped model's network: classes are sums of categories, and what the whole photo rules out is found nowhere."""
+"""The shipped model's network: classes are sums of categories, what the photo rules out is found nowhere, edges."""
 
 import sys
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.test_architecture import ROOT
 
@@ -60,14 +62,44 @@ def test_where_the_photo_or_the_cell_shows_no_clothes_all_is_background(network)
         network.presence = presence
 
 
-def test_temperatures_change_scores_and_no_mask(network):
-    photos = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
-    with torch.no_grad():
+def test_both_outputs_are_calibrated_probabilities_that_follow_the_edges_of_the_photo(network):
+    photos = torch.full((1, 3, 64, 96), 40, dtype=torch.uint8)
+    photos[..., 37:] = 220  # an edge inside a cell of four pixels, between columns 36 and 39
+    soft = torch.sigmoid((torch.arange(24) - 9.0).view(1, 1, 1, -1)).expand(1, 1, 16, 24)
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        planes = torch.cat([soft.log(), (1 - soft).log(), torch.full((1, len(NAMES) - 2, 16, 24), -20.0)], dim=1)
+        patch.setattr(network, "coarse", lambda image: (planes, None))
         groups, categories = network.outputs(photos)
-        network.temperatures = (2.0, 4.0)
-        cooler_groups, cooler_categories = network.outputs(photos)
-        network.temperatures = (1.0, 1.0)
-    assert categories.shape == (1, len(NAMES), 16, 24)
-    torch.testing.assert_close(cooler_groups, groups / 2)
-    torch.testing.assert_close(cooler_categories, categories / 4)
-    assert (cooler_groups.argmax(dim=1) == groups.argmax(dim=1)).all()
+        patch.setattr(network, "temperatures", (2.0, 4.0))
+        cooler = network.outputs(photos)
+    assert groups.shape == (1, 13, 64, 96)
+    assert categories.shape == (1, len(NAMES), 32, 48)
+    chosen = groups.argmax(dim=1)[0, :, 8:-8]
+    assert (chosen == (photos[0, 0, :, 8:-8] < 100) * network.group_names.index("upperbody")).float().mean() > 0.99
+    for sharp, soft_one in zip((groups, categories), cooler, strict=True):
+        assert sharp.exp().sum(dim=1).sub(1).abs().max() < 0.1, "some too much beside an edge"
+        assert soft_one.exp().amax(dim=1).mean() < sharp.exp().amax(dim=1).mean()
+
+
+def test_the_filter_solves_for_the_line_nearest_to_each_window(network):
+    """Against NumPy's least squares, with a penalty on the slopes, window by window."""
+    from worn import EPSILON, RADIUS, guided
+
+    color, planes = 255 * torch.rand(1, 3, 16, 20), torch.rand(1, 2, 8, 10)
+    small = (F.avg_pool2d(color, 2)[0] / 255 - 0.5).numpy()
+    lines = np.zeros((2, 4, 8, 10))
+    for y, x in np.ndindex(8, 10):
+        rows, columns = (slice(max(0, at - RADIUS), at + RADIUS + 1) for at in (y, x))
+        inside, wanted = small[:, rows, columns].reshape(3, -1).T, planes[0, :, rows, columns].reshape(2, -1).T.numpy()
+        middle = inside.mean(axis=0)
+        penalty = np.sqrt(EPSILON * len(inside)) * np.eye(3)
+        slopes = np.linalg.lstsq(
+            np.vstack([inside - middle, penalty]),
+            np.vstack([wanted - wanted.mean(axis=0), np.zeros((3, 2))]),
+            rcond=None,
+        )[0]
+        lines[:, :3, y, x], lines[:, 3, y, x] = slopes.T, wanted.mean(axis=0) - middle @ slopes
+    means = F.avg_pool2d(torch.from_numpy(lines).float(), 2 * RADIUS + 1, 1, RADIUS, count_include_pad=False)
+    wide = F.interpolate(means, scale_factor=2.0, mode="bilinear", align_corners=False)
+    expected = (wide[:, :3] * (color / 255 - 0.5)).sum(dim=1) + wide[:, 3]
+    torch.testing.assert_close(guided(color, planes)[0], expected, atol=1e-4, rtol=1e-3)

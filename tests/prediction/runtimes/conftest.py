@@ -27,11 +27,11 @@ def portable_path(write_portable):
 
 @pytest.fixture(scope="session")
 def two_outputs_path(tmp_path_factory, small_graph):
-    """A model file with a second output: 13 categories, whose logits are the means of the groups' in 4 x 4 pixels."""
+    """A model file with a second output: 13 categories, whose logits are the means of the groups' in 2 x 2 pixels."""
     model = onnx.load_from_string(small_graph)
-    pool = onnx.helper.make_node("AveragePool", ["logits"], ["categories"], kernel_shape=[4, 4], strides=[4, 4])
+    pool = onnx.helper.make_node("AveragePool", ["logits"], ["categories"], kernel_shape=[2, 2], strides=[2, 2])
     model.graph.node.append(pool)
-    shape = ["batch", 13, "quarter_height", "quarter_width"]
+    shape = ["batch", 13, "half_height", "half_width"]
     model.graph.output.append(onnx.helper.make_tensor_value_info("categories", onnx.TensorProto.FLOAT, shape))
     names = CATEGORIES.names
     description = replace(DESCRIPTION, categories=(names[0], *names[5:11], *names[20:26]))

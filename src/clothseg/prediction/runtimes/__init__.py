@@ -48,7 +48,7 @@ class Runtime(Protocol):
 def class_logits(planes: Float32Array, description: ModelDescription) -> Float32Array:
     """Return the logits of all classes, (B, C, h, w), from a file's output.
 
-    An output of categories, (B, K, h/4, w/4), is enlarged. Of classes that are merged the probabilities are added.
+    An output of categories, (B, K, h/2, w/2), is enlarged. Of classes that are merged the probabilities are added.
     """
     if description.merged:
         merged = np.full((len(planes), len(description.classes), *planes.shape[2:]), planes.min() + ABSENT, np.float32)
@@ -58,7 +58,7 @@ def class_logits(planes: Float32Array, description: ModelDescription) -> Float32
     if description.output != "categories":
         return planes
     count, _, height, width = planes.shape
-    size = 4 * height, 4 * width
+    size = 2 * height, 2 * width
     logits = np.full((count, len(description.classes), *size), ABSENT, dtype=np.float32)
     for number, name in enumerate(description.categories):
         for photo in range(count):
