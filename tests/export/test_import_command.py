@@ -342,6 +342,8 @@ def test_bad_onnx_files_and_descriptions_are_named(imported, photos, tmp_path):
         if not re.search(message, str(raised.value)):
             wrong.append(str(raised.value))
     assert not wrong
+    with pytest.raises(SettingError, match="is a model of clothseg already"):
+        Import(str(imported), tmp_path / "model.onnx").run()
     with pytest.raises(ClothsegError, match=r"Description not found.*u2net_cloth_seg"):
         SourceDescription.read("nothing.yaml")
 

@@ -38,7 +38,6 @@ def open_onnx(path: Path, given: SourceDescription | None) -> OriginalModel:
         MissingExtraError: onnx or onnxruntime is not installed.
     """
     check_input(path, "Model", "Pass the path of an ONNX file", error=ModelError)
-    description = given or SourceDescription.read(path.with_suffix(".yaml"))
     onnx, runtime = require("onnx", "train"), require("onnxruntime", "onnxruntime")
     try:
         model = onnx.load(path)
@@ -47,6 +46,7 @@ def open_onnx(path: Path, given: SourceDescription | None) -> OriginalModel:
         raise ModelError(f"Model {path} is damaged or no ONNX file: {one_line(error)[:200]}") from error
     if any(one.key == "clothseg" for one in model.metadata_props):
         raise SettingError(f"{path} is a model of clothseg already. Use it as it is: --ckpt {path}")
+    description = given or SourceDescription.read(path.with_suffix(".yaml"))
     if not description.classes:
         description = replace(description, classes=labels_of(read_json(path.parent / "config.json")))
     initializers = {one.name for one in model.graph.initializer}

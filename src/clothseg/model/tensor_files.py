@@ -8,6 +8,7 @@ import mmap
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def read_tensor_file(path: Path, *, kind: str, hint: str) -> object:
             return load_safetensors(content)
         if not content.startswith(_PICKLE_START):  # the format of old files, which has no checksums
             _check_archive(content)
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch's advice on pickles comes before our error
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _BrokenFileError as error:
         raise ModelError(f"{kind} {path} {error}. {hint}") from None
     except pickle.UnpicklingError as error:
