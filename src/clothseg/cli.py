@@ -31,10 +31,7 @@ COMMANDS = {
         "download Fashionpedia, or take a custom dataset, and paint masks",
     ),
     "verify": ("clothseg.data.verify:Verify", "check a prepared dataset and print its counts"),
-    "pack": (
-        "clothseg.data.pack:Pack",
-        "pack prepared data into large files, to train from a remote store",
-    ),
+    "pack": ("clothseg.data.pack:Pack", "pack prepared data into large files, to train from a remote store"),
     "preview": ("clothseg.data.preview:Preview", "save pictures of what training will see"),
     "train": ("clothseg.training.train_command:Train", "train a model, or resume a training"),
     "predict": ("clothseg.cluster.predict_command:Predict", "segment photos and folders"),

@@ -209,12 +209,7 @@ def check_space(folder: Path, needed: int, *, what: str) -> None:
 
 
 def check_input(
-    path: str | os.PathLike[str],
-    what: str,
-    hint: str,
-    *,
-    folder: bool = False,
-    error: type[ClothsegError] = DataError,
+    path: str | os.PathLike[str], what: str, hint: str, *, folder: bool = False, error: type[ClothsegError] = DataError
 ) -> None:
     """Refuse a path of the user's that is no file to read, or, where a folder is wanted, no folder to list.
 

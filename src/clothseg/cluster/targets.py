@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clothseg.cluster.remote import (
-    WRITABLE_SCHEMES,
-    check_scheme,
-    listed,
-    store_errors,
-    store_of,
-    without_scheme,
-)
+from clothseg.cluster.remote import WRITABLE_SCHEMES, check_scheme, listed, store_errors, store_of, without_scheme
 from clothseg.errors import MachineError, MissingInputError, make_folder
 from clothseg.pictures import write_whole
 from clothseg.prediction.journal import JOURNAL_NAME, Entry, Journal

@@ -119,11 +119,7 @@ PHOTO_BODY: Mapping[str, Any] = {
             "image/*": _BINARY,
             "application/octet-stream": _BINARY,
             "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELDS[0]],
-                    "properties": {FIELDS[0]: _BINARY["schema"]},
-                }
+                "schema": {"type": "object", "required": [FIELDS[0]], "properties": {FIELDS[0]: _BINARY["schema"]}}
             },
         },
     }
