@@ -239,6 +239,15 @@ def check_input(
         raise error(f"{what} is {kind}, not {wanted}: {path}. {hint}")
 
 
+def read_input(path: Path, what: str, hint: str, *, error: type[ClothsegError] = DataError) -> bytes:
+    """Return the bytes of a file of the user's; arguments and errors are those of `check_input`."""
+    check_input(path, what, hint, error=error)
+    try:
+        return path.read_bytes()
+    except OSError as refused:
+        raise error(f"{what} cannot be read: {path} ({path_problem(refused)}). {hint}") from refused
+
+
 def nearest(name: str, allowed: Iterable[str], count: int = 5) -> str:
     """Return the names most like `name`, for the end of an error message.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
-from clothseg.errors import ModelError, SettingError, check_input, command, path_problem
+from clothseg.errors import ModelError, SettingError, read_input
 from clothseg.prediction import predict_command
 from clothseg.prediction.predict_command import LocalEngine, Run, segment
 from clothseg.prediction.predictor import chosen_model
@@ -67,7 +67,7 @@ class RayEngine:
         target = target_of(options.output)
         target.check()
         model_path, origin = chosen_model(options.checkpoint_path, options.checkpoints_path)
-        model = _content(model_path)
+        model = read_input(model_path, "Model", "Pass another --ckpt", error=ModelError)
         with joined(options.cluster) as ray, TemporaryDirectory(prefix="clothseg-journal-") as folder:
             may_use_gpu = model_path.suffix.lower() == ".ckpt" and ray.cluster_resources().get("GPU", 0) >= 1
             on_gpu = model_options.device == "cuda" or (model_options.device == "auto" and may_use_gpu)
@@ -82,11 +82,3 @@ class RayEngine:
                 console.print(meaning)
             journal = journal_of(run_options, loaded, Path(folder))
             yield ClusterRun(ray, photos, run_options, loaded, slots, content, console, journal)
-
-
-def _content(model_path: Path) -> bytes:
-    check_input(model_path, "Model", f"Train one with: {command('train')}, or pass --ckpt PATH", error=ModelError)
-    try:
-        return model_path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"Model cannot be read: {model_path} ({path_problem(error)}). Pass another --ckpt") from error

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs
 from clothseg.data.packed import INDEX_NAME, ROW, TAR_END, index_to_json, shard_name
-from clothseg.data.pair import read_file
 from clothseg.data.processes import lock_folder
-from clothseg.errors import DataError, SettingError, command, make_folder
+from clothseg.errors import DataError, SettingError, command, make_folder, read_input
 from clothseg.pictures import whole_file, write_whole
 from clothseg.progress import Steps, hide_step, show_step
 
@@ -122,9 +121,11 @@ def _pack_split(
 
 def _tar_pair(photo: Path, mask: Path, name: Path) -> bytes:
     """Return the part of a tar file with a photo, called `name`, and its mask; equal files give equal bytes."""
-    files = {name.as_posix(): read_file(photo), name.with_suffix(".mask.png").as_posix(): read_file(mask)}
+    hint = f'Run "{command("verify")}" for the whole list'
+    names = {name.as_posix(): photo, name.with_suffix(".mask.png").as_posix(): mask}
+    files = {inside: read_input(path, "Photo or mask", hint) for inside, path in names.items()}
     if not all(files.values()):
-        raise DataError(f'{photo} or its mask is empty. Run "{command("verify")}" for the whole list')
+        raise DataError(f"{photo} or its mask is empty. {hint}")
     parts = []
     for inside, content in files.items():
         entry = tarfile.TarInfo(inside)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from clothseg.data.manifest import stem_of
-from clothseg.errors import DataError, PictureError, check_input, command, one_line, path_problem
+from clothseg.errors import DataError, PictureError, check_input, command, one_line, read_input
 from clothseg.labels import IGNORED_ID
 from clothseg.pictures import MAX_PIXELS, read_mask, read_picture
 from clothseg.types import UInt8Array
@@ -29,7 +29,7 @@ def read_pair(photo_path: Path, mask_path: Path, *, num_classes: int) -> tuple[U
             The message names the file.
         MissingInputError: one of them is not there.
     """
-    photo, mask = read_file(photo_path), read_file(mask_path)
+    photo, mask = (read_input(path, "Photo or mask", _PREPARE) for path in (photo_path, mask_path))
     return decode_pair(photo, mask, names=(str(photo_path), str(mask_path)), num_classes=num_classes)
 
 
@@ -67,20 +67,6 @@ def decode_pair(
 
 def _size(pixels: UInt8Array) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]}"
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a photo or mask.
-
-    Raises:
-        DataError: the system refuses it, or it is no regular file.
-        MissingInputError: it is not there.
-    """
-    check_input(path, "Photo or mask", _PREPARE)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({path_problem(error)}). {_PREPARE}") from error
 
 
 def read_photo_size(path: Path) -> tuple[int, int]:

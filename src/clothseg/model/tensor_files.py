@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load as load_safetensors
 
-from clothseg.errors import ModelError, check_input, one_line, path_problem
+from clothseg.errors import ModelError, one_line, read_input
 
 _ZIP_START = b"PK\x03\x04"
 _PICKLE_START = b"\x80"
@@ -41,11 +41,7 @@ def read_tensor_file(path: Path, *, kind: str, hint: str) -> object:
         MissingModelError: there is no such file.
         ModelError: a folder, empty, text, cut off, damaged, or with code.
     """
-    check_input(path, kind, hint, error=ModelError)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{kind} {path} cannot be read: {path_problem(error)}. Check its permissions") from error
+    content = read_input(path, kind, hint, error=ModelError)
     if not content:
         raise ModelError(f"{kind} {path} is empty (0 bytes). {hint}")
     try:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from clothseg.errors import ModelError, check_input, command, one_line, path_problem
+from clothseg.errors import ModelError, command, one_line, read_input
 from clothseg.model.description import ModelDescription
 from clothseg.transforms import AREA
 
@@ -73,11 +73,7 @@ class ModelFile:
             ModelError: a folder, empty, cut off, changed, no ONNX, not clothseg's, of a later version, or with weights
                 that are NaN or infinite.
         """
-        check_input(path, "Model", _HINT, error=ModelError)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"Model cannot be read: {path} ({path_problem(error)}). {_HINT}") from error
+        content = read_input(path, "Model", _HINT, error=ModelError)
         if not content:
             raise ModelError(f"Model is empty (0 bytes): {path}. {_HINT}")
         try:
