@@ -74,7 +74,8 @@ def load_model(options: RunOptions, content: bytes) -> Predictor:
     with TemporaryDirectory(prefix="clothseg-") as folder:
         path = Path(folder, options.model_name)
         path.write_bytes(content)
-        return load(path, augmentation=options.augmentation, **vars(options.model_options))
+        # For many photos, all of the model is read at once: the file is gone afterwards. There is one stream, as above.
+        return load(path, many_photos=True, augmentation=options.augmentation, **vars(options.model_options))
 
 
 def describe_model(options: RunOptions, content: bytes) -> LoadedModel | tuple[str, str]:
