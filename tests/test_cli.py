@@ -240,11 +240,6 @@ def test_a_shell_completes_commands_options_and_choices(capsys, tmp_path):
                 assert set(shown.split()) == offered, shell
 
 
-def test_the_version(capsys):
-    assert run_main("--version") == 0
-    assert capsys.readouterr().out == f"clothseg {__version__}\n"
-
-
 def test_a_command_of_the_table_gets_its_words(capsys):
     assert run_main("count", "a.jpg", "b.jpg") == 0
     assert capsys.readouterr().out == "2 data\n"

@@ -264,12 +264,7 @@ def test_bad_folders_are_named(segformer, tmp_path):
         ("config.json", {"id2label": few}, ModelError, "transformers cannot load"),
         ("config.json", {"id2label": {"0": "wall", "1": "hat"}}, ClothsegError, "transformers cannot load|background"),
         ("config.json", {"architectures": ["MaskFormerForInstanceSegmentation"]}, ModelError, "Instance and panoptic"),
-        (
-            "config.json",
-            {"architectures": ["Mask2FormerForUniversalSegmentation"]},
-            ModelError,
-            "Instance and panoptic",
-        ),
+        ("config.json", {"architectures": ["OneFormerForUniversalSegmentation"]}, ModelError, "Instance and panopt"),
         ("config.json", {"auto_map": {"AutoModel": "m.M"}}, ModelError, "needs code of its authors"),
         ("config.json", {"decoder_hidden_size": 64}, ModelError, "transformers cannot load|lack"),
         ("preprocessor_config.json", {"size": {"height": 90, "width": 64}}, SettingError, "multiples of 32"),
