@@ -43,6 +43,7 @@ COMMANDS = {
         "write a model of other people as a portable one and compare them",
     ),
     "serve": ("clothseg.serving.serve_command:Serve", "answer over HTTP, with a page to try it"),
+    "site": ("clothseg.serving.site_command:Site", "write the page as a folder that needs no server"),
 }
 """Command name → (where its class is, what it does). A command is a frozen dataclass with `run() -> exit code`."""
 
@@ -62,6 +63,7 @@ EXAMPLES = {
         "u2net_cloth_seg.onnx --description u2net_cloth_seg --photos photos",
     ),
     "serve": ("", "--model model.onnx --port 8080", "--host 0.0.0.0 --workers 2 --api-key KEY"),
+    "site": ("public", "public --model model.onnx"),
 }
 """Command name → arguments of the examples that its help shows."""
 

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from clothseg.data.sample import sample_picture
 from clothseg.labels import GROUPS
 from clothseg.serving.app import PAGE_FOLDER, add_page
-from clothseg.serving.routes import model_card
+from clothseg.serving.messages import model_card
 from tests.serving.conftest import assert_problem, linux_only
 from tests.serving.running_server import JPEG
 

@@ -11,6 +11,12 @@ from clothseg.rle import Region
 from clothseg.transforms import resize_mask, resize_plane
 from clothseg.types import Float32Array, UInt8Array
 
+UNSURE = (
+    "the model is less sure of it (score {score:.2f}) than of 19 in 20 photos that it was checked on; it may be unlike "
+    "those that the model learned from: check the mask"
+)
+"""The note on a photo whose garments have less than the usual score."""
+
 
 def soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Float32Array:
     """Return the probability of a class on each pixel; the softmax is taken at the logits' resolution, then resized.
@@ -94,7 +100,4 @@ def doubts(logits: Float32Array, usual_score: float) -> Iterator[str]:
     if is_garment.any():
         score = float((1 / np.exp(sample - sample.max(axis=0)).sum(axis=0))[is_garment].mean())
         if score < usual_score:
-            yield (
-                f"the model is less sure of it (score {score:.2f}) than of 19 in 20 photos that it was checked on; it "
-                "may be unlike those that the model learned from: check the mask"
-            )
+            yield UNSURE.format(score=score)

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
+from clothseg.garment_names import COLOR_NAMES
+from clothseg.labels import ClassList
+
 Output = Literal["json", "mask", "overlay", "cutout", "cutouts", "try-on"]
 """Forms of a response: results, index PNG, photo with colours and legend (JPEG), one class or all clothes cut out; ZIPs
 with the cut-outs of each class, and with what try-on programs ask for."""
@@ -105,3 +108,29 @@ async def receive(stream: asyncio.StreamReader) -> Message:
     header_length, body_length = _LENGTHS.unpack(await stream.readexactly(_LENGTHS.size))
     header = json.loads(await stream.readexactly(header_length))
     return Message(header, await stream.readexactly(body_length))
+
+
+def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the API's description of a model, from a worker's."""
+    same = ("name", "sha256", "version", "runtime", "architecture", "encoder_name", "decoder_width", "image_size")
+    classes = ClassList.from_dicts(model_info["classes"])
+    aliases: dict[int, list[str]] = {}
+    for alias, class_id in classes.aliases.items():
+        aliases.setdefault(class_id, []).append(alias)
+    return {
+        **{key: model_info[key] for key in (*same, "licence", "training_data", "scores")},
+        "source": model_info.get("source", ""),
+        "color_names": COLOR_NAMES,
+        "classes": [
+            {
+                "id": number,
+                "name": one.name,
+                "display_name": one.display_name,
+                "aliases": aliases.get(number, []),
+                "color": one.color,
+                "is_body_part": one.is_body_part,
+            }
+            for number, one in enumerate(classes.classes)
+        ],
+        "known_classes": model_info["training_data"].get("known_classes"),
+    }

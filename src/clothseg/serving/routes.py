@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -14,13 +14,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from clothseg.garment_names import COLOR_NAMES
 from clothseg.labels import ClassList
 from clothseg.serving import metrics as metrics_module
 from clothseg.serving.batch import Files, HoldingResponse, files_of, in_order, ndjson, zip_of, zipped
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
-from clothseg.serving.messages import Message, SegmentRequest
+from clothseg.serving.messages import Message, SegmentRequest, model_card
 from clothseg.serving.metrics import Metrics
 from clothseg.serving.parameters import Options, choose_output
 from clothseg.serving.pool import Pool
@@ -196,32 +195,6 @@ class Routes:
         if not self._pool.ready:
             raise Problem("starting", "No worker is ready. Ask again soon", retry_after=2)
         return JSONResponse({"status": "ready", "workers": len(self._pool.ready)})
-
-
-def model_card(model_info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the API's description of a model, from a worker's."""
-    same = ("name", "sha256", "version", "runtime", "architecture", "encoder_name", "decoder_width", "image_size")
-    classes = ClassList.from_dicts(model_info["classes"])
-    aliases: dict[int, list[str]] = {}
-    for alias, class_id in classes.aliases.items():
-        aliases.setdefault(class_id, []).append(alias)
-    return {
-        **{key: model_info[key] for key in (*same, "licence", "training_data", "scores")},
-        "source": model_info.get("source", ""),
-        "color_names": COLOR_NAMES,
-        "classes": [
-            {
-                "id": number,
-                "name": one.name,
-                "display_name": one.display_name,
-                "aliases": aliases.get(number, []),
-                "color": one.color,
-                "is_body_part": one.is_body_part,
-            }
-            for number, one in enumerate(classes.classes)
-        ],
-        "known_classes": model_info["training_data"].get("known_classes"),
-    }
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -14,7 +14,7 @@ import { Stage } from "./stage.js";
 import { inWorker } from "./tasks.js";
 
 const find = (id) => document.getElementById(id);
-const engine = new HttpEngine();
+const engine = document.documentElement.dataset.engine === "browser" ? new (await import("./browser.js")).BrowserEngine(showLoading) : new HttpEngine();
 /** The photo on the stage. @type {import("./photos.js").Photo | null} */
 let current = null;
 /** Its pixels, while they are decoded. @type {Promise<ImageBitmap | null>} */
@@ -210,7 +210,7 @@ function showPanel() {
 
 function hintOf({ state, results, problem, sent }) {
   if (state === "waiting") return problem ? "Waiting for an API key." : "Waiting in the queue.";
-  if (state === "working") return sent < 1 ? `Sending, ${percent(sent)}` : "Segmenting…";
+  if (state === "working") return sent < 1 ? `${engine.sending}, ${percent(sent)}` : "Segmenting…";
   if (state === "failed" || !results.segments.length) return "Choose another photo below, or add one.";
   if (!bitmap) return "This browser cannot show this kind of photo, so its classes are shown on grey. Downloads are made from the photo itself.";
   const isTouch = matchMedia("(hover: none)").matches;
@@ -328,6 +328,11 @@ async function loadModel() {
     showNotice(`${error.title}. ${error.message}`);
     setTimeout(loadModel, 1000 * Math.max(2, error.retryAfter ?? 0));
   }
+}
+
+/** @param {number} part of a static site's model that is loaded, 0 to 1 */
+function showLoading(part) {
+  find("loading").textContent = part < 1 ? `Loading the model, ${percent(part)}` : `The model is loaded.${navigator.serviceWorker?.controller ? " This page also works offline." : ""}`;
 }
 
 async function openSample({ path, credit }) {

@@ -18,6 +18,7 @@ export class Problem extends Error {
 
 /**
  * @typedef {object} Engine what the page asks for; `HttpEngine` says what each returns
+ * @property {string} sending
  * @property {() => Promise<object>} model
  * @property {(path: string) => Promise<File>} sample
  * @property {(file: File, signal: AbortSignal, onSent: (part: number) => void) => Promise<object>} segment
@@ -31,6 +32,8 @@ const address = (path) => new URL(path, document.baseURI);
 export class HttpEngine {
   /** Kept in memory only. */
   key = "";
+  /** What a photo waits for before it is segmented. */
+  sending = "Sending";
 
   /** @returns {Promise<object>} the model's description: see ModelCard in openapi.json */
   async model() {

@@ -1,4 +1,4 @@
-/** The worker: decodes and encodes masks, and draws the files of a download at the photo's own size. */
+/** The worker: decodes and encodes masks, draws the files of a download at the photo's own size, and runs the network of a static site. */
 
 import { cutOut } from "./cutouts.js";
 import { archiveOf, fileOf } from "./files.js";
@@ -16,6 +16,8 @@ const TASKS = {
     return [bitmap, [bitmap]];
   },
   file: async ({ photo, options, what }) => [await fileOf(photo, options, what)],
+  load: async (input, tell) => [await (await import("./network.js")).load(input, tell)],
+  segment: async (input) => [await (await import("./network.js")).segment(input)],
   archive: async ({ photos, options }, tell) => [await archiveOf(photos, options, tell)],
 };
 

@@ -1,0 +1,92 @@
+/** The engine of a static site: the network runs in this browser, and photos stay in it. */
+
+import { HttpEngine, Problem } from "./engine.js";
+import { bitmapOf } from "./photos.js";
+import { newWorker } from "./tasks.js";
+
+/** A WebAssembly module with one instruction of SIMD. Source: WebAssembly specification, v128.const. */
+const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 22, 1, 20, 0, 253, 12, ...Array(16).fill(0), 11);
+
+/** @implements {import("./engine.js").Engine} the site has the answers of /v1/model and /v1/sample as files */
+export class BrowserEngine extends HttpEngine {
+  sending = "Loading the model";
+  #card = null;
+  #inWorker = newWorker();
+  #loading = null;
+  #part = 0;
+  #listeners = new Set();
+
+  /** @param {(part: number) => void} onLoad called with the part of model and runtime that is there, 0 to 1 */
+  constructor(onLoad) {
+    super();
+    this.#listeners.add(onLoad);
+  }
+
+  /** Load the model's description; the model itself follows. */
+  async model() {
+    if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD)) {
+      throw new Problem("no-simd", "This browser cannot run the network", "It lacks WebAssembly with SIMD. Update it, or use a current Chrome, Edge, Firefox or Safari.");
+    }
+    await startServiceWorker();
+    this.#card = await super.model();
+    this.#load().catch(() => {}); // the photo says so
+    return this.#card;
+  }
+
+  async segment(file, signal, onPart) {
+    await this.#loaded(signal, onPart);
+    const bitmap = await bitmapOf(file);
+    if (!bitmap) {
+      const words = `This browser cannot read ${file.name}. Choose a JPEG, PNG or WebP.`;
+      throw new Problem("unreadable-photo", "The photo cannot be read", words);
+    }
+    signal.throwIfAborted();
+    return this.#inWorker("segment", { bitmap, file: file.name }, { transfer: [bitmap] });
+  }
+
+  /** Wait for the model, unless the photo is removed meanwhile. */
+  async #loaded(signal, onPart) {
+    onPart(this.#part);
+    this.#listeners.add(onPart);
+    const removed = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    try {
+      await Promise.race([this.#load(), removed]);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw new Problem("not-loaded", "The model could not be loaded", `${error.message} Check the connection, then try again.`);
+    } finally {
+      this.#listeners.delete(onPart);
+    }
+  }
+
+  #load() {
+    const onProgress = ({ done, total }) => this.#tell(Math.min(done / total, 0.99));
+    this.#loading ??= this.#inWorker("load", { card: this.#card, base: document.baseURI }, { onProgress }).then(
+      () => this.#tell(1),
+      (error) => {
+        this.#loading = null;
+        throw error;
+      },
+    );
+    return this.#loading;
+  }
+
+  #tell(part) {
+    this.#part = part;
+    for (const listener of this.#listeners) listener(part);
+  }
+}
+
+/** Make the site work offline and with threads: once it is in place, the page is loaded again. Without it, all else works. */
+async function startServiceWorker() {
+  try {
+    await navigator.serviceWorker.register("service-worker.js");
+    await navigator.serviceWorker.ready;
+    if (crossOriginIsolated || sessionStorage.getItem("reloaded")) return;
+    sessionStorage.setItem("reloaded", "yes");
+    location.reload();
+    await new Promise(() => {});
+  } catch (error) {
+    console.info(`No offline use: ${error}`);
+  }
+}

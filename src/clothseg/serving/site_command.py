@@ -1,0 +1,168 @@
+"""The command `clothseg site`: the page as a folder for any static host; the network runs in the visitor's browser."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+
+from clothseg.data.sample import sample_picture
+from clothseg.encoding import encode_jpeg
+from clothseg.errors import DataError, SettingError, check_input, command
+from clothseg.model.description import ModelDescription
+from clothseg.pictures import write_whole
+from clothseg.prediction.predictor import STARTER, chosen_model
+from clothseg.prediction.probabilities import UNSURE
+from clothseg.prediction.remote_model import cached_file, has_digest
+from clothseg.prediction.runtimes.model_file import ModelFile
+from clothseg.serving.messages import model_card
+from clothseg.transforms import AREA
+
+VERSION = "1.30.0"
+"""Of onnxruntime-web, which runs the network in browsers."""
+ARCHIVE = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
+ARCHIVE_SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
+"""Of npm's package, whose own SHA-512 in the registry agrees."""
+
+_SCRIPT, _BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+"""What runs the network, in the package. Its form for WebGPU is left out: it was not seen to work."""
+_WAY_OUT = "Download it on another machine and pass --runtime-archive PATH"
+
+_PAGE = Path(__file__).with_name("page")
+_NOT_IN_ITS_FOLDER = ("docs.html", "docs.js", "index.html", "service-worker.js")
+_PACKED = ".packed"
+"""Of gzipped files: of names in .gz, some hosts tell browsers to unpack them, and others do not."""
+# Browsers load no modules from file:// addresses, so the page itself could not say so.
+_HEAD = """<script>
+if (location.protocol === "file:") addEventListener("DOMContentLoaded", () => {
+  const notice = document.getElementById("notice");
+  notice.textContent = "Browsers run this page only from a web server. Start one in its folder: python -m http.server";
+  notice.hidden = false;
+});
+</script>
+</head>"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Write the page as a folder for any static host; the network runs in the browser, and photos stay there."""
+
+    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    """Folder to write to; files of the same names are replaced, all others stay."""
+    checkpoint_path: Annotated[str | Path | None, tyro.conf.arg(name="model", metavar="MODEL")] = None
+    """Model file ending in .onnx, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the packaged
+    starter model."""
+    classes: Literal["groups", "categories"] | None = None
+    """Classes of the masks, where a model has both; its own if not given."""
+    runtime_archive: str = ARCHIVE
+    """npm's package of onnxruntime-web, a path or an address; any other than the one that was tested is refused."""
+
+    def run(self) -> int:
+        """Write the folder; print its path to stdout, the sizes to stderr.
+
+        Raises:
+            ModelError: the model is missing or damaged, or a checkpoint.
+            SettingError: the browser cannot prepare photos for this model, or the model lacks the classes.
+            DataError: the archive is another than the one that was tested.
+            MachineError: the archive cannot be downloaded, or the folder cannot be written.
+        """
+        model_path, _ = chosen_model(self.checkpoint_path or STARTER, Path())
+        if model_path.suffix.lower() == ".ckpt":
+            raise SettingError(f"{model_path} is a checkpoint. Export it first: {command('export', model_path)}")
+        model = ModelFile.read(model_path)
+        description = model.description.with_classes(self.classes)
+        _refuse_other_ways(description, model_path)
+        files = runtime_files(self.runtime_archive)
+        versions = dict.fromkeys(files, VERSION) | {"model.onnx": model.sha256[:12]}
+        files["model.onnx"] = model.content
+        located: dict[str, dict[str, Any]] = {
+            Path(name).name: {"path": f"{name}?v={versions[name]}", "bytes": len(content)}
+            for name, content in files.items()
+        }
+        card = _card(description, model_path.name, model.sha256) | {"browser": _for_browser(description, located)}
+        files |= {
+            "v1/model": json.dumps(card, ensure_ascii=False).encode(),
+            "v1/sample": encode_jpeg(sample_picture(seed=1)),
+            ".nojekyll": b"",  # GitHub Pages then publishes every file as it is
+        } | page_files()
+        for name, content in files.items():
+            write_whole(self.output / name, content)
+        sizes = {name: f"{one['bytes'] / 1e6:.1f} MB" for name, one in located.items()}
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"A visitor loads the model ({sizes['model.onnx']}) and onnxruntime-web ({sizes[_BINARY + _PACKED]}) once. "
+            f"To try it: python -m http.server --directory {self.output}"
+        )
+        print(self.output)
+        return 0
+
+
+def _refuse_other_ways(description: ModelDescription, model_path: Path) -> None:
+    if description.merged:
+        way = "merges classes"
+    elif description.input_size or description.interpolation != AREA:
+        way = f"resizes photos in its own way ({description.interpolation})"
+    else:
+        return
+    raise SettingError(f"{model_path} {way}, which the page cannot do. Use a model trained by clothseg")
+
+
+def runtime_files(archive: str) -> dict[str, bytes]:
+    """Return the files of onnxruntime-web that the page needs, by their names in the site; WebAssembly is gzipped.
+
+    Args:
+        archive: path or address of npm's package.
+
+    Raises:
+        DataError: it is not the one that was tested.
+        MachineError: it cannot be downloaded.
+    """
+    if "://" in archive:
+        path = cached_file(archive, ARCHIVE_SHA256, way_out=_WAY_OUT, error=DataError)
+    else:
+        path = Path(archive)
+        check_input(path, "Archive of onnxruntime-web", f"Download {ARCHIVE}")
+        if not has_digest(path, ARCHIVE_SHA256):
+            raise DataError(f"{path} is not onnxruntime-web {VERSION}: its SHA-256 differs. Download {ARCHIVE}")
+    with tarfile.open(path) as package:
+        contents = [package.extractfile(f"package/dist/{name}") for name in (_SCRIPT, _BINARY)]
+        script, binary = [content.read() for content in contents if content is not None]
+    return {f"onnxruntime/{_SCRIPT}": script, f"onnxruntime/{_BINARY}{_PACKED}": gzip.compress(binary, mtime=0)}
+
+
+def page_files() -> dict[str, bytes]:
+    """Return the files of the page, by their names in the site; the one that starts it comes last."""
+    paths = sorted(path for path in _PAGE.rglob("*") if path.is_file())
+    names = [path.relative_to(_PAGE).as_posix() for path in paths]
+    files = {f"page/{name}": (_PAGE / name).read_bytes() for name in names if name not in _NOT_IN_ITS_FOLDER}
+    files["service-worker.js"] = (_PAGE / "service-worker.js").read_bytes()
+    index = (_PAGE / "index.html").read_text(encoding="utf-8")
+    switched = index.replace("<html ", '<html data-engine="browser" ').replace("</head>", _HEAD)
+    return files | {"index.html": switched.encode()}
+
+
+def _card(description: ModelDescription, name: str, sha256: str) -> dict[str, Any]:
+    """Return what the server answers to /v1/model."""
+    runtime = f"onnxruntime-web {VERSION} in this browser"
+    return model_card({**description.to_dict(), "name": name, "sha256": sha256, "runtime": runtime})
+
+
+def _for_browser(description: ModelDescription, located: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the page needs beyond that to run the network; `located` is path and size of files by their names."""
+    names = description.categories if description.output == "categories" else description.classes.names
+    return {
+        "model": located["model.onnx"],
+        "runtime": {"script": located[_SCRIPT]["path"], "packed": True, **located[f"{_BINARY}{_PACKED}"]},
+        "output": description.output,
+        "ids": [description.classes.id_of(name) for name in names],
+        "fill": description.normalization.fill,
+        "usual_score": description.usual_score,
+        "unsure": UNSURE,
+    }
