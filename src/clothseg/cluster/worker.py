@@ -20,7 +20,7 @@ from clothseg.cluster import remote
 from clothseg.cluster.targets import Target
 from clothseg.errors import ClothsegError, InputError, MachineError, one_line
 from clothseg.labels import ClassList
-from clothseg.prediction.outputs import Outputs
+from clothseg.prediction.outputs import Outputs, words_of
 from clothseg.prediction.postprocess import keep
 from clothseg.prediction.predictor import Predictor, load, unseen
 from clothseg.prediction.sources import is_address
@@ -143,7 +143,7 @@ class Replica:
         content = remote.read(source, photo["size"]) if is_address(source) else Path(source)
         segmentation = replace(self._predictor.predict(content, name=source), file=photo["file"])
         if outputs.keep:
-            segmentation = keep(segmentation, *outputs.kept)
+            segmentation = keep(segmentation, *words_of(outputs.keep))
         files = {}
         for ending, data in segmentation.contents(outputs):
             self._options.target.write(f"{photo['stem']}{ending}", data)

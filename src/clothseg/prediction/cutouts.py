@@ -78,7 +78,7 @@ class CutoutStyle:
             raise SettingError(
                 f"margin is {self.margin!r}, and only a canvas has one. Set canvas, too, as in 2000x2000"
             )
-        if self.background not in ("transparent", "blur") and not self.background_color:
+        if self.background not in ("transparent", "blur") and not color_of(self.background):
             _background_picture(self.background)
 
     @property
@@ -94,11 +94,6 @@ class CutoutStyle:
         """The margin as a part of the canvas's shorter side; NaN where it is no number."""
         found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) ?%?", self.margin.strip())
         return float(found[1]) / 100 if found else float("nan")
-
-    @property
-    def background_color(self) -> tuple[int, ...]:
-        """RGB, 0 to 255, of a background that is a colour; else empty."""
-        return color_of(self.background)
 
     def encode(self, cutout: UInt8Array) -> bytes:
         """Encode a cut-out, (H, W, 4) uint8 RGBA, in this style's format.
@@ -178,8 +173,8 @@ def cut_out(
     if style.background == "transparent":
         return cutout
     size = cutout.shape[0], cutout.shape[1]
-    if style.background_color:
-        behind = np.full((*size, 3), style.background_color, dtype=np.uint8)
+    if color_of(style.background):
+        behind = np.full((*size, 3), color_of(style.background), dtype=np.uint8)
     elif behind is None:
         behind = _background_picture(style.background)
     return _over(cutout, _covering(behind, size))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clothseg.errors import InputError
 from clothseg.prediction.journal import Entry, Journal, described_run
-from clothseg.prediction.outputs import Outputs, write_collection
+from clothseg.prediction.outputs import Outputs, words_of, write_collection
 from clothseg.prediction.postprocess import keep
 from clothseg.prediction.predictor import Outcome, Predictor
 from clothseg.prediction.sources import Photo
@@ -81,7 +81,7 @@ class FolderRun:
         except InputError as error:
             return Outcome(photo, error=error)
         if self.outputs.keep:
-            segmentation = keep(segmentation, *self.outputs.kept)
+            segmentation = keep(segmentation, *words_of(self.outputs.keep))
         files = segmentation.write(self.output, self.outputs, photo.stem)
         if self.outputs.need_results:
             _ = segmentation.labels  # here, in a thread; the journal needs them

@@ -71,11 +71,6 @@ class Outputs:
         """Whether the main colours of each garment have to be found."""
         return "csv" in self.formats
 
-    @property
-    def kept(self) -> list[str]:
-        """The names in `keep`."""
-        return words_of(self.keep)
-
     def meanings(self, classes: ClassList) -> list[str]:
         """Return what the garments' names mean in words, where they are not a class's own.
 
@@ -85,7 +80,7 @@ class Outputs:
         for region in words_of(self.try_on):
             check_region(region)
         names = [word for word in words_of(self.cutouts) if word not in _SHAPES or word in classes.names]
-        return list(filter(None, map(classes.meaning, dict.fromkeys([*self.kept, *names]))))
+        return list(filter(None, map(classes.meaning, dict.fromkeys([*words_of(self.keep), *names]))))
 
 
 _SHAPES = ("none", "frame", "tight", CLOTHES)
