@@ -402,5 +402,8 @@ def test_a_large_jpeg_is_decoded_in_a_small_size_first_oriented_and_in_its_colou
         read_picture(path, small=True)
     coarse.save(tmp_path / "large.png")
     assert read_picture(tmp_path / "large.png", small=True).small.shape == (301, 8001, 3)
+    Image.new("RGB", (3842, 3841)).save(path, exif=exif)
+    square = read_picture(path, small=True)
+    assert (square.size, square.small.shape) == ((3842, 3841), (1921, 1921, 3))
     coarse.resize((3840, 30)).save(path)
     assert read_picture(path, small=True).decode is None  # what fits is decoded as before, to the last bit

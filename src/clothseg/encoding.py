@@ -262,6 +262,11 @@ def decode_jpeg(content: bytes, *, divisor: int = 1) -> UInt8Array | None:
         return None
 
 
+def swaps_sides(orientation: int) -> bool:
+    """Return whether a photo of EXIF's orientation, 1 to 8, is as wide as its stored pixels are high."""
+    return orientation in _ORIENTATIONS and _ORIENTATIONS[orientation][0]
+
+
 def orient(pixels: UInt8Array, orientation: int) -> UInt8Array:
     """Return stored pixels, (H, W, 3) or (H, W), EXIF-oriented; `orientation` is EXIF's number, 1 to 8."""
     if orientation not in _ORIENTATIONS:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from clothseg.encoding import decode_index_png, decode_jpeg, is_transparent, orient, to_8_bits, to_srgb
+from clothseg.encoding import decode_index_png, decode_jpeg, is_transparent, orient, swaps_sides, to_8_bits, to_srgb
 from clothseg.errors import (
     ClothsegError,
     DataError,
@@ -67,7 +67,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     """What was left out or changed, in words: only the first frame, transparency on white."""
     decode: Callable[[], UInt8Array] | None = field(default=None, repr=False)
-    """Returns the whole photo, where `small` is not."""
+    """Returns the whole photo, where `small` is a smaller size of it."""
 
     @cached_property
     def pixels(self) -> UInt8Array:
@@ -80,10 +80,10 @@ class Picture:
         return pixels if isinstance(pixels, Picture) else cls(pixels, (pixels.shape[0], pixels.shape[1]), notes)
 
 
-def halvings(height: int, width: int) -> int:
+def small_divisor(height: int, width: int) -> int:
     """Return by what a photo's sides are divided for a small picture, 1, 2, 4 or 8: the longer one to `SMALL_SIDE`.
 
-    >>> [halvings(side, 100) for side in (3840, 3841, 7681, 100_000)]
+    >>> [small_divisor(side, 100) for side in (3840, 3841, 7681, 100_000)]
     [1, 2, 4, 8]
     """
     return next((factor for factor in (1, 2, 4) if max(height, width) <= factor * SMALL_SIDE), 8)
@@ -223,7 +223,7 @@ def _decode(
     if stream is not None and image.format in ("JPEG", "MPO"):
         stream.seek(0)
         content = stream.read()
-        pixels = decode_jpeg(content, divisor=halvings(height, width) if small else 1)
+        pixels = decode_jpeg(content, divisor=small_divisor(height, width) if small else 1)
     if pixels is None:
         image.load()
     try:
@@ -252,7 +252,7 @@ def _decode(
     found = Picture.of(orient(pixels, orientation), (*notes, *filter(None, (note,))))
     if pixels.shape[:2] == (height, width):
         return found
-    size = (height, width) if pixels.shape[:2] == found.size else (width, height)
+    size = (width, height) if swaps_sides(orientation) else (height, width)
     return replace(found, size=size, decode=lambda: read_picture(content, max_pixels=max_pixels, name=name).pixels)
 
 
