@@ -10,18 +10,16 @@ own could not be downloaded: speed and memory do not depend on them. rembg needs
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from imported import save_random
-from prediction import LAUNCHER
+from prediction import command
 from rich.console import Console
 from rich.table import Table
 from table import heading
@@ -164,16 +162,6 @@ def peers(arguments: argparse.Namespace, folder: Path) -> dict[str, Peer]:
     }
 
 
-def measured(words: Sequence[str]) -> tuple[float, float, float]:
-    """Run a command; return its wall-clock and its processor seconds and its peak memory in MB."""
-    launcher = [sys.executable, "-S", "-c", LAUNCHER, *words]
-    done = subprocess.run(launcher, capture_output=True, text=True, check=True)
-    code, seconds, processor_seconds, peak = json.loads(done.stdout)
-    if code:
-        raise SystemExit(f"Error: {words[:3]} left with {code}: {done.stderr[-500:]}")
-    return seconds, processor_seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
 def main() -> int:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description="clothseg beside rembg and transformers.")
@@ -189,7 +177,7 @@ def main() -> int:
         runs: dict[str, list[Any]] = {name: [] for name in programs}
         for _ in range(arguments.rounds):
             for name, peer in programs.items():
-                runs[name].append((measured([*peer.command, photos[0]]), measured([*peer.command, *photos])))
+                runs[name].append((command([*peer.command, photos[0]]), command([*peer.command, *photos])))
         for name, peer in programs.items():
             one, many = (
                 [min(values) for values in zip(*parts, strict=True)] for parts in zip(*runs[name], strict=True)

@@ -136,16 +136,16 @@ print(json.dumps([os.waitstatus_to_exitcode(status), *seconds, usage.ru_maxrss])
 
 
 IMPORTS = ["-c", "import numpy, cv2, openvino"]
-"""What the processor time of a cold start is compared with: no prediction on a CPU does with less."""
+"""What the processor time of a cold start is compared with."""
 
 
-def command(words: list[str]) -> tuple[float, float, float]:
-    """Run a command of this Python; return its seconds, its processor seconds and its peak memory in MB."""
-    launcher = [sys.executable, "-S", "-c", LAUNCHER, sys.executable, *words]
+def command(words: Sequence[str]) -> tuple[float, float, float]:
+    """Run a command; return its wall-clock and its processor seconds and its peak memory in MB."""
+    launcher = [sys.executable, "-S", "-c", LAUNCHER, *words]
     done = subprocess.run(launcher, capture_output=True, text=True, check=True)
     code, seconds, processor_seconds, peak = json.loads(done.stdout)
     if code:
-        raise SystemExit(f"Error: {' '.join(words)} left with {code}: {done.stderr}")
+        raise SystemExit(f"Error: {' '.join(words)[:200]} left with {code}: {done.stderr[-500:]}")
     return seconds, processor_seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
@@ -168,7 +168,7 @@ def commands(arguments: argparse.Namespace, photo: Path, precisions: Sequence[st
         best: dict[str, tuple[float, ...]] = {name: (float("inf"), float("inf"), 0.0) for name in ways}
         for _ in range(arguments.rounds):
             for name, words in ways.items():
-                seconds, processor_seconds, memory = command(words)
+                seconds, processor_seconds, memory = command([sys.executable, *words])
                 before = best[name]
                 best[name] = min(before[0], seconds), min(before[1], processor_seconds), max(before[2], memory)
     return best

@@ -50,8 +50,8 @@ class ModelDescription:
     scores: Mapping[str, Any] = field(default_factory=dict)
     """Validation scores by name, such as val_iou; plain values."""
     categories: tuple[str, ...] = ()
-    """Fashionpedia categories, background first, whose logits the model file also gives, as a second output at a
-    quarter of the size; empty where it gives its classes only. What `training_data` and `scores` say of them is below
+    """Fashionpedia categories, background first, whose logits the model file also gives, as a second output at
+    half of the size; empty where it gives its classes only. What `training_data` and `scores` say of them is below
     their key categories."""
     merged: tuple[int, ...] = ()
     """For each class of the network, the id of the one of `classes` that contains it, where `with_classes` chose others

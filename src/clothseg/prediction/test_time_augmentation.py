@@ -114,14 +114,14 @@ def whole_logits(
 ) -> Float32Array:
     """Return the mean of the logits of the whole photo over its scales and mirror images; see `segment_pixels`."""
     height, width = size or pixels.shape[:2]
-    size = description.fit(height, width).scaled_size
+    scaled_size = description.fit(height, width).scaled_size
     total: Float32Array | None = None
     for scale in augmentation.scales:
         box = description.fit(height, width, scale=scale)
         image = box.image(pixels, description.normalization)
         logits = _forward(network, image, box, flip=augmentation.flip)
-        if box.scaled_size != size:
-            logits = np.stack([resize_plane(plane, size) for plane in logits])
+        if box.scaled_size != scaled_size:
+            logits = np.stack([resize_plane(plane, scaled_size) for plane in logits])
         total = logits if total is None else total + logits
     assert total is not None
     return total if len(augmentation.scales) == 1 else total / np.float32(len(augmentation.scales))

@@ -68,8 +68,9 @@ class Site:
         """Write the folder; print its path to stdout, the sizes to stderr.
 
         Raises:
-            ModelError: the model is missing or damaged, or a checkpoint.
-            SettingError: the browser cannot prepare photos for this model, or the model lacks the classes.
+            ModelError: the model is missing or damaged.
+            SettingError: it is a checkpoint, the browser cannot prepare photos for it, or it lacks the classes.
+            MissingInputError: there is no such archive.
             DataError: the archive is another than the one that was tested.
             MachineError: the archive cannot be downloaded, or the folder cannot be written.
         """
@@ -121,6 +122,7 @@ def runtime_files(archive: str) -> dict[str, bytes]:
         archive: path or address of npm's package.
 
     Raises:
+        MissingInputError: there is no such file.
         DataError: it is not the one that was tested.
         MachineError: it cannot be downloaded.
     """

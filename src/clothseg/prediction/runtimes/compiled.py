@@ -14,7 +14,7 @@ from clothseg.encoding import zlib_module
 from clothseg.types import UInt8Array
 
 MAX_BYTES = 256_000_000
-"""All files together: about eleven sizes of the starter model. The ones that were not used for longest are deleted."""
+"""All files together: about eleven sizes of the starter model. The least recently used are deleted."""
 _CRC = 4
 """Bytes at a file's end; SHA-256 would take as long as decoding the photo."""
 
@@ -35,7 +35,7 @@ class CompiledNetworks:
 
     @classmethod
     def of(cls, *decisive: object) -> CompiledNetworks:
-        """Return those of a model; `decisive` is all that a compiled network depends on, but the size."""
+        """Return those of a model; `decisive` is all that a compiled network depends on besides the size."""
         digest = hashlib.sha256(repr(decisive).encode()).hexdigest()
         return cls(cache_folder() / "compiled" / digest[:32])
 

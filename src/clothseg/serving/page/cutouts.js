@@ -15,6 +15,7 @@ const SMOOTHNESS = 3e-4;
 const GAIN = 2;
 /** Shares that differ from 0 or 1 by less are equal to them. */
 const TINY = 1e-6;
+
 /**
  * Cut classes out of a photo; pixels outside them are removed, not only transparent.
  * @param {ImageBitmap} photo
