@@ -36,12 +36,14 @@ export class BrowserEngine extends HttpEngine {
   async segment(file, signal, onPart) {
     await this.#loaded(signal, onPart);
     const bitmap = await bitmapOf(file);
-    if (!bitmap) {
-      const words = `This browser cannot read ${file.name}. Choose a JPEG, PNG or WebP.`;
-      throw new Problem("unreadable-photo", "The photo cannot be read", words);
-    }
+    if (!bitmap) throw unreadable(file);
     signal.throwIfAborted();
     return this.#inWorker("segment", { bitmap, file: file.name }, { transfer: [bitmap] });
+  }
+
+  /** The server would draw a photo that this browser cannot show; here nothing is sent. */
+  async draw(file) {
+    throw unreadable(file);
   }
 
   /** Wait for the model, unless the photo is removed meanwhile. */
@@ -76,6 +78,8 @@ export class BrowserEngine extends HttpEngine {
     for (const listener of this.#listeners) listener(part);
   }
 }
+
+const unreadable = ({ name }) => new Problem("unreadable-photo", "The photo cannot be read", `This browser cannot read ${name}. Choose a JPEG, PNG or WebP.`);
 
 /** Make the site work offline and with threads: once it is in place, the page is loaded again. Without it, all else works. */
 async function startServiceWorker() {
