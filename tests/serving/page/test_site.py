@@ -146,6 +146,7 @@ def test_where_the_network_cannot_run_the_page_says_why(visit, site, chromium):
         old.open().wait_for("#notice", "It lacks WebAssembly with SIMD")
         hidden = (site / "model.onnx").rename(site / "hidden.onnx")
         incomplete = visit(f"{address}/", allow="404")
+        incomplete.wait_for("#about-name", "clothseg-starter")  # the page has loaded itself again, for threads
         incomplete.tab.set_input_files("#chooser", [ROOT / "docs/pictures/before.jpg"])
         incomplete.wait_for("#message", "is missing from the site (404)")
         hidden.rename(site / "model.onnx")

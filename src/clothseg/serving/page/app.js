@@ -14,7 +14,7 @@ import { Stage } from "./stage.js";
 import { inWorker } from "./tasks.js";
 
 const find = (id) => document.getElementById(id);
-const engine = document.documentElement.dataset.engine === "browser" ? new (await import("./browser.js")).BrowserEngine(showLoading) : new HttpEngine();
+const engine = document.documentElement.dataset.engine === "browser" ? new (await import("./browser.js")).BrowserEngine(showLoading, () => photos.all.length > 0) : new HttpEngine();
 /** The photo on the stage. @type {import("./photos.js").Photo | null} */
 let current = null;
 /** Its pixels, while they are decoded. @type {Promise<ImageBitmap | null>} */

@@ -16,9 +16,15 @@ export class BrowserEngine extends HttpEngine {
   #part = 0;
   #listeners = new Set();
 
-  /** @param {(part: number) => void} onLoad called with the part of model and runtime that is there, 0 to 1 */
-  constructor(onLoad) {
+  #isInUse;
+
+  /**
+   * @param {(part: number) => void} onLoad called with the part of model and runtime that is there, 0 to 1
+   * @param {() => boolean} isInUse whether a photo was chosen, which loading the page again would lose
+   */
+  constructor(onLoad, isInUse) {
     super();
+    this.#isInUse = isInUse;
     this.#listeners.add(onLoad);
   }
 
@@ -27,7 +33,7 @@ export class BrowserEngine extends HttpEngine {
     if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD)) {
       throw new Problem("no-simd", "This browser cannot run the network", "It lacks WebAssembly with SIMD. Update it, or use a current Chrome, Edge, Firefox or Safari.");
     }
-    await startServiceWorker();
+    await startServiceWorker(this.#isInUse);
     this.#card = await super.model();
     this.#load().catch(() => {}); // the photo says so
     return this.#card;
@@ -81,12 +87,12 @@ export class BrowserEngine extends HttpEngine {
 
 const unreadable = ({ name }) => new Problem("unreadable-photo", "The photo cannot be read", `This browser cannot read ${name}. Choose a JPEG, PNG or WebP.`);
 
-/** Make the site work offline and with threads: once it is in place, the page is loaded again. Without it, all else works. */
-async function startServiceWorker() {
+/** Make the site work offline and with threads: once it is in place, the page is loaded again, unless a photo is chosen already. Without it, all else works. */
+async function startServiceWorker(isInUse) {
   try {
     await navigator.serviceWorker.register("service-worker.js");
     await navigator.serviceWorker.ready;
-    if (crossOriginIsolated || sessionStorage.getItem("reloaded")) return;
+    if (crossOriginIsolated || isInUse() || sessionStorage.getItem("reloaded")) return;
     sessionStorage.setItem("reloaded", "yes");
     location.reload();
     await new Promise(() => {});

@@ -13,8 +13,9 @@ addEventListener("fetch", (event) => {
 async function answer(event) {
   const { url } = event.request;
   const cache = await caches.open(CACHE);
-  const kept = await cache.match(url);
-  if (kept && new URL(url).searchParams.has("v")) return isolated(kept);
+  const hasVersion = new URL(url).searchParams.has("v");
+  const kept = await cache.match(url, { ignoreSearch: !hasVersion });
+  if (kept && hasVersion) return isolated(kept);
   try {
     const fresh = await fetch(url, { cache: "no-cache" });
     if (fresh.status === 200) event.waitUntil(keep(cache, url, fresh.clone()));

@@ -173,6 +173,14 @@ export class Stage {
     this.#isOutdated = true;
     if (this.#isCutting) return;
     this.#isCutting = true;
+    try {
+      await this.#cutOutTheNewest();
+    } finally {
+      this.#isCutting = false;
+    }
+  }
+
+  async #cutOutTheNewest() {
     while (this.#isOutdated && this.mask) {
       this.#isOutdated = false;
       const [part, mask] = [this.view.part, this.mask];
@@ -191,7 +199,6 @@ export class Stage {
       this.#clothes = { cutout, cutoutBox: { x: part.x + left / scale, y: part.y + top / scale, width: box.width / scale, height: box.height / scale } };
       this.#paint();
     }
-    this.#isCutting = false;
   }
 
   /** Mark the pixels on the screen whose place in the photo is selected. */
