@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -253,7 +253,11 @@ def _decode(
     if pixels.shape[:2] == (height, width):
         return found
     size = (width, height) if swaps_sides(orientation) else (height, width)
-    return replace(found, size=size, decode=lambda: read_picture(content, max_pixels=max_pixels, name=name).pixels)
+    return replace(found, size=size, decode=partial(_decode_whole, content, max_pixels, name))
+
+
+def _decode_whole(content: bytes, max_pixels: int, name: str) -> UInt8Array:
+    return read_picture(content, max_pixels=max_pixels, name=name).pixels
 
 
 def _orientation(image: Image.Image) -> int:
