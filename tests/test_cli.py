@@ -288,6 +288,7 @@ PLAIN = (
     *(
         "a --json b",
         "a --output --json",
+        "--output --json --output o a",
         "a --ckpt -",
         "-",
         "a --ckpt None",

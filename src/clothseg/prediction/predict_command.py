@@ -75,6 +75,7 @@ class Predict:
         """
         names = {"--ckpt": "checkpoint_path", "--output": "output"}
         given: dict[str, Any] = {}
+        texts: list[str] = []
         photos: dict[int, str] = {}
         numbered = iter(enumerate(words))
         for position, word in numbered:
@@ -82,10 +83,12 @@ class Predict:
                 given["outputs"] = Outputs(json=True)
             elif word in names:
                 given[names[word]] = next(numbered, (0, "-"))[1]
+                texts.append(given[names[word]])
             else:
                 photos[position] = word
+                texts.append(word)
         is_plain = not photos or max(photos) - min(photos) < len(photos)
-        is_plain = is_plain and not any(str(text).startswith("-") for text in (*photos.values(), *given.values()))
+        is_plain = is_plain and not any(text.startswith("-") for text in texts)
         if not is_plain or given.get("checkpoint_path") == "None":
             return None
         return cls(tuple(photos.values()), **{**defaults, **given})
@@ -118,6 +121,7 @@ class LocalEngine:
         predictor = load(
             options.checkpoint_path,
             many_photos=len(photos) > 1,
+            one_photo=len(photos) == 1,
             augmentation=options.augmentation,
             checkpoints_path=options.checkpoints_path,
             **vars(options.model_options),

@@ -7,10 +7,12 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
 from clothseg.encoding import zlib_module
+from clothseg.errors import MachineError
 from clothseg.types import UInt8Array
 
 MAX_BYTES = 256_000_000
@@ -20,22 +22,33 @@ _CRC = 4
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloaded and compiled models: `clothseg` in XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clothseg"
+    """Return the folder of downloaded and compiled models: `clothseg` in XDG_CACHE_HOME, or in ~/.cache.
+
+    Raises:
+        MachineError: neither the environment nor the system knows the user's home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clothseg"
+    except RuntimeError as error:
+        raise MachineError("This user has no home folder for the cache. Set XDG_CACHE_HOME to a folder") from error
 
 
 @dataclass(frozen=True)
 class CompiledNetworks:
     """The compiled networks of one model for one machine: a file for each size of input, which ends in its CRC-32.
 
-    A cache that cannot be read or written is as good as an empty one: nothing is raised.
+    A cache that cannot be read or written is as good as an empty one: `read` and `write` raise nothing.
     """
 
     folder: Path
 
     @classmethod
     def of(cls, *decisive: object) -> CompiledNetworks:
-        """Return those of a model; `decisive` is all that a compiled network depends on besides the size."""
+        """Return those of a model; `decisive` is all that a compiled network depends on besides the size.
+
+        Raises:
+            MachineError: see `cache_folder`.
+        """
         digest = hashlib.sha256(repr(decisive).encode()).hexdigest()
         return cls(cache_folder() / "compiled" / digest[:32])
 
@@ -48,9 +61,10 @@ class CompiledNetworks:
         path = self._path(size)
         try:
             content = np.memmap(path, dtype=np.uint8, mode="c")
-            os.utime(path)
         except (OSError, ValueError):  # an empty file is a ValueError
             return None
+        with suppress(OSError):  # another user's
+            os.utime(path)
         compiled = content[:-_CRC]
         return compiled if _crc(compiled) == content[-_CRC:].tobytes() else None
 
@@ -58,7 +72,7 @@ class CompiledNetworks:
         """Store a compiled network, and delete others where there are too many."""
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._path(size).with_suffix(f".{os.getpid()}")
+            temporary = self._path(size).with_suffix(f".{uuid4().hex}")
             try:
                 with temporary.open("wb") as stream:
                     stream.write(compiled)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from clothseg.cores import num_cores, num_threads
-from clothseg.errors import MissingExtraError, ModelError, SettingError, one_line
+from clothseg.errors import MachineError, MissingExtraError, ModelError, SettingError, one_line
 from clothseg.model.description import ModelDescription
 from clothseg.prediction.runtimes import class_logits
 from clothseg.prediction.runtimes.compiled import CompiledNetworks
@@ -93,6 +93,7 @@ class OpenVINORuntime:
         device: str = "auto",
         precision: str = "auto",
         many_photos: bool = False,
+        one_photo: bool = False,
         classes: str | None = None,
     ) -> OpenVINORuntime:
         """Load an exported model.
@@ -103,6 +104,8 @@ class OpenVINORuntime:
             precision: fp32, bf16, or auto, which takes bf16 where the CPU multiplies it and the export's own check on
                 real photos showed that it changes next to nothing.
             many_photos: compute several photos at a time, with the same results to the last bit.
+            one_photo: take the compiled network from the user's cache, and leave it there; the model file has to stay
+                until a photo is done.
             classes: groups or categories; the model's own if None.
 
         Raises:
@@ -136,11 +139,14 @@ class OpenVINORuntime:
                 raise ModelError(f"OpenVINO does not read {model_path}: {one_line(error)[:200]}") from error
             return model
 
-        if many_photos:  # of many sizes: they would fill the cache, and their networks are compiled once for all
-            streams = min(num_threads() or num_cores(), _MAX_STREAMS)
+        if not one_photo:  # of many sizes: they would fill the cache, and their networks are compiled once for all
+            streams = min(num_threads() or num_cores(), _MAX_STREAMS) if many_photos else 1
             return cls(description, read, precision, sha256=sha256, streams=streams)
         cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-        stored = CompiledNetworks.of(openvino.__version__, *cpu, sha256, description.output, precision, num_threads())
+        decisive = (openvino.__version__, *cpu, sha256, description.output, precision, num_threads())
+        stored = None
+        with suppress(MachineError):
+            stored = CompiledNetworks.of(*decisive)
         return cls(description, read, precision, sha256=sha256, stored=stored)
 
     @property
@@ -173,8 +179,6 @@ class OpenVINORuntime:
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:
             self._seen[size] += 1
-            if self._seen.total() == 2:  # a server, not a command for one photo: other sizes will come
-                self._model()
             if size not in self._compiled:
                 if len(self._compiled) == _MAX_SIZES:  # its memory is free before the next takes some
                     del self._compiled[min(self._compiled, key=self._seen.__getitem__)]
