@@ -5,14 +5,16 @@ import http.server
 import io
 import json
 import re
+import shutil
 import tarfile
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from clothseg.errors import DataError, MissingInputError, MissingModelError, ModelError, SettingError
+from clothseg.errors import DataError, MachineError, MissingInputError, MissingModelError, ModelError, SettingError
 from clothseg.prediction.runtimes.model_file import add_metadata
 from clothseg.serving import site_command
 from clothseg.serving.app import PAGE_FOLDER
@@ -41,7 +43,7 @@ def serving(folder):
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """A package with the names of onnxruntime-web's and other bytes, and an empty cache."""
+    """A package with the names of onnxruntime-web's and other bytes."""
     path = tmp_path / "onnxruntime-web.tgz"
     with tarfile.open(path, "w:gz") as package:
         for name in (site_command._SCRIPT, site_command._BINARY):
@@ -49,17 +51,13 @@ def archive(tmp_path, monkeypatch):
             member.size = len(name)
             package.addfile(member, io.BytesIO(name.encode()))
     monkeypatch.setattr(site_command, "ARCHIVE_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return path
 
 
 def test_the_folder_is_the_page_with_the_model_and_what_runs_it(archive, model_path, offline, tmp_path, capsys):
     site = tmp_path / "site"
-    with serving(archive.parent) as (address, asked):
-        for _ in range(2):
-            assert Site(site, model_path, runtime_archive=f"{address}/{archive.name}").run() == 0
-        assert len(asked) == 1  # the second run takes it from the cache
-    assert capsys.readouterr().out == 2 * f"{site}\n"
+    assert Site(site, model_path, runtime_archive=archive).run() == 0
+    assert capsys.readouterr().out == f"{site}\n"
     index = (site / "index.html").read_text()
     assert '<html data-engine="browser" lang="en">' in index
     addresses = re.findall(r'(?:src|href)="(?!#|docs|openapi)([^"]+)"', index)
@@ -92,22 +90,37 @@ def test_what_the_browser_cannot_run_is_refused(archive, model_path, small_graph
     checkpoint.write_bytes(b"a checkpoint")
     other.write_bytes(b"another package")
     site = tmp_path / "site"
-    with serving(tmp_path) as (address, _):
-        for values, error, words in (
-            ({"runtime_archive": str(other)}, DataError, r"other\.tgz is not onnxruntime-web 1\.30\.0: its SHA-256"),
-            ({"runtime_archive": f"{address}/other.tgz"}, DataError, r"other\.tgz has the SHA-256 [0-9a-f]{64}, not"),
-            (
-                {"runtime_archive": "no.tgz"},
-                MissingInputError,
-                r"not found: no\.tgz\. Download https://registry\.npmjs",
-            ),
-            ({"checkpoint_path": "no.onnx"}, MissingModelError, r"Model not found: no\.onnx"),
-            ({"checkpoint_path": checkpoint}, SettingError, r"Export it first: .* export .*last\.ckpt"),
-            ({"checkpoint_path": squashing}, SettingError, "resizes photos in its own way"),
-            ({"checkpoint_path": pillow}, SettingError, r"\(bilinear\), which the page cannot do"),
-            ({"checkpoint_path": other}, ModelError, "other.tgz"),
-            ({"classes": "categories"}, SettingError, "The model gives groups"),
-        ):
-            with pytest.raises(error, match=words):
-                Site(site, **{"checkpoint_path": model_path, "runtime_archive": str(archive)} | values).run()
+    for values, error, words in (
+        ({"runtime_archive": other}, DataError, r"other\.tgz is not onnxruntime-web 1\.30\.0: its SHA-256"),
+        ({"runtime_archive": Path("no.tgz")}, MissingInputError, r"not found: no\.tgz\. Download it .* npm pack onnx"),
+        ({"checkpoint_path": "no.onnx"}, MissingModelError, r"Model not found: no\.onnx"),
+        ({"checkpoint_path": checkpoint}, SettingError, r"Export it first: .* export .*last\.ckpt"),
+        ({"checkpoint_path": squashing}, SettingError, "resizes photos in its own way"),
+        ({"checkpoint_path": pillow}, SettingError, r"\(bilinear\), which the page cannot do"),
+        ({"checkpoint_path": other}, ModelError, "other.tgz"),
+        ({"classes": "categories"}, SettingError, "The model gives groups"),
+    ):
+        with pytest.raises(error, match=words):
+            Site(site, **{"checkpoint_path": model_path, "runtime_archive": archive} | values).run()
     assert not site.exists()
+
+
+def test_npm_downloads_the_package_from_its_registry(archive, tmp_path, monkeypatch):
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    with serving(tmp_path) as (address, asked):
+        dist = {"tarball": f"{address}/{archive.name}", "shasum": hashlib.sha1(archive.read_bytes()).hexdigest()}
+        name, version = "onnxruntime-web", site_command.VERSION
+        package = {"name": name, "versions": {version: {"name": name, "version": version, "dist": dist}}}
+        (tmp_path / name).write_text(json.dumps({**package, "dist-tags": {"latest": version}}))
+        monkeypatch.setenv("npm_config_registry", address)
+        monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+        monkeypatch.setenv("npm_config_fetch_retries", "0")
+        assert len(site_command.runtime_files(None)) == 2
+        assert f"/{archive.name}" in asked
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "empty"))
+    with pytest.raises(MachineError, match=r"npm cannot download onnxruntime-web 1\.30\.0 \(.*\)\. Download it"):
+        site_command.runtime_files(None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match=r"npm, .*, is not installed\. Install Node\.js, or: Download it elsewhere"):
+        site_command.runtime_files(None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -13,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from filelock import FileLock
 
 from clothseg.data.download import Download
-from clothseg.errors import ClothsegError, MachineError, ModelError, SettingError, disk_errors
+from clothseg.errors import MachineError, ModelError, SettingError, disk_errors
 from clothseg.prediction.runtimes.compiled import cache_folder
 from clothseg.progress import show_step
 
@@ -45,45 +44,19 @@ def cached_model(address: str) -> Path:
         MachineError: the server cannot be reached or refuses, or the cache cannot be written.
     """
     url, sha256 = _parsed(address)
-    return cached_file(url, sha256, headers=lambda: _headers(address), way_out=_WAY_OUT)
-
-
-def cached_file(
-    url: str,
-    sha256: str,
-    *,
-    headers: Callable[[], Mapping[str, str]] = dict,
-    way_out: str,
-    error: type[ClothsegError] = ModelError,
-) -> Path:
-    """Return the path of a file at an address, as `cached_model` does.
-
-    Args:
-        url: http(s) address.
-        sha256: of the file, in lower case; an empty text accepts any.
-        headers: gives the headers of the request, if one is made.
-        way_out: what to do where the download fails.
-        error: what is raised where the file does not have the SHA-256.
-
-    Raises:
-        ClothsegError: `error`.
-        MachineError: the server cannot be reached or refuses, or the cache cannot be written.
-    """
     name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rsplit("/", 1)[-1])[-100:]
     target = cache_folder() / hashlib.sha256(f"{url} {sha256}".encode()).hexdigest()[:16] / name
     with disk_errors(f"Cannot write to the cache {cache_folder()}", "Set XDG_CACHE_HOME to another folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(".lock"), fallback_to_soft=False):
-            if has_digest(target, sha256):
+            if _is_whole(target, sha256):
                 return target
             target.unlink(missing_ok=True)
-            given = headers()
-            with show_step(f"Downloading {name}", unit="bytes") as progress:
-                Download(url, way_out, progress, headers=given).run(target)
-            if not has_digest(target, sha256):
+            _download(address, url, target)
+            if not _is_whole(target, sha256):
                 found = _digest(target)
                 target.unlink()
-                raise error(f"{url} has the SHA-256 {found}, not {sha256}. Do not use it, or correct the address")
+                raise ModelError(f"{url} has the SHA-256 {found}, not {sha256}. Do not use it, or correct the address")
     return target
 
 
@@ -107,21 +80,18 @@ def _parsed(address: str) -> tuple[str, str]:
     raise SettingError(f"Not the address of a model: {address}. Allowed: {_ALLOWED}")
 
 
-def _headers(address: str) -> Mapping[str, str]:
-    """Return the headers that ask for a model, with the user's token for the hub.
-
-    Raises:
-        MachineError: the hub must not be asked.
-    """
-    if not address.startswith("hf://"):
-        return {}
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise MachineError(
-            f"{address} is not in the cache {cache_folder()}, and HF_HUB_OFFLINE forbids a download. Unset it, or "
-            "pass the path of a model file"
-        )
-    token = _hub_token()
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def _download(address: str, url: str, target: Path) -> None:
+    headers = {}
+    if address.startswith("hf://"):
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+            raise MachineError(
+                f"{address} is not in the cache {cache_folder()}, and HF_HUB_OFFLINE forbids a download. Unset it, or "
+                "pass the path of a model file"
+            )
+        token = _hub_token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with show_step(f"Downloading {target.name}", unit="bytes") as progress:
+        Download(url, _WAY_OUT, progress, headers=headers).run(target)
 
 
 def _hub_token() -> str:
@@ -134,8 +104,7 @@ def _hub_token() -> str:
     return ""
 
 
-def has_digest(path: Path, sha256: str) -> bool:
-    """Return whether there is a file with a SHA-256, or any file where that is empty."""
+def _is_whole(path: Path, sha256: str) -> bool:
     return path.is_file() and (not sha256 or _digest(path) == sha256)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -15,25 +19,24 @@ from rich.console import Console
 
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import DataError, SettingError, check_input, command
+from clothseg.errors import DataError, MachineError, SettingError, check_input, command
 from clothseg.model.description import ModelDescription
 from clothseg.pictures import write_whole
 from clothseg.prediction.predictor import STARTER, chosen_model
 from clothseg.prediction.probabilities import UNSURE
-from clothseg.prediction.remote_model import cached_file, has_digest
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.serving.messages import model_card
 from clothseg.transforms import AREA
 
 VERSION = "1.30.0"
 """Of onnxruntime-web, which runs the network in browsers."""
-ARCHIVE = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
 ARCHIVE_SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
-"""Of npm's package, whose own SHA-512 in the registry agrees."""
+"""Of npm's package, whose own SHA-512 agrees."""
 
 _SCRIPT, _BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 """What runs the network, in the package. Its form for WebGPU is left out: it was not seen to work."""
-_WAY_OUT = "Download it on another machine and pass --runtime-archive PATH"
+_PACK = ("npm", "pack", f"onnxruntime-web@{VERSION}")
+_WAY_OUT = f"Download it elsewhere and pass --runtime-archive PATH: {' '.join(_PACK)}"
 
 _PAGE = Path(__file__).with_name("page")
 _NOT_IN_ITS_FOLDER = ("docs.html", "docs.js", "index.html", "service-worker.js")
@@ -61,8 +64,9 @@ class Site:
     starter model."""
     classes: Literal["groups", "categories"] | None = None
     """Classes of the masks, where a model has both; its own if not given."""
-    runtime_archive: str = ARCHIVE
-    """npm's package of onnxruntime-web, a path or an address; any other than the one that was tested is refused."""
+    runtime_archive: Path | None = None
+    """npm's package of onnxruntime-web, if npm is not to download it; any other than the one that was tested is
+    refused."""
 
     def run(self) -> int:
         """Write the folder; print its path to stdout, the sizes to stderr.
@@ -115,25 +119,37 @@ def _refuse_other_ways(description: ModelDescription, model_path: Path) -> None:
     raise SettingError(f"{model_path} {way}, which the page cannot do. Use a model trained by clothseg")
 
 
-def runtime_files(archive: str) -> dict[str, bytes]:
+def runtime_files(archive: Path | None) -> dict[str, bytes]:
     """Return the files of onnxruntime-web that the page needs, by their names in the site; WebAssembly is gzipped.
 
     Args:
-        archive: path or address of npm's package.
+        archive: npm's package; None lets npm download it, or take it from npm's own cache.
 
     Raises:
-        MissingInputError: there is no such file.
+        MissingInputError: there is no such archive.
         DataError: it is not the one that was tested.
-        MachineError: it cannot be downloaded.
+        MachineError: npm is not installed, or cannot download it.
     """
-    if "://" in archive:
-        path = cached_file(archive, ARCHIVE_SHA256, way_out=_WAY_OUT, error=DataError)
-    else:
-        path = Path(archive)
-        check_input(path, "Archive of onnxruntime-web", f"Download {ARCHIVE}")
-        if not has_digest(path, ARCHIVE_SHA256):
-            raise DataError(f"{path} is not onnxruntime-web {VERSION}: its SHA-256 differs. Download {ARCHIVE}")
-    with tarfile.open(path) as package:
+    if archive is not None:
+        check_input(archive, "Archive of onnxruntime-web", _WAY_OUT)
+        return _files_of(archive)
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MachineError(f"npm, which downloads onnxruntime-web, is not installed. Install Node.js, or: {_WAY_OUT}")
+    with TemporaryDirectory(prefix="clothseg-") as folder:
+        words = [npm, *_PACK[1:], "--pack-destination", folder]
+        ended = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - no word of it is a user's
+        packages = list(Path(folder).glob("*.tgz"))
+        if ended.returncode or not packages:
+            reason = " ".join(ended.stderr.split())[:300]
+            raise MachineError(f"npm cannot download onnxruntime-web {VERSION} ({reason}). {_WAY_OUT}")
+        return _files_of(packages[0])
+
+
+def _files_of(archive: Path) -> dict[str, bytes]:
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != ARCHIVE_SHA256:
+        raise DataError(f"{archive.name} is not onnxruntime-web {VERSION}: its SHA-256 differs. {_WAY_OUT}")
+    with tarfile.open(archive) as package:
         contents = [package.extractfile(f"package/dist/{name}") for name in (_SCRIPT, _BINARY)]
         script, binary = [content.read() for content in contents if content is not None]
     return {f"onnxruntime/{_SCRIPT}": script, f"onnxruntime/{_BINARY}{_PACKED}": gzip.compress(binary, mtime=0)}
