@@ -25,7 +25,6 @@ import math
 import time
 import zipfile
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,6 @@ import torch.nn.functional as F
 from gpu_batches import IGNORED, Photos, batch_of
 from torch import Tensor, nn
 from worn import GatedNetwork, Outputs, Presence, group_of_category
-
-from clothseg import __version__
 
 SIZE = 640
 ENCODER, DECODER_WIDTH = "tu-tf_efficientnet_lite2", 0.5
@@ -259,25 +256,6 @@ def sampling_weights(photos: Photos, num_groups: int) -> Tensor:
     return (shown * factor).amax(dim=1).clamp_min(1)
 
 
-def documented(arguments: Any, *, device: str, seen: int, seconds: float, ended: datetime) -> dict[str, Any]:
-    """Return what report.py says of the last training, its results/training.json; the recipe is in the template."""
-    command = "python benchmarks/starter/gpu.py train photos.zip WEIGHTS.pth output/gpu --seconds " + " ".join(
-        f"{one:g}" for one in arguments.seconds
-    )
-    return {
-        "command": command,
-        "machine": device,
-        "note": "",
-        "clothseg": __version__,
-        "starts": [{"date": (ended - timedelta(seconds=seconds)).isoformat(timespec="seconds")}],
-        "ended": ended.isoformat(timespec="seconds"),
-        "seconds": round(seconds),
-        "settings": {"seed": arguments.seed, "precision": "bf16-mixed"},
-        "steps": seen // arguments.batch_size,
-        "photos_seen": seen,
-    }
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Run the three trainings."""
     torch.manual_seed(arguments.seed)
@@ -308,15 +286,6 @@ def train(arguments: argparse.Namespace) -> None:
     def finish(name: str, network: GatedNetwork) -> None:
         log[name] = {"seen": network.seen, "tune": scores(network, parts["tune"])}
         print(f"{name}: tune {json.dumps(log[name]['tune'])}", flush=True)
-        if name == "last":
-            facts = documented(
-                arguments,
-                device=f"{log['device']}, torch {torch.__version__}",
-                seen=network.seen,
-                seconds=arguments.seconds[2],
-                ended=datetime.now(UTC),
-            )
-            (arguments.output / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
         state = network.state_dict().items()
         halved = {key: (value.half() if value.is_floating_point() else value).cpu() for key, value in state}
         torch.save(halved, arguments.output / f"{name}.pt")

@@ -1,66 +1,112 @@
-"""Writes REPORT.md, MODEL_CARD.md and their pictures from what was measured of the starter model.
+"""Fills the marked parts of REPORT.md and MODEL_CARD.md with what was measured, and draws their pictures.
 
     uv run python benchmarks/starter/report.py
     uv run python benchmarks/starter/report.py --photos PHOTOS --output pictures
 
-The first reads benchmarks/starter/results and the model file, and writes the documents and docs/pictures/report. The
-second only writes pictures of your own photos beside what the model finds in them.
+A part begins with a comment such as `<!-- evaluation.md: Classes -->`: a section of a file in results/, as the commands
+wrote it; `model` is what the model file says of itself, and `pictures` what it finds in real photos. The second command
+only writes pictures of your own photos beside what the model finds in them.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import tables
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from plots import plots
-from results import RESULTS, ROOT, Evaluation, read_json, refuse_outside
 
 import clothseg
 from clothseg.drawing import classes_in, overlay, side_by_side, with_legend
 from clothseg.encoding import encode_jpeg
 from clothseg.errors import ClothsegError
-from clothseg.evaluation.comparison import compare
-from clothseg.evaluation.records import EvaluationRecord
+from clothseg.model.description import ModelDescription
 from clothseg.pictures import read_picture, write_whole
-from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.runtimes.model_file import ModelFile
-from clothseg.starter import MODEL_NAME, starter_model
+from clothseg.starter import starter_model
 from clothseg.transforms import resize_image
 
-PICTURES = "docs/pictures/report"
-PHOTOS = ROOT / "docs" / "pictures" / "photos"
-PHOTO_CREDITS = {
-    "01_documerica_hiser": "Photo: David Hiser / EPA DOCUMERICA, National Archives (NAID 545607), public domain",
-    "02_loc_man_in_hat": "Photo: Library of Congress, item 2006688036, public domain",
-    "03_cc0_woman_in_garden": "Photo: History Trust of South Australia (GN03697), CC0 1.0",
-    "04_nasa_eileen_collins": "Photo: NASA / scikit-image, public domain",
-    "06_nasa_apollo11_crew": "Photo: NASA, public domain",
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).with_name("results")
+DOCUMENTS = ("REPORT.md", "MODEL_CARD.md")
+PHOTOS, PICTURES = ROOT / "docs/pictures/photos", Path("docs/pictures/report")
+CREDITS = {
+    "01_documerica_hiser": "David Hiser / EPA DOCUMERICA, National Archives (NAID 545607), public domain",
+    "02_loc_man_in_hat": "Library of Congress, item 2006688036, public domain",
+    "03_cc0_woman_in_garden": "History Trust of South Australia (GN03697), CC0 1.0",
+    "04_nasa_eileen_collins": "NASA / scikit-image, public domain",
+    "06_nasa_apollo11_crew": "NASA, public domain",
 }
 """Of the photos in docs/pictures/photos, as their CREDITS.md has them."""
-ARCHITECTURES = {"unet": "U-Net", "fpn": "FPN", "unetplusplus": "U-Net++"}
-REMOVED_AT = "a779cd9"
-"""Commit at which the commands of the ablation and of the plain recipe last existed."""
-_HEIGHT = 360  # of a photo in a picture, in pixels
-_MOST_BYTES = 45_000
+_HEIGHT, _MOST_BYTES = 360, 45_000  # of a picture; its height in pixels
+_FEW_PHOTOS = 40
+_PART = re.compile(r"(<!-- (?P<source>[\w.]+): (?P<title>[^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A picture of the report."""
+def filled(text: str, parts: dict[tuple[str, str], str]) -> str:
+    """Return a document with each marked part replaced.
 
-    name: str
-    content: bytes
-    words: str
-    """What it shows, for people and screen readers."""
+    Raises:
+        SystemExit: a document names a part that is not there.
+    """
+
+    def part(found: re.Match[str]) -> str:
+        key = (found["source"], found["title"])
+        if key not in parts:
+            raise SystemExit(f"Error: there is no part {key[1]!r} of {key[0]}. There are: {sorted(parts)}")
+        return f"{found[1]}\n{parts[key]}\n\n{found[4]}"
+
+    return _PART.sub(part, text)
 
 
-def pictures(predictor: Predictor, folder: Path) -> Iterator[Shown]:
-    """Yield the photos of a folder beside what the model finds in them."""
+def sections(path: Path, sha256: str) -> dict[tuple[str, str], str]:
+    """Return the sections of a Markdown file of results/ by its name and their titles.
+
+    Raises:
+        SystemExit: it is missing, or was measured of another model.
+    """
+    if not path.is_file():
+        raise SystemExit(f"Error: {path} is missing. benchmarks/starter/README.md says how it is made")
+    text = path.read_text(encoding="utf-8")
+    if sha256 not in text:
+        raise SystemExit(f"Error: {path} was not measured of the model file {sha256}. Measure it again")
+    parts = (part.partition("\n") for part in re.split(r"^#+ ", text, flags=re.MULTILINE)[1:])
+    return {(path.name, title): content.strip() for title, _, content in parts}
+
+
+def described(file: ModelFile) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield the parts that the model file itself gives."""
+    about = file.description
+    known = ", ".join(name for name in about.classes.names if name not in about.unknown_classes)
+    rows = [
+        ("Network", f"{about.architecture}, encoder {about.encoder_name}, decoder width {about.decoder_width:g}"),
+        ("Input", f"RGB photo of any size, scaled to {about.image_size} pixels on its longer side"),
+        ("File", f"ONNX, {len(file.content):,} bytes, clothseg {about.version}"),
+        ("SHA-256", f"`{file.sha256}`"),
+        ("Licence", str(about.licence)),
+        ("Classes that it knows", known),
+        ("Classes that it has never seen labelled", ", ".join(about.unknown_classes)),
+    ]
+    yield ("model", "File"), table(("", ""), rows)
+    yield ("model", "Categories"), table(("Category", "Training photos", "IoU"), categories(about))
+
+
+def categories(about: ModelDescription) -> Iterator[Sequence[str]]:
+    """Yield the name of each category that the model tells apart, how many photos showed it, and its IoU."""
+    photos = about.training_data["categories"]["photos_per_class"]
+    for name in about.categories[1:]:
+        few = f" (few photos, below {_FEW_PHOTOS})" if photos[name] < _FEW_PHOTOS else ""
+        iou = about.scores["categories"]["iou"].get(name)
+        yield f"{name}{few}", f"{photos[name]:,}", "absent" if iou is None else f"{iou:.3f}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
+
+
+def pictures(model: Path, folder: Path) -> Iterator[tuple[str, bytes, str]]:
+    """Yield the name, JPEG and description of a picture of each photo in a folder, beside what the model finds."""
+    predictor = clothseg.load(model)
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
     if not paths:
         raise SystemExit(f"Error: no photos in {folder}. Pass a folder with .jpg, .png or .webp files")
@@ -72,110 +118,49 @@ def pictures(predictor: Predictor, folder: Path) -> Iterator[Shown]:
         contents = (encode_jpeg(picture, quality) for quality in range(90, 50, -4))
         content = next((one for one in contents if len(one) <= _MOST_BYTES), encode_jpeg(picture, 50))
         shares = ", ".join(f"{label.name} {label.share:.0%}" for label in found.labels) or "nothing"
-        yield Shown(f"{path.stem}.jpg", content, f"found: {shares}")
+        yield f"{path.stem}.jpg", content, f"found: {shares}"
 
 
-def read_values(folder: Path, model: Path) -> dict[str, Any]:
-    """Return what the templates show, from the files of `results/` and the model.
+def written(model: Path, results: Path) -> dict[Path, bytes]:
+    """Return every file of the documents by its path in the project.
 
     Raises:
-        SystemExit: a file is missing, was measured of another model, or names a place outside the project.
+        SystemExit: see `filled` and `sections`.
     """
     file = ModelFile.read(model)
-    refuse_outside(file.description.to_dict())
-    found = {
-        name: read_json(folder / f"{name}.json")
-        for name in ("evaluation", "plain", "guesses", "training", "speed", "without_clothes")
-    }
-    for name, measured in (
-        ("evaluation", found["evaluation"]["predictions"].get("sha256")),
-        ("speed", found["speed"]["sha256"]),
-        ("without_clothes", found["without_clothes"]["sha256"]),
-    ):
-        if measured != file.sha256:
-            raise SystemExit(
-                f"Error: {folder / name}.json is of a model {measured}, {model} is {file.sha256}. Measure it again"
-            )
-    evaluation, description = Evaluation(found["evaluation"]), file.description
-    records = [EvaluationRecord.read(folder / name) for name in ("plain.json", "evaluation.json")]
-    left_out = tuple(found["evaluation"]["mean"]["left_out"])
-    known = description.training_data.get("known_classes") or [one["name"] for one in evaluation.present]
-    garments = description.classes.names[1:]
-    width = "" if description.decoder_width == 1 else f", {description.decoder_width:g} times its usual channels,"
-    decoder = ARCHITECTURES.get(description.architecture, description.architecture)
-    path, guesses = model.resolve(), found["guesses"]
-    return {name: found[name] for name in ("guesses", "training", "speed", "without_clothes")} | {
-        "evaluation": evaluation,
-        "plain": Evaluation(found["plain"]),
-        "comparison": compare(*records, leave_out=left_out),
-        "description": description,
-        "architecture": f"{decoder}{width} with a {description.encoder_name} encoder",
-        "size": len(file.content),
-        "sha256": file.sha256,
-        "model_path": path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name,
-        "is_packaged": path.name == MODEL_NAME,
-        "trained_on": f"{guesses['labelled']:,} photos, and {guesses['guessed']:,} whose masks a model predicted",
-        "num_photos": found["evaluation"]["data"]["photos"],
-        "absent": ", ".join(one["name"] for one in found["evaluation"]["classes"] if one["absent"]) or "no class",
-        "rare": ", ".join(
-            f"{one['name']} ({one['photos']} photos)" for one in evaluation.present if one["photos"] < 20
-        ),
-        "known": [name for name in garments if name in known],
-        "unknown": [name for name in garments if name not in known],
-        "training_time": tables.duration(found["training"]["seconds"]),
-        "removed_at": REMOVED_AT,
-        "tables": tables,
-    }
-
-
-def write_documents(model: Path, results_folder: Path, output: Path) -> None:
-    """Write both documents and all their pictures below `output`."""
-    values = read_values(results_folder, model)
-    photos = [
-        replace(one, name=f"photo-{one.name}", words=f"{PHOTO_CREDITS[Path(one.name).stem]}; {one.words}")
-        for one in pictures(clothseg.load(model), PHOTOS)
-    ]
-    drawn = plots(values["evaluation"], values["plain"])
-    write_files(output / PICTURES, drawn | {one.name: one.content for one in photos})
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    names = ("REPORT.md", "MODEL_CARD.md")
-    texts = {name: environment.get_template(f"{name}.jinja").render(values, photos=photos) for name in names}
-    write_files(output, {name: text.encode() for name, text in texts.items()})
-
-
-def write_files(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write files into a folder, and print their names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        write_whole(folder / name, content)
-        print(f"{folder / name}: {len(content):,} bytes")
+    parts = dict(described(file))
+    for name in ("evaluation.md", "compare.md", "without_clothes.md"):
+        parts |= sections(results / name, file.sha256)
+    files, shown = {}, []
+    for name, content, words in pictures(model, PHOTOS):
+        path, told = PICTURES / f"photo-{name}", f"Photo: {CREDITS[Path(name).stem]}; {words}"
+        files[path] = content
+        shown.append(f"![{told}]({path.as_posix()})\n\n{told}")
+    parts["pictures", "Real photos"] = "\n\n".join(shown)
+    for name in DOCUMENTS:
+        files[Path(name)] = filled((ROOT / name).read_text(encoding="utf-8"), parts).encode()
+    return files
 
 
 def main() -> int:
     """Write the documents, or the pictures of your own photos."""
-    parser = argparse.ArgumentParser(description="Write REPORT.md, MODEL_CARD.md and their pictures.")
-    parser.add_argument("--model", type=Path, help="model file; the one that ships with clothseg if not given")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of what was measured")
+    parser = argparse.ArgumentParser(description="Fill in REPORT.md and MODEL_CARD.md, and draw their pictures.")
     parser.add_argument("--photos", type=Path, help="folder of photos of your own to show, in place of the documents")
-    parser.add_argument("--output", type=Path, help="folder to write to; the project's root if not given")
+    parser.add_argument("--output", type=Path, default=ROOT, help="folder to write to; the project's root if not given")
     arguments = parser.parse_args()
-    if arguments.photos is not None and arguments.output is None:
-        parser.error("--photos writes pictures of your photos: say with --output where to")
-    model = arguments.model or starter_model()
-    if model is None:
-        parser.error("no starter model is packaged: export one as README.md says, or pass --model MODEL")
+    model = starter_model()
+    assert model is not None, "the starter model is not in src/clothseg/starter"
     try:
-        if arguments.photos is not None:
-            shown = pictures(clothseg.load(model), arguments.photos)
-            write_files(arguments.output, {one.name: one.content for one in shown})
+        if arguments.photos is None:
+            files = written(model, RESULTS)
+        elif arguments.output == ROOT:
+            parser.error("--photos writes pictures of your photos: say with --output where to")
         else:
-            write_documents(model, arguments.results, arguments.output or ROOT)
+            files = {Path(name): content for name, content, _ in pictures(model, arguments.photos)}
+        for path, content in files.items():
+            (arguments.output / path).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(arguments.output / path, content)
+            print(f"{arguments.output / path}: {len(content):,} bytes")
     except ClothsegError as error:
         raise SystemExit(f"Error: {error}") from error
     return 0

@@ -2,11 +2,12 @@
 
     uv run python benchmarks/starter/split.py data splits
 
-writes two datasets of links to the photos and masks of a prepared one:
+writes three datasets of links to the photos and masks of a prepared one:
 
 - splits/fit: trains on the photos that tune.txt does not name, validates on those it names. Every choice is made here.
 - splits/all: trains on both parts; for the last training. It validates on a few photos of the training, which shows
-  only that the training runs; `clothseg evaluate` scores the model on the official validation photos.
+  only that the training runs.
+- splits/val: the official validation photos, on which `clothseg evaluate` scores the model once.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def link(found: Sequence[Pair], folder: Path, name: str, num_classes: int) -> Sp
 
 
 def main() -> int:
-    """Write both datasets."""
+    """Write the datasets."""
     parser = argparse.ArgumentParser(description="Split the training photos into a fit and a tune part.")
     parser.add_argument("data_path", type=Path, help="folder of the prepared dataset")
-    parser.add_argument("output", type=Path, help="folder of the two new ones; must not exist")
+    parser.add_argument("output", type=Path, help="folder of the new ones; must not exist")
     for name, kind in (("name", "what the data is called"), ("source", "where it is from"), ("licence", "its terms")):
         parser.add_argument(f"--{name}", help=f"{kind}, for the model file; that of the prepared dataset by default")
     arguments = parser.parse_args()
@@ -61,7 +62,8 @@ def main() -> int:
         raise SystemExit(f"Error: {len(missing)} photos of {TUNE} are not in {folder}, such as {min(missing)}")
     tune = [pair for pair in found if pair[0].name in named]
     fit = [pair for pair in found if pair[0].name not in named]
-    for name, train, val in (("fit", fit, tune), ("all", found, tune[:WATCHED])):
+    official = pairs(folder, manifest.splits["val"])
+    for name, train, val in (("fit", fit, tune), ("all", found, tune[:WATCHED]), ("val", [], official)):
         target = arguments.output / name / DATASET_FOLDER
         target.mkdir(parents=True)
         splits = {

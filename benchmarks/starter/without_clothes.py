@@ -1,6 +1,6 @@
 """Photos without clothes, and photos unlike the others, cut out and drawn; and what a model finds there.
 
-    uv run python benchmarks/starter/without_clothes.py MODEL splits/fit --output without_clothes.json
+    uv run python benchmarks/starter/without_clothes.py MODEL splits/fit without_clothes.md
 
 measures, on the validation photos of a dataset, how much a model calls clothes where there are none, and how well its
 scores are calibrated. Nothing is fetched: backgrounds and faces are cut out where no garment is labelled; textures,
@@ -11,11 +11,8 @@ Each kind of picture is a function that returns an image, (h, w, 3) uint8 RGB, a
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -215,8 +212,8 @@ def binned(logits: np.ndarray, truth: UInt8Array) -> np.ndarray:
     return np.array([np.bincount(place, one, minlength=BINS) for one in weights])
 
 
-def measured(model: Path, data_path: Path) -> dict[str, Any]:
-    """Return what the model finds in pictures of each kind without clothes, and the calibration of its scores."""
+def measured(model: Path, data_path: Path) -> str:
+    """Return, as Markdown, what the model finds in pictures of each kind without clothes, and its calibration."""
     predictor, folder = clothseg.load(model), data_path / DATASET_FOLDER
     manifest = Manifest.read(folder)
     photos = [(read_picture(one).pixels, read_mask(mask)) for one, mask in pairs(folder, manifest.splits["val"])]
@@ -226,39 +223,48 @@ def measured(model: Path, data_path: Path) -> dict[str, Any]:
         doubted += any("less sure" in note for note in found.notes)
         counts.append(binned(found.logits, resize_mask(mask, found.logits.shape[1:])))
     shares: dict[str, list[float]] = {}
-    for kind, (image, mask) in cases(
-        photos, {**SHARES, "plain": 0, "closer": 0, "farther": 0}, np.random.default_rng(2)
-    ):
+    kinds = {**SHARES, "plain": 0, "closer": 0, "farther": 0}
+    for kind, (image, mask) in cases(photos, kinds, np.random.default_rng(2)):
         if not (mask > 0).any():
             shares.setdefault(kind, []).append(float((predictor.predict(image).mask > 0).mean()))
     for name, value in (("black", 0), ("grey", 128), ("white", 255)):
         shares[name] = [float((predictor.predict(np.full((*SIZE, 3), value, np.uint8)).mask > 0).mean())]
     every = np.concatenate([np.array(one) for one in shares.values()])
-    return {
-        **asdict(Provenance.now()),
-        "sha256": predictor.model["sha256"],
-        "photos": len(photos),
-        "calibration_error": calibration(counts),
-        "doubted": doubted / len(photos),
-        "pictures": len(every),
-        "share": float(every.mean()),
-        "above_tenth": int((every > 0.1).sum()),
-        "kinds": {kind: {"pictures": len(one), "share": float(np.mean(one))} for kind, one in sorted(shares.items())},
-    }
+    above, error = int((every > 0.1).sum()), calibration(counts)
+    facts = [*Provenance.now().rows(), ("SHA-256", predictor.model["sha256"])]
+    rows = [f"| {kind} | {len(one)} | {np.mean(one):.1%} |" for kind, one in sorted(shares.items())]
+    return f"""# Where nothing is worn
+
+Backgrounds and scenes cut out of {len(photos)} photos where no garment is labelled, photos cut into squares, and
+drawn pictures: {every.mean():.1%} of their pixels are called clothes on average, and {above} of {len(every)} pictures
+have more than 10%.
+
+| Pictures without clothes | Number | Called clothes |
+| --- | ---: | ---: |
+{chr(10).join(rows)}
+| **all** | **{len(every)}** | **{every.mean():.1%}** |
+
+# Calibration
+
+The expected calibration error of the scores of the pixels that are called clothes is {error:.3f} ({BINS} bins). On
+{doubted / len(photos):.0%} of the photos the model is so unsure that a note says so.
+
+# How this was measured
+
+{chr(10).join(f"- {name}: {value}" for name, value in facts)}
+"""
 
 
 def main() -> int:
-    """Measure a model, and print and write it."""
+    """Measure a model, and write what was found."""
     parser = argparse.ArgumentParser(description="Clothes that a model finds where there are none; calibration.")
     parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("data_path", type=Path, help="dataset whose validation photos are used")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("output", type=Path, help="Markdown file to write")
     arguments = parser.parse_args()
-    found = measured(arguments.model, arguments.data_path)
-    text = json.dumps(found, indent=1) + "\n"
-    print(text, end="")
-    if arguments.output is not None:
-        arguments.output.write_text(text, encoding="utf-8")
+    text = measured(arguments.model, arguments.data_path)
+    arguments.output.write_text(text, encoding="utf-8")
+    print(text)
     return 0
 
 
