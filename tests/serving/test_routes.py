@@ -183,6 +183,16 @@ def test_every_photo_gets_the_mask_that_it_gets_offline(client, offline):
     assert not wrong, wrong
 
 
+def test_defaults_go_with_every_output(client, photo):
+    defaults = {"edges": "soft", "background": "transparent", "margin": "5%", "format": "png", "region": "upper"}
+    for output in ("json", "mask", "cutout", "try-on"):
+        plain, given = (
+            client.post("/v1/segment", params={"output": output, **more}, content=photo, headers=JPEG)
+            for more in ({}, defaults)
+        )
+        assert (given.status_code, given.content) == (200, plain.content)
+
+
 def test_a_wrong_parameter_is_named(client, photo):
     for parameters, words in (
         ({"output": "pdf"}, "output"),

@@ -123,7 +123,8 @@ class Options(BaseModel):
         """
         for name in sorted(self.model_fields_set - {"output"}):
             fitting = _OUTPUTS_BY_PARAMETER.get(name, ("cutout", "cutouts"))
-            if getattr(self, name) and output not in fitting:
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value and value != default and output not in fitting:
                 allowed = " and ".join(f"output={one}" for one in fitting)
                 raise Problem("wrong-parameter", f"{name} goes with {allowed} only, not with output={output}")
         style = self.model_dump(include={"edges", "background", "canvas", "margin"})
