@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import clothseg
 from clothseg.errors import DataError, MachineError, MissingInputError, MissingModelError, ModelError, SettingError
 from clothseg.prediction.runtimes.model_file import add_metadata
 from clothseg.serving import site_command
@@ -79,6 +80,18 @@ def test_the_folder_is_the_page_with_the_model_and_what_runs_it(archive, model_p
     script, binary = site_command._SCRIPT, site_command._BINARY
     assert (site / "onnxruntime" / script).read_text() == script
     assert gzip.decompress((site / f"onnxruntime/{binary}.packed").read_bytes()).decode() == binary
+
+
+def test_the_folder_is_named_and_is_no_file(archive, model_path, tmp_path, capsys):
+    with pytest.raises(SettingError, match=r"No folder is named\. Pass one, as in: .*site public"):
+        Site("", model_path, runtime_archive=archive).run()
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError, match=r"file: it is a file\. Pass another folder"):
+        Site(tmp_path / "file", model_path, runtime_archive=archive).run()
+    Site(tmp_path / "a site", classes="categories", runtime_archive=archive).run()
+    assert f"http.server --directory '{tmp_path}/a site'" in capsys.readouterr().err
+    identity = json.loads((tmp_path / "a site/v1/model").read_bytes())["browser"]["identity"]
+    assert identity == clothseg.load("starter", classes="categories").model
 
 
 def test_what_the_browser_cannot_run_is_refused(archive, model_path, small_graph, tmp_path):

@@ -117,6 +117,13 @@ class ModelDescription:
         box = Letterbox.fit(height, width, max(STRIDE, round(self.image_size * scale)))
         return replace(box, interpolation=self.interpolation)
 
+    def identity(self, name: str, sha256: str, classes: str | None) -> dict[str, str]:
+        """Return what results say about their model; `classes` is the argument of `with_classes`."""
+        identity = {"name": name, "version": self.version, "sha256": sha256}
+        if classes and (self.merged or self.output != "logits"):
+            identity["class_list"] = classes
+        return identity
+
     def to_dict(self) -> dict[str, Any]:
         """Return the description as plain values: what JSON and `torch.load(weights_only=True)` can read."""
         values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "merged"}

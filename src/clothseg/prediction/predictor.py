@@ -291,9 +291,7 @@ def load(
         one_photo=one_photo,
         classes=classes,
     )
-    identity = {"name": model_path.name, "version": opened.description.version, "sha256": opened.sha256}
-    if classes and (opened.description.merged or opened.description.output != "logits"):
-        identity["class_list"] = classes
+    identity = opened.description.identity(model_path.name, opened.sha256, classes)
     origin += unseen(opened.description)
     return Predictor(opened, model=identity, origin=origin, augmentation=augmentation)
 

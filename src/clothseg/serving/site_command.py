@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -19,7 +20,7 @@ from rich.console import Console
 
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import DataError, MachineError, SettingError, check_input, command
+from clothseg.errors import DataError, MachineError, SettingError, check_input, command, make_folder
 from clothseg.model.description import ModelDescription
 from clothseg.pictures import write_whole
 from clothseg.prediction.predictor import STARTER, chosen_model
@@ -57,7 +58,7 @@ if (location.protocol === "file:") addEventListener("DOMContentLoaded", () => {
 class Site:
     """Write the page as a folder for any static host; the network runs in the browser, and photos stay there."""
 
-    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+    output: Annotated[str | Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Folder to write to; files of the same names are replaced, all others stay."""
     checkpoint_path: Annotated[str | Path | None, tyro.conf.arg(name="model", metavar="MODEL")] = None
     """Model file ending in .onnx, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the packaged
@@ -73,11 +74,15 @@ class Site:
 
         Raises:
             ModelError: the model is missing or damaged.
-            SettingError: it is a checkpoint, the browser cannot prepare photos for it, or it lacks the classes.
+            SettingError: it is a checkpoint, the browser cannot prepare photos for it, or it lacks the classes; or no
+                folder is named.
             MissingInputError: there is no such archive.
             DataError: the archive is another than the one that was tested.
             MachineError: the archive cannot be downloaded, or the folder cannot be written.
         """
+        if not str(self.output):
+            raise SettingError(f"No folder is named. Pass one, as in: {command('site', 'public')}")
+        output = Path(self.output)
         model_path, _ = chosen_model(self.checkpoint_path or STARTER, Path())
         if model_path.suffix.lower() == ".ckpt":
             raise SettingError(f"{model_path} is a checkpoint. Export it first: {command('export', model_path)}")
@@ -91,21 +96,25 @@ class Site:
             Path(name).name: {"path": f"{name}?v={versions[name]}", "bytes": len(content)}
             for name, content in files.items()
         }
-        card = _card(description, model_path.name, model.sha256) | {"browser": _for_browser(description, located)}
+        identity = description.identity(model_path.name, model.sha256, self.classes)
+        runtime = f"onnxruntime-web {VERSION} in this browser"
+        card = model_card({**description.to_dict(), **identity, "runtime": runtime})
+        card["browser"] = {"identity": identity, **_for_browser(description, located)}
         files |= {
             "v1/model": json.dumps(card, ensure_ascii=False).encode(),
             "v1/sample": encode_jpeg(sample_picture(seed=1)),
             ".nojekyll": b"",  # GitHub Pages then publishes every file as it is
         } | page_files()
+        make_folder(output, "Pass another folder")
         for name, content in files.items():
-            write_whole(self.output / name, content)
+            write_whole(output / name, content)
         sizes = {name: f"{one['bytes'] / 1e6:.1f} MB" for name, one in located.items()}
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         console.print(
             f"A visitor loads the model ({sizes['model.onnx']}) and onnxruntime-web ({sizes[_BINARY + _PACKED]}) once. "
-            f"To try it: python -m http.server --directory {self.output}"
+            f"To try it: python -m http.server --directory {shlex.quote(str(output))}"
         )
-        print(self.output)
+        print(output)
         return 0
 
 
@@ -164,12 +173,6 @@ def page_files() -> dict[str, bytes]:
     index = (_PAGE / "index.html").read_text(encoding="utf-8")
     switched = index.replace("<html ", '<html data-engine="browser" ').replace("</head>", _HEAD)
     return files | {"index.html": switched.encode()}
-
-
-def _card(description: ModelDescription, name: str, sha256: str) -> dict[str, Any]:
-    """Return what the server answers to /v1/model."""
-    runtime = f"onnxruntime-web {VERSION} in this browser"
-    return model_card({**description.to_dict(), "name": name, "sha256": sha256, "runtime": runtime})
 
 
 def _for_browser(description: ModelDescription, located: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ async function bytesOf({ path, packed }, base, receive) {
 export async function segment({ bitmap, file }) {
   const start = performance.now();
   const { card, ort, session } = network;
-  const { output, ids, fill, usual_score: usual, unsure } = card.browser;
+  const { identity, output, ids, fill, usual_score: usual, unsure } = card.browser;
   const { width, height } = bitmap;
   const box = letterbox(width, height, card.image_size);
   const image = new ort.Tensor("uint8", networkInput(pixelsOf(bitmap), box, fill), [1, box.inputHeight, box.inputWidth, 3]);
@@ -47,8 +47,7 @@ export async function segment({ bitmap, file }) {
   const segments = segmentsOf(mask, width, height).map(({ class_id: id, ...rest }) => {
     return { class_id: id, label: card.classes[id].name, ...rest, score: Math.round(1e4 * Math.min(1, scores.get(id))) / 1e4 };
   });
-  const { name, version, sha256 } = card;
-  const results = { version: 1, file, width, height, model: { name, version, sha256 }, segments };
+  const results = { version: 1, file, width, height, model: identity, segments };
   const sure = sureness(planes);
   if (sure < usual) results.notes = [unsure.replace("{score:.2f}", sure.toFixed(2))];
   const png = await maskPng(mask, width, height, card.classes.map((one) => one.color));
