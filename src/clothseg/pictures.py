@@ -7,10 +7,11 @@ import errno
 import hashlib
 import io
 import os
+import struct
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from clothseg.encoding import decode_index_png, decode_jpeg, is_transparent, orient, swaps_sides, to_8_bits, to_srgb
+from clothseg.encoding import decode_index_png, decode_jpeg, is_transparent, orient, to_8_bits, to_srgb
 from clothseg.errors import (
     ClothsegError,
     DataError,
@@ -43,13 +44,16 @@ PHOTO_SUFFIXES = frozenset(
 MAX_PIXELS = 89_000_000
 """Largest photo that is decoded, read from the header first; about 270 MB of RGB. Pillow warns from 89.5 million on."""
 
-SMALL_SIDE = 3840
-"""Longest side of a small picture, that of a 4K screen. Half of it is three times what the starter model sees."""
-
 # Only plain raster formats: Pillow would start Ghostscript for an EPS file.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
+
+_DECODER_ERRORS = (
+    *(OSError, ValueError, TypeError, SyntaxError, RuntimeError, EOFError, LookupError, ArithmeticError),
+    *(struct.error, zlib.error),
+)
+"""What Pillow and pi_heif raise on broken files; not what a fault of ours or a lack of memory raises."""
 
 _LARGE_TEXT = 64 << 20
 """Bytes of text or profile in a PNG that are read where Pillow's own limit of 1 MB is not enough."""
@@ -58,38 +62,15 @@ _large_text_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Picture:
-    """A photo, EXIF-oriented and in sRGB."""
+    """A decoded photo, EXIF-oriented and in sRGB."""
 
-    small: UInt8Array
-    """(h, w, 3) uint8 RGB: the photo, or a large JPEG decoded at a half, a quarter or an eighth of its size."""
-    size: tuple[int, int]
-    """(height, width) of the photo."""
+    pixels: UInt8Array
+    """(H, W, 3) uint8 RGB."""
     notes: tuple[str, ...] = ()
     """What was left out or changed, in words: only the first frame, transparency on white."""
-    decode: Callable[[], UInt8Array] | None = field(default=None, repr=False)
-    """Returns the whole photo, where `small` is a smaller size of it."""
-
-    @cached_property
-    def pixels(self) -> UInt8Array:
-        """(H, W, 3) uint8 RGB; decoded when it is first asked for."""
-        return self.small if self.decode is None else self.decode()
-
-    @classmethod
-    def of(cls, pixels: UInt8Array | Picture, notes: tuple[str, ...] = ()) -> Picture:
-        """Return a photo that is decoded already, or the picture that it is."""
-        return pixels if isinstance(pixels, Picture) else cls(pixels, (pixels.shape[0], pixels.shape[1]), notes)
 
 
-def small_divisor(height: int, width: int) -> int:
-    """Return by what a photo's sides are divided for a small picture, 1, 2, 4 or 8: the longer one to `SMALL_SIDE`.
-
-    >>> [small_divisor(side, 100) for side in (3840, 3841, 7681, 100_000)]
-    [1, 2, 4, 8]
-    """
-    return next((factor for factor in (1, 2, 4) if max(height, width) <= factor * SMALL_SIDE), 8)
-
-
-def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str = "", small: bool = False) -> Picture:
+def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Picture:
     """Decode a photo.
 
     Args:
@@ -97,7 +78,6 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str
             (H, W, 3) uint8 RGB pixels, which are used as they are.
         max_pixels: larger photos are refused from their header, before anything is decoded.
         name: what errors call encoded bytes, such as the address they came from.
-        small: decode a large JPEG in a smaller size at first, for `Picture.small`; libjpeg does so in half the time.
 
     Raises:
         MissingInputError: there is no such file.
@@ -105,9 +85,9 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str
         PictureError: a folder, empty, broken, cut off, in a format that is not read, or no photo source at all.
     """
     if isinstance(source, np.ndarray):
-        return Picture.of(_checked_pixels(source))
+        return Picture(_checked_pixels(source))
     if isinstance(source, Image.Image):
-        return _decode(source, "the Pillow image", max_pixels)
+        return _converted(source, "the Pillow image", *_load(source, "the Pillow image", max_pixels))
     if isinstance(source, str | os.PathLike):
         name = str(source)
         opened: BinaryIO = _open(Path(source))
@@ -121,14 +101,16 @@ def read_picture(source: PhotoSource, *, max_pixels: int = MAX_PIXELS, name: str
             raise PictureError(f"Photo is empty (0 bytes): {name}. Pass a photo")
         with _named_failures(name):
             try:
-                with _open_image(stream, head, name, max_pixels) as image:
-                    return _decode(image, name, max_pixels, stream, small=small)
+                image = _open_image(stream, head, name, max_pixels)
+                loaded = _load(image, name, max_pixels, stream)
             except ValueError as error:
                 if isinstance(error, ClothsegError) or not head.startswith(b"\x89PNG"):
                     raise
                 stream.seek(0)
-                with _large_png_text(), Image.open(stream, formats=("PNG",)) as image:
-                    return _decode(image, name, max_pixels)
+                with _large_png_text():
+                    image = Image.open(stream, formats=("PNG",))
+                    loaded = _load(image, name, max_pixels)
+        return _converted(image, name, *loaded)
 
 
 def name_of(source: PhotoSource) -> str:
@@ -181,16 +163,16 @@ def _open(path: Path) -> io.BufferedReader:
 
 @contextlib.contextmanager
 def _named_failures(name: str) -> Iterator[None]:
-    """Turn any error of a decoder on a broken file into one that names the file."""
+    """Turn an error of a decoder on a broken file into one that names the file."""
     try:
         yield
-    except (ClothsegError, KeyboardInterrupt):
+    except ClothsegError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LargePictureError(f"Photo is too large: {name} ({one_line(error)}). Make it smaller first") from error
     except UnidentifiedImageError as error:
         raise PictureError(f"Not a photo that can be read: {name}. Formats: {', '.join(_FORMATS)}, HEIC") from error
-    except Exception as error:  # decoders raise nearly anything on a broken file
+    except _DECODER_ERRORS as error:
         raise PictureError(f"Photo is broken or cut off: {name} ({one_line(error)}). Save it again") from error
 
 
@@ -209,23 +191,27 @@ def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.I
     return image
 
 
-def _decode(
-    image: Image.Image, name: str, max_pixels: int, stream: BinaryIO | None = None, small: bool = False
-) -> Picture:
+def _load(
+    image: Image.Image, name: str, max_pixels: int, stream: BinaryIO | None = None
+) -> tuple[UInt8Array | None, list[str]]:
+    """Return the pixels and notes of an image, or None for the pixels where they are in the image now."""
     _check_size(image.size, name, max_pixels)
-    width, height = image.size
-    notes: list[str] = []
+    notes = []
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a depth map or a second view behind it
         image.seek(0)
         notes.append(f"only the first of {frames} frames is used")
-    content, pixels = b"", None
+    pixels = None
     if stream is not None and image.format in ("JPEG", "MPO"):
         stream.seek(0)
-        content = stream.read()
-        pixels = decode_jpeg(content, divisor=small_divisor(height, width) if small else 1)
+        pixels = decode_jpeg(stream.read())
     if pixels is None:
         image.load()
+    return pixels, notes
+
+
+def _converted(image: Image.Image, name: str, pixels: UInt8Array | None, notes: list[str]) -> Picture:
+    """Return what was loaded as EXIF-oriented pixels in sRGB."""
     try:
         orientation = _orientation(image)
     except Exception as error:  # noqa: BLE001 - a photo with a broken EXIF block is still used
@@ -249,15 +235,7 @@ def _decode(
         pixels = np.array(image, dtype=np.uint8)
     else:
         note = ""
-    found = Picture.of(orient(pixels, orientation), (*notes, *filter(None, (note,))))
-    if pixels.shape[:2] == (height, width):
-        return found
-    size = (width, height) if swaps_sides(orientation) else (height, width)
-    return replace(found, size=size, decode=partial(_decode_whole, content, max_pixels, name))
-
-
-def _decode_whole(content: bytes, max_pixels: int, name: str) -> UInt8Array:
-    return read_picture(content, max_pixels=max_pixels, name=name).pixels
+    return Picture(orient(pixels, orientation), (*notes, *filter(None, (note,))))
 
 
 def _orientation(image: Image.Image) -> int:

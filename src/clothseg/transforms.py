@@ -143,6 +143,7 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
         (height, width) uint8, class ids; of equal logits the lowest id wins, as in `numpy.argmax`.
     """
     rows, columns = _Neighbours.along(logits.shape[1], size[0]), _Neighbours.along(logits.shape[2], size[1])
+    logits = np.ascontiguousarray(logits)
     between = _between_equals(_highest(logits))
     # Whole rows are copied many times as fast as columns, so two transpositions cost less than they save.
     wide = cv2.transpose(cv2.transpose(between)[columns.first])
@@ -151,7 +152,7 @@ def logits_to_mask(logits: Float32Array, size: tuple[int, int]) -> UInt8Array:
     flat = mask.reshape(-1)
     for start in range(0, len(unclear), _PIECE):
         piece = unclear[start : start + _PIECE]
-        flat[piece] = _interpolated(logits, rows, columns, piece).argmax(axis=0)
+        flat[piece] = _highest(_interpolated(logits, rows, columns, piece)[:, None])
     return mask
 
 
@@ -210,9 +211,11 @@ def _interpolated(logits: Float32Array, rows: _Neighbours, columns: _Neighbours,
     """
     row, column = np.divmod(pixels, len(columns.first))
     left, right, across = columns.first[column], columns.second[column], columns.share[column]
-    above, below, down = rows.first[row], rows.second[row], rows.share[row]
-    upper = logits[:, above, left] * (1 - across) + logits[:, above, right] * across
-    lower = logits[:, below, left] * (1 - across) + logits[:, below, right] * across
+    length = logits.shape[2]
+    above, below, down = rows.first[row] * length, rows.second[row] * length, rows.share[row]
+    planes = logits.reshape(len(logits), -1)  # one index in place of two: twice as fast
+    upper = planes.take(above + left, 1) * (1 - across) + planes.take(above + right, 1) * across
+    lower = planes.take(below + left, 1) * (1 - across) + planes.take(below + right, 1) * across
     return np.asarray(upper * (1 - down) + lower * down, dtype=np.float32)
 
 

@@ -98,7 +98,7 @@ def test_a_segmentation_is_one_line_and_a_picture_in_a_notebook(segmentation):
     assert repr(empty).endswith(f"'a\\nb.jpg', {width} x {height} pixels: no garment>")
     with Image.open(io.BytesIO(segmentation._repr_png_())) as picture:
         np.testing.assert_array_equal(np.array(picture), segmentation.overlay(legend=True))
-    large = replace(segmentation, mask=np.zeros((30, 2000), np.uint8), picture=np.zeros((30, 2000, 3), np.uint8))
+    large = replace(segmentation, mask=np.zeros((30, 2000), np.uint8), photo=np.zeros((30, 2000, 3), np.uint8))
     with Image.open(io.BytesIO(large._repr_png_())) as picture:
         assert 800 <= picture.width < 2000
 

@@ -20,7 +20,7 @@ from clothseg.errors import InputError, MissingModelError, ModelError, SettingEr
 from clothseg.labels import BACKGROUND_ID
 from clothseg.model.best import BestCheckpoint, best_of_trainings
 from clothseg.model.description import ModelDescription
-from clothseg.pictures import MAX_PIXELS, SMALL_SIDE, PhotoSource, name_of, read_picture
+from clothseg.pictures import MAX_PIXELS, PhotoSource, name_of, read_picture
 from clothseg.prediction.probabilities import doubts
 from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.runtimes.model_file import ModelFile
@@ -28,7 +28,6 @@ from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import is_address
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation, check_augmentation, segment_pixels
 from clothseg.starter import starter_model
-from clothseg.transforms import AREA
 from clothseg.types import Float32Array, UInt8Array
 
 Item = TypeVar("Item")
@@ -124,11 +123,9 @@ class Predictor:
             ModelError: the network gave NaN or infinity.
         """
         start = time.perf_counter()
-        picture = read_picture(photo, max_pixels=max_pixels, name=name or "", small=self._needs_little())
+        picture = read_picture(photo, max_pixels=max_pixels, name=name or "")
         decoded = time.perf_counter()
-        mask, logits = segment_pixels(
-            self._logits, picture.small, self.description, self.augmentation, size=picture.size
-        )
+        mask, logits = segment_pixels(self._logits, picture.pixels, self.description, self.augmentation)
         if not _is_finite(logits):
             where = name_of(photo) or name or "this photo"
             raise ModelError(
@@ -137,7 +134,7 @@ class Predictor:
             )
         return Segmentation(
             mask=mask,
-            picture=picture,
+            photo=picture.pixels,
             classes=self.description.classes,
             logits=logits,
             file=name_of(photo) if name is None else name,
@@ -190,13 +187,6 @@ class Predictor:
             yield from map(work, first)
             return
         yield from in_order(work, chain(first, source), workers=self._runtime.streams + _OUTSIDE_THE_NETWORK)
-
-    def _needs_little(self) -> bool:
-        """Return whether a small picture has at least three times the pixels along a side that the network sees."""
-        largest = max(self.augmentation.scales) * self.description.image_size
-        return (
-            self.augmentation.tiles == 1 and 3 * largest <= SMALL_SIDE // 2 and self.description.interpolation == AREA
-        )
 
     def _logits(self, batch: UInt8Array) -> Float32Array:
         with self._free_streams:

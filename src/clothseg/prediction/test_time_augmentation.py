@@ -80,24 +80,21 @@ def segment_pixels(
     pixels: UInt8Array,
     description: ModelDescription,
     augmentation: TestTimeAugmentation,
-    *,
-    size: tuple[int, int] | None = None,
 ) -> tuple[UInt8Array, Float32Array]:
     """Segment a decoded photo.
 
     Args:
         network: called for each forward pass.
-        pixels: (H, W, 3) uint8 RGB; without tiles also the photo in a smaller size.
+        pixels: (H, W, 3) uint8 RGB.
         description: the model's: its image size and normalisation are used.
         augmentation: how often and at which scales the network sees the photo.
-        size: (height, width) of the photo and its mask; that of `pixels` if None.
 
     Returns:
         The mask, (H, W) uint8 class ids; and the logits, (C, h, w) float32, at the size at which the network sees the
         whole photo, without padding: the longer side is the model's image size.
     """
-    size = size or (pixels.shape[0], pixels.shape[1])
-    logits = whole_logits(network, pixels, description, augmentation, size=size)
+    size = pixels.shape[0], pixels.shape[1]
+    logits = whole_logits(network, pixels, description, augmentation)
     factor = augmentation.tile_factor(size, description.image_size)
     if factor == 1:
         return logits_to_mask(logits, size), logits
@@ -109,11 +106,9 @@ def whole_logits(
     pixels: UInt8Array,
     description: ModelDescription,
     augmentation: TestTimeAugmentation,
-    *,
-    size: tuple[int, int] | None = None,
 ) -> Float32Array:
     """Return the mean of the logits of the whole photo over its scales and mirror images; see `segment_pixels`."""
-    height, width = size or pixels.shape[:2]
+    height, width = pixels.shape[:2]
     scaled_size = description.fit(height, width).scaled_size
     total: Float32Array | None = None
     for scale in augmentation.scales:
