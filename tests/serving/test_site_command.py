@@ -10,6 +10,7 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def archive(tmp_path, monkeypatch):
     """A package with the names of onnxruntime-web's and other bytes."""
     path = tmp_path / "onnxruntime-web.tgz"
     with tarfile.open(path, "w:gz") as package:
-        for name in (site_command._SCRIPT, site_command._BINARY):
+        for name in chain(*site_command._RUNTIMES.values()):
             member = tarfile.TarInfo(f"package/dist/{name}")
             member.size = len(name)
             package.addfile(member, io.BytesIO(name.encode()))
@@ -72,14 +73,14 @@ def test_the_folder_is_the_page_with_the_model_and_what_runs_it(archive, model_p
     served = json.loads(json.dumps(model_card(model_info(offline))))
     assert {**card, "runtime": ""} == {**served, "runtime": ""}
     assert in_browser["ids"] == list(range(13))
-    for one in (in_browser["model"], in_browser["runtime"]):
+    for one in (in_browser["model"], in_browser["wasm"], in_browser["webgpu"]):
         path, _, version = one["path"].partition("?v=")
         assert (site / path).stat().st_size == one["bytes"]
         assert version
     assert (site / "model.onnx").read_bytes() == model_path.read_bytes()
-    script, binary = site_command._SCRIPT, site_command._BINARY
-    assert (site / "onnxruntime" / script).read_text() == script
-    assert gzip.decompress((site / f"onnxruntime/{binary}.packed").read_bytes()).decode() == binary
+    for script, binary in site_command._RUNTIMES.values():
+        assert (site / "onnxruntime" / script).read_text() == script
+        assert gzip.decompress((site / f"onnxruntime/{binary}.packed").read_bytes()).decode() == binary
 
 
 def test_the_folder_is_named_and_is_no_file(archive, model_path, tmp_path, capsys):
@@ -129,7 +130,7 @@ def test_npm_downloads_the_package_from_its_registry(archive, tmp_path, monkeypa
         monkeypatch.setenv("npm_config_registry", address)
         monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
         monkeypatch.setenv("npm_config_fetch_retries", "0")
-        assert len(site_command.runtime_files(None)) == 2
+        assert len(site_command.runtime_files(None)) == 4
         assert f"/{archive.name}" in asked
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "empty"))
     with pytest.raises(MachineError, match=r"npm cannot download onnxruntime-web 1\.30\.0 \(.*\)\. Download it"):

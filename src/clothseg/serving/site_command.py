@@ -11,9 +11,10 @@ import subprocess
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal, cast
 
 import tyro
 from rich.console import Console
@@ -34,8 +35,11 @@ VERSION = "1.30.0"
 ARCHIVE_SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 """Of npm's package, whose own SHA-512 agrees."""
 
-_SCRIPT, _BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-"""What runs the network, in the package. Its form for WebGPU is left out: it was not seen to work."""
+_RUNTIMES: Mapping[str, tuple[str, str]] = {
+    "wasm": ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
+    "webgpu": ("ort.jspi.bundle.min.mjs", "ort-wasm-simd-threaded.jspi.wasm"),
+}
+"""Script and WebAssembly that run the network, in the package: on the processor alone, or on the graphics card, too."""
 _PACK = ("npm", "pack", f"onnxruntime-web@{VERSION}")
 _WAY_OUT = f"Download it elsewhere and pass --runtime-archive PATH: {' '.join(_PACK)}"
 
@@ -108,10 +112,13 @@ class Site:
         make_folder(output, "Pass another folder")
         for name, content in files.items():
             write_whole(output / name, content)
-        sizes = {name: f"{one['bytes'] / 1e6:.1f} MB" for name, one in located.items()}
+        model_size, *runtime_sizes = (
+            f"{located[name]['bytes'] / 1e6:.1f} MB"
+            for name in ("model.onnx", *(binary + _PACKED for _, binary in _RUNTIMES.values()))
+        )
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         console.print(
-            f"A visitor loads the model ({sizes['model.onnx']}) and onnxruntime-web ({sizes[_BINARY + _PACKED]}) once. "
+            f"A visitor loads the model ({model_size}) and onnxruntime-web ({' or '.join(runtime_sizes)}) once. "
             f"To try it: python -m http.server --directory {shlex.quote(str(output))}"
         )
         print(output)
@@ -158,10 +165,15 @@ def runtime_files(archive: Path | None) -> dict[str, bytes]:
 def _files_of(archive: Path) -> dict[str, bytes]:
     if hashlib.sha256(archive.read_bytes()).hexdigest() != ARCHIVE_SHA256:
         raise DataError(f"{archive.name} is not onnxruntime-web {VERSION}: its SHA-256 differs. {_WAY_OUT}")
+    files: dict[str, bytes] = {}
     with tarfile.open(archive) as package:
-        contents = [package.extractfile(f"package/dist/{name}") for name in (_SCRIPT, _BINARY)]
-        script, binary = [content.read() for content in contents if content is not None]
-    return {f"onnxruntime/{_SCRIPT}": script, f"onnxruntime/{_BINARY}{_PACKED}": gzip.compress(binary, mtime=0)}
+        for name in chain(*_RUNTIMES.values()):
+            content = cast("IO[bytes]", package.extractfile(f"package/dist/{name}")).read()
+            packed = (
+                {f"{name}{_PACKED}": gzip.compress(content, mtime=0)} if name.endswith(".wasm") else {name: content}
+            )
+            files |= {f"onnxruntime/{one}": content for one, content in packed.items()}
+    return files
 
 
 def page_files() -> dict[str, bytes]:
@@ -180,7 +192,10 @@ def _for_browser(description: ModelDescription, located: Mapping[str, Mapping[st
     names = description.categories if description.output == "categories" else description.classes.names
     return {
         "model": located["model.onnx"],
-        "runtime": {"script": located[_SCRIPT]["path"], "packed": True, **located[f"{_BINARY}{_PACKED}"]},
+        **{
+            kind: {"script": located[script]["path"], "packed": True, **located[f"{binary}{_PACKED}"]}
+            for kind, (script, binary) in _RUNTIMES.items()
+        },
         "output": description.output,
         "ids": [description.classes.id_of(name) for name in names],
         "fill": description.normalization.fill,

@@ -87,8 +87,9 @@ def chromium():
         pytest.skip("no Chromium is installed")
     playwright.expect.set_options(timeout=1000 * HANG_SECONDS)
     with playwright.sync_playwright() as driver:
-        # As root there is no sandbox; the only page that is opened is our own.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # As root there is no sandbox; the only page that is opened is our own. The graphics card is emulated.
+        flags = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
         browser.close()
 

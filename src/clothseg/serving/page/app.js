@@ -180,12 +180,12 @@ function settle(mask) {
 /** Show the current photo's state everywhere but on the canvases. */
 function showPanel() {
   strip.show(photos.all, current.id);
-  const { results, problem, state, wait, seconds, file, name, credit, sent } = current;
+  const { results, problem, state, wait, seconds, place, file, name, credit, sent } = current;
   find("scan").hidden = state !== "working" || wait > 0;
   find("stage").classList.toggle("busy", state === "working" || state === "waiting");
   find("file-name").textContent = name;
   const size = results ? `${results.width} × ${results.height} pixels, ` : "";
-  const made = results?.corrected ? ", corrected by hand" : seconds ? `, took ${seconds.toFixed(1)} s` : "";
+  const made = results?.corrected ? ", corrected by hand" : seconds ? `, took ${seconds.toFixed(1)} s${place ? ` on the ${place}` : ""}` : "";
   find("file-facts").textContent = `${size}${fileSize(file.size)}${made}`;
   find("sending").hidden = state !== "working" || !(sent < 1);
   find("sending").value = sent ?? 0;

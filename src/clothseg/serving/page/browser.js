@@ -7,6 +7,9 @@ import { newWorker } from "./tasks.js";
 /** A WebAssembly module with one instruction of SIMD. Source: WebAssembly specification, v128.const. */
 const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 22, 1, 20, 0, 253, 12, ...Array(16).fill(0), 11);
 
+/** How the page calls what computes. */
+const PLACES = { wasm: "processor", webgpu: "graphics card" };
+
 /** @implements {import("./engine.js").Engine} the site has the answers of /v1/model and /v1/sample as files */
 export class BrowserEngine extends HttpEngine {
   sending = "Loading the model";
@@ -15,7 +18,8 @@ export class BrowserEngine extends HttpEngine {
   #loading = null;
   #part = 0;
   #listeners = new Set();
-
+  /** What computes. @type {keyof typeof PLACES} */
+  #kind = "wasm";
   #isInUse;
 
   /**
@@ -35,6 +39,7 @@ export class BrowserEngine extends HttpEngine {
     }
     await startServiceWorker(this.#isInUse);
     this.#card = await super.model();
+    if (await hasGraphicsCard()) this.#kind = "webgpu";
     this.#load().catch(() => {}); // the photo says so
     return this.#card;
   }
@@ -44,7 +49,12 @@ export class BrowserEngine extends HttpEngine {
     const bitmap = await bitmapOf(file);
     if (!bitmap) throw unreadable(file);
     signal.throwIfAborted();
-    return this.#inWorker("segment", { bitmap, file: file.name }, { transfer: [bitmap] });
+    try {
+      return { ...(await this.#inWorker("segment", { bitmap, file: file.name }, { transfer: [bitmap] })), place: PLACES[this.#kind] };
+    } catch (error) {
+      this.#useProcessor(error);
+      return this.segment(file, signal, onPart);
+    }
   }
 
   /** The server would draw a photo that this browser cannot show; here nothing is sent. */
@@ -69,20 +79,39 @@ export class BrowserEngine extends HttpEngine {
 
   #load() {
     const onProgress = ({ done, total }) => this.#tell(Math.min(done / total, 0.99));
-    this.#loading ??= this.#inWorker("load", { card: this.#card, base: document.baseURI }, { onProgress }).then(
+    this.#loading ??= this.#inWorker("load", { card: this.#card, base: document.baseURI, kind: this.#kind }, { onProgress }).then(
       () => this.#tell(1),
       (error) => {
         this.#loading = null;
-        throw error;
+        this.#useProcessor(error);
+        return this.#load();
       },
     );
     return this.#loading;
+  }
+
+  /** After an error of the graphics card, start again without it; throw all others. */
+  #useProcessor(error) {
+    if (this.#kind === "wasm") throw error;
+    console.info(`The network runs on the processor. ${error.message}`);
+    this.#kind = "wasm";
+    this.#inWorker.end();
+    this.#inWorker = newWorker();
+    this.#loading = null;
   }
 
   #tell(part) {
     this.#part = part;
     for (const listener of this.#listeners) listener(part);
   }
+}
+
+/** Whether there is a graphics card to compute on, which `?engine=wasm` forbids; an emulated one, which is slower than the processor, only with `?engine=webgpu`. */
+async function hasGraphicsCard() {
+  const engine = new URLSearchParams(location.search).get("engine");
+  if (engine === "wasm" || !("Suspending" in WebAssembly)) return false; // without that, onnxruntime-web cannot wait for the card
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  return Boolean(adapter) && (engine === "webgpu" || !adapter.info.isFallbackAdapter);
 }
 
 const unreadable = ({ name }) => new Problem("unreadable-photo", "The photo cannot be read", `This browser cannot read ${name}. Choose a JPEG, PNG or WebP.`);

@@ -6,18 +6,40 @@ import { classMask, letterbox, networkInput, planesOf, scoresOf, sureness } from
 
 /** More threads than this gain next to nothing. */
 const MAX_THREADS = 8;
+/** Part of them by which a graphics card's logits may differ from the processor's; on a correct one it is a ten-thousandth. */
+const MAX_DIFFERENCE = 0.01;
 /** onnxruntime-web, its session, and the model's description. @type {{ort: object, session: object, card: object}} */
 let network;
 
-/** Load onnxruntime-web and the model. */
-export async function load({ card, base }, tell) {
-  const { model, runtime } = card.browser;
+/** Load onnxruntime-web and the model. @param {{kind: "wasm" | "webgpu"}} input what computes: processor or graphics card */
+export async function load({ card, base, kind }, tell) {
+  const { model, [kind]: runtime } = card.browser;
   const total = model.bytes + runtime.bytes;
   let done = 0;
   const get = (file) => bytesOf(file, base, (bytes) => tell({ done: (done += bytes), total }));
   const [ort, wasm, onnx] = await Promise.all([import(new URL(runtime.script, base)), get(runtime), get(model)]);
   Object.assign(ort.env.wasm, { wasmBinary: wasm, numThreads: crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1 });
-  network = { ort, card, session: await ort.InferenceSession.create(new Uint8Array(onnx), { executionProviders: ["wasm"], logSeverityLevel: 3 }) };
+  const create = (provider) => ort.InferenceSession.create(new Uint8Array(onnx), { executionProviders: [provider], logSeverityLevel: 3 });
+  network = { ort, card, session: await create(kind) };
+  if (kind === "webgpu") await check(await create("wasm"));
+}
+
+/** Refuse a graphics card that gives other logits than the processor, as faulty drivers do. */
+async function check(processor) {
+  const [width, height] = [64, 64];
+  const image = Uint8Array.from({ length: 3 * width * height }, (_, at) => (7 * at) % 256);
+  const { data: right } = await run(processor, image, width, height);
+  const { data: found } = await run(network.session, image, width, height);
+  const sum = (size) => right.reduce((total, value, at) => total + Math.abs(size(value, at)), 0);
+  if (!(sum((value, at) => value - found[at]) <= MAX_DIFFERENCE * sum((value) => value))) throw new Error("The graphics card gives other results.");
+  await processor.release();
+}
+
+/** @returns {Promise<{data: Float32Array, dims: number[]}>} logits of an image */
+async function run(session, image, width, height) {
+  const { output } = network.card.browser;
+  const { [output]: logits } = await session.run({ image: new network.ort.Tensor("uint8", image, [1, height, width, 3]) }, [output]);
+  return logits;
 }
 
 /** @returns {Promise<ArrayBuffer>} a file of the site, unpacked; `receive` gets the number of bytes of each part */
@@ -35,12 +57,11 @@ async function bytesOf({ path, packed }, base, receive) {
  */
 export async function segment({ bitmap, file }) {
   const start = performance.now();
-  const { card, ort, session } = network;
-  const { identity, output, ids, fill, usual_score: usual, unsure } = card.browser;
+  const { card, session } = network;
+  const { identity, ids, fill, usual_score: usual, unsure } = card.browser;
   const { width, height } = bitmap;
   const box = letterbox(width, height, card.image_size);
-  const image = new ort.Tensor("uint8", networkInput(pixelsOf(bitmap), box, fill), [1, box.inputHeight, box.inputWidth, 3]);
-  const { [output]: logits } = await session.run({ image }, [output]);
+  const logits = await run(session, networkInput(pixelsOf(bitmap), box, fill), box.inputWidth, box.inputHeight);
   const planes = planesOf(logits, box, ids);
   const mask = classMask(planes, width, height);
   const scores = scoresOf(planes, mask, width, height);

@@ -23,7 +23,8 @@ const RETRIED_KINDS = ["busy", "starting", "not-done"];
  * @property {import("./mask.js").EditableMask} [edit] the mask while it is corrected
  * @property {Promise<void>} [settling] ends when corrections are part of the results
  * @property {Blob} [mask] index PNG
- * @property {number} [seconds] of the server's computing time
+ * @property {number} [seconds] of computing time
+ * @property {string} [place] what computed it, where that was this browser: "graphics card" or "processor"
  * @property {Problem} [problem] why it failed or waits
  * @property {number} [sent] part of the upload that is done, 0 to 1
  * @property {string} [credit] of a sample photo

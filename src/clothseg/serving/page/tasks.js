@@ -1,8 +1,8 @@
 /** Long work is given to workers here, so that the page stays responsive. */
 
 /**
- * @typedef {(name: string, input: object, options?: {transfer?: Transferable[], onProgress?: (progress: object) => void}) => Promise<any>} InWorker
- *   gives a task in worker.js, by its name, its input, and returns what the task returns
+ * @typedef {((name: string, input: object, options?: {transfer?: Transferable[], onProgress?: (progress: object) => void}) => Promise<any>) & {end: () => void}} InWorker
+ *   gives a task in worker.js, by its name, its input, and returns what the task returns; `end` ends the worker
  */
 
 /** @returns {InWorker} the tasks of one worker, which does one after the other */
@@ -22,13 +22,14 @@ export function newWorker() {
     for (const { reject } of waiting.values()) reject(new Error("The page's worker has ended"));
     waiting.clear();
   });
-  return (name, input, { transfer = [], onProgress } = {}) => {
+  const inWorker = (name, input, { transfer = [], onProgress } = {}) => {
     const number = ++numTasks;
     return new Promise((resolve, reject) => {
       waiting.set(number, { resolve, reject, onProgress });
       worker.postMessage({ number, name, input }, transfer);
     });
   };
+  return Object.assign(inWorker, { end: () => worker.terminate() });
 }
 
 /** The worker that decodes masks and draws files. @type {InWorker} */
