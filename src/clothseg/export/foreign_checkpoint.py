@@ -21,8 +21,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from clothseg.errors import MachineError, ModelError, SettingError, check_input, one_line, require
+from clothseg.export.agreement import quietly
 from clothseg.export.original import OriginalModel, SourceDescription, labels_of, read_json
-from clothseg.export.portable import quietly, to_onnx
+from clothseg.export.portable import to_onnx
 from clothseg.model.description import ModelDescription
 from clothseg.model.encoders import normalization_of
 from clothseg.model.network import SegmentationNetwork

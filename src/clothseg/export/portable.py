@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from clothseg import __version__
-from clothseg.errors import ModelError, SettingError, one_line, require
-from clothseg.export.agreement import Agreement, CheckPhotos, check_sizes, compare, refuse_disagreement
+from clothseg.errors import ModelError, one_line, require
+from clothseg.export.agreement import CheckPhotos, PortableModel, check_sizes, checked_model, quietly
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork
 from clothseg.prediction.runtimes import Runtime
-from clothseg.prediction.runtimes.model_file import ModelFile, add_metadata
-from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
-from clothseg.prediction.runtimes.openvino import OpenVINORuntime
 from clothseg.prediction.runtimes.torch import TorchRuntime
 from clothseg.transforms import STRIDE
 
@@ -37,71 +30,9 @@ _EXAMPLE = (2, 8 * STRIDE, 7 * STRIDE)
 """Photos, height and width of the traced input: all differ and none is 1, so the exporter takes none as constant."""
 
 
-@dataclass(frozen=True)
-class PortableModel:
-    """A model file that is ready to be written."""
-
-    file: ModelFile
-    agreements: Mapping[str, Agreement]
-    """By runtime: the reference, which is torch for a network of torch, openvino, and where this machine has them,
-    openvino bf16 and onnxruntime."""
-
-
 def make_portable(graph: bytes, reference: Runtime, photos: CheckPhotos, *, name: str = "torch") -> PortableModel:
-    """Compare an exported network with the one that it was made from on `photos`, in every installed runtime.
-
-    Args:
-        graph: what `to_onnx` returned.
-        reference: the network in its own framework.
-        photos: to compare on.
-        name: of the framework.
-
-    Raises:
-        ModelError: the exported network disagrees with the reference.
-        InputError: a photo cannot be read.
-    """
-    description = reference.description
-    with tempfile.TemporaryDirectory() as folder:
-        unchecked = Path(folder) / "model.onnx"
-        unchecked.write_bytes(add_metadata(graph, description, {}))
-        others = _runtimes(unchecked)
-        if description.input_size is None:
-            for exact in _exact(others):
-                check_sizes(reference, others[exact])
-        agreements = compare({name: reference, **others}, photos)
-    for exact in _exact(others):
-        refuse_disagreement(agreements[exact])
-    content = add_metadata(graph, description, _check(agreements, photos))
-    return PortableModel(ModelFile.from_bytes(content), agreements)
-
-
-def _runtimes(model_path: Path) -> dict[str, Runtime]:
-    runtimes: dict[str, Runtime] = {"openvino": OpenVINORuntime.open(model_path, precision="fp32")}
-    with contextlib.suppress(SettingError):  # this CPU has no bfloat16
-        runtimes["openvino bf16"] = OpenVINORuntime.open(model_path, precision="bf16")
-    if importlib.util.find_spec("onnxruntime") is not None:
-        runtimes["onnxruntime"] = OnnxRuntime.open(model_path)
-    return runtimes
-
-
-def _exact(runtimes: Mapping[str, Runtime]) -> list[str]:
-    """Return the names of the float32 runtimes, which must agree; bfloat16 is measured, and prediction decides."""
-    return [name for name in runtimes if name != "openvino bf16"]
-
-
-def _check(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str, Any]:
-    """Return the results that the model file stores."""
-    rounded = agreements.get("openvino bf16") if photos.is_real else None
-    return {
-        "photos": photos.origin,
-        "real_photos": photos.is_real,
-        "truth": photos.has_truth,
-        "torch": str(torch.__version__),
-        "opset": OPSET,
-        "agreement": {name: one.to_dict() for name, one in list(agreements.items())[1:]},
-        "bf16_miou_change": None if rounded is None else rounded.miou_change,
-        "bf16_share_differing": None if rounded is None else rounded.share_differing,
-    }
+    """Return `agreement.checked_model` of what `to_onnx` returned; the reference is a network of torch or imported."""
+    return checked_model(graph, reference, photos, name=name, facts={"torch": str(torch.__version__), "opset": OPSET})
 
 
 def smp_files(description: ModelDescription, network: SegmentationNetwork) -> Mapping[str, bytes]:
@@ -178,19 +109,6 @@ def to_onnx(network: nn.Module, size: tuple[int, int] | None = None, *, outputs:
             "another network: ARCHITECTURE unet and fpn can be written with nearly all encoders"
         ) from error
     return tidied(model)
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Hide the messages of the exporter for its own developers; the result is measured afterwards."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _reason(error: BaseException) -> str:

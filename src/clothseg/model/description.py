@@ -56,6 +56,8 @@ class ModelDescription:
     merged: tuple[int, ...] = ()
     """For each class of the network, the id of the one of `classes` that contains it, where `with_classes` chose others
     than the network's; no part of a file."""
+    precision: str = "fp32"
+    """In what the convolutions of the model file compute: fp32, which a runtime may round to bf16, or int8."""
     usual_score: float = 0.0
     """Score, 0 to 1, that the garments of a photo have on average in 19 of 20 photos that the model was checked on; a
     result below it says that the photo may be unlike them. 0 where nothing was measured."""
@@ -176,6 +178,7 @@ _LATER: Mapping[str, Any] = {
     "interpolation": AREA,
     "source": "",
     "categories": (),
+    "precision": "fp32",
     "usual_score": 0.0,
 }
 """Parts that came later, with what they are in a file without them; that is not written."""
@@ -228,6 +231,7 @@ _CHECKS = {
     "source": lambda value: isinstance(value, str),
     "training_data": lambda value: isinstance(value, Mapping),
     "scores": lambda value: isinstance(value, Mapping),
+    "precision": lambda value: value in ("fp32", "int8"),
     "usual_score": lambda value: isinstance(value, int | float) and 0 <= value <= 1,
     "categories": lambda value: isinstance(value, list | tuple) and all(one in CATEGORIES.names for one in value),
     "version": _is_name,

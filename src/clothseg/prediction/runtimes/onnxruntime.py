@@ -27,7 +27,6 @@ class OnnxRuntime:
     """onnxruntime.InferenceSession."""
     sha256: str = ""
 
-    name: ClassVar[str] = "ONNX Runtime on cpu"
     streams: ClassVar[int] = 1
 
     @classmethod
@@ -56,6 +55,11 @@ class OnnxRuntime:
         except Exception as error:  # its errors have no common class but this
             raise ModelError(f"ONNX Runtime does not run {model_path}: {one_line(error)[:200]}") from error
         return cls(description, session, file.sha256)
+
+    @property
+    def name(self) -> str:
+        """What runs the network, and how."""
+        return f"ONNX Runtime on cpu{', int8' if self.description.precision == 'int8' else ''}"
 
     def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""

@@ -152,7 +152,8 @@ class OpenVINORuntime:
     @property
     def name(self) -> str:
         """What runs the network, and how."""
-        return f"OpenVINO on cpu{', bf16' if self.precision == 'bf16' else ''}"
+        formats = self.description.precision, self.precision
+        return ", ".join(["OpenVINO on cpu", *(one for one in formats if one != "fp32")])
 
     def logits(self, batch: UInt8Array) -> Float32Array:
         """Run the network on (B, h, w, 3) uint8 RGB; see `Runtime.logits`."""

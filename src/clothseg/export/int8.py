@@ -1,0 +1,107 @@
+"""A portable model whose convolutions compute in int8, written where that keeps the masks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clothseg.data.source import TRAIN
+from clothseg.errors import ModelError, SettingError, one_line, require
+from clothseg.export.agreement import CheckPhotos, PortableModel, checked_model, choose_photos, quietly
+from clothseg.labels import ClassList
+from clothseg.prediction.runtimes.model_file import ModelFile
+from clothseg.prediction.runtimes.openvino import OpenVINORuntime
+
+FEWEST_PHOTOS = 8
+"""To calibrate on, and as many to check on."""
+
+
+def choose_calibration(
+    photos: Sequence[Path], data_path: Path, classes: ClassList, *, count: int
+) -> tuple[CheckPhotos, CheckPhotos]:
+    """Choose the photos that int8 is calibrated on, and others to check it on.
+
+    Args:
+        photos: photos or folders: every other one calibrates. Where there is none, the training split of the dataset
+            does, and the validation split checks.
+        data_path: where the dataset is prepared.
+        classes: the model's.
+        count: of each, at most.
+
+    Raises:
+        InputError: a photo or folder is not there, or the dataset is damaged.
+        SettingError: there are too few photos, or only drawn pictures, whose colours and noise are not those of photos.
+    """
+    if photos:
+        both = choose_photos(photos, data_path, classes, count=2 * count)
+        of_what = both.origin.partition(" ")[2]
+        used, others = both.paths[::2], both.paths[1::2]
+        calibration = CheckPhotos(f"{len(used)} {of_what}", used)
+        checked = CheckPhotos(f"{len(others)} other {of_what}", others)
+    else:
+        calibration = choose_photos((), data_path, classes, count=count, split=TRAIN)
+        checked = choose_photos((), data_path, classes, count=count)
+    if not calibration.is_real or not checked.is_real or len(checked.paths) < FEWEST_PHOTOS:
+        raise SettingError(
+            f"int8 must be calibrated on {FEWEST_PHOTOS} photos or more and checked on as many others. Found: "
+            f"{calibration.origin}, and {checked.origin}. Pass photos such as the model will see: "
+            "--photos DIR --count 32"
+        )
+    return calibration, checked
+
+
+def quantize(file: ModelFile, calibration: CheckPhotos, photos: CheckPhotos) -> PortableModel:
+    """Return a model with convolutions in int8, checked against the original on `photos`, which should be others.
+
+    All else stays in fp32: sums, probabilities and what follows the network lose more than they gain.
+
+    Raises:
+        ModelError: it does not keep the masks, is int8 already, or cannot be quantised.
+        InputError: a photo cannot be read.
+        MissingExtraError: nncf or onnx is not installed.
+    """
+    if file.description.precision == "int8":
+        raise ModelError("The model computes in int8 already. Pass the model that it was made from")
+    graph = _quantized(file, calibration)
+    facts = {**file.check, "calibration": calibration.origin}
+    with tempfile.TemporaryDirectory() as folder:
+        original = Path(folder) / "model.onnx"
+        original.write_bytes(file.content)
+        reference = OpenVINORuntime.open(original, precision="fp32")
+        return checked_model(graph, reference, photos, name="fp32", facts=facts, precision="int8")
+
+
+def _quantized(file: ModelFile, calibration: CheckPhotos) -> bytes:
+    """Return the graph with convolutions whose weights are int8 and whose inputs are rounded to uint8, as ONNX."""
+    os.environ.setdefault("NNCF_CI", "1")  # else nncf tells its authors over the network that it is used
+    onnx = require("onnx", "int8")
+    with quietly():  # it also imports torch where that is installed
+        nncf = require("nncf", "int8")
+    model = onnx.load_from_string(file.content)
+    model.ClearField("metadata_props")
+    inputs: list[dict[str, Any]] = []
+    for pixels, _ in calibration:
+        box = file.description.fit(pixels.shape[0], pixels.shape[1])
+        inputs.append({"image": box.image(pixels, file.description.normalization)[None]})
+    in_fp32 = sorted({node.op_type for node in model.graph.node} - {"Conv"})
+    try:
+        with quietly():
+            quantized = nncf.quantize(
+                model,
+                nncf.Dataset(inputs),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(inputs),
+                ignored_scope=nncf.IgnoredScope(types=in_fp32, validate=False),
+                # Weights of 7 bits: CPUs without VNNI add products in 16 bits, which 8 bits would overflow.
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+            )
+    except Exception as error:  # it raises nearly anything on a graph that it does not know
+        raise ModelError(
+            f"The network cannot be quantised ({type(error).__name__}: {one_line(error)[:200]}). Stay with fp32"
+        ) from error
+    quantized.graph.ClearField("value_info")
+    quantized.ClearField("metadata_props")
+    return bytes(quantized.SerializeToString(deterministic=True))
