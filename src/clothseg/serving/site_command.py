@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -112,13 +112,11 @@ class Site:
         make_folder(output, "Pass another folder")
         for name, content in files.items():
             write_whole(output / name, content)
-        model_size, *runtime_sizes = (
-            f"{located[name]['bytes'] / 1e6:.1f} MB"
-            for name in ("model.onnx", *(binary + _PACKED for _, binary in _RUNTIMES.values()))
-        )
+        sizes = {name: f"{one['bytes'] / 1e6:.1f} MB" for name, one in located.items()}
+        runtime_sizes = " or ".join(sizes[binary + _PACKED] for _, binary in _RUNTIMES.values())
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         console.print(
-            f"A visitor loads the model ({model_size}) and onnxruntime-web ({' or '.join(runtime_sizes)}) once. "
+            f"A visitor loads the model ({sizes['model.onnx']}) and onnxruntime-web ({runtime_sizes}) once. "
             f"To try it: python -m http.server --directory {shlex.quote(str(output))}"
         )
         print(output)
@@ -165,15 +163,12 @@ def runtime_files(archive: Path | None) -> dict[str, bytes]:
 def _files_of(archive: Path) -> dict[str, bytes]:
     if hashlib.sha256(archive.read_bytes()).hexdigest() != ARCHIVE_SHA256:
         raise DataError(f"{archive.name} is not onnxruntime-web {VERSION}: its SHA-256 differs. {_WAY_OUT}")
-    files: dict[str, bytes] = {}
+    names = list(chain(*_RUNTIMES.values()))
     with tarfile.open(archive) as package:
-        for name in chain(*_RUNTIMES.values()):
-            content = cast("IO[bytes]", package.extractfile(f"package/dist/{name}")).read()
-            packed = (
-                {f"{name}{_PACKED}": gzip.compress(content, mtime=0)} if name.endswith(".wasm") else {name: content}
-            )
-            files |= {f"onnxruntime/{one}": content for one, content in packed.items()}
-    return files
+        contents = [package.extractfile(f"package/dist/{name}") for name in names]
+        files = {name: content.read() for name, content in zip(names, contents, strict=True) if content is not None}
+    packed = {f"{name}{_PACKED}": gzip.compress(files.pop(name), mtime=0) for _, name in _RUNTIMES.values()}
+    return {f"onnxruntime/{name}": content for name, content in (files | packed).items()}
 
 
 def page_files() -> dict[str, bytes]:

@@ -7,9 +7,6 @@ import { newWorker } from "./tasks.js";
 /** A WebAssembly module with one instruction of SIMD. Source: WebAssembly specification, v128.const. */
 const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 22, 1, 20, 0, 253, 12, ...Array(16).fill(0), 11);
 
-/** How the page calls what computes. */
-const PLACES = { wasm: "processor", webgpu: "graphics card" };
-
 /** @implements {import("./engine.js").Engine} the site has the answers of /v1/model and /v1/sample as files */
 export class BrowserEngine extends HttpEngine {
   sending = "Loading the model";
@@ -18,7 +15,7 @@ export class BrowserEngine extends HttpEngine {
   #loading = null;
   #part = 0;
   #listeners = new Set();
-  /** What computes. @type {keyof typeof PLACES} */
+  /** What computes: the processor or the graphics card. @type {"wasm" | "webgpu"} */
   #kind = "wasm";
   #isInUse;
 
@@ -50,7 +47,8 @@ export class BrowserEngine extends HttpEngine {
     if (!bitmap) throw unreadable(file);
     signal.throwIfAborted();
     try {
-      return { ...(await this.#inWorker("segment", { bitmap, file: file.name }, { transfer: [bitmap] })), place: PLACES[this.#kind] };
+      const found = await this.#inWorker("segment", { bitmap, file: file.name }, { transfer: [bitmap] });
+      return { ...found, place: this.#kind === "wasm" ? "processor" : "graphics card" };
     } catch (error) {
       this.#useProcessor(error);
       return this.segment(file, signal, onPart);

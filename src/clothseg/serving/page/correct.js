@@ -69,7 +69,6 @@ export class Correction {
     }
     this.ring.hidden = true;
     this.#select([]);
-    this.stage.root.classList.toggle("painting", Boolean(this.tool));
   }
 
   /** @param {"select" | "brush" | "eraser"} tool */
@@ -78,7 +77,6 @@ export class Correction {
     this.#tool = tool;
     this.panel.querySelector(`[name=tool][value=${tool}]`).checked = true;
     this.#select([]);
-    this.stage.root.classList.toggle("painting", Boolean(this.tool));
     this.#showRing();
   }
 
@@ -142,6 +140,7 @@ export class Correction {
   }
 
   #showState() {
+    this.stage.root.classList.toggle("painting", Boolean(this.tool));
     this.buttons.undo.disabled = !this.mask?.canUndo;
     this.buttons.redo.disabled = !this.mask?.canRedo;
     this.buttons.merge.disabled = this.#regions.length < 2;

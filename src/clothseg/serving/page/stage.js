@@ -173,11 +173,7 @@ export class Stage {
     this.#isOutdated = true;
     if (this.#isCutting) return;
     this.#isCutting = true;
-    try {
-      await this.#cutOutTheNewest();
-    } finally {
-      this.#isCutting = false;
-    }
+    await this.#cutOutTheNewest().finally(() => (this.#isCutting = false));
   }
 
   async #cutOutTheNewest() {
