@@ -148,9 +148,6 @@ def test_polygons_are_in_the_photo_and_masks_with_holes_are_compressed_rle(insta
             assert len(points) >= 3
             assert (points >= 0).all()
             assert (points <= photo.shape[1::-1]).all()
-            np.testing.assert_array_equal(points, points.round(2))
-        if row["area"] > 2000:
-            assert sum(len(polygon) for polygon in outlines) >= 24, "the outline is smooth"
     assert max(parts) > 1, "something in front divides an instance"
     assert holed >= 5
 
@@ -158,6 +155,7 @@ def test_polygons_are_in_the_photo_and_masks_with_holes_are_compressed_rle(insta
 def test_painting_larger_instances_first_gives_what_is_on_top():
     """Masks painted by Fashionpedia's rule have, away from edges, the class of the topmost layer."""
     groups = {name: group for group, names in FASHIONPEDIA_CATEGORIES.items() for name in names}
+    class_ids = [GROUPS.id_of(group) for group in groups.values()]
     wrong = compared = 0
     for index in range(8):
         photo = draw_photo(11, "val", index)
@@ -166,7 +164,7 @@ def test_painting_larger_instances_first_gives_what_is_on_top():
         for row in sorted(photo.instances, key=lambda one: -one["area"]):
             runs = row["segmentation"]
             runs = runs if isinstance(runs, dict) else coco_mask.merge(coco_mask.frPyObjects(runs, *size))
-            mask[coco_mask.decode(runs) > 0] = GROUPS.id_of(groups[row["category"]])
+            mask[coco_mask.decode(runs) > 0] = class_ids[row["category_id"]]
         names = [[groups[canvas.instances[number]] for number in owners] for owners in canvas.owners]
         classes = np.array([GROUPS.id_of(owners[-1]) if owners else 0 for owners in names], np.uint8)
         fine = classes[canvas.top]
