@@ -1,5 +1,6 @@
 /** The page put together: the photos, the stage and the panels beside it, the downloads and the requests to the server. */
 
+import { BrowserEngine } from "./browser.js";
 import { HttpEngine } from "./engine.js";
 import { garmentColours, hexOf } from "./colours.js";
 import { boxAround, canvasOf, frameOf } from "./compose.js";
@@ -14,7 +15,7 @@ import { Stage } from "./stage.js";
 import { inWorker } from "./tasks.js";
 
 const find = (id) => document.getElementById(id);
-const engine = document.documentElement.dataset.engine === "browser" ? new (await import("./browser.js")).BrowserEngine(showLoading, () => photos.all.length > 0) : new HttpEngine();
+const engine = document.documentElement.dataset.engine === "browser" ? new BrowserEngine(showLoading, () => photos.all.length > 0) : new HttpEngine();
 /** The photo on the stage. @type {import("./photos.js").Photo | null} */
 let current = null;
 /** Its pixels, while they are decoded. @type {Promise<ImageBitmap | null>} */
