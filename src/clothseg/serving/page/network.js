@@ -6,7 +6,7 @@ import { classMask, letterbox, networkInput, planesOf, scoresOf, sureness } from
 
 /** More threads than this gain next to nothing. */
 const MAX_THREADS = 8;
-/** Part of them by which a graphics card's logits may differ from the processor's; on a correct one it is a ten-thousandth. */
+/** Share of the processor's logits by which a graphics card's may differ on average; those of an emulated one differ by 2e-6. */
 const MAX_DIFFERENCE = 0.01;
 /** onnxruntime-web, its session, and the model's description. @type {{ort: object, session: object, card: object}} */
 let network;
