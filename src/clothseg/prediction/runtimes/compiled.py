@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,6 +68,12 @@ class CompiledNetworks:
             os.utime(path)
         compiled = content[:-_CRC]
         return compiled if _crc(compiled) == content[-_CRC:].tobytes() else None
+
+    @staticmethod
+    def release(compiled: UInt8Array) -> None:
+        """Let the system take back the memory of what `read` returned; its pages are read again where they are used."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            compiled._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
     def write(self, size: tuple[int, int], compiled: memoryview) -> None:
         """Store a compiled network, and delete others where there are too many."""

@@ -204,11 +204,12 @@ class OpenVINORuntime:
         }
         if (threads := num_threads()) is not None:
             options["INFERENCE_NUM_THREADS"] = threads
-        content = self._stored.read(size) if self._stored else None
-        if content is not None:
+        if self._stored and (content := self._stored.read(size)) is not None:
             with suppress(RuntimeError):  # another one of this version cannot read it
                 tensor = sys.modules["openvino"].Tensor(content, shared_memory=True)
-                return one_core().import_model(tensor, "CPU", options), content
+                network = one_core().import_model(tensor, "CPU", options)
+                self._stored.release(content)  # most weights have been copied: 22 MB of the starter model
+                return network, content
         model = self._model().clone()
         model.reshape([1, *size, 3])
         network = one_core().compile_model(model, "CPU", options)
