@@ -129,7 +129,7 @@ def tidied(model: Any) -> bytes:
     model.producer_name, model.producer_version = "clothseg", __version__
     for value in (*graph.input, *graph.output):
         axes = (0, 1, 2) if value.name == "image" else (0, 2, 3)
-        sides = ("quarter_height", "quarter_width") if value.name == "categories" else ("height", "width")
+        sides = ("half_height", "half_width") if value.name == "categories" else ("height", "width")
         for axis, name in zip(axes, ("batch", *sides), strict=True):
             dimension = value.type.tensor_type.shape.dim[axis]
             if not dimension.HasField("dim_value"):

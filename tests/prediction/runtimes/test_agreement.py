@@ -9,7 +9,7 @@ import pytest
 
 from clothseg.labels import CATEGORIES
 from clothseg.prediction.predictor import Predictor, load, open_runtime
-from clothseg.prediction.runtimes import ABSENT
+from clothseg.prediction.runtimes import ABSENT, class_logits
 from tests.export.small_model import photo_of
 
 LOGIT_TOLERANCE = 1e-3
@@ -70,6 +70,10 @@ def test_the_second_output_gives_categories_and_leaves_the_first_as_it_is(portab
         for photo in range(2):
             expected = cv2.resize(pooled[photo, number], (96, 64), interpolation=cv2.INTER_LINEAR)
             np.testing.assert_allclose(planes[photo], expected, atol=LOGIT_TOLERANCE)
+    quarter = pooled[:, :, ::2, ::2]
+    enlarged = class_logits(quarter, fine.description, (64, 96))  # as older files have them
+    first = CATEGORIES.id_of(fine.description.categories[0])
+    np.testing.assert_array_equal(enlarged[0, first], cv2.resize(quarter[0, 0], (96, 64)))
     absent = [CATEGORIES.id_of(one) for one in CATEGORIES.names if one not in fine.description.categories]
     assert (found[:, absent] == ABSENT).all()
 

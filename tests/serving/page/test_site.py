@@ -65,7 +65,7 @@ def test_input_and_classes_are_those_of_python(chromium, tmp_path):
             logits = random.normal(size=(1, 5, rows, columns)).astype(np.float32)
             logits[:, 0] += 1
             half = random.normal(size=(1, 5, rows // 2, columns // 2)).astype(np.float32)
-            outputs = {"logits": logits[0], "categories": class_logits(half, description)[0, :5]}
+            outputs = {"logits": logits[0], "categories": class_logits(half, description, (rows, columns))[0, :5]}
             cropped = {name: np.ascontiguousarray(box.crop(planes)) for name, planes in outputs.items()}
             masks = {name: logits_to_mask(planes, (height, width)) for name, planes in cropped.items()}
             files = {"photo": photo, "logits": logits, "categories": half}

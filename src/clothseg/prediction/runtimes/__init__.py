@@ -45,10 +45,11 @@ class Runtime(Protocol):
         """
 
 
-def class_logits(planes: Float32Array, description: ModelDescription) -> Float32Array:
-    """Return the logits of all classes, (B, C, h, w), from a file's output.
+def class_logits(planes: Float32Array, description: ModelDescription, size: tuple[int, int]) -> Float32Array:
+    """Return the logits of all classes, (B, C, h, w), from a file's output, for an input of `size`, (h, w).
 
-    An output of categories, (B, K, h/2, w/2), is enlarged. Of classes that are merged the probabilities are added.
+    An output of categories, which is smaller, is enlarged: half of the size, in older files a quarter. Of classes that
+    are merged the probabilities are added.
     """
     if description.merged:
         merged = np.full((len(planes), len(description.classes), *planes.shape[2:]), planes.min() + ABSENT, np.float32)
@@ -57,8 +58,7 @@ def class_logits(planes: Float32Array, description: ModelDescription) -> Float32
         return merged
     if description.output != "categories":
         return planes
-    count, _, height, width = planes.shape
-    size = 2 * height, 2 * width
+    count = len(planes)
     logits = np.full((count, len(description.classes), *size), ABSENT, dtype=np.float32)
     for number, name in enumerate(description.categories):
         for photo in range(count):

@@ -70,4 +70,4 @@ class OnnxRuntime:
             raise ModelError(
                 f"ONNX Runtime cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return class_logits(np.asarray(logits, dtype=np.float32), self.description)
+        return class_logits(np.asarray(logits, dtype=np.float32), self.description, batch.shape[1:3])

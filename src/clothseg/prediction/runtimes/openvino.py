@@ -175,7 +175,7 @@ class OpenVINORuntime:
             raise ModelError(
                 f"OpenVINO cannot run this model on {height} x {width} pixels: {one_line(error)[:200]}"
             ) from error
-        return class_logits(logits, self.description)
+        return class_logits(logits, self.description, (height, width))
 
     def _compiled_for(self, size: _Size) -> _Compiled:
         with self._lock:

@@ -62,7 +62,8 @@ class TorchRuntime:
         images = torch.from_numpy(np.require(batch, requirements=("C", "W"))).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             logits = self.network(images)
-        return class_logits(np.asarray(logits.float().contiguous().cpu().numpy(), np.float32), self.description)
+        planes = np.asarray(logits.float().contiguous().cpu().numpy(), np.float32)
+        return class_logits(planes, self.description, batch.shape[1:3])
 
 
 def _device(name: str) -> torch.device:
