@@ -133,7 +133,7 @@ class Canvas:
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
         self.top: UInt8Array = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), dtype=np.uint8)
-        """Number of the topmost layer at each point of the fine raster; 0 is the background."""
+        """Number of the topmost layer, below 128, at each point of the fine raster; 0 is the background."""
         self.owners: list[tuple[int, ...]] = [()]  # instances that each layer belongs to; none for skin and hair
         self.instances: list[str] = []  # the category of each
         self._colors: list[Float64Array] = [np.zeros((2, 3))]
@@ -156,17 +156,17 @@ class Canvas:
         return owners
 
     def render(self, background: UInt8Array, stripes: UInt8Array) -> UInt8Array:
-        """Return the photo, (H, W, 3) uint8 RGB, from a background and a mask of stripes of the fine raster's size."""
-        tables = np.zeros((2, 1, 256, 3), dtype=np.uint8)
-        tables[:, 0, : len(self._colors)] = np.swapaxes(self._colors, 0, 1)
-        layers = cv2.merge([self.top] * 3)
-        fine = cv2.copyTo(cv2.LUT(layers, tables[1]), stripes, cv2.LUT(layers, tables[0]))
+        """Return the photo, (H, W, 3) uint8 RGB, from a background and stripes, 0 or 128, both on the fine raster."""
+        table = np.zeros((2, 128, 3), dtype=np.uint8)
+        table[:, : len(self._colors)] = np.swapaxes(self._colors, 0, 1)
+        fine = cv2.LUT(cv2.merge([self.top | stripes] * 3), table.reshape(1, 256, 3))
         fine = cv2.copyTo(fine, self.top, background)
         edges = cv2.morphologyEx(self.top, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-        depth = cv2.distanceTransform((edges == 0).astype(np.uint8), cv2.DIST_L2, 3) / (0.04 * len(edges))
-        shade = np.where(self.top, np.minimum(0.5 + depth, 1), 1).astype(np.float32)
-        lit = cv2.resize(fine * cv2.merge([shade] * 3), (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return np.asarray(lit, np.uint8)
+        depth = cv2.distanceTransform((edges == 0).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(0.04 * len(edges))
+        shade = np.where(self.top, np.minimum(0.5 + depth, 1), np.float32(1))
+        size = (self.width, self.height)
+        photo, light = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (fine, shade))
+        return np.asarray(photo * light[..., None], np.uint8)
 
     def annotate(self) -> list[dict[str, Any]]:
         """Return what is visible of each instance as a row of COCO without ids; hidden instances are left out."""

@@ -137,7 +137,7 @@ def _take(canvas: Canvas, people: int, framing: int, featured: str, rng: np.rand
         figure.dress(featured if number == people - 1 else str(rng.choice(CATEGORIES)))
     height, width = canvas.top.shape
     lines = np.add.outer(np.arange(height), (rng.random() * np.arange(width)).astype(int))
-    stripes = (np.arange(height + width) // max(1, round(0.04 * tall)) % 2).astype(np.uint8)[lines]
+    stripes = (np.arange(height + width) // max(1, round(0.04 * tall)) % 2 * 128).astype(np.uint8)[lines]
     patches = rng.uniform(60, 200, (1, *rng.integers(2, 8, 2))) + rng.normal(0, 12, (3, 1, 1))
     background = cv2.resize(patches.T.clip(0, 255).astype(np.uint8), (width, height))
     photo = canvas.render(np.asarray(background, np.uint8), stripes)
