@@ -67,9 +67,8 @@ def main() -> int:
     import torch
 
     from clothseg import load
-    from clothseg.export.agreement import choose_photos
+    from clothseg.export.agreement import choose_photos, make_portable
     from clothseg.export.foreign_checkpoint import open_folder
-    from clothseg.export.portable import make_portable
     from clothseg.prediction.runtimes.openvino import multiplies_bf16
 
     torch.set_num_threads(arguments.threads)

@@ -356,8 +356,8 @@ def scores_of(path: Path) -> dict[str, Any]:
 def export(arguments: argparse.Namespace) -> None:
     """Write a trained network as a model file with both outputs, checked against torch on the tune part."""
     from clothseg.data.manifest import DATASET_FOLDER, Manifest
-    from clothseg.export.agreement import choose_photos, compare
-    from clothseg.export.portable import make_portable, to_onnx
+    from clothseg.export.agreement import choose_photos, compare, make_portable
+    from clothseg.export.portable import to_onnx
     from clothseg.labels import GROUPS
     from clothseg.model.description import ModelDescription
     from clothseg.pictures import write_whole

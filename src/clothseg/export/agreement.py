@@ -20,7 +20,7 @@ from clothseg.data.manifest import DATASET_FOLDER, MANIFEST_NAME, Manifest, pair
 from clothseg.data.report import SAMPLE
 from clothseg.data.sample import sample_picture
 from clothseg.data.source import VAL, OfficialSplit
-from clothseg.errors import ModelError, SettingError
+from clothseg.errors import ModelError, SettingError, require
 from clothseg.labels import ClassList
 from clothseg.pictures import read_mask, read_picture
 from clothseg.prediction.runtimes import Runtime
@@ -31,6 +31,9 @@ from clothseg.prediction.sources import find_photos
 from clothseg.scores import Scores, confusion_matrix
 from clothseg.transforms import STRIDE, logits_to_mask
 from clothseg.types import Int64Array, UInt8Array
+
+OPSET = 20
+"""Version of ONNX's operators: the first with GELU, read by OpenVINO from 2024.0 and ONNX Runtime from 1.17."""
 
 NUM_DRAWN = 4
 """Drawn photos are similar; more of them would show nothing new."""
@@ -156,11 +159,6 @@ class Agreement:
             and abs(self.miou_change) <= LARGEST_MIOU_CHANGE
         )
 
-    def keeps_masks(self, *, has_truth: bool) -> bool:
-        """Return whether masks in int8 are nearly those in fp32, the reference."""
-        largest = LARGEST_INT8_CHANGE if has_truth else LARGEST_INT8_LOSS
-        return self.share_differing <= LARGEST_INT8_SHARE and abs(self.miou_change) <= largest
-
     def to_dict(self) -> dict[str, float]:
         """Return the figures that a model file stores."""
         return {
@@ -272,11 +270,11 @@ def refuse_disagreement(agreement: Agreement, precision: str = "fp32", *, has_tr
     """
     is_close, advice = agreement.is_close, "predict with the original itself"
     if precision == "int8":
-        is_close = agreement.keeps_masks(has_truth=has_truth)
-        limit = f"{LARGEST_INT8_CHANGE:g}" if has_truth else f"{LARGEST_INT8_LOSS:g} where the original is the truth"
+        largest = LARGEST_INT8_CHANGE if has_truth else LARGEST_INT8_LOSS
+        is_close = agreement.share_differing <= LARGEST_INT8_SHARE and abs(agreement.miou_change) <= largest
         advice = (
-            f"int8 may change {LARGEST_INT8_SHARE:.0%} of the pixels, mIoU by {limit}. Calibrate on more photos like "
-            "those that the model will see: --photos DIR --count N, or leave out --precision int8"
+            f"int8 may change {LARGEST_INT8_SHARE:.0%} of the pixels and mIoU by {largest:g}. Calibrate on more photos "
+            "like those that the model will see: --photos DIR --count N, or leave out --precision int8"
         )
     if not is_close:
         raise ModelError(
@@ -297,29 +295,30 @@ class PortableModel:
     openvino bf16 and onnxruntime."""
 
 
-def checked_model(
+def make_portable(
     graph: bytes,
     reference: Runtime,
     photos: CheckPhotos,
     *,
-    name: str,
-    facts: Mapping[str, Any],
+    name: str = "torch",
     precision: str = "fp32",
+    facts: Mapping[str, Any] | None = None,
 ) -> PortableModel:
     """Compare an exported network with the one that it was made from on `photos`, in every installed runtime.
 
     Args:
-        graph: a serialised ONNX ModelProto without metadata of clothseg.
+        graph: what `portable.to_onnx` or `int8` returned.
         reference: the network that it was made from.
         photos: to compare on.
         name: of the reference.
-        facts: what the model file stores beside the results.
         precision: fp32, which must agree up to rounding, or int8, which must keep the masks.
+        facts: what the model file stores beside the results; the versions of what exported it if None.
 
     Raises:
         ModelError: the exported network disagrees with the reference.
         InputError: a photo cannot be read.
     """
+    facts = facts or {"torch": str(require("torch", "train").__version__), "opset": OPSET}
     description = replace(reference.description, precision=precision)
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"

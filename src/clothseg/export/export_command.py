@@ -71,7 +71,7 @@ class Export:
 
     def _made(self, console: Console, source: Path) -> tuple[PortableModel, CheckPhotos]:
         """Return the model that is ready to be written, and the photos that it was compared on."""
-        from clothseg.export.agreement import choose_photos
+        from clothseg.export.agreement import choose_photos, make_portable
         from clothseg.export.int8 import choose_calibration, quantize
 
         if source.suffix.lower() == SUFFIX:
@@ -79,7 +79,7 @@ class Export:
             description = file.description
         else:
             torch = require("torch", "train")
-            from clothseg.export.portable import make_portable, to_onnx
+            from clothseg.export.portable import to_onnx
             from clothseg.model.checkpoint import load_checkpoint
             from clothseg.prediction.runtimes.torch import TorchRuntime
 

@@ -56,8 +56,7 @@ class Import:
         if self.output.suffix.lower() != SUFFIX:
             raise SettingError(f"--output is {self.output}. Allowed: a file that ends in {SUFFIX}")
         require("torch", "train")
-        from clothseg.export.agreement import choose_photos
-        from clothseg.export.portable import make_portable
+        from clothseg.export.agreement import choose_photos, make_portable
 
         with console.status("Opening"):
             original = self._open()

@@ -10,7 +10,7 @@ from typing import Any
 
 from clothseg.data.source import TRAIN
 from clothseg.errors import ModelError, SettingError, one_line, require
-from clothseg.export.agreement import CheckPhotos, PortableModel, checked_model, choose_photos, quietly
+from clothseg.export.agreement import CheckPhotos, PortableModel, choose_photos, make_portable, quietly
 from clothseg.labels import ClassList
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.prediction.runtimes.openvino import OpenVINORuntime
@@ -25,8 +25,8 @@ def choose_calibration(
     """Choose the photos that int8 is calibrated on, and others to check it on.
 
     Args:
-        photos: photos or folders: every other one calibrates. Where there is none, the training split of the dataset
-            does, and the validation split checks.
+        photos: photos or folders: every other one calibrates. Where there is none, the dataset's training photos do,
+            and its validation photos check.
         data_path: where the dataset is prepared.
         classes: the model's.
         count: of each, at most.
@@ -44,7 +44,7 @@ def choose_calibration(
     else:
         calibration = choose_photos((), data_path, classes, count=count, split=TRAIN)
         checked = choose_photos((), data_path, classes, count=count)
-    if not calibration.is_real or not checked.is_real or len(checked.paths) < FEWEST_PHOTOS:
+    if not calibration.is_real or not checked.is_real or min(len(calibration), len(checked)) < FEWEST_PHOTOS:
         raise SettingError(
             f"int8 must be calibrated on {FEWEST_PHOTOS} photos or more and checked on as many others. Found: "
             f"{calibration.origin}, and {checked.origin}. Pass photos such as the model will see: "
@@ -71,7 +71,7 @@ def quantize(file: ModelFile, calibration: CheckPhotos, photos: CheckPhotos) -> 
         original = Path(folder) / "model.onnx"
         original.write_bytes(file.content)
         reference = OpenVINORuntime.open(original, precision="fp32")
-        return checked_model(graph, reference, photos, name="fp32", facts=facts, precision="int8")
+        return make_portable(graph, reference, photos, name="fp32", precision="int8", facts=facts)
 
 
 def _quantized(file: ModelFile, calibration: CheckPhotos) -> bytes:

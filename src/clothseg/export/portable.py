@@ -16,23 +16,14 @@ from torch import Tensor, nn
 
 from clothseg import __version__
 from clothseg.errors import ModelError, one_line, require
-from clothseg.export.agreement import CheckPhotos, PortableModel, check_sizes, checked_model, quietly
+from clothseg.export.agreement import OPSET, check_sizes, quietly
 from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork
-from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.runtimes.torch import TorchRuntime
 from clothseg.transforms import STRIDE
 
-OPSET = 20
-"""Version of ONNX's operators: the first with GELU, read by OpenVINO from 2024.0 and ONNX Runtime from 1.17."""
-
 _EXAMPLE = (2, 8 * STRIDE, 7 * STRIDE)
 """Photos, height and width of the traced input: all differ and none is 1, so the exporter takes none as constant."""
-
-
-def make_portable(graph: bytes, reference: Runtime, photos: CheckPhotos, *, name: str = "torch") -> PortableModel:
-    """Return `agreement.checked_model` of what `to_onnx` returned; the reference is a network of torch or imported."""
-    return checked_model(graph, reference, photos, name=name, facts={"torch": str(torch.__version__), "opset": OPSET})
 
 
 def smp_files(description: ModelDescription, network: SegmentationNetwork) -> Mapping[str, bytes]:
