@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from clothseg.export.int8 import choose_calibration, quantize
 from clothseg.labels import GROUPS
 from clothseg.prediction.predictor import load
 from clothseg.prediction.runtimes.model_file import ModelFile, add_metadata
+from clothseg.starter import starter_model
 from tests.export.small_model import DESCRIPTION
 
 NUM_CLASSES = len(GROUPS)
@@ -178,3 +180,8 @@ def test_the_source_is_never_overwritten_and_smp_has_no_int8(model_path, photos)
         Export(model_path, model_path, number_format="int8", photos=(photos[flat_photo],)).run()
     with pytest.raises(SettingError, match="fp32 only"):
         Export(model_path, format="smp", number_format="int8").run()
+
+
+def test_what_is_made_of_the_packaged_model_goes_into_the_current_folder():
+    source, target = Export(Path("starter"), number_format="int8")._paths()
+    assert (source, target) == (starter_model(), Path("clothseg-starter-int8.onnx"))

@@ -15,7 +15,7 @@ from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Predictor
 from clothseg.prediction.sources import find_photos
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
-from tests.conftest import ROOT
+from tests.conftest import ROOT, unpacked
 
 OUTPUTS = Outputs(json=True, cutouts="tight", soft_masks=True, formats=("coco", "coco-polygons", "label-studio"))
 
@@ -53,7 +53,9 @@ def done_by(run, *, resume=True):
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): unpacked(path.read_bytes()) for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture

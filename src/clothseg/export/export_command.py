@@ -15,7 +15,9 @@ from rich.table import Table
 from clothseg.errors import MissingModelError, SettingError, command, require
 from clothseg.model.best import find_best
 from clothseg.pictures import write_whole
+from clothseg.prediction.predictor import STARTER
 from clothseg.prediction.runtimes.model_file import LARGEST_BF16_CHANGE, LARGEST_BF16_SHARE, ModelFile
+from clothseg.starter import starter_model
 
 if TYPE_CHECKING:
     from clothseg.export.agreement import CheckPhotos, PortableModel
@@ -28,8 +30,8 @@ class Export:
     """Write a checkpoint as one portable file that needs no torch, and check that it agrees with the checkpoint."""
 
     checkpoint_path: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="CKPT")] = None
-    """Checkpoint to export, or with --precision int8 also an exported or imported model; without one, the newest best
-    checkpoint of your own training."""
+    """Checkpoint to export, or with --precision int8 also an exported or imported model, or starter; without one, the
+    newest best checkpoint of your own training."""
     output: Path | None = None
     """File ending in .onnx, or folder, to write to; without one, beside the checkpoint."""
     format: Literal["onnx", "smp"] = "onnx"
@@ -106,6 +108,9 @@ class Export:
                 f"No model: {self.checkpoints_path} contains no checkpoint of a training on photos. Train one with: "
                 f"{command('train')}, or name one: {command('export', 'CKPT')}"
             )
+        folder = source.parent
+        if str(source) == STARTER:  # what is made of the packaged model does not go into the package
+            source, folder = starter_model() or source, Path()
         is_int8 = self.number_format == "int8"
         if source.suffix.lower() == SUFFIX and not is_int8:
             raise SettingError(
@@ -115,7 +120,7 @@ class Export:
             if is_int8:
                 raise SettingError("--format smp has weights in fp32 only. Leave out --precision int8")
             return source, self.output or source.with_name(f"{source.stem}-smp")
-        target = self.output or source.parent
+        target = self.output or folder
         if target.suffix.lower() != SUFFIX or target.is_dir():
             target /= f"{source.stem}{'-int8' if is_int8 else ''}{SUFFIX}"
         if target.absolute() == source.absolute():
