@@ -75,6 +75,8 @@ class Pool:
         self._last_start_failed = False
         self.ready: set[WorkerProcess] = set()
         """The workers that run and have loaded their model."""
+        metrics.queue_depth.set_function(lambda: len(self._queue))
+        metrics.workers_ready.set_function(lambda: len(self.ready))
         self.model_info: Mapping[str, Any] | None = None
         """Description of the model by the worker started last; None before the first is ready."""
         self.failure: ClothsegError | None = None
@@ -115,7 +117,6 @@ class Pool:
         job = Job(message, asyncio.get_running_loop().create_future())
         self._queue.append(job)
         self._has_jobs.set()
-        self._report_depth()
         try:
             async with asyncio.timeout(self._limits.deadline):
                 return await job.reply, job
@@ -129,14 +130,10 @@ class Pool:
             job.reply.cancel()
             if math.isnan(job.started) and job in self._queue:
                 self._queue.remove(job)
-            self._report_depth()
 
     def _wait_seconds(self) -> float:
         """Return about how long the queue takes to become empty, at most the deadline."""
         return min(self._limits.deadline, (len(self._queue) + 1) * self._mean_seconds / self._num_workers)
-
-    def _report_depth(self) -> None:
-        self._metrics.queue_depth.set(len(self._queue))
 
     def _shutting_down(self) -> Problem:
         return Problem("not-done", "The server is shutting down. Ask again", retry_after=self._limits.deadline)
@@ -166,13 +163,13 @@ class Pool:
             is_first, self.model_info = self.model_info is None, worker.model_info
             if is_first:
                 self._on_ready(worker.model_info["origin"], worker.model_info["runtime"])
-            self._set_ready(worker, is_ready=True)
+            self.ready.add(worker)
             while True:
                 await self._run_job(worker)
         except WorkerLostError:
             self._metrics.worker_restarts.inc()
         finally:
-            self._set_ready(worker, is_ready=False)
+            self.ready.discard(worker)
             await worker.end()
         return 0
 
@@ -183,10 +180,6 @@ class Pool:
             self.failure = error
             self._on_failure()
 
-    def _set_ready(self, worker: WorkerProcess, *, is_ready: bool) -> None:
-        (self.ready.add if is_ready else self.ready.discard)(worker)
-        self._metrics.workers_ready.set(len(self.ready))
-
     async def _run_job(self, worker: WorkerProcess) -> None:
         """Wait for a photo, give it to a worker, and return the reply.
 
@@ -195,7 +188,6 @@ class Pool:
         """
         job = await self._next_job(worker)
         job.started = time.perf_counter()
-        self._report_depth()
         try:
             with self._metrics.in_flight.track_inprogress():
                 reply = await worker.request(job.message, seconds=self._limits.deadline)
@@ -221,7 +213,6 @@ class Pool:
         if not job.reply.done():
             self._queue.appendleft(job)
             self._has_jobs.set()
-            self._report_depth()
 
     async def _next_job(self, worker: WorkerProcess) -> Job:
         """Wait for a photo.

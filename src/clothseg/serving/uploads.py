@@ -49,9 +49,9 @@ class UploadBudget:
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits = limits
-        self._metrics = metrics
         self._num_bytes = 0
         self._num_uploads = 0
+        metrics.held_bytes.set_function(lambda: self._num_bytes)
 
     @contextlib.contextmanager
     def upload(self) -> Iterator[Callable[[int], None]]:
@@ -69,18 +69,14 @@ class UploadBudget:
             if self._num_bytes + count > self._limits.max_held_bytes:
                 raise Problem("busy", "Too many large photos are being worked on. Ask again later", retry_after=2)
             own_bytes += count
-            self._add_bytes(count)
+            self._num_bytes += count
 
         self._num_uploads += 1
         try:
             yield reserve
         finally:
             self._num_uploads -= 1
-            self._add_bytes(-own_bytes)
-
-    def _add_bytes(self, count: int) -> None:
-        self._num_bytes += count
-        self._metrics.held_bytes.set(self._num_bytes)
+            self._num_bytes -= own_bytes
 
 
 async def read_photos(
