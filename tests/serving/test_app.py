@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from fastapi import FastAPI
 from PIL import Image
-from starlette.testclient import TestClient
 
 from clothseg.data.sample import sample_picture
 from clothseg.labels import GROUPS
-from clothseg.serving.app import PAGE_FOLDER, add_page
+from clothseg.serving.app import PAGE_FOLDER
 from clothseg.serving.messages import model_card
 from tests.serving.conftest import assert_problem, linux_only
 from tests.serving.running_server import JPEG
@@ -140,14 +138,6 @@ def test_the_reference_of_the_api_loads_nothing_from_elsewhere(client):
         assert client.get(f"/{source}").status_code == 200
     examples = client.get("/openapi.json").json()["info"]["description"]
     assert all(f"```{language}" in examples for language in ("bash", "python", "javascript"))
-
-
-def test_an_installation_without_the_page_says_so(tmp_path):
-    app = FastAPI()
-    add_page(app, tmp_path / "none")
-    with TestClient(app) as client:
-        assert "/openapi.json" in client.get("/").text
-        assert client.get("/page/app.js").status_code == 404
 
 
 @linux_only

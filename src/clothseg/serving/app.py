@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -21,13 +19,13 @@ from starlette.staticfiles import StaticFiles
 
 import clothseg
 from clothseg.errors import nearest
-from clothseg.serving.errors import KINDS, MEDIA_TYPE, Problem
+from clothseg.serving.errors import MEDIA_TYPE, Problem
 from clothseg.serving.limits import Keys, Limits
 from clothseg.serving.metrics import Metrics, RequestMiddleware
 from clothseg.serving.parameters import Options
 from clothseg.serving.pool import Pool
 from clothseg.serving.routes import Routes
-from clothseg.serving.schemas import ProblemDetails
+from clothseg.serving.schemas import ProblemDetails, problems
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 
@@ -60,7 +58,6 @@ A server with keys also wants the header `Authorization: Bearer KEY`. Errors are
 """Examples at the head of the reference, in Markdown."""
 
 _KIND_BY_STATUS = {401: "key-missing", 404: "not-found", 405: "wrong-method"}
-_NO_PAGE = "clothseg serves its API here; see /openapi.json. The page is not part of this installation.\n"
 
 
 def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_origins: Sequence[str] = ()) -> FastAPI:
@@ -80,7 +77,6 @@ def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_
         yield
         await pool.close()
 
-    # FastAPI's own /docs loads its scripts from a CDN; ours come from a package.
     app = FastAPI(
         title="clothseg",
         summary="Finds the clothes in a photo.",
@@ -88,8 +84,10 @@ def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_
         version=clothseg.__version__,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
-        docs_url=None,
+        exception_handlers=dict.fromkeys(_ERRORS, _on_error),
+        docs_url=None,  # FastAPI's own loads its scripts from a CDN; ours come from a package
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
 
     async def check_key(request: Request) -> None:
@@ -98,13 +96,14 @@ def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_
     schemes: list[Any] = (
         [HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False)] if keys else []
     )
-    private = APIRouter(dependencies=[*(Security(scheme) for scheme in schemes), Depends(check_key)])
+    private = APIRouter(
+        dependencies=[*(Security(scheme) for scheme in schemes), Depends(check_key)], responses=problems(401, 403)
+    )
     public = APIRouter()
     Routes(pool, limits, metrics).add_to(public, private)
     app.include_router(private)
     app.include_router(public)
-    add_page(app)
-    _add_error_handlers(app)
+    _add_page(app)
     if cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -118,24 +117,19 @@ def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_
     return app
 
 
-def add_page(app: FastAPI, folder: Path = PAGE_FOLDER) -> None:
+def _add_page(app: FastAPI) -> None:
     """Serve the page at / and its files at /page/, and the reference of the API at /docs."""
 
-    async def index() -> Response:
-        path = folder / "index.html"
-        return (
-            FileResponse(path, headers={"Cache-Control": "no-cache"}) if path.is_file() else PlainTextResponse(_NO_PAGE)
-        )
+    def add(path: str, name: str) -> None:
+        async def html() -> Response:
+            return FileResponse(PAGE_FOLDER / name, headers={"Cache-Control": "no-cache"})
 
-    app.add_api_route("/", index, include_in_schema=False)
-    if folder.is_dir():
-        app.mount("/page", _RevalidatedFiles(directory=folder))
-    if folder.is_dir() and importlib.util.find_spec("fastapi_offline"):
+        app.add_api_route(path, html, include_in_schema=False)
 
-        async def docs() -> Response:
-            return FileResponse(folder / "docs.html", headers={"Cache-Control": "no-cache"})
-
-        app.add_api_route("/docs", docs, include_in_schema=False)
+    add("/", "index.html")
+    app.mount("/page", _RevalidatedFiles(directory=PAGE_FOLDER))
+    if importlib.util.find_spec("fastapi_offline"):
+        add("/docs", "docs.html")
         app.mount("/swagger-ui", StaticFiles(packages=[("fastapi_offline", "static")]))
 
 
@@ -148,35 +142,26 @@ class _RevalidatedFiles(StaticFiles):
         return response
 
 
-def _add_error_handlers(app: FastAPI) -> None:
-    """Answer every error with problem details."""
-
-    async def on_problem(request: Request, error: Exception) -> Response:
-        if isinstance(error, Problem):
-            return _response(error)
-        if isinstance(error, RequestValidationError):
-            return _response(Problem("wrong-parameter", _in_words(error)))
-        assert isinstance(error, HTTPException)
-        kind = _KIND_BY_STATUS.get(error.status_code, "broken-request")
-        detail = f"{request.method} {request.url.path[:200]} does not exist here; see /openapi.json"
-        return _response(Problem(kind, detail, headers=error.headers))
-
-    async def on_fault(request: Request, error: Exception) -> Response:
-        return _response(Problem("fault", "This is a fault of clothseg; its log has the details. Please report it"))
-
-    async def on_disconnect(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # never sent
-
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(RequestValidationError, on_problem)
-    app.add_exception_handler(HTTPException, on_problem)
-    app.add_exception_handler(ClientDisconnect, on_disconnect)
-    app.add_exception_handler(Exception, on_fault)
+_ERRORS = (Problem, RequestValidationError, HTTPException, ClientDisconnect, Exception)
 
 
-def _response(problem: Problem) -> Response:
-    status = int(KINDS[problem.kind][0])
-    return Response(json.dumps(problem.to_dict()), status, headers=problem.headers, media_type=MEDIA_TYPE)
+async def _on_error(request: Request, error: Exception) -> Response:
+    """Answer with problem details."""
+    match error:
+        case Problem():
+            problem = error
+        case RequestValidationError():
+            problem = Problem("wrong-parameter", _in_words(error))
+        case HTTPException():
+            kind = _KIND_BY_STATUS.get(error.status_code, "broken-request")
+            detail = f"{request.method} {request.url.path[:200]} does not exist here; see /openapi.json"
+            problem = Problem(kind, detail, headers=error.headers)
+        case ClientDisconnect():
+            return Response(status_code=499)  # never sent
+        case _:
+            problem = Problem("fault", "This is a fault of clothseg; its log has the details. Please report it")
+    values = problem.to_dict()
+    return JSONResponse(values, int(values["status"]), headers=problem.headers, media_type=MEDIA_TYPE)
 
 
 def _in_words(error: RequestValidationError) -> str:
@@ -194,18 +179,8 @@ def _describe_errors(app: FastAPI) -> None:
     """Add the schema of an error to the OpenAPI; FastAPI itself adds only the models that operations return."""
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                routes=app.routes,
-                license_info=app.license_info,
-            )
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            schemas["ProblemDetails"] = ProblemDetails.model_json_schema()
-            app.openapi_schema = schema
-        return app.openapi_schema
+        schema = FastAPI.openapi(app)
+        schema["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+        return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

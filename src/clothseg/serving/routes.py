@@ -56,52 +56,28 @@ class Routes:
 
     def add_to(self, public: APIRouter, private: APIRouter) -> None:
         """Add the operations: `public` needs no API key, `private` needs one if the server has keys."""
-        key_errors = problems(401, 403)
-        private.add_api_route(
+        photos = partial(private.add_api_route, methods=["POST"], response_class=Response)
+        photos(
             "/v1/segment",
             self.segment,
-            methods=["POST"],
             summary="Segment a photo",
-            operation_id="segment",
-            response_class=Response,
-            responses={200: dict(SEGMENT_RESPONSE), **problems(400, 401, 403, 404, 406, 408, 413, 415, 422, 503)},
-            openapi_extra=dict(PHOTO_BODY),
+            responses={200: SEGMENT_RESPONSE, **problems(400, 404, 406, 408, 413, 415, 422, 503)},
+            openapi_extra=PHOTO_BODY,
         )
-        private.add_api_route(
+        photos(
             "/v1/batch",
             self.batch,
-            methods=["POST"],
             summary="Segment several photos",
-            operation_id="batch",
-            response_class=Response,
-            responses={200: dict(BATCH_RESPONSE), **problems(400, 401, 403, 406, 408, 413, 415, 422, 503)},
-            openapi_extra=dict(BATCH_BODY),
+            responses={200: BATCH_RESPONSE, **problems(400, 406, 408, 413, 415, 422, 503)},
+            openapi_extra=BATCH_BODY,
         )
+        private.add_api_route("/v1/model", self.model, response_model=ModelCard, responses=problems(503))
         private.add_api_route(
-            "/v1/model",
-            self.model,
-            response_model=ModelCard,
-            responses={**key_errors, **problems(503)},
-            operation_id="model",
+            "/v1/sample", self.sample, response_class=Response, responses=content("image/jpeg") | problems(503)
         )
-        private.add_api_route(
-            "/v1/sample",
-            self.sample,
-            response_class=Response,
-            responses={**content("image/jpeg"), **key_errors, **problems(503)},
-            operation_id="sample",
-        )
-        private.add_api_route(
-            "/metrics",
-            self.metrics,
-            response_class=Response,
-            responses={**content("text/plain"), **key_errors},
-            operation_id="metrics",
-        )
-        public.add_api_route("/healthz", self.health, response_model=State, operation_id="health")
-        public.add_api_route(
-            "/readyz", self.readiness, response_model=State, responses=problems(503), operation_id="readiness"
-        )
+        private.add_api_route("/metrics", self.metrics, response_class=Response, responses=content("text/plain"))
+        public.add_api_route("/healthz", self.health, response_model=State)
+        public.add_api_route("/readyz", self.readiness, response_model=State, responses=problems(503))
 
     # The docstrings of the operations, and the descriptions of their parameters, are part of the OpenAPI.
 

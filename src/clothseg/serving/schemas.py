@@ -111,39 +111,33 @@ class ProblemDetails(BaseModel):
     detail: str
 
 
-PHOTO_BODY: Mapping[str, Any] = {
+def _form(photo: Mapping[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": [FIELDS[0]], "properties": {FIELDS[0]: photo}}
+    return {"multipart/form-data": {"schema": schema}}
+
+
+PHOTO_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The photo itself, or a form with it. JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM.",
-        "content": {
-            "image/*": _BINARY,
-            "application/octet-stream": _BINARY,
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": [FIELDS[0]], "properties": {FIELDS[0]: _BINARY["schema"]}}
-            },
-        },
+        "content": {"image/*": _BINARY, "application/octet-stream": _BINARY, **_form(_BINARY["schema"])},
     }
 }
 
-_PHOTOS = {"type": "array", "items": _BINARY["schema"], "minItems": 1, "maxItems": MAX_BATCH}
-BATCH_BODY: Mapping[str, Any] = {
+BATCH_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "A form with the photos, each a field of the same name.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": [FIELDS[0]], "properties": {FIELDS[0]: _PHOTOS}}
-            }
-        },
+        "content": _form({"type": "array", "items": _BINARY["schema"], "minItems": 1, "maxItems": MAX_BATCH}),
     }
 }
 
-BATCH_RESPONSE: Mapping[str, Any] = {
+BATCH_RESPONSE: dict[str, Any] = {
     "description": "A line of JSON for each photo, in order, as they get ready; or a ZIP of files.",
     "content": {"application/x-ndjson": _BINARY, "application/zip": _BINARY},
 }
 
-SEGMENT_RESPONSE: Mapping[str, Any] = {
+SEGMENT_RESPONSE: dict[str, Any] = {
     "model": Results,
     "description": "By `output` or Accept: results, index PNG of class ids, overlay, cut-out, or a ZIP of cut-outs.",
     "content": {one: {} if one == "application/json" else _BINARY for one in (*MEDIA_TYPES.values(), "image/webp")},
