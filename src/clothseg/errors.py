@@ -106,6 +106,18 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def pack_error(error: ClothsegError) -> tuple[str, str]:
+    """Return an error as plain values, for another process."""
+    return type(error).__name__, str(error)
+
+
+def unpack_error(values: Iterable[str]) -> ClothsegError:
+    """Return the error that `pack_error` took apart."""
+    kind, message = values
+    error: ClothsegError = globals()[kind](message)
+    return error
+
+
 def path_kind(path: str | os.PathLike[str]) -> str:
     """Return what a path is: "a file", "a folder", "a pipe, socket or device", or nothing: "".
 

@@ -11,8 +11,8 @@ import pytest
 from clothseg import cli
 from clothseg.cluster.cluster import joined
 from clothseg.cluster.targets import FolderTarget
-from clothseg.cluster.worker import Replica, RunOptions, describe_model, unpack_error
-from clothseg.errors import ClothsegError, MachineError, ModelError
+from clothseg.cluster.worker import Replica, RunOptions, describe_model
+from clothseg.errors import ClothsegError, MachineError, ModelError, unpack_error
 from clothseg.labels import GROUPS
 from clothseg.prediction.journal import JOURNAL_NAME
 from clothseg.prediction.outputs import Outputs

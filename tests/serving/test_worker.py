@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clothseg.encoding import encode_jpeg, encode_png
+from clothseg.errors import MissingModelError, unpack_error
 from clothseg.labels import GROUPS, ClassList
 from clothseg.serving import messages
 from clothseg.serving.messages import Message, SegmentRequest
@@ -83,8 +84,9 @@ def test_a_worker_answers_every_message_and_ends_with_its_input(model_path, offl
 
 def test_a_worker_without_a_model_says_why(tmp_path):
     code, (answer,) = run(tmp_path / "none.onnx", [])
-    assert (code, answer.header["exit_code"]) == (4, 4)
-    assert "none.onnx" in answer.header["failed"]
+    failed = unpack_error(answer.header["failed"])
+    assert (code, type(failed)) == (4, MissingModelError)
+    assert "none.onnx" in str(failed)
 
 
 @given(

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from clothseg.cluster.worker import LoadedModel, RunOptions, describe_model, unpack_error
-from clothseg.errors import MachineError, SettingError, one_line, require
+from clothseg.cluster.worker import LoadedModel, RunOptions, describe_model
+from clothseg.errors import MachineError, SettingError, one_line, require, unpack_error
 from clothseg.progress import Printer
 
 WAIT_SECONDS = 20.0

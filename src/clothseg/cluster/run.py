@@ -15,8 +15,8 @@ from typing import Any
 
 from clothseg.cluster.cluster import Slots, last_line
 from clothseg.cluster.targets import FolderTarget, StoredJournal
-from clothseg.cluster.worker import LoadedModel, Replica, RunOptions, unpack_error
-from clothseg.errors import InputError, MachineError
+from clothseg.cluster.worker import LoadedModel, Replica, RunOptions
+from clothseg.errors import InputError, MachineError, unpack_error
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import write_collection
 from clothseg.prediction.predictor import Outcome

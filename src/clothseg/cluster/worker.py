@@ -15,10 +15,9 @@ import cv2
 import numpy as np
 
 import clothseg
-from clothseg import errors
 from clothseg.cluster import remote
 from clothseg.cluster.targets import Target
-from clothseg.errors import ClothsegError, InputError, MachineError, one_line
+from clothseg.errors import ClothsegError, InputError, MachineError, one_line, pack_error
 from clothseg.labels import ClassList
 from clothseg.prediction.outputs import Outputs, words_of
 from clothseg.prediction.postprocess import keep
@@ -150,15 +149,3 @@ class Replica:
             files[f"{photo['stem']}{ending}"] = len(data)
         result = segmentation.to_coco(colors=outputs.need_colors) if outputs.need_results else None
         return {"files": files, "notes": segmentation.notes, "result": result}
-
-
-def pack_error(error: ClothsegError) -> tuple[str, str]:
-    """Return an error as plain values."""
-    return type(error).__name__, str(error)
-
-
-def unpack_error(values: tuple[str, str]) -> ClothsegError:
-    """Return the error that `pack_error` took apart."""
-    kind, message = values
-    error: ClothsegError = getattr(errors, kind)(message)
-    return error

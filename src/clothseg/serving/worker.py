@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import MAX_JPEG_SIDE, encode_jpeg, encode_png
-from clothseg.errors import ClothsegError, InputError, LargePictureError, SettingError, one_line
+from clothseg.errors import ClothsegError, InputError, LargePictureError, SettingError, one_line, pack_error
 from clothseg.labels import CLOTHES
 from clothseg.prediction.cutouts import SUFFIXES, CutoutStyle, color_of
 from clothseg.prediction.outputs import names_in_files
@@ -54,7 +54,7 @@ def main() -> int:
     try:
         predictor = load(**json.loads(sys.argv[1]))
     except ClothsegError as error:
-        messages.write(replies, Message({"failed": one_line(error), "exit_code": error.exit_code}))
+        messages.write(replies, Message({"failed": pack_error(error)}))
         return error.exit_code
     messages.write(replies, Message({"ready": model_info(predictor)}))
     with contextlib.suppress(BrokenPipeError):  # the server has ended

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clothseg.cores import available_cores
-from clothseg.errors import ClothsegError, InputError, MachineError, ModelError, SettingError
+from clothseg.errors import MachineError, unpack_error
 from clothseg.serving import messages
 from clothseg.serving.limits import KEYS_VARIABLE
 from clothseg.serving.messages import Message
@@ -21,12 +21,6 @@ START_SECONDS = 120.0
 """How long a worker may take to load its model; a large checkpoint on a cold disk takes a while."""
 
 _BUFFER_BYTES = 2**20  # of a reply that are read ahead; with the default of 64 kB the event loop wakes more often
-_ERROR_BY_EXIT_CODE: Mapping[int, type[ClothsegError]] = {
-    2: SettingError,
-    3: InputError,
-    4: ModelError,
-    5: MachineError,
-}
 
 
 class WorkerLostError(MachineError):
@@ -79,7 +73,7 @@ class WorkerProcess:
             async with asyncio.timeout(START_SECONDS):
                 first = (await messages.receive(process.stdout)).header
             if "ready" not in first:
-                raise _ERROR_BY_EXIT_CODE.get(first["exit_code"], MachineError)(first["failed"])
+                raise unpack_error(first["failed"])
             return cls(process, first["ready"])
         except TimeoutError as error:
             await _kill(process)
