@@ -61,14 +61,9 @@ _KIND_BY_STATUS = {401: "key-missing", 404: "not-found", 405: "wrong-method"}
 
 
 def build_app(pool: Pool, *, limits: Limits, metrics: Metrics, keys: Keys, cors_origins: Sequence[str] = ()) -> FastAPI:
-    """Return the application.
+    """Return the application, which starts and closes the pool.
 
-    Args:
-        pool: started and closed with the application.
-        limits: what is refused.
-        metrics: shared with the pool.
-        keys: accepted API keys.
-        cors_origins: of other sites whose scripts may use the API; "*" allows all.
+    `cors_origins` are other sites whose scripts may use the API; "*" allows all.
     """
 
     @contextlib.asynccontextmanager

@@ -64,9 +64,6 @@ class Keys:
 
     Only digests are stored. They have one length, so the time of a comparison does not depend on a key's length.
 
-    Args:
-        keys: the keys themselves.
-
     Raises:
         SettingError: a key is too short, or not plain ASCII.
 

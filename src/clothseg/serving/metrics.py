@@ -79,12 +79,7 @@ class Metrics:
 
 
 class RequestMiddleware:
-    """Times and counts each request, answers HEAD as GET without a body, and adds the security headers.
-
-    Args:
-        app: the ASGI application.
-        metrics: where requests are counted.
-    """
+    """Times and counts each request, answers HEAD as GET without a body, and adds the security headers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

@@ -47,7 +47,7 @@ class Pool:
         load_options: arguments of `prediction.predictor.load` for the workers, by name.
         workers: number of workers.
         limits: how many photos may wait, and how long each may take.
-        metrics: where queue and workers are reported.
+        metrics: of queue and workers.
         on_failure: called if the very first worker cannot start; the reason is in `failure`.
         on_ready: called with the model's origin and its runtime once the first worker has loaded it.
     """

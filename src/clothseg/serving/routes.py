@@ -39,13 +39,7 @@ T = TypeVar("T")
 
 
 class Routes:
-    """Answers the requests of the API.
-
-    Args:
-        pool: segments photos and knows the model.
-        limits: what is refused.
-        metrics: where photos and stages are counted.
-    """
+    """Answers the requests of the API."""
 
     def __init__(self, pool: Pool, limits: Limits, metrics: Metrics) -> None:
         self._pool = pool

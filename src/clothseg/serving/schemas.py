@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clothseg.serving.errors import KINDS
 from clothseg.serving.errors import MEDIA_TYPE as PROBLEM_TYPE
 from clothseg.serving.messages import MEDIA_TYPES
 from clothseg.serving.uploads import FIELDS, MAX_BATCH
@@ -155,19 +156,12 @@ SEGMENT_RESPONSE: dict[str, Any] = {
     },
 }
 
-_MEANINGS = {
-    400: "The photo or the form cannot be read.",
-    401: "A key is needed.",
-    403: "The key is not known.",
-    404: "The photo does not show the class to cut out.",
-    406: "The Accept header allows no form of the answer.",
-    408: "The upload was too slow.",
-    413: "Too many bytes or pixels.",
-    415: "Not a photo's content type.",
-    422: "A parameter or a field of the form is wrong.",
-    503: "Busy or starting; ask again after Retry-After seconds.",
+_RETRY = {
+    "Retry-After": {
+        "description": "Seconds to wait before asking again.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    }
 }
-_RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
 
 
 def content(media_type: str) -> Responses:
@@ -179,7 +173,7 @@ def problems(*codes: int) -> Responses:
     """Return the description of an operation's errors, for its OpenAPI."""
     return {
         code: {
-            "description": _MEANINGS[code],
+            "description": ". ".join(title for status, title in KINDS.values() if status == code),
             "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
             **({"headers": _RETRY} if code == 503 else {}),
         }

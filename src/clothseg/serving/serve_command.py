@@ -52,7 +52,7 @@ class Serve:
         """
         for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
             require(module, "serve")
-        from clothseg.serving.server import ServerOptions, address_of, listen, run
+        from clothseg.serving.server import address_of, listen, run
 
         if self.workers < 1:
             raise SettingError(f"--workers is {self.workers}. Allowed: whole numbers from 1 up")
@@ -62,18 +62,20 @@ class Serve:
             **vars(self.model_options),
             "checkpoints_path": str(self.checkpoints_path),
         }
-        options = ServerOptions(
-            load_options=load_options,
-            workers=self.workers,
-            limits=self.limits,
-            keys=Keys.collect(self.api_key, os.environ),
-            cors_origins=self.cors_origin,
-        )
+        keys = Keys.collect(self.api_key, os.environ)
         listener = listen(self.host, self.port)
 
         def ready(origin: str, runtime: str) -> None:
             console.print(f"Model: {origin} ({runtime}). Ready")
             print(address_of(listener), flush=True)
 
-        run(options, listener, on_ready=ready)
+        run(
+            listener,
+            load_options,
+            workers=self.workers,
+            limits=self.limits,
+            keys=keys,
+            cors_origins=self.cors_origin,
+            on_ready=ready,
+        )
         return 0

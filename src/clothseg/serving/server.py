@@ -6,7 +6,6 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -51,45 +50,29 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerOptions:
-    """What is served, to whom and within which limits."""
-
-    load_options: Mapping[str, str | None]
-    """Arguments of `prediction.predictor.load`, by name."""
-    workers: int
-    limits: Limits
-    keys: Keys
-    cors_origins: Sequence[str] = ()
-    """Origins of other sites whose scripts may use the API; "*" allows all."""
-
-
-def run(options: ServerOptions, listener: socket.socket, *, on_ready: Callable[[str, str], None]) -> None:
-    """Serve until a signal comes, finish the accepted requests, and raise the signal again.
-
-    Args:
-        options: what is served.
-        listener: the socket.
-        on_ready: called with the model's origin and its runtime once the first worker has loaded it.
+def run(
+    listener: socket.socket,
+    load_options: Mapping[str, str | None],
+    *,
+    workers: int,
+    limits: Limits,
+    keys: Keys,
+    cors_origins: Sequence[str],
+    on_ready: Callable[[str, str], None],
+) -> None:
+    """Serve until a signal comes, finish the accepted requests, and raise the signal again; see `Pool` and `build_app`.
 
     Raises:
         ClothsegError: the model cannot be loaded.
     """
-    limits, metrics = options.limits, Metrics()
+    metrics = Metrics()
 
     def stop() -> None:
         server.should_exit = True
 
-    pool = Pool(
-        options.load_options,
-        workers=options.workers,
-        limits=limits,
-        metrics=metrics,
-        on_failure=stop,
-        on_ready=on_ready,
-    )
+    pool = Pool(load_options, workers=workers, limits=limits, metrics=metrics, on_failure=stop, on_ready=on_ready)
     config = uvicorn.Config(
-        build_app(pool, limits=limits, metrics=metrics, keys=options.keys, cors_origins=options.cors_origins),
+        build_app(pool, limits=limits, metrics=metrics, keys=keys, cors_origins=cors_origins),
         http=partial(TimeLimitedProtocol, head_seconds=limits.upload_grace),  # type: ignore[arg-type]
         loop="asyncio",  # also where uvloop is installed: the tests run with asyncio
         ws="none",

@@ -40,12 +40,7 @@ class Upload:
 
 
 class UploadBudget:
-    """Limits how many uploads and how many bytes of photos are in memory at the same time.
-
-    Args:
-        limits: of both.
-        metrics: where the bytes are reported.
-    """
+    """Limits how many uploads and how many bytes of photos are in memory at the same time."""
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits = limits
