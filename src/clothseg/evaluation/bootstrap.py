@@ -31,17 +31,13 @@ class Estimate:
 
     @classmethod
     def of(cls, value: Float64Array | float, resampled: Float64Array, *, num_photos: int) -> Estimate:
-        """Return a score with the interval of its resampled values.
+        """Return the score of `num_photos` photos with the interval of the (R,) scores of its resamples.
 
-        Args:
-            value: the score of all photos, a single number.
-            resampled: (R,), the score of each resample.
-            num_photos: how many photos the score comes from; below `MIN_PHOTOS` there is no interval.
+        Below `MIN_PHOTOS` there is no interval.
         """
         if num_photos < MIN_PHOTOS or math.isnan(float(value)):
             return cls(float(value))
-        low, high = interval(resampled)
-        return cls(float(value), float(low), float(high))
+        return cls(float(value), *interval(resampled))
 
     @property
     def is_absent(self) -> bool:
@@ -84,20 +80,13 @@ def resampled_sums(
     return sums.reshape(resamples, *rows.shape[1:])
 
 
-def interval(values: Float64Array, *, level: float = LEVEL) -> tuple[Float64Array, Float64Array]:
-    """Return the bounds between which `level` of the resampled values lie.
+def interval(values: Float64Array, *, level: float = LEVEL) -> tuple[float, float]:
+    """Return the lower and upper bound between which the middle `level` of (R,) resampled values lies.
 
-    Args:
-        values: (R, ...), NaN where a resample has no value, such as for a class that none of its photos shows.
-        level: share of the values, those in the middle.
-
-    Returns:
-        Lower and upper bound, (...) each; NaN where no resample has a value.
+    A resample without a value, such as of a class that none of its photos shows, is NaN; so are the bounds if all are.
     """
-    shape = values.shape[1:]
-    flat = values.reshape(len(values), -1)
-    bounds = np.full((2, flat.shape[1]), np.nan)
-    has_some = ~np.isnan(flat).all(axis=0)
-    if has_some.any():
-        bounds[:, has_some] = np.nanquantile(flat[:, has_some], [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return bounds[0].reshape(shape), bounds[1].reshape(shape)
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return math.nan, math.nan
+    low, high = np.quantile(present, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

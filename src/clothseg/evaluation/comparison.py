@@ -149,12 +149,9 @@ def _to_dicts(scores: Mapping[str, Difference]) -> dict[str, Any]:
 
 
 def compare(first: EvaluationRecord, second: EvaluationRecord, *, leave_out: tuple[str, ...] = ()) -> Comparison:
-    """Compare two evaluations on the photos that both were scored on.
+    """Compare `second` with `first` on the photos that both were scored on.
 
-    Args:
-        first: the reference.
-        second: compared with it.
-        leave_out: names of the classes that one more mean leaves out.
+    `leave_out` has the names of the classes that one more mean leaves out.
 
     Raises:
         DataError: their classes or their truth differ, or they have no photo in common.

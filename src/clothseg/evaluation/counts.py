@@ -38,14 +38,7 @@ class PhotoCounts:
 
     @classmethod
     def of(cls, name: str, prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> PhotoCounts:
-        """Count one photo.
-
-        Args:
-            name: the photo's.
-            prediction: (H, W) uint8, class ids below `num_classes`.
-            truth: (H, W) uint8, class ids below `num_classes`.
-            num_classes: C, how many classes there are.
-        """
+        """Count one photo; prediction and truth are (H, W) uint8, class ids below `num_classes`, C."""
         assert prediction.shape == truth.shape, (prediction.shape, truth.shape)
         matrix = confusion_matrix(prediction, truth, num_classes)
         rows = (matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))

@@ -40,18 +40,14 @@ NUMBER, RECALL, IOU, FOUND = range(4)
 def count_objects(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> Float64Array:
     """Count the objects of a photo and sum their scores, by size and class.
 
-    An object is a connected region (8 neighbours) of one class in the truth; the background has no objects. Its size
-    is its number of pixels. Its recall is the share of them that were predicted as its class. Its IoU is with the
-    predicted pixels of its class that are nearer to it than to the photo's other objects of that class: each predicted
-    pixel of a class that the photo shows belongs to exactly one object.
-
-    Args:
-        prediction: (H, W) uint8, class ids.
-        truth: (H, W) uint8, class ids.
-        num_classes: C, how many classes there are.
+    `prediction` and `truth` are (H, W) uint8, class ids below `num_classes`. An object is a connected region (8
+    neighbours) of one class in the truth; the background has no objects. Its size is its number of pixels. Its recall
+    is the share of them that were predicted as its class. Its IoU is with the predicted pixels of its class that are
+    nearer to it than to the photo's other objects of that class: each predicted pixel of a class that the photo shows
+    belongs to exactly one object.
 
     Returns:
-        (sizes, C, 4) float64; last axis: `NUMBER`, `RECALL`, `IOU`, `FOUND`.
+        (sizes, num_classes, 4) float64; last axis: `NUMBER`, `RECALL`, `IOU`, `FOUND`.
     """
     sums = np.zeros((len(SIZES), num_classes, 4))
     for class_id in np.flatnonzero(np.bincount(truth.ravel(), minlength=num_classes)[:num_classes]):
@@ -82,15 +78,10 @@ REGIONS, TORN, WRONG = range(3)
 def count_consistency(prediction: UInt8Array, truth: UInt8Array, num_classes: int) -> Int64Array:
     """Count the large garments of a photo, and those that were not predicted as one class, or not as the right one.
 
-    A large garment is a connected region (8 neighbours) of one class in the truth, not of the background, that covers
-    at least `LARGE_SHARE` of the photo. It is torn if more than one class besides the background was predicted on more
-    than `TORN_SHARE` of it. Its majority class is wrong if more of its pixels were predicted as another class, or as
-    background, than as its own.
-
-    Args:
-        prediction: (H, W) uint8, class ids.
-        truth: (H, W) uint8, class ids.
-        num_classes: C, how many classes there are.
+    Arguments are those of `count_objects`. A large garment is a connected region (8 neighbours) of one class in the
+    truth, not of the background, that covers at least `LARGE_SHARE` of the photo. It is torn if more than one class
+    besides the background was predicted on more than `TORN_SHARE` of it. Its majority class is wrong if more of its
+    pixels were predicted as another class, or as background, than as its own.
 
     Returns:
         (3,) int64: `REGIONS`, `TORN`, `WRONG`.

@@ -18,13 +18,9 @@ ABSENT = "absent"
 
 
 def write_reports(folder: Path, name: str, record: bytes, **values: Any) -> list[Path]:
-    """Write `name`.json, `name`.md and `name`.html into a folder, each atomically, and return their paths.
+    """Write `name`.json with the bytes `record`, and `name`.md and `name`.html from the templates called so.
 
-    Args:
-        folder: where to write; made if it is missing.
-        name: of the files, and of the templates of the last two.
-        record: bytes of the JSON.
-        values: what the templates use.
+    The folder is made if it is missing; each file is written atomically; their paths are returned.
 
     Raises:
         MachineError: the folder cannot be written.
@@ -53,20 +49,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (
-        number,
-        score,
-        bounds,
-        estimate,
-        change,
-        change_bounds,
-        num_photos,
-        thousands,
-        cell,
-        single_line,
-        as_base64,
-    )
+    filters = (number, score, bounds, estimate, change, change_bounds, num_photos)
     environment.filters |= {function.__name__: function for function in filters}
+    environment.filters |= {
+        "thousands": "{:,}".format,
+        "single_line": lambda text: " ".join(text.split()),
+        "cell": lambda text: text.replace("|", "&#124;"),  # in a Markdown table a bar would end the cell
+        "base64": lambda content: base64.b64encode(content).decode("ascii"),
+    }
     environment.globals |= {"LARGE_SHARE": LARGE_SHARE, "MIN_PHOTOS": MIN_PHOTOS, "TORN_SHARE": TORN_SHARE}
     return environment
 
@@ -132,23 +122,3 @@ def num_photos(count: int) -> str:
     ('1 photo', '1,158 photos')
     """
     return f"{count:,} photo{'s' * (count != 1)}"
-
-
-def thousands(count: int) -> str:
-    """Return a whole number with commas between thousands."""
-    return f"{count:,}"
-
-
-def cell(text: str) -> str:
-    """Return a text as a cell of a Markdown table, in which a bar would end the cell."""
-    return text.replace("|", "&#124;")
-
-
-def single_line(text: str) -> str:
-    """Return a text with each line break and run of spaces as one space."""
-    return " ".join(text.split())
-
-
-def as_base64(content: bytes) -> str:
-    """Return bytes as Base64, for a data URL."""
-    return base64.b64encode(content).decode("ascii")

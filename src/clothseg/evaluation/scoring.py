@@ -112,10 +112,7 @@ def score_photos(
 ) -> tuple[SplitCounts, tuple[Failure, ...]]:
     """Predict and count every photo; a photo or mask that cannot be read is skipped and named.
 
-    Args:
-        predictions: gives the masks.
-        data: the photos and their truth.
-        console: shows the progress and the failures.
+    `console` shows the progress and the failures.
 
     Raises:
         InputError: not one photo could be scored; the message has the first reason.
