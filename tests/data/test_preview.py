@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clothseg.data.manifest import DATASET_FOLDER, Manifest, pairs, spread
-from clothseg.data.preview import Preview, draw_augmented, draw_sample, save_preview
+from clothseg.data.preview import Preview, draw_sample
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MissingInputError, SettingError
 from clothseg.labels import GROUPS
@@ -28,7 +28,8 @@ def test_chosen_samples_are_spread_over_the_set(count: int, total: int) -> None:
 def test_pictures_of_each_split_and_of_augmented_samples_are_saved(prepared_path: Path, tmp_path: Path) -> None:
     output = tmp_path / "seen"
     folder = prepared_path / DATASET_FOLDER
-    written = save_preview(folder, output, count=2, img_size=64, seed=1)
+    preview = Preview(prepared_path, output, count=2, img_size=64, seed=1)
+    written = preview.save_pictures()
     assert sorted(output.iterdir()) == sorted(written)
     assert [path.name for path in written] == [
         "train_01_street_00.jpg",
@@ -38,7 +39,7 @@ def test_pictures_of_each_split_and_of_augmented_samples_are_saved(prepared_path
         "val_02_street_09.jpg",
     ]
     before = {path: path.read_bytes() for path in written}
-    assert save_preview(folder, output, count=2, img_size=64, seed=1) == written
+    assert preview.save_pictures() == written
     assert {path: path.read_bytes() for path in written} == before
     photo = read_picture(folder / "train" / "street_00.jpg").pixels
     height, width = photo.shape[:2]
@@ -74,7 +75,7 @@ def test_the_augmented_samples_are_those_of_the_training(prepared_path: Path) ->
 
     folder = prepared_path / DATASET_FOLDER
     found = pairs(folder, Manifest.read(folder).splits["train"])
-    grid = draw_augmented(found, [3, 5], GROUPS, img_size=384, crop_size=256, seed=9)
+    grid = Preview(img_size=384, crop_size=256, seed=9).draw_augmented(found, [3, 5], GROUPS)
     data = ClothSegmentationData(prepared_path, img_size=384, crop_size=256, batch_size=2, num_workers=0, seed=9)
     for row, index in enumerate([3, 5]):
         for epoch in range(3):
@@ -119,15 +120,14 @@ def _mask_of_another_size(folder: Path) -> None:
 def test_a_damaged_data_set_is_refused_by_name(
     prepared_path: Path, tmp_path: Path, damage: Callable[[Path], None], error: type[Exception], message: str
 ) -> None:
-    folder = prepared_path / DATASET_FOLDER
-    damage(folder)
+    damage(prepared_path / DATASET_FOLDER)
     with pytest.raises(error, match=message):
-        save_preview(folder, tmp_path / "seen", count=7, img_size=64, seed=1)
+        Preview(prepared_path, tmp_path / "seen", count=7, img_size=64).save_pictures()
 
 
 def test_a_count_below_one_is_refused(prepared_path: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="--count is 0"):
-        save_preview(prepared_path / DATASET_FOLDER, tmp_path / "seen", count=0, img_size=64, seed=1)
+        Preview(prepared_path, tmp_path / "seen", count=0).save_pictures()
     assert not (tmp_path / "seen").exists()
 
 
@@ -135,4 +135,6 @@ def test_pictures_of_photos_with_long_names_are_saved(prepared_path: Path, tmp_p
     folder = prepared_path / DATASET_FOLDER
     for path in (folder / "train" / "street_01.jpg", folder / "train_masks" / "street_01.png"):
         path.rename(path.with_stem("a" + "👗" * 61))
-    assert all(path.is_file() for path in save_preview(folder, tmp_path / "seen", count=9, img_size=64, seed=1))
+    assert all(
+        path.is_file() for path in Preview(prepared_path, tmp_path / "seen", count=9, img_size=64).save_pictures()
+    )

@@ -54,75 +54,75 @@ class Preview:
 
     def run(self) -> int:
         """Save pictures and card; print their paths."""
-        folder = self.data_path / DATASET_FOLDER
-        written = save_preview(
-            folder, self.output, count=self.count, img_size=self.img_size, crop_size=self.crop_size, seed=self.seed
-        )
+        written = self.save_pictures()
         card_path = self.output / CARD_NAME
-        write_whole(card_path, card_page(collect_card(folder, steps=show_step)).encode())
+        card = collect_card(self.data_path / DATASET_FOLDER, steps=show_step)
+        write_whole(card_path, card_page(card).encode())
         for path in (*written, card_path):
             print(path)
         print(f"Saved {len(written)} pictures. Open {card_path} to see what the dataset contains.", file=sys.stderr)
         return 0
 
+    def save_pictures(self) -> list[Path]:
+        """Save pictures of samples of each split, and one of augmented training samples; return their paths.
 
-def save_preview(
-    folder: Path, output: Path, *, count: int, img_size: int, seed: int, crop_size: CropSize | None = None
-) -> list[Path]:
-    """Save pictures of `count` samples of each split, and one of augmented training samples.
+        Raises:
+            SettingError: `count` is below 1, or `output` is in the dataset.
+            DataError: the dataset is damaged or empty; a broken photo or mask is named.
+            MachineError: `output` cannot be written.
+        """
+        folder = self.data_path / DATASET_FOLDER
+        if self.count < 1:
+            raise SettingError(f"--count is {self.count}. Allowed: a whole number from 1 up")
+        manifest = Manifest.read(folder)
+        if self.output.resolve().is_relative_to(folder.resolve()):
+            where = f"--output {self.output} is in the dataset {folder}"
+            raise SettingError(f"{where}, among its photos. Pass another folder")
+        written = []
+        for name, split in manifest.splits.items():
+            found = pairs(folder, split)
+            if not found:
+                raise DataError(f'The dataset in {folder} has no photos in "{name}". Run "{command("prepare")}" again')
+            chosen = spread(range(len(found)), self.count)
+            for number, (photo_path, mask_path) in enumerate((found[index] for index in chosen), start=1):
+                stem = stem_of(photo_path.relative_to(folder / split.photos).as_posix()).replace("/", "_")
+                image, mask = read_pair(photo_path, mask_path, num_classes=len(manifest.classes))
+                short = os.fsencode(stem)[:80].decode(errors="ignore")  # a name ends at 255 bytes
+                written.append(self.output / f"{name}_{number:02}_{short}.jpg")
+                write_whole(written[-1], encode_jpeg(draw_sample(image, mask, manifest.classes)))
+            if name == "train":
+                written.append(self.output / "train_augmented.jpg")
+                write_whole(written[-1], encode_jpeg(self.draw_augmented(found, chosen, manifest.classes)))
+        return written
 
-    Args:
-        folder: `DATA_PATH / DATASET_FOLDER`.
-        output: folder of the pictures; those of the same names are replaced.
-        count: samples of each split, spread evenly over it.
-        img_size: longer side of a letterboxed photo in pixels.
-        seed: seed of the training; the augmented samples are those of its first epochs.
-        crop_size: side or (height, width) of the training samples; None is `img_size`.
+    def draw_augmented(
+        self, found: Sequence[tuple[Path, Path]], indices: Sequence[int], classes: ClassList
+    ) -> UInt8Array:
+        """Return a grid of training samples: two rows for a photo, plain and with its mask, a column for an epoch.
 
-    Returns:
-        The paths of the pictures.
-
-    Raises:
-        SettingError: `count` is below 1, or `output` is in the dataset.
-        DataError: the dataset is damaged or empty; a broken photo or mask is named.
-        MachineError: `output` cannot be written.
-    """
-    if count < 1:
-        raise SettingError(f"--count is {count}. Allowed: a whole number from 1 up")
-    manifest = Manifest.read(folder)
-    if output.resolve().is_relative_to(folder.resolve()):
-        raise SettingError(f"--output {output} is in the dataset {folder}, among its photos. Pass another folder")
-    written = []
-    for split_name, split in manifest.splits.items():
-        found = pairs(folder, split)
-        if not found:
-            raise DataError(
-                f'The dataset in {folder} has no photos in "{split_name}". Run "{command("prepare")}" again'
-            )
-        chosen = spread(range(len(found)), count)
-        for number, index in enumerate(chosen, start=1):
-            photo_path, mask_path = found[index]
-            stem = stem_of(photo_path.relative_to(folder / split.photos).as_posix()).replace("/", "_")
-            image, mask = read_pair(photo_path, mask_path, num_classes=len(manifest.classes))
-            short = os.fsencode(stem)[:80].decode(errors="ignore")  # a name ends at 255 bytes
-            path = output / f"{split_name}_{number:02}_{short}.jpg"
-            write_whole(path, encode_jpeg(draw_sample(image, mask, manifest.classes)))
-            written.append(path)
-        if split_name == "train":
-            path = output / "train_augmented.jpg"
-            grid = draw_augmented(found, chosen, manifest.classes, img_size=img_size, seed=seed, crop_size=crop_size)
-            write_whole(path, encode_jpeg(grid))
-            written.append(path)
-    return written
+        The first column has the sample as validation would see it. The photos are those of the training split, given
+        as (photo, mask) paths, at `indices`.
+        """
+        rows = []
+        named: set[int] = set()
+        for index in indices:
+            image, mask = read_pair(*found[index], num_classes=len(classes))
+            samples = [letterbox(image, mask, self.img_size)]
+            for epoch in range(VARIANTS - 1):
+                rng = np.random.default_rng([self.seed, epoch, index])
+                drawn = draw_augmentation(rng, mask.shape, self.img_size, Strength(), self.crop_size)
+                samples.append(augment(image, mask, drawn))
+            shown = [letterbox(*sample, VARIANT_SIDE) for sample in samples]
+            rows.append(side_by_side(*(sample for sample, _ in shown), gap=4))
+            rows.append(side_by_side(*(overlay(sample, target, classes) for sample, target in shown), gap=4))
+            named.update(classes_in(mask))
+        return side_by_side(np.concatenate(rows), legend(classes, sorted(named), height=2 * VARIANT_SIDE))
 
 
 def draw_sample(image: UInt8Array, mask: UInt8Array, classes: ClassList) -> UInt8Array:
-    """Return photo, mask in colour and overlay side by side, with the names of the classes.
+    """Return photo, (H, W, 3) uint8 RGB, mask in colour and overlay side by side, with the names of the classes.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) uint8, class ids.
-        classes: names and colours of the ids.
+    The mask is (H, W) uint8, class ids.
     """
     scale = min(1.0, LARGEST_SIDE / max(mask.shape))
     size = max(1, round(mask.shape[0] * scale)), max(1, round(mask.shape[1] * scale))
@@ -131,39 +131,3 @@ def draw_sample(image: UInt8Array, mask: UInt8Array, classes: ClassList) -> UInt
     image, mask = resize_image(image, size), resize_mask(mask, size)
     views = side_by_side(image, color_mask(mask, classes), overlay(image, mask, classes))
     return with_legend(views, classes, named, shares={one: float(shares[one]) for one in named})
-
-
-def draw_augmented(
-    found: Sequence[tuple[Path, Path]],
-    indices: Sequence[int],
-    classes: ClassList,
-    *,
-    img_size: int,
-    seed: int,
-    crop_size: CropSize | None = None,
-) -> UInt8Array:
-    """Return a grid of training samples: two rows for a photo, plain and with its mask, a column for an epoch.
-
-    The first column has the sample as validation would see it.
-
-    Args:
-        found: (photo, mask) paths of the training split.
-        indices: which of them to show.
-        classes: names and colours of the ids.
-        img_size: longer side of a letterboxed photo in pixels.
-        seed: seed of the training.
-        crop_size: side or (height, width) of the samples; None is `img_size`.
-    """
-    rows = []
-    named: set[int] = set()
-    for index in indices:
-        image, mask = read_pair(*found[index], num_classes=len(classes))
-        samples = [letterbox(image, mask, img_size)]
-        for epoch in range(VARIANTS - 1):
-            rng = np.random.default_rng([seed, epoch, index])
-            samples.append(augment(image, mask, draw_augmentation(rng, mask.shape, img_size, Strength(), crop_size)))
-        shown = [letterbox(*sample, VARIANT_SIDE) for sample in samples]
-        rows.append(side_by_side(*(sample for sample, _ in shown), gap=4))
-        rows.append(side_by_side(*(overlay(sample, target, classes) for sample, target in shown), gap=4))
-        named.update(classes_in(mask))
-    return side_by_side(np.concatenate(rows), legend(classes, sorted(named), height=2 * VARIANT_SIDE))
