@@ -158,19 +158,14 @@ class ModelDescription:
             classes = ClassList.from_dicts(values["classes"])
         except (SettingError, TypeError) as error:
             raise ModelError(f"The model's description has a wrong classes: {error}; {_HINT}") from error
-        red, green, blue = (float(part) for part in values["normalization"]["mean"])
-        spread_red, spread_green, spread_blue = (float(part) for part in values["normalization"]["std"])
-        return cls(
-            classes=classes,
-            normalization=Normalization((red, green, blue), (spread_red, spread_green, spread_blue)),
-            categories=tuple(values["categories"]),
-            input_size=tuple(values["input_size"]) if values["input_size"] else None,
-            **{
-                name: values[name]
-                for name in _CHECKS
-                if name not in ("classes", "normalization", "categories", "input_size")
-            },
-        )
+        mean, std = (tuple(map(float, values["normalization"][name])) for name in ("mean", "std"))
+        converted: dict[str, Any] = {
+            "classes": classes,
+            "normalization": Normalization(mean, std),  # type: ignore[arg-type]  # three numbers each, as checked
+            "categories": tuple(values["categories"]),
+            "input_size": tuple(values["input_size"]) if values["input_size"] else None,
+        }
+        return cls(**({name: values[name] for name in _CHECKS} | converted))
 
 
 _LATER: Mapping[str, Any] = {

@@ -65,11 +65,9 @@ class ConfusionMatrix(Metric):
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch.
+        """Count a batch of predictions, (B, H, W) class ids of any integer type or (B, C, H, W) logits.
 
-        Args:
-            prediction: (B, H, W) class ids of any integer type, or (B, C, H, W) logits.
-            target: (B, H, W) uint8 or int64, true class ids; pixels of `IGNORED_ID` are not counted.
+        The target is (B, H, W) uint8 or int64, true class ids; pixels of `IGNORED_ID` are not counted.
         """
         if prediction.ndim == target.ndim + 1:
             prediction = predicted_classes(prediction)
@@ -93,19 +91,12 @@ class ClothSegmentationModel(LightningModule):
     `val_loss` is the mean over photos of the loss of the batch of each. As the Dice part is of a batch as a whole,
     runs compare by `val_loss` only at equal batch size; the scores do not depend on it.
 
+    Arguments that are not described here are the settings of the same name; see `clothseg.settings.Settings`.
+
     Args:
         classes: the classes to learn, or what their `to_dicts` returned, as a checkpoint stores them.
-        architecture: decoder, by its name in segmentation-models-pytorch.
-        encoder_name: encoder of segmentation-models-pytorch, or tu-NAME for one of timm.
-        encoder_weights: imagenet, None or the path of a state dict; see `build_network`.
-        decoder_width: the decoder's channels as a multiple of its own.
         image_size: longer side of its photos, in pixels.
-        loss: a name of `clothseg.settings.LOSSES`.
         class_weights: (C,) how much a pixel of each class counts in dice-ce; None: all the same.
-        learning_rate: the highest of the schedule.
-        encoder_rate: share of the learning rate that the encoder learns with.
-        weight_decay: of AdamW; norms and biases have none.
-        warmup: share of the training in which the learning rate rises.
         training_data: what it learns from, in plain values, for the model's description.
 
     Raises:
@@ -170,11 +161,8 @@ class ClothSegmentationModel(LightningModule):
     def from_settings(cls, settings: Settings, data: TrainingData, *, with_weights: bool = True) -> Self:
         """Return a model for the classes of `data`; its new weights are random numbers of the setting SEED.
 
-        Args:
-            settings: which network, and how it learns.
-            data: what it learns from.
-            with_weights: start the encoder from ENCODER_WEIGHTS. A resumed training takes all weights from its
-                checkpoint, so it needs neither a file of weights nor the internet.
+        Without `with_weights`, the encoder does not start from ENCODER_WEIGHTS: a resumed training takes all weights
+        from its checkpoint, so it needs neither a file of weights nor the internet.
 
         Raises:
             SettingError, ModelError, MachineError: as `build_network`.

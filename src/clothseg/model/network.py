@@ -128,17 +128,13 @@ def network_of(description: ModelDescription) -> SegmentationNetwork:
 
 
 def freeze_unused(network: SegmentationNetwork, image_size: int) -> None:
-    """Freeze the parameters that no output depends on, such as the last layer of EfficientNet.
+    """Freeze the parameters that no output depends on, such as the last layer of EfficientNet, in place.
 
     Training on several processes waits for the gradient of each parameter, and these never get one. They are found by
     a forward and a backward pass over tensors without values, which takes a fraction of a second.
 
-    Args:
-        network: is changed in place.
-        image_size: side of the square input in pixels.
-
     Raises:
-        SettingError: the network cannot take an input of this size.
+        SettingError: the network cannot take a square input of `image_size` pixels.
     """
     shapes = copy.deepcopy(network).to("meta").eval()
     try:
@@ -192,15 +188,7 @@ def _create(
                 classes=num_classes,
                 **options,
             )
-    except (
-        ValueError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-        AssertionError,
-    ) as error:
+    except (ValueError, RuntimeError, TypeError, AttributeError, KeyError, AssertionError) as error:
         raise SettingError(
             f"ARCHITECTURE {architecture} cannot use ENCODER_NAME {encoder_name}: {one_line(error)[:200]}. "
             "Choose another of the two; unet and fpn take nearly all encoders"

@@ -18,13 +18,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return the groups of an optimizer of torch.optim, those without a parameter left out.
 
-    Norms and biases do not decay; frozen parameters are in no group.
-
-    Args:
-        network: the encoder is its `network.encoder`.
-        learning_rate: of all but the encoder.
-        encoder_rate: share of the learning rate that the encoder learns with.
-        weight_decay: of the weights of convolutions and the like.
+    The encoder learns with the share `encoder_rate` of the learning rate. Norms and biases do not decay; frozen
+    parameters are in no group.
     """
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     in_encoder = {id(parameter) for parameter in network.network.get_submodule("encoder").parameters()}
@@ -45,12 +40,7 @@ def learning_rate_factor(step: int, num_steps: int, warmup: float) -> float:
     """Return the share of the highest learning rate that step `step` of `num_steps` uses.
 
     It rises evenly over the first `warmup` of the steps, reaches 1, and falls along half a cosine towards 0. The factor
-    depends on its arguments alone, so a resumed training follows the same curve.
-
-    Args:
-        step: steps done, from 0.
-        num_steps: steps of the whole training.
-        warmup: share of the steps in which the rate rises, from 0 to below 1.
+    depends on its arguments alone, so a resumed training follows the same curve. `step` counts from 0 the steps done.
 
     >>> [round(learning_rate_factor(step, 10, 0.2), 2) for step in range(11)]
     [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04, 0.0]
@@ -66,10 +56,8 @@ def preferred_precision(accelerator: str = "auto") -> str:
     """Return the fastest precision that is safe here, by Lightning's name.
 
     bf16-mixed on GPUs of compute capability 8.0 or later and on CPUs that multiply bfloat16, 16-mixed on older
-    GPUs of 7.0 or later, which have tensor cores for float16 only, and 32-true everywhere else.
-
-    Args:
-        accelerator: where the training runs, by Lightning's name: auto, cpu, gpu or mps.
+    GPUs of 7.0 or later, which have tensor cores for float16 only, and 32-true everywhere else. `accelerator` is where
+    the training runs, by Lightning's name: auto, cpu, gpu or mps.
 
     Source: NVIDIA's CUDA C++ Programming Guide, table of features by compute capability; for CPUs oneDNN's
     documentation of bfloat16 training, and benchmarks/training_step.py.

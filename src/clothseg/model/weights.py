@@ -70,7 +70,21 @@ def find_on_hub(source: HubFile, what: str, hint: str) -> Path:
         cached = huggingface_hub.try_to_load_from_cache(source.repository, name, revision=source.revision)
         if isinstance(cached, str):
             return Path(cached)
-    return _download_from_hub(source, what, hint)
+    if hub.HF_HUB_OFFLINE:
+        raise MachineError(f"{what} are not in the cache and HF_HUB_OFFLINE forbids a download. {hint}")
+    error: BaseException | None = None
+    for name in source.names:
+        address = huggingface_hub.hf_hub_url(source.repository, name, revision=source.revision)
+        # The hub's own download retries for minutes where nothing answers; this asks once, with a time limit.
+        error = _failure(partial(huggingface_hub.get_hf_file_metadata, address, timeout=5))
+        if error is None:
+            try:
+                return Path(huggingface_hub.hf_hub_download(source.repository, name, revision=source.revision))
+            except Exception as failed:  # noqa: BLE001 - the hub's client changes its HTTP library between releases
+                error = failed
+        if not isinstance(error, huggingface_hub.errors.EntryNotFoundError):
+            break
+    raise MachineError(f"{what} cannot be downloaded from {hub.ENDPOINT}: {_reason(error)}. {hint}") from error
 
 
 def imagenet_source(encoder_name: str) -> HubFile:
@@ -153,25 +167,6 @@ def _prefixes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
     """Return the prefixes under which the names of `tensors` contain one of the first few expected names."""
     samples = list(expected)[:3]
     return {""} | {name.removesuffix(sample) for sample in samples for name in tensors if name.endswith(f".{sample}")}
-
-
-def _download_from_hub(source: HubFile, what: str, hint: str) -> Path:
-    where = hub.ENDPOINT
-    if hub.HF_HUB_OFFLINE:
-        raise MachineError(f"{what} are not in the cache and HF_HUB_OFFLINE forbids a download. {hint}")
-    error: BaseException | None = None
-    for name in source.names:
-        address = huggingface_hub.hf_hub_url(source.repository, name, revision=source.revision)
-        # The hub's own download retries for minutes where nothing answers; this asks once, with a time limit.
-        error = _failure(partial(huggingface_hub.get_hf_file_metadata, address, timeout=5))
-        if error is None:
-            try:
-                return Path(huggingface_hub.hf_hub_download(source.repository, name, revision=source.revision))
-            except Exception as failed:  # noqa: BLE001 - the hub's client changes its HTTP library between releases
-                error = failed
-        if not isinstance(error, huggingface_hub.errors.EntryNotFoundError):
-            break
-    raise MachineError(f"{what} cannot be downloaded from {where}: {_reason(error)}. {hint}") from error
 
 
 def _download_address(encoder_name: str, address: str) -> Path:

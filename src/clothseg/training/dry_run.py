@@ -16,7 +16,7 @@ from clothseg.data.datamodule import ClothSegmentationData
 from clothseg.errors import check_space
 from clothseg.model.module import ClothSegmentationModel
 from clothseg.settings import Settings
-from clothseg.training.fit import build_trainer, check_output, named_failures, quiet
+from clothseg.training.fit import build_trainer, check_paths, make_folders, named_failures, quiet
 from clothseg.training.resume import ResumePoint
 
 STEPS = 2
@@ -59,16 +59,13 @@ def dry_run(
 ) -> None:
     """Train and validate for a few steps, and print what a whole training would take; no file is written.
 
-    Args:
-        model: the model to train.
-        data: its batches; on a CPU, batches of `CPU_BATCH` photos of the same dataset.
-        settings: how to train.
-        resume: checkpoint to resume, which is checked and not used.
+    On a CPU, batches have `CPU_BATCH` photos. The checkpoint to resume is checked and not used.
 
     Raises:
         SettingError, ModelError, MachineError: as `fit`; also where the disk has no room for the checkpoints.
     """
-    check_output(settings, resume)
+    check_paths(settings, resume)
+    make_folders(settings)
     if resume is not None:
         ResumePoint.read(resume, model.description)
     num_bytes = _NUM_CHECKPOINTS * _BYTES_PER_WEIGHT * sum(weight.numel() for weight in model.parameters())

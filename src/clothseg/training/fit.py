@@ -79,14 +79,9 @@ def fit(
     callbacks: Sequence[Callback],
     resume: Path | None = None,
 ) -> FitResult:
-    """Train `model` on `data`.
+    """Train `model` on the batches of `data` as the settings say, or resume at the very step of a checkpoint.
 
-    Args:
-        model: the model to train.
-        data: its batches.
-        settings: how to train.
-        callbacks: what observes the training; `Checkpoints` is added if it is not among them.
-        resume: checkpoint to resume, at the very step after which it was written.
+    Of `callbacks`, `Checkpoints` is added if it is not among them.
 
     Raises:
         SettingError: settings that do not fit the machine or the training to be resumed.
@@ -94,7 +89,7 @@ def fit(
         MachineError: out of memory or disk.
         TrainingStopped: a signal ended the training; it is a SystemExit, and `last.ckpt` is complete.
     """
-    _check_paths(settings, resume)
+    check_paths(settings, resume)
     point = None if resume is None else ResumePoint.read(resume, model.description)
     seed_everything(settings.seed, workers=True, verbose=False)
     checkpoints = next((one for one in callbacks if isinstance(one, Checkpoints)), None)
@@ -116,7 +111,7 @@ def fit(
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
                 print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to continue", file=sys.stderr)
-        check_output(settings, resume)  # makes the folders, which a refused training must not
+        make_folders(settings)  # here, as a refused training must not
         if trainer.is_global_zero:
             describe_run(log, settings, data.classes)
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -231,19 +226,22 @@ def _check_processes(trainer: Trainer) -> None:
         raise SettingError(f"{one_line(error)} {_HINT[name]}") from error
 
 
-def check_output(settings: Settings, resume: Path | None) -> None:
-    """Check the folders that a training writes, and the path of the checkpoint that it resumes.
+def make_folders(settings: Settings) -> None:
+    """Make the folders that a training writes, before its hours.
 
     Raises:
-        SettingError: there is `::` in one: Lightning, which opens them with fsspec, reads it as a chain of addresses.
-        MachineError: a folder cannot be written.
+        MachineError: one cannot be written.
     """
-    _check_paths(settings, resume)
     for folder in (settings.checkpoints_path, settings.logs_path):
-        make_folder(folder, "Choose another CHECKPOINTS_PATH or LOGS_PATH")  # before hours of training
+        make_folder(folder, "Choose another CHECKPOINTS_PATH or LOGS_PATH")
 
 
-def _check_paths(settings: Settings, resume: Path | None) -> None:
+def check_paths(settings: Settings, resume: Path | None) -> None:
+    """Refuse `::` in a path: Lightning, which opens them with fsspec, reads it as a chain of addresses.
+
+    Raises:
+        SettingError: there is one in the checkpoint to resume, or in a folder that the training writes.
+    """
     given = {"CHECKPOINTS_PATH": settings.checkpoints_path, "LOGS_PATH": settings.logs_path, "--ckpt": resume}
     for name, path in given.items():
         if path is not None and "::" in str(path):

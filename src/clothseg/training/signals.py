@@ -54,9 +54,6 @@ class StopOnSignal(Callback):
     A signal may arrive in the middle of an optimizer step, when half of the weights are updated. So the handler only
     records it, and the training stops when the step is complete. A second Ctrl-C ends the program at once, with the
     checkpoint that is there.
-
-    Args:
-        checkpoints: writes `last.ckpt`.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -160,10 +157,7 @@ class EndTogether(Callback):
     processes without a message, and only where it is not the first that is gone.
 
     torchrun and SLURM end the processes that they started. But if torchrun itself is killed, its processes would
-    continue unnoticed, so they save and stop.
-
-    Args:
-        last_path: checkpoint to resume from, for the message.
+    continue unnoticed, so they save and stop. The message names `last_path`, the checkpoint to resume from.
     """
 
     def __init__(self, last_path: Path) -> None:

@@ -36,8 +36,8 @@ _SHOWN_SIZE = 320
 def open_log(settings: Settings, resume: ResumePoint | None) -> TensorBoardLogger:
     """Return the log of a training, a folder `version_N` in `settings.logs_path`.
 
-    A training that resumes `last.ckpt` continues its log; TensorBoard hides what that
-    log has from later steps, as after a kill. Any other training gets a new log.
+    A training that resumes `last.ckpt` continues its log; TensorBoard hides what that log has from later steps, as
+    after a kill. Any other training gets a new log.
     """
     folder, first_step = None, None
     if (
@@ -91,10 +91,7 @@ class PredictionPictures(Callback):
     """Shows in TensorBoard, after each epoch, how the model segments the same few photos: photo, truth, prediction.
 
     The first process draws the pictures after the validation, from photos without augmentation, so that those of two
-    epochs can be compared.
-
-    Args:
-        count: photos of each split, spread evenly over it.
+    epochs can be compared. Of each split these are `count`, spread evenly over it.
     """
 
     def __init__(self, count: int = 4) -> None:
@@ -142,13 +139,9 @@ def _picture(module: LightningModule, example: _Example) -> UInt8Array:
 
 
 def draw_prediction(image: UInt8Array, truth: UInt8Array, prediction: UInt8Array, classes: ClassList) -> UInt8Array:
-    """Return photo, truth and prediction side by side, with the names of the classes that either shows.
+    """Return photo, (H, W, 3) uint8 RGB, truth and prediction side by side, with the names of the classes they show.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        truth: (H, W) uint8, class ids.
-        prediction: (H, W) uint8, class ids.
-        classes: names and colours of the ids.
+    Truth and prediction are (H, W) uint8, class ids.
     """
     shown = sorted({*classes_in(truth), *classes_in(prediction)})
     views = side_by_side(image, overlay(image, truth, classes), overlay(image, prediction, classes))
