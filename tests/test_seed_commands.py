@@ -107,7 +107,7 @@ def check_the_commands_of_the_seed(recipe, run, *, num_train=160, num_val=40):
 @READS_MASKS
 def test_the_commands_of_the_seed(recipe, run_here, monkeypatch):
     """With fewer photos than `--sample` draws."""
-    few = partial(Sample, train_photos=24, val_photos=8, test_photos=2)
+    few = partial(Sample, counts=(24, 8, 2))
     monkeypatch.setattr("clothseg.data.sources.Sample", few)
     check_the_commands_of_the_seed(recipe, run_here, num_train=24, num_val=8)
 

@@ -201,7 +201,7 @@ def test_a_folder_in_use_is_left_alone(mirror, tmp_path):
 
 
 def test_a_sample_is_prepared_and_replaces_no_other_data(mirror, tmp_path):
-    sample = Sample(train_photos=2, val_photos=1, test_photos=1)
+    sample = Sample(counts=(2, 1, 1))
     result = prepare(sample, tmp_path / "sample", GROUPS, num_workers=0)
     assert [split.count for split in result.manifest.splits.values()] == [2, 1]
     assert prepare(sample, tmp_path / "sample", GROUPS, num_workers=0).was_ready

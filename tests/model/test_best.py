@@ -50,7 +50,7 @@ def test_the_best_of_the_newest_training_is_found(tmp_path):
         json.dumps({key: one for key, one in json.loads(pointer.read_text()).items() if key != "is_sample"})
     )
     assert find_best(folder) == newest, "before 0.2.0 pointers did not say"
-    draw_sample(tmp_path / "mirror", train_photos=1, val_photos=1, test_photos=0)
+    draw_sample(tmp_path / "mirror", (1, 1, 0), seed=0, progress=lambda *step: None)
     annotations = (tmp_path / "mirror" / "annotations").glob("*_train2020.json")
     torch.save({"training_data": {"name": json.loads(next(annotations).read_text())["info"]["description"]}}, newest)
     assert find_best(folder) == newer, "but the checkpoint did"

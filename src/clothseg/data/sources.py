@@ -154,18 +154,17 @@ class Sample(Mirror):
 
     address: str = SAMPLE
     kind: str = SAMPLE
-    train_photos: int = 160
-    val_photos: int = 40
-    test_photos: int = 8
+    counts: tuple[int, int, int] = (160, 40, 8)
+    """Photos to train on, to validate on, and without annotations."""
     seed: int = 0
 
     def fingerprint(self) -> str:
         """Return the numbers that decide the drawing."""
-        return f"{__version__}: {self.train_photos}, {self.val_photos}, {self.test_photos} from {self.seed}"
+        return f"{__version__}: {', '.join(map(str, self.counts))} from {self.seed}"
 
     def needs(self, folder: Path) -> Needs:
         """Return how many photos will be drawn."""
-        return Needs(num_photos=self.train_photos + self.val_photos)
+        return Needs(num_photos=sum(self.counts[:2]))
 
     def collect(self, folder: Path, steps: Steps) -> None:
         """Draw a mirror beside the final folders, collect its files, and remove it."""
@@ -173,14 +172,7 @@ class Sample(Mirror):
         if mirror.exists():
             shutil.rmtree(mirror)
         with steps("Drawing photos") as advance:
-            draw_sample(
-                mirror,
-                train_photos=self.train_photos,
-                val_photos=self.val_photos,
-                test_photos=self.test_photos,
-                seed=self.seed,
-                progress=advance,
-            )
+            draw_sample(mirror, self.counts, seed=self.seed, progress=advance)
         Mirror(str(mirror)).collect(folder, steps)
         shutil.rmtree(mirror)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from clothseg.data.sample.figure import CATEGORIES, Canvas, Figure
 from clothseg.encoding import encode_jpeg
-from clothseg.errors import SettingError
 from clothseg.garment_names import FASHIONPEDIA_CATEGORIES
 from clothseg.pictures import whole_file
+from clothseg.progress import Advance
 from clothseg.types import UInt8Array
 
 LICENCE = "Apache-2.0"
@@ -26,49 +26,35 @@ _FRAMINGS = ((0.78, 0.93, 0.48, 0.54), (0.42, 0.62, 0.48, 0.68), (1.2, 1.8, 0.68
 """Bounds of a person's height and of the hips' row, as shares of the photo's height: whole, small, close, a part."""
 
 
-def draw_sample(
-    folder: Path,
-    *,
-    train_photos: int = 160,
-    val_photos: int = 40,
-    test_photos: int = 8,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
+def draw_sample(folder: Path, counts: Sequence[int], *, seed: int, progress: Advance) -> None:
     """Write a drawn dataset into `folder`, laid out like Fashionpedia's download.
 
-    The same arguments give the same bytes; a photo depends on the seed, its split and its number only.
+    It gets `images/train2020.zip`, `images/val_test2020.zip` and three files in `annotations/`. The same arguments give
+    the same bytes; a photo depends on the seed, its split and its number only.
 
     Args:
-        folder: gets `images/train2020.zip`, `images/val_test2020.zip` and three files in `annotations/`.
-        train_photos: photos with annotations to train on.
-        val_photos: photos with annotations to validate on; they lie among the test photos, as in Fashionpedia.
-        test_photos: photos without annotations.
+        folder: where the files go.
+        counts: photos of each of `SPLITS`; those of val lie among those of test, as in Fashionpedia, and only those of
+            test have no annotations.
         seed: start of every random choice.
         progress: called with the photos done and the photos in all.
 
     Raises:
-        SettingError: a count or the seed is below zero.
         MachineError: the files cannot be written.
     """
-    counts = dict(zip(SPLITS, (train_photos, val_photos, test_photos), strict=True))
-    for name, value in ({f"{split}_photos": count for split, count in counts.items()} | {"seed": seed}).items():
-        if value < 0:
-            raise SettingError(f"{name} is {value}. Allowed: a whole number from 0 up")
     done = 0
     for archive, inside, splits in (("train2020", "train", ["train"]), ("val_test2020", "test", ["val", "test"])):
         with whole_file(folder / "images" / f"{archive}.zip") as path, zipfile.ZipFile(path, "w") as members:
             for split in splits:
                 content = _empty(split, seed)
-                for index in range(counts[split]):
+                for index in range(counts[SPLITS.index(split)]):
                     photo = draw_photo(seed, split, index)
                     name = hashlib.sha256(f"clothseg {seed} {split} {index}".encode()).hexdigest()[:32]
                     _add(content, photo, name)
                     # No date of today, so that the archives repeat byte for byte.
                     members.writestr(zipfile.ZipInfo(f"{inside}/{name}.jpg"), encode_jpeg(photo.pixels, 90))
                     done += 1
-                    if progress:
-                        progress(done, sum(counts.values()))
+                    progress(done, sum(counts))
                 name = f"instances_attributes_{split}2020.json"
                 if split == "test":
                     name = "info_test2020.json"
