@@ -6,15 +6,14 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clothseg.data.estimate import Needs, Times, check_needs
 from clothseg.data.manifest import MANIFEST_NAME, Manifest, Split, names_by_stem
 from clothseg.data.processes import LOCK_NAME, lock_folder
 from clothseg.data.report import REPORT_NAME, SAMPLE, Report, SplitReport, hash_of
-from clothseg.data.source import SPLITS, MaskCounts, MaskJob, Source
+from clothseg.data.source import SPLITS, MaskCounts, MaskJob, Needs, Source
 from clothseg.errors import ClothsegError, DataError, MachineError, MissingInputError, path_problem
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import PHOTO_SUFFIXES
@@ -34,8 +33,9 @@ class Prepared:
     """It was prepared already."""
     replaced: str | None = None
     """The source of other data that was in the folder before, if there was any."""
-    times: Times = field(default_factory=dict)
-    """How long it took; nothing where it was ready."""
+    times: Mapping[str, float] = field(default_factory=dict)
+    """Seconds per 1,000 photos of `painting`, and of `unpacking` where nothing was downloaded; `photos` is how many.
+    Nothing where it was ready."""
 
 
 def prepare(
@@ -80,7 +80,7 @@ def prepare(
             replaced = _remove_other_data(folder, wanted)
             needs = Needs(download=None) if announce is None else source.needs(folder)
             if announce is not None:
-                announce(check_needs(needs, folder))
+                announce(needs.check(folder))
             began = time.monotonic()
             source.collect(folder, steps)
             collected = time.monotonic()

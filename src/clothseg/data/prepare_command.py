@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ import tyro
 from rich.console import Console
 
 from clothseg.cores import available_cores
-from clothseg.data.estimate import describe_times, read_times, write_times
 from clothseg.data.http_client import RefusedError, RetryableError
 from clothseg.data.manifest import DATASET_FOLDER
 from clothseg.data.prepare import Prepared, prepare
@@ -21,6 +21,7 @@ from clothseg.data.report import REPORT_NAME
 from clothseg.data.source import Source
 from clothseg.errors import MachineError, SettingError, command, require
 from clothseg.labels import load_classes
+from clothseg.pictures import write_whole
 from clothseg.progress import show_step
 from clothseg.settings import OFFICIAL_SOURCE
 
@@ -32,6 +33,12 @@ Ways that do not need this server:
   {prepare} --annotations-train FILE.json --photos-train FOLDER_OR_ZIP \\
       --annotations-val FILE.json --photos-val FOLDER_OR_ZIP    files that you have
   {prepare} --sample    a small drawn dataset, to try everything"""
+
+TIMES_NAME = "preparation_times.json"
+"""File in DATA_PATH with `Prepared.times` of the last preparation; it stays when the dataset is deleted."""
+
+DOCUMENTED_TIMES = {"painting": 0.6}
+"""Of photos of about 550 x 830 pixels on one core. Source: docs/concepts/speed.md, Data."""
 
 SHOWN_PROBLEMS = 10
 """How many skipped records are shown on the screen; the report names all."""
@@ -87,10 +94,11 @@ class Prepare:
             raise SettingError(f"--limit is {self.limit}. Allowed: a whole number from 1 up")
         folder, source = self.data_path / DATASET_FOLDER, self._source()
         console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
-        times = describe_times(read_times(self.data_path))
+        times = self._read_times()
+        duration = _describe_times(times)
 
         def announce(text: str) -> None:
-            console.print(f"{text} {times}.")
+            console.print(f"{text} {duration}.")
 
         try:
             prepared = prepare(
@@ -100,10 +108,19 @@ class Prepare:
             if isinstance(error.__cause__, RefusedError | RetryableError):  # of the server, not of this machine
                 console.print(OTHER_WAYS.format(folder=folder, prepare=command("prepare")))
             raise
-        if prepared.times:
-            write_times(self.data_path, prepared.times)
+        if prepared.times:  # of a step that it did not have, the last recorded time stays
+            values = {name: round(value, 3) for name, value in {**times, **prepared.times}.items()}
+            write_whole(self.data_path / TIMES_NAME, json.dumps(values, indent=1).encode() + b"\n")
         _print_result(prepared, folder, console, time.monotonic() - started)
         return 1 if prepared.report.num_skipped else 0
+
+    def _read_times(self) -> dict[str, float]:
+        """Return the times of the last preparation in this folder, or nothing."""
+        try:
+            values = json.loads((self.data_path / TIMES_NAME).read_bytes())
+            return {str(name): float(value) for name, value in values.items()}
+        except (OSError, ValueError, TypeError, AttributeError):  # none yet, or not written by us
+            return {}
 
     def _source(self) -> Source:
         sources = {"--annotations": self.annotations, "--masks": self.masks, "--sample": self.sample or None}
@@ -161,6 +178,15 @@ class Prepare:
                     f"{flag} {path} is in {folder}, and preparing this folder would overwrite it. Pass another "
                     "--data-path, or move it out of there"
                 )
+
+
+def _describe_times(times: Mapping[str, float]) -> str:
+    """Return in words how long a preparation will take: as the last one, or else as documented."""
+    num_photos = times.get("photos")
+    steps = (times if num_photos else DOCUMENTED_TIMES).items()
+    words = " and ".join(f"{seconds:.2g} s for {name}" for name, seconds in steps if name != "photos")
+    last = f"The last preparation here, of {num_photos:,.0f} photos, took" if num_photos else "One core takes about"
+    return f"{last} {words} per 1,000 photos"
 
 
 def _print_result(prepared: Prepared, folder: Path, console: Console, seconds: float) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from clothseg.data.estimate import Needs
 from clothseg.data.manifest import Split
 from clothseg.data.report import Problem, SplitReport
+from clothseg.data.unzip import count_photos
+from clothseg.errors import check_space
 from clothseg.labels import ClassList
 from clothseg.progress import Steps
 from clothseg.types import Int64Array
@@ -68,6 +70,54 @@ def local_path(folder: Path, name: str) -> Path:
     'data/fashionist/train2020.zip'
     """
     return folder / name.rsplit("/", 1)[-1]
+
+
+MASK_BYTES = 6_000
+"""Of a mask of about 550 x 830 pixels. Source: docs/concepts/scale.md, Rates."""
+
+
+@dataclass
+class Needs:
+    """What a source still has to download, unpack and write."""
+
+    download: int | None = 0
+    """Bytes; None where the server does not say."""
+    unpack: int = 0
+    """Bytes of the photos that are in archives, those to be downloaded included."""
+    write: int = 0
+    """Bytes of annotation files."""
+    num_photos: int = 0
+    """At most this many get a mask; 0 where it is not known before the download."""
+
+    def add_archive(self, archive: Path, members_under: str) -> None:
+        """Add the photos that an archive has in a folder.
+
+        Raises:
+            DataError, MissingInputError, MachineError: as `unzip.unpack`.
+        """
+        count, num_bytes = count_photos(archive, members_under)
+        self.num_photos += count
+        self.unpack += num_bytes
+
+    def check(self, folder: Path) -> str:
+        """Return in words what will be downloaded and written into a dataset's folder, after checking the free space.
+
+        Raises:
+            MachineError: the disk has too little space for all of it.
+        """
+        masks = self.num_photos * MASK_BYTES
+        total = (self.download or 0) + self.unpack + self.write + masks
+        check_space(folder, total, what=f"the dataset in {folder}")
+        download = "of unknown size" if self.download is None else _in_gb(self.download)
+        words = [] if self.download == 0 else [f"download {download}"]
+        words += [f"unpack {_in_gb(self.unpack)}"] if self.unpack else []
+        photos = f"masks of {self.num_photos:,} photos or fewer" if self.num_photos else "masks"
+        words.append(f"write {photos}" + (f", about {_in_gb(masks + self.write)}" if self.num_photos else ""))
+        return f"To do: {', '.join(words)}. {_in_gb(shutil.disk_usage(folder).free)} are free in {folder}."
+
+
+def _in_gb(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 50_000_000 else f"{num_bytes / 1e6:.1f} MB"
 
 
 class Source(Protocol):

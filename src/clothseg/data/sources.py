@@ -12,14 +12,23 @@ from clothseg import __version__
 from clothseg.data import imaterialist
 from clothseg.data.annotations import check_annotation_file, describe_annotations, open_annotations, split_annotations
 from clothseg.data.download import bytes_to_fetch, fetch, in_folder
-from clothseg.data.estimate import Needs
 from clothseg.data.imaterialist import find_file, labels_size, write_coco
 from clothseg.data.links import PhotoNames
 from clothseg.data.manifest import names_by_stem
 from clothseg.data.painting import paint_annotations
 from clothseg.data.report import SAMPLE, SplitReport, hash_of
 from clothseg.data.sample import draw_sample
-from clothseg.data.source import NUM_PHOTOS, SPLITS, TRAIN, MaskCounts, MaskJob, OfficialSplit, Source, local_path
+from clothseg.data.source import (
+    NUM_PHOTOS,
+    SPLITS,
+    TRAIN,
+    MaskCounts,
+    MaskJob,
+    Needs,
+    OfficialSplit,
+    Source,
+    local_path,
+)
 from clothseg.data.unzip import photo_folder, read_unpacked, unpack
 from clothseg.errors import DataError, check_input
 from clothseg.pictures import PHOTO_SUFFIXES, whole_file
