@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
 from clothseg.data.sampler import EpochSampler, SampleKey
-from clothseg.errors import DataError, SettingError
+from clothseg.errors import DataError
 
 NewSampler = Callable[[], EpochSampler]
 
@@ -93,5 +93,3 @@ def test_photos_left_out_of_one_epoch_are_drawn_in_others() -> None:
 def test_what_cannot_be_distributed_is_refused() -> None:
     with pytest.raises(DataError, match="2 photos cannot be distributed over 3 processes"):
         sampler_of(2).distribute(rank=0, num_ranks=3)
-    with pytest.raises(SettingError, match="-1 batches"):
-        sampler_of(2).start_at(-1)

@@ -135,12 +135,9 @@ def augment(image: UInt8Array, mask: UInt8Array, augmentation: Augmentation) -> 
 
 
 def letterbox(image: UInt8Array, mask: UInt8Array, side: int) -> tuple[UInt8Array, UInt8Array]:
-    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, in a square, as validation has them.
+    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, in a square of `side` pixels.
 
-    Args:
-        image: the photo.
-        mask: of the photo's size.
-        side: of the square, in pixels.
+    Validation has them so.
     """
     box = Letterbox.fit(mask.shape[0], mask.shape[1], side, square=True)
     return box.image(image), box.mask(mask)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ EXAMPLE_SIDE = 240
 FEW_PHOTOS = 20
 """The card names classes that are in fewer training photos than this."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
+"""Multiples of it, without their whole part, are spread evenly, however many there are."""
 _TEMPLATE = Path(__file__).with_name("templates") / "card.html"
 
 
@@ -112,13 +114,9 @@ def notes(card: DatasetCard) -> list[str]:
 
 
 def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
-    """Collect the facts and examples of a prepared dataset.
+    """Collect the facts and examples of the dataset in `folder`, which is `DATA_PATH / DATASET_FOLDER`.
 
     Pixels and photos of each class are those of the manifest. The sizes come from the headers of the masks.
-
-    Args:
-        folder: `DATA_PATH / DATASET_FOLDER`.
-        steps: shows the progress.
 
     Raises:
         MissingInputError: there is no prepared dataset.
@@ -149,15 +147,13 @@ def collect_card(folder: Path, *, steps: Steps = hide_step) -> DatasetCard:
 def _search(
     found: Sequence[tuple[Path, Path]], wanted: Mapping[int, int], advance: Advance
 ) -> dict[int, list[tuple[Path, Path]]]:
-    """Return the pairs that show most of each class, largest share first, among those searched.
+    """Return the (photo, mask) pairs that show most of each class, largest share first, among those searched.
 
-    Args:
-        found: (photo, mask) paths.
-        wanted: how many examples of each class exist, at most `EXAMPLES`.
-        advance: called after each mask.
+    `wanted` says how many examples of each class exist, at most `EXAMPLES`.
     """
     best: dict[int, list[tuple[float, int]]] = {class_id: [] for class_id in wanted}
-    for number, index in enumerate(_far_apart(len(found)), start=1):
+    far_apart = np.argsort(np.arange(len(found)) * _GOLDEN_RATIO % 1, kind="stable").tolist()
+    for number, index in enumerate(far_apart, start=1):
         if number > SEARCHED and all(len(best[class_id]) >= count for class_id, count in wanted.items()):
             break
         mask = read_mask(found[index][1])
@@ -169,11 +165,6 @@ def _search(
     return {class_id: [found[index] for _, index in finds] for class_id, finds in sorted(best.items()) if finds}
 
 
-def _far_apart(total: int) -> Iterator[int]:
-    """Yield 0 to `total` - 1 in an order whose beginnings are spread over the whole."""
-    yield from np.argsort(np.arange(total) * _GOLDEN_RATIO % 1, kind="stable").tolist()
-
-
 def _count_instances(folder: Path, split_name: str, classes: ClassList) -> tuple[int, ...] | None:
     paths = [local_path(folder, one.annotations) for one in SPLITS if one.name == split_name]
     paths.append(folder / f"instances_{split_name}.json")  # of iMaterialist and custom annotations
@@ -181,16 +172,13 @@ def _count_instances(folder: Path, split_name: str, classes: ClassList) -> tuple
     if path is None:
         return None
     file = open_annotations(path)
-    class_of = {}
-    for category in file.categories:
-        if isinstance(category.id, int):
-            class_of[category.id] = classes.id_for_category(str(category.name), str(category.supercategory))
-    counts = [0] * len(classes)
-    for record in file.annotations:
-        class_id = class_of.get(record.category_id) if isinstance(record.category_id, int) else None
-        if class_id is not None:
-            counts[class_id] += 1
-    return tuple(counts)
+    class_of = {
+        category.id: classes.id_for_category(str(category.name), str(category.supercategory))
+        for category in file.categories
+        if isinstance(category.id, int)
+    }
+    counts = Counter(class_of.get(one.category_id) for one in file.annotations if isinstance(one.category_id, int))
+    return tuple(counts[class_id] for class_id in range(len(classes)))
 
 
 def _png_size(path: Path) -> tuple[int, int]:

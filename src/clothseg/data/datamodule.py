@@ -129,15 +129,8 @@ class ClothSegmentationData(LightningDataModule):
     "name": list of str}. The loaders distribute the samples over processes themselves: pass
     `use_distributed_sampler=False` to Lightning's Trainer.
 
-    Args:
-        data_path: the setting DATA_PATH.
-        shards: folder or address of a packed dataset, which replaces `data_path`.
-        img_size: side of the batches in pixels.
-        crop_size: side or (height, width) of the training batches, where they show less of a photo; None is `img_size`.
-        batch_size: samples per batch and process.
-        num_workers: loader processes; None: as many as the cores allow, 0 loads in the training process.
-        seed: seed of the order and of the augmentation.
-        augment: augment the training photos; if not, they are letterboxed as in validation.
+    The arguments are the settings of the same name; see `clothseg.settings.Settings`. Without `augment`, training
+    photos are letterboxed as in validation.
 
     Raises:
         MissingInputError: there is no prepared dataset.

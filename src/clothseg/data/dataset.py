@@ -46,14 +46,8 @@ class ClothDataset(Dataset[Sample]):
     """Photos and their masks as samples of one size, square unless they are augmented and `crop_size` is not.
 
     A sample is a pure function of the seed and its key, so that neither the number of workers nor a resumed training
-    changes it.
-
-    Args:
-        pairs: the photos with their masks.
-        img_size: longer side of a letterboxed photo, and side of the samples in pixels.
-        crop_size: side or (height, width) of the augmented samples, where they show less; None is `img_size`.
-        seed: seed of the augmentation.
-        strength: ranges of the augmentation; None letterboxes the photos, as validation and prediction do.
+    changes it. `img_size` and `crop_size` are those of `draw_augmentation`; without a `strength`, photos are
+    letterboxed, as in validation and prediction.
     """
 
     def __init__(

@@ -184,11 +184,8 @@ def pairs(folder: Path, split: Split) -> list[tuple[Path, Path]]:
 def names_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
     """Return the files below `folder` that end in one of `suffixes`, relative and with slashes, by their `stem_of`.
 
-    Hidden files and folders, such as those still being written, are ignored.
-
-    Args:
-        folder: searched with its sub-folders.
-        suffixes: in lower case; the case of a file's suffix does not matter.
+    The suffixes are in lower case; the case of a file's does not matter. Hidden files and folders, such as those still
+    being written, are ignored.
 
     Raises:
         MissingInputError: there is no such folder.

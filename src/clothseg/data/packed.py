@@ -212,11 +212,7 @@ def _open(address: str, kind: str, process: int) -> tuple[Any, str]:
 class PackedPairs:
     """Photos with their masks that are in the shards of one split, by index from 0, sorted by name.
 
-    Args:
-        store: where the shards are.
-        split: its name, such as train.
-        count: its photos, as the manifest says.
-        num_classes: mask values from here on are refused.
+    The manifest says that there are `count`. Mask values from `num_classes` on are refused.
 
     Raises:
         MissingInputError, DataError, MachineError: its list of photos is missing, damaged, or cannot be read.

@@ -250,12 +250,9 @@ class PaintedMask:
 
 
 def paint(regions: Sequence[tuple[int, Edges]], height: int, width: int) -> PaintedMask:
-    """Paint regions one over the other; a later region covers the earlier ones.
+    """Paint regions, (class id, edges), one over the other; a later region covers the earlier ones.
 
-    Args:
-        regions: (class id, edges) of each, in the order of painting. The edges are within height * width.
-        height: of the photo in pixels.
-        width: of the photo in pixels.
+    The edges are within height * width, which are the photo's in pixels.
     """
     regions = [(class_id, edges) for class_id, edges in regions if len(edges)]
     if not regions:

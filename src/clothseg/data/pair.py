@@ -105,12 +105,9 @@ def _whole_jpeg_size(path: Path) -> tuple[int, int] | None:
 
 
 class FilePairs:
-    """Photos with their masks that are files in two folders, by index from 0.
+    """Photos with their masks, (photo, mask) paths as `manifest.pairs` returns them, by index from 0.
 
-    Args:
-        pairs: (photo, mask) paths, as `manifest.pairs` returns them.
-        folder: folder of the photos; names are relative to it.
-        num_classes: mask values from here on are refused.
+    Names are relative to `folder`, that of the photos. Mask values from `num_classes` on are refused.
     """
 
     def __init__(self, pairs: Sequence[tuple[Path, Path]], folder: Path, *, num_classes: int) -> None:

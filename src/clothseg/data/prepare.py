@@ -54,15 +54,9 @@ def prepare(
     a hidden folder that gets its final name when it is complete. After a kill, the next run ends with the same bytes as
     a run without interruption. Data of another source in the folder is removed, never mixed in.
 
-    Args:
-        source: where the data comes from.
-        folder: `DATA_PATH / DATASET_FOLDER`.
-        classes: the classes of the masks.
-        num_workers: processes that paint.
-        steps: shows the progress; nothing by default.
-        limit: most photos of a split that get a mask; all by default.
-        announce: called before the work with what will be downloaded and written, after the free space was checked;
-            without it the source is not asked.
+    The folder is `DATA_PATH / DATASET_FOLDER`. `limit` is the most photos of a split that get a mask. `announce` is
+    called before the work with what will be downloaded and written, after the free space was checked; without it the
+    source is not asked.
 
     Raises:
         DataError: a file as a whole cannot be used, no photo is left, or the folder has other data that must not be

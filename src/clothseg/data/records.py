@@ -169,14 +169,7 @@ def _whole_number(value: Any) -> Any:
 
 
 def _check_annotation(record: AnnotationRecord, known: Mapping[Any, Any], bad_ids: set[Any], seen: set[Any]) -> None:
-    """Check the ids of an annotation.
-
-    Args:
-        record: the annotation.
-        known: ids of the images that can be used.
-        bad_ids: ids of the skipped images.
-        seen: ids of the annotations before; this one's is added.
-    """
+    """Check the ids of an annotation; `seen` are those of the annotations before, and this one's is added."""
     if not is_id(record.image_id) or (record.image_id not in known and record.image_id not in bad_ids):
         raise RecordError("missing image", f"its image_id is {record.image_id!r}, and no image has it")
     if record.id is None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
-from clothseg.errors import DataError, SettingError
+from clothseg.errors import DataError
 
 
 class SampleKey(NamedTuple):
@@ -71,25 +71,15 @@ class EpochSampler(Sampler[SampleKey]):
         """Draw the order of `epoch` from the next iteration on. Lightning calls this at the start of every epoch."""
         self.epoch = epoch
 
-    def start_at(self, batches_done: int, *, epoch: int | None = None) -> None:
-        """Skip the first `batches_done` batches of the next iteration, once.
-
-        Args:
-            batches_done: batches of this process that were trained before the checkpoint.
-            epoch: skip them only if the next iteration is of this epoch; None: in any epoch.
-
-        Raises:
-            SettingError: `batches_done` is below 0.
-        """
-        if batches_done < 0:
-            raise SettingError(f"start_at got {batches_done} batches. Allowed: a whole number from 0 up")
+    def start_at(self, batches_done: int, *, epoch: int) -> None:
+        """Skip the first `batches_done` batches of this process in the next iteration, if it is of this epoch."""
         self._start = (epoch, batches_done)
 
     @property
     def next_batch(self) -> int:
         """Number of the batch, from 0, with which the next iteration starts."""
         epoch, batches_done = self._start
-        return batches_done if epoch in (None, self.epoch) else 0
+        return batches_done if epoch == self.epoch else 0
 
     def __len__(self) -> int:
         """Return the samples of a full epoch for this process, whatever `start_at` said."""

@@ -86,12 +86,7 @@ class _PairCheck:
 
 
 def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> Verification:
-    """Decode every photo and every mask of a prepared dataset.
-
-    Args:
-        folder: `DATA_PATH / DATASET_FOLDER`.
-        num_workers: processes that check.
-        steps: shows the progress.
+    """Decode every photo and every mask of the dataset in `folder`, which is `DATA_PATH / DATASET_FOLDER`.
 
     Raises:
         MissingInputError: there is no prepared dataset, or a folder of it is missing.
