@@ -85,8 +85,7 @@ def open_annotations(path: Path) -> AnnotationFile:
     in place meanwhile.
 
     Raises:
-        MissingInputError: there is no such file.
-        DataError: it is no JSON object with the lists images, annotations and categories.
+        MissingInputError, DataError: as `open_rows`.
     """
     rows = open_rows(path)
     problems: list[Problem] = []

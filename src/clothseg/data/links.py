@@ -64,12 +64,8 @@ class Links:
         """Refuse a file whose links are all off by the same number, so that most of them lead to another record.
 
         This is so where some links have no record, and every link plus one number has a record, as with `image_id`
-        from 0 beside `id` from 1: it is not known which of the two was meant.
-
-        Args:
-            values: the links, as `id_of` returns them.
-            field: the name of the links in the file.
-            path: the file, for the error.
+        from 0 beside `id` from 1: it is not known which of the two was meant. `values` are the links as `id_of` returns
+        them, and `field` is their name in the file.
 
         Raises:
             DataError: the links are off.

@@ -92,14 +92,8 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return the manifest as the bytes that `write` stores."""
-        values = {
-            "version": VERSION,
-            "name": self.name,
-            "source": self.source,
-            "licence": self.licence,
-            "classes": self.classes.to_dicts(),
-            "splits": {name: asdict(split) for name, split in self.splits.items()},
-        }
+        splits = {name: asdict(split) for name, split in self.splits.items()}
+        values = {"version": VERSION, **vars(self), "classes": self.classes.to_dicts(), "splits": splits}
         return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod

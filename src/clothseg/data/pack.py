@@ -56,19 +56,14 @@ class Pack:
 
 
 def pack(folder: Path, output: Path, *, shard_bytes: int, steps: Steps = hide_step) -> dict[str, NDArray[np.void]]:
-    """Write the prepared dataset in `folder` as shards into `output`.
+    """Write the dataset in `folder`, which is `DATA_PATH / DATASET_FOLDER`, as shards into `output`, made if needed.
 
-    Photos come sorted by name; those without a mask are left out. A run that was killed leaves no index, and the next
-    one writes everything again.
-
-    Args:
-        folder: `DATA_PATH / DATASET_FOLDER`.
-        output: folder of the shards; made if needed.
-        shard_bytes: a shard ends before it would become larger, unless a single pair is larger.
-        steps: shows the progress.
+    A shard ends before it would become larger than `shard_bytes`, unless a single pair is larger. Photos come sorted by
+    name; those without a mask are left out. A run that was killed leaves no index, and the next one writes everything
+    again.
 
     Returns:
-        Where each photo is, by split.
+        Where each photo is, by split: rows of `ROW`.
 
     Raises:
         MissingInputError, DataError: there is no prepared dataset, or it is damaged.

@@ -45,11 +45,8 @@ def write_in_groups(
 ) -> MaskCounts:
     """Write masks in groups, in any number of processes, and return the sum of the counts.
 
-    Args:
-        job: the folders, the number of processes and the progress.
-        title: of the progress.
-        write_group: writes the masks of some items and returns their counts; must be picklable.
-        items: by photo or mask name, relative and with slashes; the folders in these names are made below `job.masks`.
+    `write_group` writes the masks of some items and must be picklable. The folders in the names of the items, relative
+    and with slashes, are made below `job.masks`.
 
     Raises:
         MachineError: a process died, or `write_group` raised it.
@@ -81,11 +78,8 @@ def paint_annotations(
 ) -> tuple[SplitReport, MaskCounts]:
     """Paint the mask of every photo that a COCO annotation file describes.
 
-    Args:
-        job: the masks to write. A custom class list may leave categories out; with the two built-in lists, an
-            annotation whose category is in no class is a defect of the file.
-        annotations: the COCO instance JSON.
-        photo_source: folder that the photos came from, if it was another.
+    A custom class list may leave categories out; with the two built-in lists, an annotation whose category is in no
+    class is a defect of the file. `photo_source` is the folder that the photos came from, if it was another.
 
     Raises:
         DataError: the annotation file as a whole cannot be used.

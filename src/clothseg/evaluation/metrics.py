@@ -249,11 +249,7 @@ def _shares(
 ) -> list[Estimate]:
     """Return columns divided by the first one, which counts the objects or pixels of which the others are shares.
 
-    Args:
-        sums: (K,) sums over all photos.
-        resampled: (R, K), the same of each resample.
-        num_photos: how many photos have such objects or pixels.
-        columns: the columns to divide.
+    The sums over the `num_photos` that have such objects or pixels are (K,), those of each resample (R, K).
     """
     return [
         Estimate.of(

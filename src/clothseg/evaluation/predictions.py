@@ -148,11 +148,7 @@ def open_model(
 ) -> ModelPredictions:
     """Load a model, and check that it has the dataset's classes, or that the class map covers its own.
 
-    Args:
-        model: path or address of the model file; None takes what `load` chooses.
-        data_classes: those of the dataset.
-        class_map_path: a class map, where the model has other classes.
-        load_options: more arguments of `load`.
+    `model` is its path or address, or None for what `load` chooses; `load_options` are other arguments of `load`.
 
     Raises:
         ModelError: the model is missing or damaged.
@@ -217,13 +213,8 @@ def table_of_model(own: ClassList, classes: ClassList, class_map: ClassMap | Non
     """Return the table for the predictions of a model.
 
     Without a map, each class of the model must be a class of the dataset or fall into one. With a map, a class that the
-    map does not name keeps its name.
-
-    Args:
-        own: the model's classes.
-        classes: those of the dataset.
-        class_map: ids or names of the model's classes → names of the dataset's.
-        model: the model's name, for messages.
+    map does not name keeps its name. `own` are the model's classes, `classes` those of the dataset, and `model` is the
+    model's name, for messages.
 
     Raises:
         DataError: the model has other classes than the dataset; the message names the first.

@@ -43,14 +43,8 @@ class BestCheckpoint:
         Raises:
             MachineError: the folder cannot be written.
         """
-        values = {
-            "path": self.path,
-            "val_loss": self.val_loss,
-            "val_iou": _or_none(self.val_iou),
-            "epoch": self.epoch,
-            "scores": {name: _or_none(score) for name, score in self.scores.items()},
-            "is_sample": self.is_sample,
-        }
+        scores = {name: _or_none(score) for name, score in self.scores.items()}
+        values = vars(self) | {"val_iou": _or_none(self.val_iou), "scores": scores}
         write_whole(folder / POINTER_NAME, (json.dumps(values, indent=1) + "\n").encode(), sync=True)
 
     @classmethod

@@ -218,10 +218,8 @@ class HalvingConvolution(nn.Conv2d):
 
     timm computes the padding from the size of the input, so that an export for any size takes minutes. The sides of a
     network's inputs are multiples of 32, so that the input of each such layer is even and the padding is constant: one
-    pixel more at the right and at the bottom. Source: tensorflow.org, tf.nn.convolution, padding="SAME".
-
-    Args:
-        layer: its parameters and their names are kept.
+    pixel more at the right and at the bottom. Parameters of `layer` and their names are kept.
+    Source: tensorflow.org, tf.nn.convolution, padding="SAME".
     """
 
     def __init__(self, layer: nn.Conv2d) -> None:

@@ -127,10 +127,7 @@ class ExactResume(Callback):
     checkpoint stores which step comes next, and no state of a generator. Only the `train_loss` of an epoch that was
     resumed in its middle differs: it is the mean over the steps since.
 
-    Args:
-        settings: stored in each checkpoint, to be compared when it is resumed.
-        num_photos: training photos.
-        log_folder: folder of the TensorBoard log, inside the logs folder.
+    The arguments are stored in each checkpoint, to be compared when it is resumed; see `ResumePoint`.
     """
 
     def __init__(self, settings: Settings, *, num_photos: int, log_folder: str) -> None:
