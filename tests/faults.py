@@ -1,4 +1,4 @@
-"""Seeds small faults into a copy of the source, one at a time, and says which of them the tests catch.
+"""Seeds small faults into a copy of the source, one at a time, and says which test catches each.
 
     uv run python tests/faults.py
     uv run python tests/faults.py --tier full --area scores
@@ -38,23 +38,27 @@ def mirroring_tests(module: Path) -> Path:
     return next((path for path in (own, *folders) if path.exists()), ROOT / "tests")
 
 
-def passes(source: Path, tests: Path, tier: str) -> bool:
-    """Run tests against the library in `source`, and tell whether all pass."""
+def failing_test(source: Path, tests: Path, tier: str) -> str | None:
+    """Run tests against the library in `source` and return the first that fails, or the last line if none ran."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", TIERS[tier], str(tests)]
     if tests != ROOT / "tests":
         command += ["-n", "0"]
     environment = os.environ | {"PYTHONPATH": str(source)}
-    return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    lines = ended.stdout.splitlines()
+    failed = [line.split()[1] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    return (failed or lines[-1:] or [ended.stderr])[0] if ended.returncode else None
 
 
-def survives(fault: dict[str, str], tier: str) -> bool:
-    """Tell whether the tests of a tier pass with the fault in the source."""
+def caught_by(fault: dict[str, str], tier: str) -> str | None:
+    """Return the first test of a tier that fails with the fault in the source, None if all pass."""
     module = file_of(fault["old"])
     with tempfile.TemporaryDirectory() as folder:
         source = Path(shutil.copytree(ROOT / "src", Path(folder) / "src"))
         path = source / "clothseg" / module
         path.write_text(path.read_text(encoding="utf-8").replace(fault["old"], fault["new"]), encoding="utf-8")
-        return all(passes(source, tests, tier) for tests in dict.fromkeys((mirroring_tests(module), ROOT / "tests")))
+        targets = dict.fromkeys((mirroring_tests(module), ROOT / "tests"))
+        return next((test for tests in targets if (test := failing_test(source, tests, tier))), None)
 
 
 def main() -> int:
@@ -67,9 +71,9 @@ def main() -> int:
     faults = [fault for fault in faults if arguments.area in (None, fault["area"])]
     survivors = []
     for fault in faults:
-        alive = survives(fault, arguments.tier)
-        print(f"{'survived' if alive else 'caught':<9}{file_of(fault['old'])}: {fault['new']!r}", flush=True)
-        survivors += [fault] if alive else []
+        test = caught_by(fault, arguments.tier)
+        print(f"{file_of(fault['old'])}: {fault['new']!r} {f'caught by {test}' if test else 'SURVIVED'}", flush=True)
+        survivors += [] if test else [fault]
     print(f"{len(faults) - len(survivors)} of {len(faults)} faults caught by the {arguments.tier} tier")
     return 1 if survivors else 0
 
