@@ -4,7 +4,7 @@
     uv run python tests/faults.py --tier full --area scores
 
 `faults.json` lists them: a text that occurs once in the source, and the wrong text in its place. The tests that mirror
-the file run first; where they all pass, the whole tier runs. Ends with exit code 1 if a fault survives.
+the file run first; where they all pass, the whole tier runs, which must pass without a fault. Ends with exit code 1 if a fault survives.
 """
 
 from __future__ import annotations
@@ -50,11 +50,17 @@ def failing_test(source: Path, tests: Path, tier: str) -> str | None:
     return (failed or lines[-1:] or [ended.stderr])[0] if ended.returncode else None
 
 
+def copied_library(folder: Path) -> Path:
+    """Copy the library into a folder that looks like a clone, as messages there name other commands."""
+    shutil.copy(ROOT / "train.py", folder)
+    return Path(shutil.copytree(ROOT / "src", folder / "src"))
+
+
 def caught_by(fault: dict[str, str], tier: str) -> str | None:
     """Return the first test of a tier that fails with the fault in the source, None if all pass."""
     module = file_of(fault["old"])
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(shutil.copytree(ROOT / "src", Path(folder) / "src"))
+        source = copied_library(Path(folder))
         path = source / "clothseg" / module
         path.write_text(path.read_text(encoding="utf-8").replace(fault["old"], fault["new"]), encoding="utf-8")
         targets = dict.fromkeys((mirroring_tests(module), ROOT / "tests"))
@@ -69,6 +75,9 @@ def main() -> int:
     arguments = parser.parse_args()
     faults = json.loads((ROOT / "tests" / "faults.json").read_text(encoding="utf-8"))
     faults = [fault for fault in faults if arguments.area in (None, fault["area"])]
+    with tempfile.TemporaryDirectory() as folder:
+        if test := failing_test(copied_library(Path(folder)), ROOT / "tests", arguments.tier):
+            raise SystemExit(f"Error: {test} fails without a fault, so it would seem to catch each")
     survivors = []
     for fault in faults:
         test = caught_by(fault, arguments.tier)
