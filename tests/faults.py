@@ -4,7 +4,8 @@
     uv run python tests/faults.py --tier full --area scores
 
 `faults.json` lists them: a text that occurs once in the source, and the wrong text in its place. The tests that mirror
-the file run first; where they all pass, the whole tier runs, which must pass without a fault. Ends with exit code 1 if a fault survives.
+the file run first; where they all pass, the whole tier runs, which must pass without a fault. Ends with exit code 1 if
+a fault survives.
 """
 
 from __future__ import annotations
