@@ -94,7 +94,7 @@ def test_an_error_is_one_line_and_its_exit_code(capsys):
             5,
             "Cannot use secret: permission denied. C",
         ),
-        (KeyboardInterrupt(), 130, "Interrupted"),
+        (KeyboardInterrupt(), 130, "Interrupted. No file is incomplete. Run the same command again; predict"),
     ):
         assert leave("a.jpg", run=failing_with(error)) == code
         printed = capsys.readouterr().err

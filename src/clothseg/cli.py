@@ -335,7 +335,8 @@ def _leaving() -> Any:
     except ClothsegError as error:
         _fail(one_line(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("Interrupted. No file is incomplete; run the same command again to resume", 128 + signal.SIGINT)
+        advice = "Run the same command again; predict skips the photos that are done with --resume"
+        _fail(f"Interrupted. No file is incomplete. {advice}", 128 + signal.SIGINT)
     except BrokenPipeError:
         # The reader of the output has ended, as `head` does; Python would report it again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -169,7 +169,10 @@ def _named_failures(name: str) -> Iterator[None]:
     except ClothsegError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LargePictureError(f"Photo is too large: {name} ({one_line(error)}). Make it smaller first") from error
+        # Pillow's own message names its limit, which is twice ours.
+        raise LargePictureError(
+            f"Photo is too large: {name} has more than {MAX_PIXELS:,} pixels. Make it smaller first"
+        ) from error
     except UnidentifiedImageError as error:
         raise PictureError(f"Not a photo that can be read: {name}. Formats: {', '.join(_FORMATS)}, HEIC") from error
     except _DECODER_ERRORS as error:

@@ -237,8 +237,8 @@ def write_polygons(folder: Path, classes: ClassList, results: Results) -> tuple[
 def write_table(folder: Path, classes: ClassList, results: Results) -> tuple[Path, ...]:
     """Write a table with a row for each garment: its photo, names, share, box, score and main colours.
 
-    UTF-8 with the mark that spreadsheets look for, lines as RFC 4180 wants them. A text that a spreadsheet would take
-    for a formula gets an apostrophe before it.
+    UTF-8 with the mark that spreadsheets look for, lines as RFC 4180 wants them. What UTF-8 cannot encode in a name is
+    escaped, as in the JSON. A text that a spreadsheet would take for a formula gets an apostrophe before it.
 
     Args:
         folder: where to write.
@@ -249,7 +249,10 @@ def write_table(folder: Path, classes: ClassList, results: Results) -> tuple[Pat
         The file.
     """
     path = folder / TABLE_NAME
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as stream:
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream,
+    ):
         writer = csv.writer(stream)
         colors = [name for number in (1, 2, 3) for name in (f"color_{number}", f"color_{number}_name")]
         box = ("x", "y", "width", "height")

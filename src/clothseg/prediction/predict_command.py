@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self
 
-from clothseg.errors import InputError, SettingError, make_folder, one_line
+from clothseg.errors import InputError, SettingError, command, make_folder, one_line
 from clothseg.prediction.folder import FolderRun
 from clothseg.prediction.outputs import Outputs
 from clothseg.prediction.predictor import Outcome, load
@@ -146,7 +146,7 @@ def segment(options: Predict, engine: Engine) -> int:
         MachineError: the output cannot be written.
     """
     if not options.photos:
-        raise SettingError("No photo given. Pass photos or folders, as in: infer.py photo.jpg")
+        raise SettingError(f"No photo given. Pass photos or folders, as in: {command('predict', 'photo.jpg')}")
     listed = read_list(sys.stdin.buffer.read()) if "-" in options.photos else []
     photos, problems = engine.find([one for one in options.photos if one != "-"], listed)
     num_inputs = len(photos) + len(problems)
@@ -192,7 +192,7 @@ def _segment(console: Printer, run: Run, options: Predict, *, num_photos: int, i
     before = f", {num_before} done before" if num_before else ""
     photos_in_words = "1 photo" if num_new == 1 else f"{num_new} photos"
     rate = f"{seconds:.1f} s ({num_new / seconds:.1f} per second)"
-    console.print(f"{photos_in_words} in {rate}{before}, in {options.output}")
+    console.print(f"{photos_in_words} in {rate}{before}, in {options.output or '.'}")
     return num_new + num_before
 
 
