@@ -94,12 +94,7 @@ def _check_port(address: str) -> None:
 
 
 def slots_of(ray: Any, *, runs_on_gpu: bool, workers: int | None) -> Slots:
-    """Return the slots for copies of the model: the cluster's GPUs if it uses them, else its CPUs.
-
-    Args:
-        ray: connected.
-        runs_on_gpu: whether the model runs on a GPU.
-        workers: number of copies; None takes all slots.
+    """Return the slots for `workers` copies of the model, or all: the cluster's GPUs if it runs on them, else its CPUs.
 
     Raises:
         SettingError: there are fewer slots than copies, or none.

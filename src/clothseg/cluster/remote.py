@@ -92,11 +92,7 @@ def store_errors(kind: type[ClothsegError], what: str, hint: str) -> Iterator[No
 
 
 def read(address: str, size: int = -1) -> bytes:
-    """Read a photo.
-
-    Args:
-        address: where it is.
-        size: its bytes as they were listed, -1 if not known.
+    """Read a photo; `size` is its bytes as they were listed, -1 if not known.
 
     Raises:
         MissingInputError: there is no such file.
@@ -139,11 +135,6 @@ def find(given: Sequence[str], listing: Iterable[str], *, output: str | Path) ->
 
     An address that ends like a photo is one, and is not requested before it is read; any other is a folder, which is
     listed. Listed objects have a size and an ETag by which a later run detects changes.
-
-    Args:
-        given: paths or addresses of the command line.
-        listing: more of them, from a list.
-        output: where the outputs will be, a path or an address.
 
     Raises:
         SettingError: both paths and addresses are given, or an address that cannot be read.

@@ -16,7 +16,7 @@ from typing import Any
 from clothseg.cluster.cluster import Slots, last_line
 from clothseg.cluster.targets import FolderTarget, StoredJournal
 from clothseg.cluster.worker import LoadedModel, Replica, RunOptions
-from clothseg.errors import InputError, MachineError, unpack_error
+from clothseg.errors import InputError, MachineError, PictureError, pack_error, unpack_error
 from clothseg.prediction.journal import Entry, Journal, described_run
 from clothseg.prediction.outputs import write_collection
 from clothseg.prediction.predictor import Outcome
@@ -71,16 +71,10 @@ class ClusterRun:
     journal: Journal = field(repr=False)
 
     def outcomes(self, *, resume: bool = False) -> Iterator[Outcome]:
-        """Segment the photos and write their outputs; a photo that cannot be read is reported, and the rest done.
+        """Segment the photos as `FolderRun.outcomes` does, but in the order in which they are finished.
 
         A chunk whose worker dies is repeated by another. Files are written atomically, with the same
         content each time, and a photo is reported once, so nothing is lost or doubled.
-
-        Args:
-            resume: skip photos that an earlier run with the same model and options has finished.
-
-        Yields:
-            One outcome per photo, in the order in which they are finished, those of an earlier run first.
 
         Raises:
             ModelError: the network's output is not finite.
@@ -103,14 +97,7 @@ class ClusterRun:
                 yield Outcome(photo, files=self._locations(report["files"]), notes=tuple(report["notes"]))
 
     def write_collection(self) -> tuple[str, ...]:
-        """Write the formats of all photos together; called once all reports have come.
-
-        Returns:
-            The files.
-
-        Raises:
-            MachineError: the output cannot be written.
-        """
+        """Write the formats of all photos together; see `FolderRun.write_collection`."""
         with TemporaryDirectory(prefix="clothseg-formats-") as folder:
             paths = write_collection(
                 Path(folder),
@@ -150,7 +137,10 @@ class ClusterRun:
                 self.console.print(f"{num_lost} photos were lost with a worker and are repeated ({ray_pass.reason})")
             for chunk in lost:
                 if len(chunk.numbers) == 1 and chunk.tries + 1 >= MAX_TRIES:
-                    yield chunk.numbers[0], {"error": ("PictureError", self._fatal_photo(chunk))}
+                    source = self.photos[chunk.numbers[0]].source
+                    what = f"Photo ended its worker {MAX_TRIES} times: {source}"
+                    error = PictureError(f"{what}. Save it again, or look into the cluster's logs")
+                    yield chunk.numbers[0], {"error": pack_error(error)}
                 else:
                     waiting += _repeated(chunk)
 
@@ -165,10 +155,6 @@ class ClusterRun:
             {"number": number, "source": one.source, "file": one.file, "stem": one.stem, "size": one.identity[1]}
             for number, one in photos
         ]
-
-    def _fatal_photo(self, chunk: Chunk) -> str:
-        source = self.photos[chunk.numbers[0]].source
-        return f"Photo ended its worker {MAX_TRIES} times: {source}. Save it again, or look into the cluster's logs"
 
 
 def _repeated(chunk: Chunk) -> list[Chunk]:
@@ -189,10 +175,7 @@ class RayPass:
     """Why chunks were lost, in Ray's words."""
 
     def reports(self, chunks: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Segment the chunks.
-
-        Args:
-            chunks: for each, what `Replica` needs to know of its photos.
+        """Segment chunks, each given as what `Replica` needs to know of its photos.
 
         Yields:
             The index of a chunk and the reports of its photos, when it is finished; nothing for a lost chunk.
@@ -238,7 +221,9 @@ class RayPass:
         """
         logger = logging.getLogger("ray.data")
         before = logger.handlers, logger.level, logger.propagate
-        logger.handlers, logger.propagate = [_ReasonHandler(self)], False
+        handler = logging.Handler()
+        handler.addFilter(self._take_reason)
+        logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.ERROR)
         try:
             yield
@@ -247,18 +232,10 @@ class RayPass:
             logger.setLevel(before[1])
             gc.collect()
 
-
-class _ReasonHandler(logging.Handler):
-    """Takes the reason of lost chunks from Ray Data's log."""
-
-    def __init__(self, ray_pass: RayPass) -> None:
-        super().__init__(logging.ERROR)
-        self._pass = ray_pass
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
-            self._pass.reason = _in_words(error)
+    def _take_reason(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1]:
+            self.reason = _in_words(record.exc_info[1])
+        return False  # not printed
 
 
 def _in_words(error: BaseException) -> str:

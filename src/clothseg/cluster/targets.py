@@ -140,12 +140,7 @@ class StoredJournal(Journal):
     """A journal for an object store, where files cannot be appended to: a local file, and numbered parts in the store.
 
     Each part is one PUT, which is atomic. A run that is killed loses the entries since the last
-    part; their photos are segmented again, with the same results.
-
-    Args:
-        store: the output.
-        folder: an empty local folder.
-        run: see `Journal`.
+    part; their photos are segmented again, with the same results. `folder` is an empty local one.
     """
 
     def __init__(self, store: StoreTarget, folder: Path, run: Mapping[str, Any]) -> None:

@@ -53,11 +53,7 @@ class LoadedModel:
 
 
 def load_model(options: RunOptions, content: bytes) -> Predictor:
-    """Load the model as a worker of the cluster does.
-
-    Args:
-        options: how.
-        content: of the model file, which only one machine has.
+    """Load the model from the content of its file, which only one machine has.
 
     Raises:
         MachineError: another version of clothseg is installed here.
@@ -94,7 +90,6 @@ class Replica:
     command ends the run.
 
     Args:
-        options: what to do.
         model: the first worker's description; with another runtime, this worker would write other files.
         content: Ray's reference to the content of the model file.
     """
