@@ -53,14 +53,22 @@ function announce(words) {
 }
 
 function addPhotos(files) {
-  find("notice").hidden = true;
+  showNotice();
   const [first] = photos.add(files);
   show(first);
 }
 
-function showNotice(words) {
-  find("notice").textContent = words;
-  find("notice").hidden = false;
+/** Show words, or hide the element where there are none. */
+function showWords(id, words) {
+  find(id).textContent = words || "";
+  find(id).hidden = !words;
+}
+
+const showNotice = (words) => showWords("notice", words);
+
+function showProblem(problem) {
+  if (problem.needsKey) askForKey(problem);
+  else showNotice(`${problem.title}. ${problem.message}`);
 }
 
 /** Show a photo on the stage, in whatever state it is. @param {import("./photos.js").Photo} photo */
@@ -190,10 +198,8 @@ function showPanel() {
   find("file-facts").textContent = `${size}${fileSize(file.size)}${made}`;
   find("sending").hidden = state !== "working" || !(sent < 1);
   find("sending").value = sent ?? 0;
-  find("credit").textContent = credit ?? "";
-  find("credit").hidden = !credit;
-  find("notes").textContent = results?.notes?.map((note) => `${capital(note)}.`).join(" ") ?? "";
-  find("notes").hidden = !results?.notes;
+  showWords("credit", credit);
+  showWords("notes", results?.notes?.map((note) => `${capital(note)}.`).join(" "));
   const isEmpty = results && !results.segments.length;
   find("results").hidden = !results || (isEmpty && tab !== "correct") || listed !== current;
   find("panel-hint").textContent = hintOf(current);
@@ -318,16 +324,14 @@ async function loadModel() {
     photos.bodyParts = classes.filter((one) => one.is_body_part).map((one) => one.id);
     const { known, unknown } = classesOf(card);
     correction.setClasses(known.map((one) => ({ id: one.id, name: one.display_name, color: hexOf(one.color) })));
-    find("never").textContent = `This model never finds ${unknown.map((one) => one.display_name).join(", ")}: its training data did not show any.`;
-    find("never").hidden = !unknown.length;
+    showWords("never", unknown.length && `This model never finds ${unknown.map((one) => one.display_name).join(", ")}: its training data did not show any.`);
     find("about-name").textContent = `Model: ${card.name.replace(/\.(onnx|ckpt)$/, "")}`;
     find("about-dot").classList.add("alive");
-    find("notice").hidden = true;
+    showNotice();
     photos.unlock();
   } catch (error) {
-    if (["key-missing", "key-wrong"].includes(error.kind)) return askForKey(error);
-    showNotice(`${error.title}. ${error.message}`);
-    setTimeout(loadModel, 1000 * Math.max(2, error.retryAfter ?? 0));
+    showProblem(error);
+    if (!error.needsKey) setTimeout(loadModel, 1000 * Math.max(2, error.retryAfter ?? 0));
   }
 }
 
@@ -342,8 +346,7 @@ async function openSample({ path, credit }) {
     isAwaited = true;
     addPhotos([Object.assign(file, { credit })]);
   } catch (error) {
-    if (["key-missing", "key-wrong"].includes(error.kind)) askForKey(error);
-    else showNotice(`${error.title}. ${error.message}`);
+    showProblem(error);
   }
 }
 

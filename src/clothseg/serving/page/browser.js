@@ -7,7 +7,7 @@ import { newWorker } from "./tasks.js";
 /** A WebAssembly module with one instruction of SIMD. Source: WebAssembly specification, v128.const. */
 const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 22, 1, 20, 0, 253, 12, ...Array(16).fill(0), 11);
 
-/** @implements {import("./engine.js").Engine} the site has the answers of /v1/model and /v1/sample as files */
+/** The site has the answers of /v1/model and /v1/sample as files. */
 export class BrowserEngine extends HttpEngine {
   sending = "Loading the model";
   #card = null;

@@ -1,6 +1,6 @@
 /** Correcting the mask by hand: regions are selected, brush and eraser are moved, with mouse, finger and keys. */
 
-import { capital, counted, element, percent } from "./panels.js";
+import { capital, counted, element, percent, swatch } from "./panels.js";
 
 /** Movement of a pointer, in pixels of the screen, from which a click is a drag. */
 const DRAG = 6;
@@ -48,14 +48,9 @@ export class Correction {
   setClasses(classes) {
     this.#brushClass ||= classes[0].id;
     this.classes = classes;
-    const chips = classes.map(({ id, name, color }) => {
-      const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
-      swatch.style.setProperty("--color", color);
-      const chip = element("button", { type: "button", "data-id": String(id), "aria-pressed": "false" }, swatch, capital(name));
-      chip.addEventListener("click", () => this.#chooseClass(id));
-      return chip;
-    });
-    this.chips.replaceChildren(...chips);
+    const chipOf = ({ id, name, color }) =>
+      element("button", { type: "button", "data-id": String(id), "aria-pressed": "false", click: () => this.#chooseClass(id) }, swatch(color), capital(name));
+    this.chips.replaceChildren(...classes.map(chipOf));
   }
 
   /** Correct a mask, or nothing any more. @param {import("./mask.js").EditableMask | null} mask */
@@ -86,7 +81,8 @@ export class Correction {
     return {
       down: (event) => this.#begin(this.stage.placeAt(event)),
       move: (event) => {
-        this.#moveTo(event);
+        this.#cursor = this.stage.view.placeOf(event);
+        this.#showRing(this.#cursor);
         if (this.#last) this.#paintTo(this.stage.placeAt(event));
       },
       up: () => this.#end(),
@@ -224,12 +220,6 @@ export class Correction {
   #placeOfCursor() {
     const box = this.stage.root.getBoundingClientRect();
     return this.stage.placeAt({ clientX: box.left + this.#cursor.x * box.width, clientY: box.top + this.#cursor.y * box.height });
-  }
-
-  #moveTo({ clientX, clientY }) {
-    const box = this.stage.root.getBoundingClientRect();
-    this.#cursor = { x: (clientX - box.left) / box.width, y: (clientY - box.top) / box.height };
-    this.#showRing(this.#cursor);
   }
 
   /** Show the brush, or the cross of the keys, where it is. @param {{x: number, y: number}} [place] */

@@ -19,7 +19,7 @@ export class Downloads {
   #toast = 0;
 
   /**
-   * @param {import("./engine.js").Engine} engine draws what the browser cannot
+   * @param {import("./engine.js").HttpEngine} engine draws what the browser cannot
    * @param {import("./photos.js").Photos} photos
    * @param {{options: () => import("./files.js").Options, say: (words: string) => void}} on
    */

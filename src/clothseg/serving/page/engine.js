@@ -14,21 +14,16 @@ export class Problem extends Error {
     this.title = title;
     this.retryAfter = retryAfter;
   }
-}
 
-/**
- * @typedef {object} Engine what the page asks for; `HttpEngine` says what each returns
- * @property {string} sending
- * @property {() => Promise<object>} model
- * @property {(path: string) => Promise<File>} sample
- * @property {(file: File, signal: AbortSignal, onSent: (part: number) => void) => Promise<object>} segment
- * @property {(file: File, parameters: Record<string, string>) => Promise<Blob>} draw
- */
+  get needsKey() {
+    return ["key-missing", "key-wrong"].includes(this.kind);
+  }
+}
 
 /** @param {string} path below the page's own address, so that the page also works behind a prefix */
 const address = (path) => new URL(path, document.baseURI);
 
-/** The server, by HTTP. @implements {Engine} */
+/** The server, by HTTP. */
 export class HttpEngine {
   /** Kept in memory only. */
   key = "";
@@ -77,7 +72,8 @@ export class HttpEngine {
     try {
       return await this.#post(`v1/segment?${new URLSearchParams(parameters)}`, form, signal, onSent);
     } catch (error) {
-      if (error.kind !== "unreachable" || !(await this.#isAlive())) throw error;
+      const isAlive = () => fetch(address("healthz"), { cache: "no-store" }).then(({ ok }) => ok, () => false);
+      if (error.kind !== "unreachable" || !(await isAlive())) throw error;
       const size = `${(file.size / 1e6).toFixed(1)} MB`;
       throw new Problem("cut-off", "The server ended the upload", `The photo has ${size}, which may be too large. Try a smaller one.`);
     }
@@ -108,22 +104,11 @@ export class HttpEngine {
   }
 
   async #fetch(path) {
-    let answer;
-    try {
-      answer = await fetch(address(path), { headers: this.#headers });
-    } catch {
+    const answer = await fetch(address(path), { headers: this.#headers }).catch(() => {
       throw unreachable();
-    }
+    });
     if (!answer.ok) throw await problemOf(answer);
     return answer;
-  }
-
-  async #isAlive() {
-    try {
-      return (await fetch(address("healthz"), { cache: "no-store" })).ok;
-    } catch {
-      return false;
-    }
   }
 }
 

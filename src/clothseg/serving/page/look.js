@@ -59,8 +59,6 @@ function snippetsOf(parameters, ending) {
   };
 }
 
-const WORDS = "The API cuts out all clothes, or one garment with label=; other pictures behind them are the page's alone. If the server has keys, add the header Authorization: Bearer KEY.";
-
 /** @param {HTMLDialogElement} dialog @param {Partial<import("./files.js").Options>} look the present choices @param {string} tab the view */
 export function showSnippets(dialog, look, tab) {
   const output = { cutout: "cutout", correct: "json" }[tab] ?? "overlay";
@@ -69,6 +67,5 @@ export function showSnippets(dialog, look, tab) {
   const show = () => (dialog.querySelector("#snippet").textContent = texts[dialog.querySelector("[name=language]:checked").value]);
   dialog.onchange = show;
   show();
-  dialog.querySelector("#snippet-words").textContent = WORDS;
   dialog.showModal();
 }

@@ -39,13 +39,24 @@ export function guessOf({ score, corrected }) {
   return { words, title: `The model's mean probability is ${score.toFixed(2)}. Strong guesses can be wrong, too` };
 }
 
-/** @param {string} tag @param {Record<string, string>} attributes @param {(Node | string)[]} children */
+/**
+ * @param {string} tag
+ * @param {Record<string, string | Function>} attributes also listeners, by the name of the event, and custom properties of CSS
+ * @param {(Node | string)[]} children
+ */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (name.startsWith("--")) made.style.setProperty(name, value);
+    else made.setAttribute(name, value);
+  }
   made.append(...children);
   return made;
 }
+
+/** @param {string} color of CSS */
+export const swatch = (color) => element("span", { class: "swatch", "aria-hidden": "true", "--color": color });
 
 /** The list of garments: a switch and a cut-out for each, for mouse, keyboard and screen reader. */
 export class GarmentList {
@@ -81,27 +92,21 @@ export class GarmentList {
   }
 
   #row({ id, name, color, share, guess, colours, tint }, largest) {
-    const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
-    const bar = element("span", { class: "bar", "aria-hidden": "true" });
-    for (const one of [swatch, bar]) one.style.setProperty("--color", color);
-    bar.style.setProperty("--share", String(share / largest));
     const toggle = element(
       "button",
-      { type: "button", role: "switch", class: "toggle", tabindex: "-1" },
-      swatch,
+      { type: "button", role: "switch", class: "toggle", tabindex: "-1", click: () => this.on.toggle(id) },
+      swatch(color),
       element("span", { class: "name" }, capital(name)),
       element("span", { class: "share" }, percent(share), element("span", { class: "unseen" }, " of the photo,")),
       element("span", { class: "guess", title: guess.title }, guess.words),
-      bar,
+      element("span", { class: "bar", "aria-hidden": "true", "--color": color, "--share": String(share / largest) }),
     );
     const dots = element("span", { class: "palette" }, ...colours.map((one) => this.#dot(one)));
-    const recolour = element("input", { type: "color", value: tint ?? colours[0]?.hex ?? "#808080", "aria-label": `Recolour ${name}`, title: tint ? "Recolour; choose the first dot's colour to undo" : "Recolour" });
-    const download = element("button", { type: "button", class: "icon", "aria-label": `Download the cut-out of ${name}`, title: "Download the cut-out" }, downloadIcon());
-    const row = element("li", { class: "garment", "data-id": String(id) }, toggle, dots, ...(colours.length ? [recolour] : []), download);
-    row.classList.toggle("tinted", Boolean(tint));
-    toggle.addEventListener("click", () => this.on.toggle(id));
-    recolour.addEventListener("input", () => this.on.recolour(id, recolour.value));
-    download.addEventListener("click", () => this.on.download(id));
+    const chosen = { type: "color", value: tint ?? colours[0]?.hex, "aria-label": `Recolour ${name}`, title: tint ? "Recolour; choose the first dot's colour to undo" : "Recolour" };
+    const recolour = colours.length ? [element("input", { ...chosen, input: ({ target }) => this.on.recolour(id, target.value) })] : [];
+    const download = element("button", { type: "button", class: "icon", "aria-label": `Download the cut-out of ${name}`, title: "Download the cut-out", click: () => this.on.download(id) });
+    download.innerHTML = DOWNLOAD_ICON;
+    const row = element("li", { class: tint ? "garment tinted" : "garment", "data-id": String(id) }, toggle, dots, ...recolour, download);
     row.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && this.on.highlight(id));
     row.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.on.highlight(null));
     row.addEventListener("focusin", () => {
@@ -113,10 +118,8 @@ export class GarmentList {
   }
 
   #dot({ hex, part, name }) {
-    const dot = element("button", { type: "button", tabindex: "-1", "aria-label": `Copy ${hex}, ${name}`, title: `${capital(name)} ${hex}, ${percent(part)} of the garment. Click to copy` });
-    dot.style.setProperty("--color", hex);
-    dot.addEventListener("click", () => this.on.copy(hex, name));
-    return dot;
+    const title = `${capital(name)} ${hex}, ${percent(part)} of the garment. Click to copy`;
+    return element("button", { type: "button", tabindex: "-1", "--color": hex, "aria-label": `Copy ${hex}, ${name}`, title, click: () => this.on.copy(hex, name) });
   }
 
   /** Make one row the list's only stop of the Tab key; arrow keys move inside the list. */
@@ -142,14 +145,7 @@ function targetOf(event, buttons, previousKey, nextKey) {
   return buttons[target];
 }
 
-function downloadIcon() {
-  const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  for (const [name, value] of Object.entries({ viewBox: "0 0 24 24", width: "18", height: "18", "aria-hidden": "true" })) drawing.setAttribute(name, value);
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", "M12 4v11 M7 10.5l5 5 5-5 M5 20h14");
-  drawing.append(path);
-  return drawing;
-}
+const DOWNLOAD_ICON = '<svg viewBox="0 0 24 24" width="18" height="18" aria-hidden="true"><path d="M12 4v11 M7 10.5l5 5 5-5 M5 20h14"/></svg>';
 
 /** The states of a photo, as a screen reader says them. */
 const STATES = { waiting: "waiting", working: "being segmented", done: "segmented", failed: "failed" };
@@ -180,11 +176,9 @@ export class Strip {
 
   #tile({ id, name, state, thumbnail }, isCurrent) {
     const picture = thumbnail ? element("img", { src: thumbnail, alt: "" }) : element("span", { class: "blank", "aria-hidden": "true" });
-    const tile = element("button", { type: "button", class: "tile", title: name, "aria-label": `${name}, ${STATES[state]}` }, picture);
-    if (isCurrent) tile.setAttribute("aria-current", "true");
-    const remove = element("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, title: "Remove" }, "×");
-    tile.addEventListener("click", () => this.on.choose(id));
-    remove.addEventListener("click", () => this.on.remove(id));
+    const label = { title: name, "aria-label": `${name}, ${STATES[state]}`, ...(isCurrent && { "aria-current": "true" }) };
+    const tile = element("button", { type: "button", class: "tile", ...label, click: () => this.on.choose(id) }, picture);
+    const remove = element("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, title: "Remove", click: () => this.on.remove(id) }, "×");
     return element("li", { "data-id": String(id), "data-state": state }, tile, remove);
   }
 
@@ -223,20 +217,13 @@ export function fillAbout(dialog, card) {
   };
   const rows = Object.entries(facts).filter(([, value]) => value);
   dialog.querySelector("#about-facts").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]));
+  const entry = ({ display_name: name, color }) => element("li", {}, swatch(`rgb(${color})`), capital(name));
   dialog.querySelector("#known").replaceChildren(...known.map(entry));
   dialog.querySelector("#unknown").replaceChildren(...unknown.map(entry));
   dialog.querySelector("#unknown-part").hidden = !unknown.length;
 }
 
-function entry({ display_name: name, color }) {
-  const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
-  swatch.style.setProperty("--color", `rgb(${color})`);
-  return element("li", {}, swatch, capital(name));
-}
-
-/** @typedef {{path: string, title: string, credit: string}} Sample */
-
-/** Photos to try the page with, each with its credit. @type {Sample[]} */
+/** Photos to try the page with, each with its credit. */
 const SAMPLES = [
   { path: "page/gallery/canyon.jpg", title: "Shirt, jeans and boots", credit: "Photo: David Hiser / EPA DOCUMERICA, National Archives (NAID 545607), public domain" },
   { path: "page/gallery/studio.jpg", title: "Studio photo, 19th century", credit: "Photo: Library of Congress, item 2006688036, public domain" },
@@ -246,14 +233,13 @@ const SAMPLES = [
   { path: "v1/sample", title: "Drawn by clothseg", credit: "Drawn by clothseg's own code" },
 ];
 
-/** @param {HTMLElement} root a list @param {(sample: Sample) => void} choose */
+/** @param {HTMLElement} root a list @param {(sample: {path: string, title: string, credit: string}) => void} choose */
 export function showGallery(root, choose) {
   const tiles = SAMPLES.map((sample) => {
     const isDrawn = sample.path === "v1/sample"; // it may need a key, which an address in the page cannot send
     const picture = element("img", { src: isDrawn ? "page/icon.svg" : sample.path, alt: "", width: "72", height: "90", loading: "lazy" });
-    const tile = element("button", { type: "button", class: "tile", "aria-label": `Try the sample: ${sample.title}`, title: `${sample.title}. ${sample.credit}` }, picture);
-    tile.addEventListener("click", () => choose(sample));
-    return element("li", {}, tile);
+    const label = { "aria-label": `Try the sample: ${sample.title}`, title: `${sample.title}. ${sample.credit}` };
+    return element("li", {}, element("button", { type: "button", class: "tile", ...label, click: () => choose(sample) }, picture));
   });
   root.replaceChildren(...tiles);
 }

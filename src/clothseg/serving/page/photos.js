@@ -52,7 +52,7 @@ export class Photos {
   #locked = true; // until the model is known, and the key where one is needed
 
   /**
-   * @param {import("./engine.js").Engine} engine
+   * @param {import("./engine.js").HttpEngine} engine
    * @param {{change: (photo: Photo) => void, keyNeeded: (problem: Problem) => void}} on
    */
   constructor(engine, on) {
@@ -133,7 +133,7 @@ export class Photos {
   #fail(photo, error) {
     photo.problem = error instanceof Problem ? error : new Problem("page", "This page has a fault", String(error));
     photo.state = "failed";
-    if (!["key-missing", "key-wrong"].includes(error.kind)) return;
+    if (!error.needsKey) return;
     photo.state = "waiting";
     this.#locked = true;
     this.#on.keyNeeded(error);

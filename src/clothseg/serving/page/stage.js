@@ -57,7 +57,6 @@ export class Stage {
   #colors = [];
   #image = null;
   #shown = new Float32Array(0);
-  #from = new Float32Array(0);
   #frame = 0;
   #isPlanned = false;
 
@@ -216,12 +215,12 @@ export class Stage {
   /** Redraw with the values of `hidden`, `highlighted` and `opacity`, with a short fade. */
   update() {
     if (!this.#codes) return;
-    this.#from = this.#shown;
+    const from = this.#shown;
     const target = this.#targetColors();
     const start = performance.now();
     const step = (now) => {
       const done = reducedMotion.matches ? 1 : Math.min(1, (now - start) / FADE_MS);
-      this.#shown = this.#from.map((value, index) => value + (target[index] - value) * done);
+      this.#shown = from.map((value, index) => value + (target[index] - value) * done);
       this.#paint();
       if (done < 1) this.#frame = requestAnimationFrame(step);
     };

@@ -25,7 +25,7 @@ export class View {
     root.addEventListener("pointermove", (event) => this.#move(event));
     for (const name of ["pointerup", "pointercancel"]) root.addEventListener(name, (event) => this.#up(event));
     root.addEventListener("keydown", (event) => this.#key(event));
-    root.addEventListener("dblclick", (event) => !this.on.tool() && this.zoomTo(this.zoom > 1 ? 1 : 3, this.#placeOf(event)));
+    root.addEventListener("dblclick", (event) => !this.on.tool() && this.zoomTo(this.zoom > 1 ? 1 : 3, this.placeOf(event)));
   }
 
   /** Show a whole frame. @param {import("./compose.js").Box} frame @param {number} width of the canvas */
@@ -65,7 +65,8 @@ export class View {
     this.on.change();
   }
 
-  #placeOf({ clientX, clientY }) {
+  /** @returns {{x: number, y: number}} the place of a pointer, as parts of the stage */
+  placeOf({ clientX, clientY }) {
     const box = this.root.getBoundingClientRect();
     return { x: (clientX - box.left) / box.width, y: (clientY - box.top) / box.height };
   }
@@ -75,7 +76,7 @@ export class View {
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
     // A pinch on a touchpad comes as a wheel with Ctrl, in small steps.
-    this.zoomTo(this.zoom * Math.exp((-event.deltaY * lines * (event.ctrlKey ? 6 : 1)) / 500), this.#placeOf(event));
+    this.zoomTo(this.zoom * Math.exp((-event.deltaY * lines * (event.ctrlKey ? 6 : 1)) / 500), this.placeOf(event));
   }
 
   #down(event) {
@@ -102,13 +103,13 @@ export class View {
       this.moveBy(old.x - now.x, old.y - now.y);
       this.zoomTo((this.zoom * now.distance) / old.distance, now);
     } else if (this.zoom > 1 && !(tool && event.buttons & 1)) {
-      const [old, now] = [this.#placeOf(before), this.#placeOf(event)];
+      const [old, now] = [this.placeOf(before), this.placeOf(event)];
       this.moveBy(old.x - now.x, old.y - now.y);
     }
   }
 
   #fingers() {
-    const [one, other] = [...this.#pointers.values()].map((event) => this.#placeOf(event));
+    const [one, other] = [...this.#pointers.values()].map((event) => this.placeOf(event));
     return { x: (one.x + other.x) / 2, y: (one.y + other.y) / 2, distance: Math.hypot(one.x - other.x, one.y - other.y) || 0.01 };
   }
 
