@@ -11,7 +11,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms
 
 from clothseg.errors import InputError, MachineError, PictureError
@@ -69,19 +68,21 @@ def encode_png(array: UInt8Array, *, palette: UInt8Array | None = None) -> bytes
         array: class ids or grey values if it has two dimensions.
         palette: (N, 3) uint8 RGB makes of (H, W) an indexed PNG; its pixel values stay what they are.
     """
-    height, width, *channels = array.shape
-    lines = array.reshape(height, -1)
-    rows = np.empty((height, lines.shape[1] + 1), dtype=np.uint8)
+    lines = array.reshape(len(array), -1)
+    rows = np.empty((len(lines), lines.shape[1] + 1), dtype=np.uint8)
     rows[:, 0] = _UP_FILTER
     rows[:1, 1:] = lines[:1]
     np.subtract(lines[1:], lines[:-1], out=rows[1:, 1:])
-    color_type = {3: 2, 4: 6}[channels[0]] if channels else 0
-    return _png(rows, width, color_type, palette)
+    return png_from_rows(rows, channels=1 if array.ndim == 2 else array.shape[2], palette=palette)
 
 
 def encode_jpeg(array: UInt8Array, quality: int = 90) -> bytes:
     """Encode (H, W, 3) uint8 RGB as JPEG of `quality` 1 to 100."""
-    return _encoded(".jpg", cv2.cvtColor(array, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, content = cv2.imencode(".jpg", cv2.cvtColor(array, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise MachineError(f"OpenCV could not encode {array.shape} pixels as JPEG. Report this with the photo")
+    return content.tobytes()
 
 
 def encode_webp(array: UInt8Array, quality: int = 90) -> bytes:
@@ -126,25 +127,16 @@ def _mark_of(content: bytes) -> tuple[int, bytes]:
     return 4 + int.from_bytes(content[4:6], "big"), b"\xff\xfe" + struct.pack(">H", 2 + len(segment)) + segment
 
 
-def _encoded(suffix: str, array: npt.NDArray[Any], options: list[int]) -> bytes:
-    done, content = cv2.imencode(suffix, array, options)
-    if not done:
-        raise MachineError(f"OpenCV could not encode {array.shape} pixels as {suffix}. Report this with the photo")
-    return content.tobytes()
-
-
-def png_from_rows(rows: UInt8Array, *, palette: UInt8Array | None = None) -> bytes:
-    """Wrap rows that are filtered already as an 8-bit PNG, grey or with a palette.
+def png_from_rows(rows: UInt8Array, *, channels: int = 1, palette: UInt8Array | None = None) -> bytes:
+    """Wrap rows that are filtered already as an 8-bit PNG.
 
     Args:
-        rows: (H, 1 + W) uint8: the number of each row's filter, then its filtered values.
-        palette: (N, 3) uint8 RGB, or None for grey.
+        rows: (H, 1 + W * channels) uint8: the number of each row's filter, then its filtered values.
+        channels: 1 for grey or ids of the palette, 3 for RGB, 4 for RGBA.
+        palette: (N, 3) uint8 RGB.
     """
-    return _png(rows, rows.shape[1] - 1, 0, palette)
-
-
-def _png(rows: UInt8Array, width: int, color_type: int, palette: UInt8Array | None) -> bytes:
-    color_type = color_type if palette is None else 3
+    color_type = {1: 0, 3: 2, 4: 6}[channels] if palette is None else 3
+    width = (rows.shape[1] - 1) // channels
     chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(rows), 8, color_type, 0, 0, 0))]
     if palette is not None:
         chunks.append(_chunk(b"PLTE", np.ascontiguousarray(palette).tobytes()))
@@ -169,14 +161,11 @@ def decode_index_png(content: bytes, *, max_pixels: int) -> UInt8Array | None:
     """Return the pixel values of an 8-bit grey or palette PNG, (H, W) uint8.
 
     Index masks are best stored with one row filter throughout, as `encode_png` does: each row minus the row above, or
-    rows as they are. Other PNGs are left to a general decoder.
-
-    Args:
-        content: the file.
-        max_pixels: a larger PNG is not decoded.
+    rows as they are.
 
     Returns:
-        The pixels, or None for any other kind of PNG, or a file that is none.
+        The pixels, or None for any other kind of PNG, one with more than `max_pixels`, or a file that is none: they are
+        left to a general decoder.
 
     Raises:
         ValueError: such a PNG, but cut off, or a checksum does not match.
@@ -301,7 +290,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
         return _as_rgb(image), f"its colour profile is for {mode} colours, not {image.mode}, and was ignored"
     if transform is None:
         return _as_rgb(image), ""
-    return _applied(image, transform), ""
+    return ImageCms.applyTransform(image, transform) or image, ""
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -322,11 +311,6 @@ def _transform(profile: bytes) -> tuple[str, Any]:
         return mode, transform
     colors = levels[None, :] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
     before = Image.fromarray(np.ascontiguousarray(colors))
-    change = np.asarray(_applied(before, transform), np.int16) - np.asarray(before.convert("RGB"), np.int16)
+    after = ImageCms.applyTransform(before, transform)
+    change = np.asarray(after, np.int16) - np.asarray(before.convert("RGB"), np.int16)
     return mode, None if np.abs(change).max() <= _LARGEST_CHANGE_OF_SRGB else transform
-
-
-def _applied(image: Image.Image, transform: Any) -> Image.Image:
-    changed = ImageCms.applyTransform(image, transform)
-    assert changed is not None  # None only where it changes the image in place
-    return changed
