@@ -59,11 +59,9 @@ def zip_of(files: Files) -> bytes:
 async def in_order(
     work: Sequence[tuple[str, Callable[[], Coroutine[Any, Any, Files]]]], *, at_once: int
 ) -> AsyncGenerator[Answer]:
-    """Yield the answer for each photo in order, some at a time; those that nobody waits for any more are cancelled.
+    """Yield the answer for each photo in order; `at_once` are submitted at a time, and cancelled if nobody waits.
 
-    Args:
-        work: the name of each photo, and what segments it.
-        at_once: how many are submitted at a time.
+    `work` is the name of each photo, and what segments it.
     """
     left = deque(work)
     running: deque[tuple[str, asyncio.Task[Files]]] = deque()

@@ -63,16 +63,16 @@ class Message:
     body: bytes = field(default=b"", repr=False)
     """A photo, or what was made of it."""
 
-    def head(self) -> bytes:
-        """Return what is sent before the body."""
+    @property
+    def parts(self) -> tuple[bytes, bytes]:
+        """What is sent: lengths and header, then the body."""
         header = json.dumps(self.header).encode()
-        return _LENGTHS.pack(len(header), len(self.body)) + header
+        return _LENGTHS.pack(len(header), len(self.body)) + header, self.body
 
 
 def write(stream: BinaryIO, message: Message) -> None:
     """Write a message and flush the stream."""
-    stream.write(message.head())
-    stream.write(message.body)
+    stream.writelines(message.parts)
     stream.flush()
 
 
@@ -86,17 +86,6 @@ def read(stream: BinaryIO) -> Message | None:
     if len(header) < header_length or len(body) < body_length:
         return None
     return Message(json.loads(header), body)
-
-
-async def send(stream: asyncio.StreamWriter, message: Message) -> None:
-    """Write a message without blocking the event loop.
-
-    Raises:
-        ConnectionError: the other process has closed the pipe.
-    """
-    stream.write(message.head())
-    stream.write(message.body)
-    await stream.drain()
 
 
 async def receive(stream: asyncio.StreamReader) -> Message:

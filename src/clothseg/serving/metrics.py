@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 # Upper bounds in seconds: from a small photo on a fast core to a large one that has waited.
 _BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -42,35 +40,21 @@ class Metrics:
     """The metrics of one server, in their own registry, so that two servers in one process are counted separately."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        registry = self._registry
-        self.requests = Counter(
-            "clothseg_requests", "Requests answered.", ["path", "method", "code"], registry=registry
-        )
-        self.request_seconds = Histogram(
-            "clothseg_request_seconds",
-            "Seconds from the head of a request to the end of its answer.",
-            ["path"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self.photos = Counter(
-            "clothseg_photos", "Photos segmented, by form of the answer.", ["output"], registry=registry
-        )
-        self.stage_seconds = Histogram(
-            "clothseg_stage_seconds",
-            "Seconds a photo spent in the queue, in decoding, in the network and in encoding.",
-            ["stage"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self.queue_depth = Gauge("clothseg_queue_depth", "Photos that wait for a worker.", registry=registry)
-        self.in_flight = Gauge("clothseg_in_flight", "Photos that a worker has at present.", registry=registry)
-        self.held_bytes = Gauge("clothseg_held_bytes", "Bytes of photos in the server's memory.", registry=registry)
-        self.workers_ready = Gauge("clothseg_workers_ready", "Workers that have their model.", registry=registry)
-        self.worker_restarts = Counter(
-            "clothseg_worker_restarts", "Workers that ended, or were ended, and were replaced.", registry=registry
-        )
+        registry = self._registry = CollectorRegistry()
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        histogram = partial(Histogram, buckets=_BUCKETS, registry=registry)
+        self.requests = counter("clothseg_requests", "Requests answered.", ["path", "method", "code"])
+        request_words = "Seconds from the head of a request to the end of its answer."
+        self.request_seconds = histogram("clothseg_request_seconds", request_words, ["path"])
+        self.photos = counter("clothseg_photos", "Photos segmented, by form of the answer.", ["output"])
+        stage_words = "Seconds a photo spent in the queue, in decoding, in the network and in encoding."
+        self.stage_seconds = histogram("clothseg_stage_seconds", stage_words, ["stage"])
+        self.queue_depth = gauge("clothseg_queue_depth", "Photos that wait for a worker.")
+        self.in_flight = gauge("clothseg_in_flight", "Photos that a worker has at present.")
+        self.held_bytes = gauge("clothseg_held_bytes", "Bytes of photos in the server's memory.")
+        self.workers_ready = gauge("clothseg_workers_ready", "Workers that have their model.")
+        restart_words = "Workers that ended, or were ended, and were replaced."
+        self.worker_restarts = counter("clothseg_worker_restarts", restart_words)
         ProcessCollector(registry=registry)
 
     def text(self) -> bytes:

@@ -45,9 +45,6 @@ class Pool:
 
     Args:
         load_options: arguments of `prediction.predictor.load` for the workers, by name.
-        workers: number of workers.
-        limits: how many photos may wait, and how long each may take.
-        metrics: of queue and workers.
         on_failure: called if the very first worker cannot start; the reason is in `failure`.
         on_ready: called with the model's origin and its runtime once the first worker has loaded it.
     """

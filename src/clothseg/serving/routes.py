@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
 from clothseg.labels import ClassList
-from clothseg.serving import metrics as metrics_module
 from clothseg.serving.batch import Files, HoldingResponse, files_of, in_order, ndjson, zip_of, zipped
 from clothseg.serving.errors import Problem
 from clothseg.serving.limits import Limits
@@ -154,7 +154,7 @@ class Routes:
 
     async def metrics(self) -> Response:
         """Return what was counted, for Prometheus."""
-        return Response(self._metrics.text(), headers={"Content-Type": metrics_module.MEDIA_TYPE})
+        return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def health(self) -> JSONResponse:
         """Say that the server lives."""

@@ -101,7 +101,6 @@ class TimeLimitedProtocol(H11Protocol):
     Args:
         head_seconds: how long a client may take to send the head of a request, and to stop sending after an early
             response.
-        options: uvicorn's own.
     """
 
     def __init__(self, *, head_seconds: float, **options: Any) -> None:

@@ -179,10 +179,6 @@ class FormReader:
 
     Starlette's own form parser writes photos to temporary files, decodes a photo that was sent without a file name as
     text, and does not notice a body that breaks off.
-
-    Args:
-        boundary: of the parts.
-        max_photos: how many there may be.
     """
 
     def __init__(self, boundary: bytes, max_photos: int = 1) -> None:

@@ -32,12 +32,7 @@ class NotStartedError(WorkerLostError):
 
 
 class WorkerProcess:
-    """A process that has loaded its model and takes one message at a time.
-
-    Args:
-        process: runs `clothseg.serving.worker`.
-        model_info: its description of the model.
-    """
+    """A process of `clothseg.serving.worker` that has loaded its model and takes one message at a time."""
 
     def __init__(self, process: Process, model_info: Mapping[str, Any]) -> None:
         self._process = process
@@ -47,11 +42,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, load_options: Mapping[str, str | None], *, workers: int) -> WorkerProcess:
-        """Start a process and wait until its model is loaded.
-
-        Args:
-            load_options: arguments of `prediction.predictor.load`, by name.
-            workers: number of workers that share the cores.
+        """Start one of `workers` processes, which share the cores, and wait until its model is loaded.
 
         Raises:
             ClothsegError: what `load` raises.
@@ -102,7 +93,8 @@ class WorkerProcess:
         has_started = False
         try:
             async with asyncio.timeout(seconds):
-                await messages.send(self._process.stdin, message)
+                self._process.stdin.writelines(message.parts)
+                await self._process.stdin.drain()
                 await messages.receive(self._process.stdout)  # reports that it has started
                 has_started = True
                 return await messages.receive(self._process.stdout)
