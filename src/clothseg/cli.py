@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -230,16 +230,12 @@ def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, progr
             registry=_registry(),
         )
     except _RefusedError as refused:
-        raise refused.reason from refused
+        raise refused.__cause__ or refused from None
     return parsed
 
 
 class _RefusedError(Exception):
-    """Takes an error of our own past tyro, which prints each ValueError in a form of its own."""
-
-    def __init__(self, reason: ClothsegError) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
+    """Takes an error of our own, its cause, past tyro, which prints each ValueError in a form of its own."""
 
 
 def _refusing(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -248,7 +244,7 @@ def _refusing(build: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return build(*args, **kwargs)
         except ClothsegError as error:
-            raise _RefusedError(error) from error
+            raise _RefusedError from error
 
     return built
 
@@ -258,10 +254,6 @@ def _described(name: str, command: type[Command]) -> str:
     examples = [command_line(name, *line.split()) for line in EXAMPLES.get(name, ())]
     text = re.split(r"\n\n(?:Args|Raises):", inspect.getdoc(command) or "")[0]
     return "\n".join([text, "", "examples:", *(f"  {line}" for line in examples)])
-
-
-def _merged(parts: Iterable[Any]) -> dict[str, Any]:
-    return {name: value for part in parts for name, value in vars(part).items()}
 
 
 def _registry() -> Any:
@@ -320,7 +312,11 @@ def _registry() -> Any:
             values = {field.name: getattr(info.default, field.name) for field in fields(group)}
             name = group.__name__.removesuffix("Settings").lower()
             parts.append(StructFieldSpec(name=name, type=group, default=group(**values)))
-        return StructConstructorSpec(lambda **parts: Settings(**_merged(parts.values())), tuple(parts))
+
+        def joined(**groups: Any) -> Settings:
+            return Settings(**{name: value for group in groups.values() for name, value in vars(group).items()})
+
+        return StructConstructorSpec(joined, tuple(parts))
 
     return registry
 

@@ -141,11 +141,7 @@ def walk(folder: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[Pat
     """Yield `folder` and each folder below it with the names of its files, sorted.
 
     Linked folders are followed, each real folder is visited once, and a link to a folder that contains it, which makes
-    a circle, is not followed. Hidden folders are skipped.
-
-    Args:
-        folder: where to start.
-        onerror: called for each folder that cannot be read.
+    a circle, is not followed. Hidden folders are skipped. `onerror` is called for each folder that cannot be read.
     """
     starts, seen = [folder], set()
     for start in starts:  # real folders first, so that a file gets its own path where it has one

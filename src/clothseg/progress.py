@@ -107,8 +107,6 @@ class ProgressLines:
     """Lines for a log that say how far a step is: plain text that is not wrapped, at most one in `LINE_EVERY` seconds.
 
     Args:
-        title: what is done.
-        unit: what is counted.
         before: how much was done before the step began; None takes it from the first call of `show`.
         file: where the lines go; stderr by default.
     """
