@@ -23,7 +23,7 @@ from typing import Annotated, Any, NoReturn, Protocol, get_args
 from clothseg import __version__
 from clothseg.errors import ClothsegError, MachineError, nearest, one_line, path_problem
 from clothseg.errors import command as command_line
-from clothseg.settings import Settings
+from clothseg.settings import Settings, tyro
 
 COMMANDS = {
     "prepare": (
@@ -125,8 +125,6 @@ def _overview() -> str:
 
 def _print_completion(arguments: Sequence[str]) -> NoReturn:
     """Print the completion script of a shell, or exit with a usage error."""
-    import tyro
-
     if len(arguments) != 1 or arguments[0] not in SHELLS:
         given = f"Unknown shell: {' '.join(arguments)}" if arguments else "No shell given"
         _fail(f"{given}. Allowed: {', '.join(SHELLS)}, as in: clothseg completion bash", 2)
@@ -216,8 +214,6 @@ def _parse(name: str, settings: Settings, arguments: Sequence[str] | None, progr
         plain: Command | None = command.of_plain(sys.argv[1:] if arguments is None else arguments, defaults)
         if plain is not None:
             return plain
-    import tyro  # a quarter of a second, which `clothseg --help` and plain predictions do not spend
-
     defaults |= dict.fromkeys(required, tyro.MISSING)
     try:
         parsed: Command = tyro.cli(
@@ -258,66 +254,55 @@ def _described(name: str, command: type[Command]) -> str:
 
 def _registry() -> Any:
     """Return tyro's rules with three more: help without None, settings in groups, and errors in one line."""
-    from tyro import MISSING as MISSING_VALUE
-    from tyro.conf import arg
-    from tyro.constructors import (
-        ConstructorRegistry,
-        PrimitiveConstructorSpec,
-        PrimitiveTypeInfo,
-        StructConstructorSpec,
-        StructFieldSpec,
-        StructTypeInfo,
-    )
-
-    registry = ConstructorRegistry()
+    constructors = tyro.constructors
+    registry = constructors.ConstructorRegistry()
     inside: list[bool] = []
 
-    @registry.primitive_rule
-    def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    def optional(info: Any) -> Any:
         if inside or type(None) not in get_args(info.type):
             return None
         inside.append(True)
-        spec: Any = ConstructorRegistry.get_primitive_spec(info)
+        spec = constructors.ConstructorRegistry.get_primitive_spec(info)
         inside.clear()
-        if not isinstance(spec, PrimitiveConstructorSpec):
+        if not isinstance(spec, constructors.PrimitiveConstructorSpec):
             return None
         metavar = spec.metavar.removeprefix("{None}|").replace("{None,", "{")
         choices = tuple(sorted(set(spec.choices or ()) - {"None"})) or None
         return replace(spec, metavar=metavar, choices=choices)
 
-    @registry.struct_rule
-    def checked(info: StructTypeInfo) -> StructConstructorSpec | None:
+    def checked(info: Any) -> Any:
         if inside or not is_dataclass(info.type):
             return None
         inside.append(True)
-        spec: Any = ConstructorRegistry.get_struct_spec(info)
+        spec = constructors.ConstructorRegistry.get_struct_spec(info)
         inside.clear()
         shown = tuple(map(described, spec.fields))
-        checked_spec: StructConstructorSpec = replace(spec, instantiate=_refusing(spec.instantiate), fields=shown)
-        return checked_spec
+        return replace(spec, instantiate=_refusing(spec.instantiate), fields=shown)
 
-    def described(field: StructFieldSpec) -> StructFieldSpec:
+    def described(field: Any) -> Any:
         """Return a field with its help in one paragraph, and without a default that says nothing."""
         text = field.helptext() if callable(field.helptext) else field.helptext
-        says_nothing = field.default in (None, "", (), MISSING_VALUE)
-        hint: Any = Annotated[field.type, arg(help_behavior_hint="")] if says_nothing else field.type
+        says_nothing = field.default in (None, "", (), tyro.MISSING)
+        hint: Any = Annotated[field.type, tyro.conf.arg(help_behavior_hint="")] if says_nothing else field.type
         return replace(field, helptext=text and " ".join(text.split()), type=hint)
 
-    @registry.struct_rule
-    def groups(info: StructTypeInfo) -> StructConstructorSpec | None:
+    def groups(info: Any) -> Any:
         if info.type is not Settings:
             return None
         parts = []
         for group in reversed(Settings.__bases__):
             values = {field.name: getattr(info.default, field.name) for field in fields(group)}
             name = group.__name__.removesuffix("Settings").lower()
-            parts.append(StructFieldSpec(name=name, type=group, default=group(**values)))
+            parts.append(constructors.StructFieldSpec(name=name, type=group, default=group(**values)))
 
         def joined(**groups: Any) -> Settings:
             return Settings(**{name: value for group in groups.values() for name, value in vars(group).items()})
 
-        return StructConstructorSpec(joined, tuple(parts))
+        return constructors.StructConstructorSpec(joined, tuple(parts))
 
+    registry.primitive_rule(optional)
+    registry.struct_rule(checked)
+    registry.struct_rule(groups)
     return registry
 
 
