@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -176,14 +176,15 @@ def commands(arguments: argparse.Namespace, photo: Path, precisions: Sequence[st
 
 
 def precisions_of(model: Path) -> tuple[str, ...]:
-    """Return the precisions that the model's runtime has here."""
+    """Return the precisions that the model and its runtime have here."""
     from clothseg.errors import SettingError
 
-    try:
-        predictor(model, "bf16")
-    except SettingError:
-        return ("fp32",)
-    return "fp32", "bf16"
+    found = ["fp32"]
+    for precision in ("bf16", "int8"):
+        with suppress(SettingError):
+            predictor(model, precision)
+            found.append(precision)
+    return tuple(found)
 
 
 def agreement(arguments: argparse.Namespace, photos: Sequence[Path], precision: str) -> float:
@@ -222,7 +223,7 @@ def rows(arguments: argparse.Namespace, photos: Sequence[Path], precisions: Sequ
     for name in precisions:
         loop, folder = best[f"loop {name}"], best[f"folder {name}"]
         note = " with AMX" if name == "bf16" and "amx" not in processor() else ""
-        yield compared(f"a photo, model loaded, {name}", best["plain"], loop, 2 if name == "fp32" else 6, note=note)
+        yield compared(f"a photo, model loaded, {name}", best["plain"], loop, 6 if name == "bf16" else 2, note=note)
         many = f"a photo of {len(photos)}, {name}"
         yield compared(f"{many}: our loop of predict and save | folder", loop, folder, 1.5)
         yield compared(f"{many}: plain loop | folder", best["plain"], folder, 0)
@@ -257,7 +258,9 @@ def main() -> int:
     """Measure, print one table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description="Prediction against the plain way, side by side.")
     parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint for the plain way")
-    parser.add_argument("--model", type=Path, help="model file for ours, such as an export; else the checkpoint")
+    parser.add_argument(
+        "--model", type=Path, help="model file for ours, such as an export, or starter; else the checkpoint"
+    )
     parser.add_argument("--photos", type=Path, default=Path("data/fashionist/test"), help="folder of JPEGs")
     parser.add_argument("--count", type=int, default=200, help="how many of them to take")
     parser.add_argument("--enlarge", type=int, default=1, help="times as long sides, as of photos from a phone")

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder to write to")
     arguments = parser.parse_args()
     before = small_jpeg(read_picture(arguments.photo).pixels)
-    predictor = clothseg.load(arguments.model)
+    predictor = clothseg.load(arguments.model, precision="fp32")  # the same on every machine
     segmentation = predictor.predict(read_picture(before).pixels)  # what the reader sees
     for name, content in (
         ("before", before),

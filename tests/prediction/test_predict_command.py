@@ -143,7 +143,7 @@ def test_the_starter_model_is_the_default_and_names_the_classes_it_has_not_seen(
 def test_a_missing_model_error_says_how_to_get_one(predict, photo_file, monkeypatch, has_starter):
     photo_file("a.png")
     if not has_starter:
-        monkeypatch.setattr("clothseg.starter.MODEL_NAME", "taken-out.onnx")
+        monkeypatch.setattr("clothseg.starter.MODEL_NAMES", dict.fromkeys(("fp32", "int8"), "taken-out.onnx"))
     code, out, err = predict("a.png", ckpt="none.ckpt" if has_starter else None)
     assert code == 4
     assert out == []

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 import clothseg
 from clothseg.data.sample import sample_picture
+from clothseg.errors import SettingError
 from clothseg.labels import CATEGORIES, FASHIONPEDIA_CATEGORIES, GROUPS
 from clothseg.prediction.runtimes.model_file import ModelFile
 from clothseg.starter import starter_model
@@ -21,15 +23,63 @@ KNOWN = {"background", "upperbody", "head", "legs and feet", "arms and hands", "
 KNOWN |= {"others", "lowerbody", "waist", "wholebody"}
 
 
-@pytest.fixture(scope="module")
-def model() -> ModelFile:
-    path = starter_model()
+def read(precision) -> ModelFile:
+    path = starter_model(precision)
     assert path is not None, "the starter model is not in src/clothseg/starter"
     return ModelFile.read(path)
 
 
-def test_it_is_small_enough_to_be_installed_with_the_code(model):
-    assert len(model.content) < 30e6
+@pytest.fixture(scope="module")
+def model() -> ModelFile:
+    return read("fp32")
+
+
+@pytest.fixture(scope="module")
+def model_in_int8() -> ModelFile:
+    return read("int8")
+
+
+def test_it_is_small_enough_to_be_installed_with_the_code(model, model_in_int8):
+    assert len(model.content) + len(model_in_int8.content) < 30e6
+
+
+@pytest.mark.parametrize(
+    ("machine", "has_bf16", "options", "expected"),
+    [
+        ("x86_64", False, {}, "int8"),
+        ("AMD64", False, {"runtime": "openvino"}, "int8"),
+        ("x86_64", True, {}, "fp32"),
+        ("arm64", False, {}, "fp32"),
+        ("x86_64", False, {"runtime": "onnxruntime"}, "fp32"),
+        ("x86_64", False, {"precision": "fp32"}, "fp32"),
+        ("arm64", False, {"precision": "int8"}, "int8"),
+    ],
+)
+def test_it_computes_in_int8_where_that_is_faster_or_asked_for(monkeypatch, machine, has_bf16, options, expected):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("clothseg.prediction.runtimes.openvino.multiplies_bf16", lambda: has_bf16)
+    predictor = clothseg.load("starter", **options)
+    assert predictor.description.precision == expected
+    assert predictor.model["name"] == starter_model(expected).name
+
+
+def test_another_model_computes_in_int8_only_if_it_was_exported_so(model):
+    for runtime in ("openvino", "onnxruntime"):
+        with pytest.raises(SettingError, match=r"computes in fp32, not in int8\. .*--precision int8 --photos DIR"):
+            clothseg.load(starter_model(), runtime=runtime, precision="int8")
+    assert clothseg.load(starter_model("int8"), precision="int8").runtime_name == "OpenVINO on cpu, int8"
+
+
+def test_in_int8_it_is_the_same_network_with_the_same_masks(model, model_in_int8):
+    assert replace(model_in_int8.description, precision="fp32") == model.description
+    compared = (ROOT / "benchmarks/starter/results/int8.md").read_text(encoding="utf-8")
+    assert model.sha256 in compared
+    assert model_in_int8.sha256 in compared
+    assert "No class's IoU differs significantly" in compared
+    whole, rounded = (clothseg.load("starter", precision=one) for one in ("fp32", "int8"))
+    photos = sorted((ROOT / "docs/pictures/photos").glob("0*.*"))
+    masks = [(whole.predict(photo).mask, rounded.predict(photo).mask) for photo in photos]
+    assert sum(int((one != other).sum()) for one, other in masks) < 0.01 * sum(one.size for one, _ in masks)
 
 
 def test_it_says_what_it_learned_from_and_what_it_never_saw(model):

@@ -13,6 +13,7 @@ from clothseg.errors import ModelError, SettingError, read_input
 from clothseg.prediction import predict_command
 from clothseg.prediction.predict_command import LocalEngine, Run, segment
 from clothseg.prediction.predictor import chosen_model
+from clothseg.prediction.runtimes.openvino import prefers_int8
 from clothseg.prediction.sources import Photo, Search
 from clothseg.progress import Printer
 from clothseg.settings import tyro
@@ -66,7 +67,8 @@ class RayEngine:
         options, model_options = self.options, self.options.model_options
         target = target_of(options.output)
         target.check()
-        model_path, origin = chosen_model(options.checkpoint_path, options.checkpoints_path)
+        takes_int8 = prefers_int8(runtime=model_options.runtime, precision=model_options.precision)
+        model_path, origin = chosen_model(options.checkpoint_path, options.checkpoints_path, prefers_int8=takes_int8)
         model = read_input(model_path, "Model", "Pass another --ckpt", error=ModelError)
         with joined(options.cluster) as ray, TemporaryDirectory(prefix="clothseg-journal-") as folder:
             may_use_gpu = model_path.suffix.lower() == ".ckpt" and ray.cluster_resources().get("GPU", 0) >= 1

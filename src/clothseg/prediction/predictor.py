@@ -24,6 +24,8 @@ from clothseg.pictures import MAX_PIXELS, PhotoSource, name_of, read_picture
 from clothseg.prediction.probabilities import doubts
 from clothseg.prediction.runtimes import Runtime
 from clothseg.prediction.runtimes.model_file import ModelFile
+from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
+from clothseg.prediction.runtimes.openvino import OpenVINORuntime, prefers_int8
 from clothseg.prediction.segmentation import Segmentation
 from clothseg.prediction.sources import is_address
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation, check_augmentation, segment_pixels
@@ -39,7 +41,7 @@ STARTER = "starter"
 """What names the packaged starter model in place of a path."""
 FAR_BELOW = 0.5
 """A training with less than this part of the starter model's mean IoU gets a warning when it is the default."""
-_PRECISIONS = ("auto", "fp32", "bf16")
+_PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 # Photos processed at once beside those in the network: one that is decoded, one that is saved. Each may take 270 MB.
 _OUTSIDE_THE_NETWORK = 2
@@ -248,8 +250,9 @@ def load(
             of your own training, or else the packaged starter model, which "starter" names.
         runtime: auto; torch runs checkpoints; openvino or onnxruntime runs exported models.
         device: auto takes the fastest there is; or cpu, cuda, mps.
-        precision: auto, fp32 or bf16; auto takes bf16 where it is fast and the export measured that it hardly changes
-            the masks.
+        precision: auto, fp32, bf16 or int8; auto takes bf16 where it is fast and the export measured that it hardly
+            changes the masks. int8 needs a model file that was exported so; the packaged model is there in both
+            formats, and auto takes int8 on x86 CPUs without bf16.
         many_photos: let OpenVINO compute several photos at a time, each on its share of the cores: more photos a
             second, but each takes longer. Results are the same.
         one_photo: for a process that segments one photo and ends: OpenVINO takes the compiled network from the user's
@@ -271,7 +274,9 @@ def load(
         >>> predictor.description.classes.names[:3]
         ('background', 'closures', 'upperbody')
     """
-    model_path, origin = chosen_model(model, Path(checkpoints_path))
+    model_path, origin = chosen_model(
+        model, Path(checkpoints_path), prefers_int8=prefers_int8(runtime=runtime, precision=precision)
+    )
     opened = open_runtime(
         model_path,
         runtime=runtime,
@@ -318,16 +323,15 @@ def open_runtime(
     chosen = fitting[0] if runtime == "auto" else runtime
     options: dict[str, Any] = {"device": device, "precision": precision, "classes": classes}
     if chosen == "openvino":
-        from clothseg.prediction.runtimes.openvino import OpenVINORuntime
-
         return OpenVINORuntime.open(model_path, many_photos=many_photos, one_photo=one_photo, **options)
     if chosen == "onnxruntime":
-        from clothseg.prediction.runtimes.onnxruntime import OnnxRuntime
-
         return OnnxRuntime.open(model_path, **options)
     require("torch", "train")
     from clothseg.prediction.runtimes.torch import TorchRuntime
 
+    if precision == "int8":
+        hint = command("export", model_path, "--precision", "int8", "--photos", "DIR")
+        raise SettingError(f"A checkpoint does not compute in int8. Export it with: {hint}")
     return TorchRuntime.open(model_path, device=device, bf16=precision == "bf16", classes=classes)
 
 
@@ -338,8 +342,13 @@ def unseen(description: ModelDescription) -> str:
     return f"; it has never seen {shown}" if names else ""
 
 
-def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path, str]:
+def chosen_model(model: str | Path | None, checkpoints_path: Path, *, prefers_int8: bool = False) -> tuple[Path, str]:
     """Return the path of the model that `load` takes, and a text that says which it is and why.
+
+    Args:
+        model: see `load`.
+        checkpoints_path: folder that None searches.
+        prefers_int8: whether to take the packaged model in int8.
 
     Raises:
         MissingModelError: there is none.
@@ -358,7 +367,7 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path) -> tuple[Path
         if not best.is_sample:
             return path, f"{path}, the newest best of your own training{_compared(best)}"
         drawn = drawn or f"{path} learned from drawn pictures: pass --ckpt {path} to use it"
-    starter = starter_model()
+    starter = starter_model("int8" if prefers_int8 else "fp32")
     if starter is None:
         raise MissingModelError(
             f"No model: {drawn or f'{checkpoints_path} contains no checkpoint of your own training'}, and this "

@@ -123,8 +123,8 @@ def test_bf16_is_the_default_where_the_check_on_real_photos_allows_it(write_port
 def test_what_does_not_fit_is_refused(portable_path, tmp_path):
     with pytest.raises(SettingError, match="OpenVINO runs on the CPU here, not on 'cuda'"):
         open_runtime(portable_path, device="cuda")
-    with pytest.raises(SettingError, match=r"Unknown precision 'int8'\. Allowed: auto, fp32, bf16"):
-        open_runtime(portable_path, precision="int8")
+    with pytest.raises(SettingError, match=r"Unknown precision 'int4'\. Allowed: auto, fp32, bf16, int8"):
+        open_runtime(portable_path, precision="int4")
     with pytest.raises(SettingError, match=r"'torch' does not run small\.onnx\. Allowed: auto, openvino, onnxruntime"):
         open_runtime(portable_path, runtime="torch")
     with pytest.raises(MissingModelError, match="Model not found"):

@@ -112,7 +112,7 @@ def small_site(tmp_path_factory, model_path):
 
 def test_masks_are_those_of_python_and_photos_stay_in_the_browser(visit, site):
     photos = [ROOT / "docs/pictures/before.jpg", PAGE_FOLDER / "gallery/garden.jpg"]
-    predictor = clothseg.load("starter")
+    predictor = clothseg.load("starter", precision="fp32")  # as the browser computes
     with serving(site) as (address, asked):
         visitor = visit(f"{address}/", allow="ERR_INTERNET_DISCONNECTED")
         visitor.wait_for("#loading", "The model is loaded. This page also works offline.")

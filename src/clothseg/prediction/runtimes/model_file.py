@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from clothseg.errors import ModelError, command, one_line, read_input
+from clothseg.errors import ModelError, SettingError, command, one_line, read_input
 from clothseg.model.description import ModelDescription
 from clothseg.transforms import AREA
 
@@ -102,6 +102,19 @@ class ModelFile:
         if wrong is not None:
             raise ModelError(f"has weights that are NaN or infinite, first in {wrong}")
         return cls(content, description, check, sha256)
+
+    def precision_of_rest(self, precision: str) -> str:
+        """Return in what all else than convolutions in int8 computes: `precision`, or auto where that is int8.
+
+        Raises:
+            SettingError: int8 was asked for, and the model was not exported so.
+        """
+        if precision != "int8":
+            return precision
+        if self.description.precision != "int8":
+            hint = command("export", "MODEL", "--precision", "int8", "--photos", "DIR")
+            raise SettingError(f"The model computes in fp32, not in int8. Make an int8 model of it with: {hint}")
+        return "auto"
 
     @property
     def allows_bf16(self) -> bool:

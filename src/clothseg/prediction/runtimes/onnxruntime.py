@@ -37,15 +37,16 @@ class OnnxRuntime:
 
         Raises:
             ModelError: the file is damaged or foreign.
-            SettingError: another device than the CPU, another precision than fp32, or classes that the model lacks.
+            SettingError: another device than the CPU, a precision that ONNX Runtime or the model does not have, or
+                classes that the model lacks.
             MissingExtraError: onnxruntime is not installed.
         """
         onnxruntime = require("onnxruntime", "onnxruntime")
         if device not in ("auto", "cpu"):
             raise SettingError(f"ONNX Runtime runs on the CPU here, not on {device!r}. Allowed: auto, cpu")
-        if precision not in ("auto", "fp32"):
-            raise SettingError(f"ONNX Runtime computes in fp32, not in {precision!r}. Allowed: auto, fp32")
         file = ModelFile.read(model_path)
+        if file.precision_of_rest(precision) not in ("auto", "fp32"):
+            raise SettingError(f"ONNX Runtime does not compute in {precision!r}. Allowed: auto, fp32, int8")
         description = file.description.with_classes(classes)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads() or 0
