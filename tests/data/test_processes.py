@@ -1,4 +1,4 @@
-"""Work by several processes is in order, few items at a time, and ends with its parent; one run writes a folder."""
+"""Work by several processes is in order, in groups, and ends with its parent; one run writes a folder."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from clothseg.data.processes import GROUP_SIZE, LOCK_NAME, lock_folder, work_in_groups
+from clothseg.data.processes import LOCK_NAME, lock_folder, work_in_groups
 from clothseg.errors import ClothsegError, MachineError
 from tests.conftest import HANG_SECONDS
 
@@ -27,10 +27,14 @@ def refuse(message, items):
 
 
 def assert_in_order(num_workers):
-    groups = list(work_in_groups(double, range(200), num_workers=num_workers))
+    shown = []
+    groups = list(
+        work_in_groups(double, range(200), num_workers=num_workers, progress=lambda *step: shown.append(step))
+    )
 
-    assert [size for size, _ in groups] == [32] * 6 + [8]
-    assert [value for _, values in groups for value in values] == [2 * item for item in range(200)]
+    assert [len(group) for group in groups] == [32] * 6 + [8]
+    assert [value for group in groups for value in group] == [2 * item for item in range(200)]
+    assert shown == [(done, 200) for done in (32, 64, 96, 128, 160, 192, 200)]
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -43,32 +47,20 @@ def test_results_of_processes_come_in_the_order_of_the_items():
     assert_in_order(2)
 
 
-def test_items_are_taken_as_they_are_needed():
-    taken = []
-
-    def items():
-        for item in range(20 * GROUP_SIZE):
-            taken.append(item)
-            yield item
-
-    results = work_in_groups(double, items(), num_workers=2)
-    values = next(results)[1]
-
-    assert len(taken) <= 10 * GROUP_SIZE
-    values += [value for _, group in results for value in group]
-    assert values == [2 * item for item in range(20 * GROUP_SIZE)]
+def work_with_two(work, items):
+    return list(work_in_groups(work, items, num_workers=2, progress=lambda *step: None))
 
 
 @pytest.mark.processes
 def test_a_process_that_dies_is_an_error_that_says_what_to_do():
     with pytest.raises(MachineError, match="--workers"):
-        list(work_in_groups(die, range(5), num_workers=2))
+        work_with_two(die, range(5))
 
 
 @pytest.mark.processes
 def test_an_error_of_the_work_comes_through_as_it_is():
     with pytest.raises(ClothsegError, match="disk full") as caught:
-        list(work_in_groups(partial(refuse, "disk full"), range(5), num_workers=2))
+        work_with_two(partial(refuse, "disk full"), range(5))
 
     assert caught.value.exit_code == 5
 
@@ -83,7 +75,7 @@ def work(items):
     time.sleep(3600)
 
 if __name__ == "__main__":
-    list(work_in_groups(work, range(200), num_workers=2))
+    list(work_in_groups(work, range(200), num_workers=2, progress=print))
 """
 
 

@@ -55,12 +55,9 @@ def write_in_groups(
         (job.masks / parent).mkdir(parents=True, exist_ok=True)
     num_workers = min(job.num_workers, len(items) // PHOTOS_PER_PROCESS)
     counts = MaskCounts.zero(len(job.classes))
-    done = 0
     with job.steps(title) as advance:
-        for size, part in work_in_groups(write_group, items.values(), num_workers=num_workers):
+        for part in work_in_groups(write_group, list(items.values()), num_workers=num_workers, progress=advance):
             counts.add(part)
-            done += size
-            advance(done, len(items))
     return counts
 
 

@@ -6,72 +6,58 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from clothseg.errors import MachineError
+from clothseg.progress import Advance
 
 LOCK_NAME = ".lock"
 """The file by which a run locks a folder."""
 GROUP_SIZE = 32
 """Items that one process gets at a time."""
-_GROUPS_AHEAD = 3
-"""Groups waiting for each process: enough to keep it busy, few enough to limit the parent's memory."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def work_in_groups(
-    work: Callable[[list[Item]], Result], items: Iterable[Item], *, num_workers: int
-) -> Iterator[tuple[int, Result]]:
-    """Yield the size of each group of items and what `work` returned for it, in the order of the items.
+    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], *, num_workers: int, progress: Advance
+) -> Iterator[Result]:
+    """Yield what `work` returned for each group of items, in the order of the items.
 
     Args:
         work: must be picklable, as a function of a module or a `partial` of one is.
-        items: taken when they are needed, so there may be more than fit into memory.
+        items: are sent to the processes one group after another.
         num_workers: processes; with less than 2 this process does the work.
+        progress: called after each group with the items done and the items in all.
 
     Raises:
         MachineError: a process ended unexpectedly.
     """
-    groups = _grouped(items)
-    if num_workers < 2:
-        for group in groups:
-            yield len(group), work(group)
-        return
-    # Spawned, not forked: a fork copies locks that a thread of the caller may have.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
-    waiting: deque[tuple[int, Future[Result]]] = deque()
-    try:
-        for group in groups:
-            waiting.append((len(group), pool.submit(work, group)))
-            if len(waiting) > num_workers * _GROUPS_AHEAD:
-                size, future = waiting.popleft()
-                yield size, future.result()
-        while waiting:
-            size, future = waiting.popleft()
-            yield size, future.result()
-    except BrokenExecutor as error:
-        raise MachineError(
-            "A worker process ended unexpectedly, probably because memory ran out. Run this again with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _grouped(items: Iterable[Item]) -> Iterator[list[Item]]:
-    items = iter(items)
-    while group := list(islice(items, GROUP_SIZE)):
-        yield group
+    groups = [items[start : start + GROUP_SIZE] for start in range(0, len(items), GROUP_SIZE)]
+    with ExitStack() as stack:
+        results: Iterable[Result] = map(work, groups)
+        if num_workers > 1:
+            # Spawned, not forked: a fork copies locks that a thread of the caller may have.
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            results = pool.map(work, groups)
+        try:
+            for number, result in enumerate(results, start=1):
+                yield result
+                progress(min(number * GROUP_SIZE, len(items)), len(items))
+        except BrokenExecutor as error:
+            raise MachineError(
+                "A worker process ended unexpectedly, probably because memory ran out. Run this again with fewer "
+                "--workers"
+            ) from error
 
 
 def _start_worker() -> None:

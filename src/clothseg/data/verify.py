@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,16 +101,13 @@ def verify(folder: Path, *, num_workers: int = 0, steps: Steps = hide_step) -> V
         pairs = _pair(folder, name, split, defects)
         counts = MaskCounts.zero(len(manifest.classes))
         check_group = partial(_check_group, folder / split.photos, folder / split.masks, len(manifest.classes))
-        done = 0
         with steps(f"Checking photos of {name}") as advance:
-            for count, group in work_in_groups(check_group, pairs, num_workers=num_workers):
-                for pair in group:
-                    defects += [Defect(name, pair.stem, what) for what in pair.defects]
-                    if pair.pixels is not None:
-                        counts.add_mask(pair.pixels)
-                    defects += _duplicate(name, pair, first_by_digest)
-                done += count
-                advance(done, len(pairs))
+            checks = work_in_groups(check_group, pairs, num_workers=num_workers, progress=advance)
+            for pair in itertools.chain.from_iterable(checks):
+                defects += [Defect(name, pair.stem, what) for what in pair.defects]
+                if pair.pixels is not None:
+                    counts.add_mask(pair.pixels)
+                defects += _duplicate(name, pair, first_by_digest)
         found[name] = counts.split(split.photos, split.masks, len(pairs))
         defects += _compare_with_manifest(name, split, found[name])
     return Verification(manifest, found, tuple(defects))
