@@ -28,7 +28,12 @@ _PAGE_STARTS = (b"<!doctype html", b"<html")
 
 
 def fetch(
-    source: str, name: str, target: Path, *, progress: Advance | None = None, retries: RetryPolicy | None = None
+    source: str,
+    name: str,
+    target: Path,
+    *,
+    progress: Advance = lambda done, total: None,
+    retries: RetryPolicy | None = None,
 ) -> Path:
     """Return the path of a whole file: the one in a local source, or `target`, downloaded if it is not there yet.
 
@@ -57,7 +62,7 @@ def fetch(
         address = _checked_address(source, name)
         if target.is_file():
             return _checked(target)
-        return Download(address, _ways_out(target), progress or _no_progress, retries or RetryPolicy()).run(target)
+        return Download(address, _ways_out(target), progress, retries or RetryPolicy()).run(target)
     local = in_folder(Path(source), name)
     if local.is_file() or target.is_file():
         return _checked(local if local.is_file() else target)
@@ -172,10 +177,6 @@ class Download:
         if total is not None and done < total:
             raise RetryableError(f"the connection broke off after {done:,} of {total:,} bytes")
         self.progress(done, done)
-
-
-def _no_progress(done: int, total: int | None) -> None:
-    """Show nothing."""
 
 
 def _ways_out(target: Path) -> str:

@@ -84,7 +84,8 @@ def prepare(
             with _written_whole(folder / split.masks) as stage:
                 report, counts = source.write_masks(MaskJob(folder, split, stage, classes, num_workers, steps, limit))
                 reports[split.name] = report = _with_warning(report, counts)
-                if not counts.num_masks or _all_skipped(report, counts):
+                is_all_skipped = report.num_annotations and not counts.num_annotations and not report.left_out
+                if not counts.num_masks or is_all_skipped:  # the masks would be empty by mistake
                     replace(wanted, splits=reports).write(folder)
                     raise DataError(_nothing_left(folder, split.name, report, counts))
             splits[split.name] = counts.split(split.photos, split.masks, counts.num_masks)
@@ -197,11 +198,6 @@ def _written_whole(target: Path) -> Iterator[Path]:
         raise
     _remove_folder(target)
     stage.replace(target)
-
-
-def _all_skipped(report: SplitReport, counts: MaskCounts) -> bool:
-    """Return whether there are annotations and each of them was skipped: the masks would be empty by mistake."""
-    return bool(report.num_annotations) and not counts.num_annotations and not report.left_out
 
 
 def _with_warning(report: SplitReport, counts: MaskCounts) -> SplitReport:

@@ -25,16 +25,11 @@ def write_reports(folder: Path, name: str, record: bytes, **values: Any) -> list
     Raises:
         MachineError: the folder cannot be written.
     """
-    contents = {".json": record} | {ending: render(name + ending, **values).encode() for ending in (".md", ".html")}
-    paths = [folder / f"{name}{ending}" for ending in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        write_whole(path, content)
-    return paths
-
-
-def render(template: str, **values: Any) -> str:
-    """Return the text of a template of templates/ with its values; values are escaped in HTML."""
-    return _environment().get_template(template).render(values)
+    templates = [_environment().get_template(f"{name}{ending}") for ending in (".md", ".html")]
+    contents = {f"{name}.json": record} | {str(one.name): one.render(values).encode() for one in templates}
+    for file_name, content in contents.items():
+        write_whole(folder / file_name, content)
+    return [folder / file_name for file_name in contents]
 
 
 @cache

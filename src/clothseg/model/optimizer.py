@@ -10,7 +10,7 @@ import torch
 from clothseg.model.network import SegmentationNetwork
 
 _FAST_BF16_CPU = ("amx_bf16", "avx512_bf16")
-"""CPU features that multiply bfloat16 directly; without one, bfloat16 is emulated and slower than float32."""
+"""CPU features by which oneDNN multiplies bfloat16 directly; without one it emulates that, slower than float32."""
 
 
 def parameter_groups(
@@ -67,11 +67,6 @@ def preferred_precision(accelerator: str = "auto") -> str:
         return "bf16-mixed" if major >= 8 else "16-mixed" if major == 7 else "32-true"
     if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
         return "32-true"
-    return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
-
-
-def _cpu_multiplies_bf16() -> bool:
-    """Return whether this CPU has instructions for bfloat16 that oneDNN, torch's library for CPUs, uses."""
-    # torch before 2.10 does not report them; float32 is right on every CPU.
+    # torch before 2.10 does not report what a CPU can do; float32 is right on every one.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(name, False) for name in _FAST_BF16_CPU)
+    return "bf16-mixed" if any(capabilities.get(name, False) for name in _FAST_BF16_CPU) else "32-true"
