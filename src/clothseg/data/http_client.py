@@ -142,19 +142,15 @@ def read_blocks(response: http.client.HTTPResponse, retries: RetryPolicy) -> Ite
         RetryableError: the connection broke off, was silent for `retries.timeout` seconds, or was too slow.
     """
     since, received = time.monotonic(), 0
-    while block := _read_block(response, retries):
-        received += len(block)
-        seconds = time.monotonic() - since
-        if seconds > retries.timeout:
-            if received < retries.slowest * seconds:
-                raise RetryableError(f"the server stalls: {received:,} bytes in {seconds:.1f} s")
-            since, received = time.monotonic(), 0
-        yield block
-
-
-def _read_block(response: http.client.HTTPResponse, retries: RetryPolicy) -> bytes:
     try:
-        return response.read1(_BLOCK)
+        while block := response.read1(_BLOCK):
+            received += len(block)
+            seconds = time.monotonic() - since
+            if seconds > retries.timeout:
+                if received < retries.slowest * seconds:
+                    raise RetryableError(f"the server stalls: {received:,} bytes in {seconds:.1f} s")
+                since, received = time.monotonic(), 0
+            yield block
     except (OSError, http.client.HTTPException) as error:
         raise RetryableError(_reason(error, retries)) from error
 

@@ -190,15 +190,9 @@ class Evaluation:
 
     def _classes(self) -> list[dict[str, Any]]:
         return [
-            {
-                "id": one.class_id,
-                "name": one.name,
-                "absent": not one.photos,
-                "photos": one.photos,
-                "pixels": one.pixels,
-                "predicted_pixels": one.predicted_pixels,
-                **_plain(one.scores),
-            }
+            {"id": one.class_id, "name": one.name, "absent": not one.photos}
+            | {name: getattr(one, name) for name in ("photos", "pixels", "predicted_pixels")}
+            | _plain(one.scores)
             for one in self.summary.classes
         ]
 
@@ -208,11 +202,7 @@ class Evaluation:
                 "name": one.size.name,
                 "from_pixels": one.size.least,
                 "below_pixels": one.size.below,
-                "objects": one.objects,
-                "photos": one.photos,
-                "recall": _plain(one.recall),
-                "iou": _plain(one.iou),
-                "found": _plain(one.found),
+                **{name: _plain(getattr(one, name)) for name in ("objects", "photos", "recall", "iou", "found")},
                 "classes": {
                     name: {"objects": objects, "iou": iou}
                     for name, objects, iou in zip(self.counts.names, one.class_objects, one.class_iou, strict=True)

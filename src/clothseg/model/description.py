@@ -158,10 +158,10 @@ class ModelDescription:
             classes = ClassList.from_dicts(values["classes"])
         except (SettingError, TypeError) as error:
             raise ModelError(f"The model's description has a wrong classes: {error}; {_HINT}") from error
-        mean, std = (tuple(map(float, values["normalization"][name])) for name in ("mean", "std"))
+        normalization: Any = {name: tuple(map(float, values["normalization"][name])) for name in ("mean", "std")}
         converted: dict[str, Any] = {
             "classes": classes,
-            "normalization": Normalization(mean, std),  # type: ignore[arg-type]  # three numbers each, as checked
+            "normalization": Normalization(**normalization),
             "categories": tuple(values["categories"]),
             "input_size": tuple(values["input_size"]) if values["input_size"] else None,
         }
