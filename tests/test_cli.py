@@ -77,6 +77,18 @@ def test_a_refused_value_of_any_group_is_one_line(capsys):
         assert capsys.readouterr().err == message
 
 
+def test_an_empty_path_of_any_command_is_refused(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        *("predict a.jpg --output ''", "predict a.jpg --json --ckpt ''", "predict a.jpg --resume --output=", "site ''"),
+        *("preview --output ''", "pack --output ''", "compare a b --output ''", "evaluate --output ''"),
+        *("export --output ''", "import a --output ''", "train --data-path ''", "prepare --data-path ''"),
+    ):
+        assert run_main(*shlex.split(line)) == 2, line
+        assert capsys.readouterr().err == "clothseg: A path is empty (''). Pass one; . is the current folder\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_flag_is_a_usage_error(capsys):
     assert leave("a.jpg", "--output-dir", "x") == 2
     assert "--output-dir" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_encoder_weights_none():
 
 NAN = float("nan")
 EDGES = {
-    "data_path": (["data"], [3, None]),
+    "data_path": (["data"], ["", 3, None]),
     "shards": ([None, "s3://bucket/x"], ["", 3]),
     "source": (["mirror"], ["", None]),
     "classes": (["groups", Path("mine.yaml")], ["", 13]),
@@ -74,9 +74,9 @@ EDGES = {
     "num_nodes": ([1], [0]),
     "strategy": (["ddp"], ["fsdp", "ddp_spawn"]),
     "seed": ([0], [-1, 1.5]),
-    "checkpoints_path": (["checkpoints"], [3]),
-    "logs_path": (["logs"], [3]),
-    "checkpoint_path": ([None, "a.ckpt"], [3]),
+    "checkpoints_path": (["checkpoints"], ["", 3]),
+    "logs_path": (["logs"], ["", 3]),
+    "checkpoint_path": ([None, "a.ckpt"], ["", 3]),
 }
 """Each setting with values at the edge of what is allowed, and values beyond it."""
 

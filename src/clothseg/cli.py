@@ -21,7 +21,7 @@ from types import FrameType, ModuleType
 from typing import Annotated, Any, NoReturn, Protocol, get_args
 
 from clothseg import __version__
-from clothseg.errors import ClothsegError, MachineError, nearest, one_line, path_problem
+from clothseg.errors import ClothsegError, MachineError, SettingError, nearest, one_line, path_problem
 from clothseg.errors import command as command_line
 from clothseg.settings import Settings, tyro
 
@@ -253,13 +253,14 @@ def _described(name: str, command: type[Command]) -> str:
 
 
 def _registry() -> Any:
-    """Return tyro's rules with three more: help without None, settings in groups, and errors in one line."""
+    """Return tyro's rules with more: help without None, settings in groups, no empty paths, errors in one line."""
     constructors = tyro.constructors
     registry = constructors.ConstructorRegistry()
     inside: list[bool] = []
 
-    def optional(info: Any) -> Any:
-        if inside or type(None) not in get_args(info.type):
+    def plain(info: Any) -> Any:
+        kinds = get_args(info.type) or (info.type,)
+        if inside or {type(None), Path}.isdisjoint(kinds):
             return None
         inside.append(True)
         spec = constructors.ConstructorRegistry.get_primitive_spec(info)
@@ -268,7 +269,13 @@ def _registry() -> Any:
             return None
         metavar = spec.metavar.removeprefix("{None}|").replace("{None,", "{")
         choices = tuple(sorted(set(spec.choices or ()) - {"None"})) or None
-        return replace(spec, metavar=metavar, choices=choices)
+
+        def read(words: list[str]) -> Any:
+            if Path in kinds and "" in words:
+                raise _RefusedError from SettingError("A path is empty (''). Pass one; . is the current folder")
+            return spec.instance_from_str(words)
+
+        return replace(spec, metavar=metavar, choices=choices, instance_from_str=read)
 
     def checked(info: Any) -> Any:
         if inside or not is_dataclass(info.type):
@@ -300,7 +307,7 @@ def _registry() -> Any:
 
         return constructors.StructConstructorSpec(joined, tuple(parts))
 
-    registry.primitive_rule(optional)
+    registry.primitive_rule(plain)
     registry.struct_rule(checked)
     registry.struct_rule(groups)
     return registry

@@ -171,7 +171,7 @@ class Settings(FileSettings, MachineSettings, TrainingSettings, NetworkSettings,
             object.__setattr__(self, "encoder_weights", None)
         for name in ("data_path", "checkpoints_path", "logs_path", "checkpoint_path"):
             value = getattr(self, name)
-            if isinstance(value, str):
+            if isinstance(value, str) and value:
                 object.__setattr__(self, name, Path(value))
         for name, kinds, allowed, is_allowed in _RULES:
             value = getattr(self, name)

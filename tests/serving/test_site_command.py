@@ -84,8 +84,6 @@ def test_the_folder_is_the_page_with_the_model_and_what_runs_it(archive, model_p
 
 
 def test_the_folder_is_named_and_is_no_file(archive, model_path, tmp_path, capsys):
-    with pytest.raises(SettingError, match=r"No folder is named\. Pass one, as in: .*site public"):
-        Site("", model_path, runtime_archive=archive).run()
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match=r"file: it is a file\. Pass another folder"):
         Site(tmp_path / "file", model_path, runtime_archive=archive).run()

@@ -88,7 +88,7 @@ class Predict:
                 photos[position] = word
                 texts.append(word)
         is_plain = not photos or max(photos) - min(photos) < len(photos)
-        is_plain = is_plain and not any(text.startswith("-") for text in texts)
+        is_plain = is_plain and not any(text.startswith("-") or not text for text in texts)
         if not is_plain or given.get("checkpoint_path") == "None":
             return None
         return cls(tuple(photos.values()), **{**defaults, **given})

@@ -78,14 +78,11 @@ class Site:
 
         Raises:
             ModelError: the model is missing or damaged.
-            SettingError: it is a checkpoint, the browser cannot prepare photos for it, or it lacks the classes; or no
-                folder is named.
+            SettingError: it is a checkpoint, the browser cannot prepare photos for it, or it lacks the classes.
             MissingInputError: there is no such archive.
             DataError: the archive is another than the one that was tested.
             MachineError: the archive cannot be downloaded, or the folder cannot be written.
         """
-        if not str(self.output):
-            raise SettingError(f"No folder is named. Pass one, as in: {command('site', 'public')}")
         output = Path(self.output)
         model_path, _ = chosen_model(self.checkpoint_path or STARTER, Path())
         if model_path.suffix.lower() == ".ckpt":
