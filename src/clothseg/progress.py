@@ -21,23 +21,20 @@ Steps = Callable[..., AbstractContextManager[Advance]]
 
 
 class Printer(Protocol):
-    """What prints the lines of a command: a Console of rich, or `_Stderr`."""
+    """What prints the lines of a command: a Console of rich, or `_Stderr`, which does no more than this."""
 
     @property
     def file(self) -> IO[str]:
         """Where they go."""
+        return sys.stderr
 
     def print(self, line: str, /) -> None:
         """Print a line as it is: no colours, no line breaks in it."""
-
-
-class _Stderr:
-    @property
-    def file(self) -> IO[str]:
-        return sys.stderr
-
-    def print(self, line: str) -> None:
         print(line, file=sys.stderr)
+
+
+class _Stderr(Printer):
+    pass
 
 
 def printer(num_photos: int) -> Printer:

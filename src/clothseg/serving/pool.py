@@ -188,8 +188,11 @@ class Pool:
         try:
             with self._metrics.in_flight.track_inprogress():
                 reply = await worker.request(job.message, seconds=self._limits.deadline)
-        except NotStartedError:
-            self._requeue(job)
+        except NotStartedError:  # back to the front of the queue; its deadline does not change
+            job.started = math.nan
+            if not job.reply.done():
+                self._queue.appendleft(job)
+                self._has_jobs.set()
             raise
         except WorkerLostError as error:
             job.fail(Problem("not-done", f"{error}. If this photo fails again, send another", retry_after=1))
@@ -203,13 +206,6 @@ class Pool:
         self._mean_seconds += 0.1 * (time.perf_counter() - job.started - self._mean_seconds)
         if not job.reply.done():
             job.reply.set_result(reply)
-
-    def _requeue(self, job: Job) -> None:
-        """Put a photo that its worker did not start back to the front of the queue; its deadline does not change."""
-        job.started = math.nan
-        if not job.reply.done():
-            self._queue.appendleft(job)
-            self._has_jobs.set()
 
     async def _next_job(self, worker: WorkerProcess) -> Job:
         """Wait for a photo.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from clothseg.errors import SettingError, require
 from clothseg.serving.limits import Keys, Limits
@@ -56,7 +56,6 @@ class Serve:
 
         if self.workers < 1:
             raise SettingError(f"--workers is {self.workers}. Allowed: whole numbers from 1 up")
-        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         load_options = {
             "model": None if self.checkpoint_path is None else str(self.checkpoint_path),
             **vars(self.model_options),
@@ -66,7 +65,7 @@ class Serve:
         listener = listen(self.host, self.port)
 
         def ready(origin: str, runtime: str) -> None:
-            console.print(f"Model: {origin} ({runtime}). Ready")
+            print(f"Model: {origin} ({runtime}). Ready", file=sys.stderr)
             print(address_of(listener), flush=True)
 
         run(

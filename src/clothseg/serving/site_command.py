@@ -8,6 +8,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 
 from clothseg.data.sample import sample_picture
 from clothseg.encoding import encode_jpeg
@@ -111,10 +111,10 @@ class Site:
             write_whole(output / name, content)
         sizes = {name: f"{one['bytes'] / 1e6:.1f} MB" for name, one in located.items()}
         runtime_sizes = " or ".join(sizes[binary + _PACKED] for _, binary in _RUNTIMES.values())
-        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        console.print(
+        print(
             f"A visitor loads the model ({sizes['model.onnx']}) and onnxruntime-web ({runtime_sizes}) once. "
-            f"To try it: python -m http.server --directory {shlex.quote(str(output))}"
+            f"To try it: python -m http.server --directory {shlex.quote(str(output))}",
+            file=sys.stderr,
         )
         print(output)
         return 0

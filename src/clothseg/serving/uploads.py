@@ -96,7 +96,7 @@ async def read_photos(
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_length:
         raise _too_many_bytes(max_bytes)
-    form = FormReader(boundary_of(content_type), max_photos) if is_form else None
+    form = FormReader(content_type, max_photos) if is_form else None
     body = bytearray()
     received = 0
     async for chunk in _chunks(request, limits):
@@ -162,26 +162,22 @@ async def _chunks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
             return
 
 
-def boundary_of(content_type: str) -> bytes:
-    """Return the boundary in the content type of a form.
-
-    Raises:
-        Problem: there is none.
-    """
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    if not boundary:
-        raise Problem("broken-request", "The content type multipart/form-data names no boundary; HTTP clients add it")
-    return boundary
-
-
 class FormReader:
     """Reads the photos of a multipart/form-data body as it arrives, and ignores other fields.
 
     Starlette's own form parser writes photos to temporary files, decodes a photo that was sent without a file name as
     text, and does not notice a body that breaks off.
+
+    Raises:
+        Problem: the content type has no boundary.
     """
 
-    def __init__(self, boundary: bytes, max_photos: int = 1) -> None:
+    def __init__(self, content_type: str, max_photos: int = 1) -> None:
+        boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+        if not boundary:
+            raise Problem(
+                "broken-request", "The content type multipart/form-data names no boundary; HTTP clients add it"
+            )
         self.photos: list[Upload] = []
         """The fields called as one of `FIELDS`, complete ones only."""
         self._max_photos = max_photos

@@ -206,20 +206,15 @@ export class Correction {
     this.#cursor = { x: within(x + across), y: within(y + down) };
     if (this.#cursor.x !== x + across || this.#cursor.y !== y + down) this.stage.view.moveBy(across, down);
     this.#showRing(this.#cursor);
-    if (this.#last) this.#paintTo(this.#placeOfCursor());
+    if (this.#last) this.#paintTo(this.stage.view.inPhoto(this.#cursor));
   }
 
   #press() {
     this.#showRing(this.#cursor);
-    const place = this.#placeOfCursor();
+    const place = this.stage.view.inPhoto(this.#cursor);
     if (this.#tool === "select") this.#toggleRegion(place);
     else if (this.#last) this.#end();
     else this.#begin(place);
-  }
-
-  #placeOfCursor() {
-    const box = this.stage.root.getBoundingClientRect();
-    return this.stage.placeAt({ clientX: box.left + this.#cursor.x * box.width, clientY: box.top + this.#cursor.y * box.height });
   }
 
   /** Show the brush, or the cross of the keys, where it is. @param {{x: number, y: number}} [place] */

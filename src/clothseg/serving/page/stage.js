@@ -66,13 +66,8 @@ export class Stage {
    *   `point` is called with the class under the pointer; `tool`: see `View`
    */
   constructor(root, on) {
-    const find = (id) => root.querySelector(`#${id}`);
     this.root = root;
-    this.photo = find("photo");
-    this.colours = find("colours");
-    this.cutout = find("cutout");
-    this.wipe = find("wipe");
-    this.tip = find("tip");
+    for (const id of ["photo", "colours", "cutout", "wipe", "tip"]) this[id] = root.querySelector(`#${id}`);
     this.view = new View(root, {
       change: () => {
         this.redraw();
@@ -302,10 +297,8 @@ export class Stage {
   }
 
   /** @returns {{x: number, y: number}} the place of a pointer in the photo, in pixels */
-  placeAt({ clientX, clientY }) {
-    const box = this.photo.getBoundingClientRect();
-    const part = this.view.part;
-    return { x: part.x + ((clientX - box.left) / box.width) * part.width, y: part.y + ((clientY - box.top) / box.height) * part.height };
+  placeAt(event) {
+    return this.view.inPhoto(this.view.placeOf(event));
   }
 
   /** @returns {number | null} the visible class under the pointer */

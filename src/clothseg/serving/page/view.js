@@ -65,6 +65,12 @@ export class View {
     this.on.change();
   }
 
+  /** @param {{x: number, y: number}} place as parts of the stage @returns {{x: number, y: number}} in pixels of the photo */
+  inPhoto(place) {
+    const { x, y, width, height } = this.part;
+    return { x: x + place.x * width, y: y + place.y * height };
+  }
+
   /** @returns {{x: number, y: number}} the place of a pointer, as parts of the stage */
   placeOf({ clientX, clientY }) {
     const box = this.root.getBoundingClientRect();
