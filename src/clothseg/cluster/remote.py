@@ -55,11 +55,7 @@ def check_scheme(address: str, allowed: Sequence[str], purpose: str) -> None:
 
 
 def store_of(address: str) -> Any:
-    """Return fsspec's file system of an address.
-
-    Raises:
-        MissingExtraError: its package is not installed.
-    """
+    """Return fsspec's file system of an address; see `file_system`."""
     return file_system(_scheme_of(address))
 
 

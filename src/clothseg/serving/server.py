@@ -113,7 +113,7 @@ class TimeLimitedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the head of the first request."""
         super().connection_made(transport)
-        self._update_head_timer()
+        self._set_head_timer(runs=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers."""
@@ -125,23 +125,20 @@ class TimeLimitedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Read data, which may complete a head or a request."""
         super().data_received(data)
-        self._update_head_timer()
+        self._set_head_timer(runs=self.cycle is None or self.cycle.response_complete)
 
-    def _update_head_timer(self) -> None:
+    def _set_head_timer(self, *, runs: bool) -> None:
         """Let the timer run while the server waits for a request, and stop it while it answers one."""
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if is_answering and self._head_timer is not None:
+        if not runs and self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        elif not is_answering and self._head_timer is None and not self.transport.is_closing():
+        elif runs and self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self._head_seconds, self.transport.abort)
 
     def on_response_complete(self) -> None:
         """Wait for the next request; uvicorn's own timer for idle connections runs, too."""
         super().on_response_complete()
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._set_head_timer(runs=False)
 
     def pause_writing(self) -> None:
         """Start to check a client that reads more slowly than the server writes."""

@@ -108,9 +108,7 @@ async def read_photos(
             body += chunk
         else:
             form.feed(chunk)
-    if form is not None:
-        form.finish()
-    photos = [Upload(bytes(body))] if form is None else form.photos
+    photos = [Upload(bytes(body))] if form is None else form.finish()
     for photo in photos:
         if len(photo.content) > limits.max_bytes:
             raise _too_many_bytes(limits.max_bytes)
@@ -202,8 +200,8 @@ class FormReader:
         with _form_errors():
             self._parser.write(chunk)
 
-    def finish(self) -> None:
-        """Check that the body is complete.
+    def finish(self) -> list[Upload]:
+        """Return the photos of a complete body.
 
         Raises:
             Problem: it breaks off, or has no photo or too many.
@@ -213,6 +211,7 @@ class FormReader:
         if not 1 <= len(self.photos) <= self._max_photos:
             allowed = "Send one photo in one field" if self._max_photos == 1 else f"Send 1 to {self._max_photos} photos"
             raise Problem("wrong-parameter", f"The form has {len(self.photos)} fields called {FIELDS[0]!r}. {allowed}")
+        return self.photos
 
     def _add(self, part: Field | File) -> None:
         self._num_parts += 1

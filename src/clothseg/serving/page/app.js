@@ -41,7 +41,7 @@ const photos = new Photos(engine, { change: photoChanged, keyNeeded: askForKey }
 const strip = new Strip(find("strip"), { choose: (id) => show(photos.all.find((one) => one.id === id)), remove });
 const stage = new Stage(find("stage"), { point, zoom: (zoom) => (find("zoom").textContent = percent(zoom)), tool: () => correction.tool });
 const correction = new Correction(find("correct"), stage, { change: settle, say: announce });
-const downloads = new Downloads(engine, photos, { options, say: announce });
+const downloads = new Downloads(engine, photos, { options: () => ({ ...lookOf(), classes, networkSize, opacity: stage.opacity }), say: announce });
 const list = new GarmentList(find("garments"), { highlight, toggle, recolour, copy: (hex, name) => downloads.copyText(hex, `${hex}, ${name},`), download: (id) => download({ cutout: segmentOf(id) }) });
 
 const segmentOf = (id) => current.results.segments.find((one) => one.class_id === id);
@@ -89,7 +89,9 @@ async function show(photo) {
   bitmap = null;
   const pixels = await decoded;
   if (number !== numShown) return;
-  bitmap = hasSameSize(pixels, photo.results) ? pixels : null;
+  // Otherwise browser and server orient the photo in different ways, and the classes would not fit the garments.
+  const isSame = !photo.results || (pixels?.width === photo.results.width && pixels.height === photo.results.height);
+  bitmap = isSame ? pixels : null;
   find("photo").setAttribute("aria-label", `The photo ${photo.name}`);
   find("stage").hidden = !(bitmap || photo.results);
   if (bitmap || photo.results) await stage.showPhoto(bitmap, photo.results ?? bitmap);
@@ -101,11 +103,6 @@ async function show(photo) {
     isAwaited = false;
     find("file-name").focus();
   }
-}
-
-/** Whether browser and server orient the photo in the same way; otherwise the classes would not fit the garments. */
-function hasSameSize(pixels, results) {
-  return pixels && (!results || (pixels.width === results.width && pixels.height === results.height));
 }
 
 async function showResults(photo, number) {
@@ -303,11 +300,6 @@ function recolour(id, hex) {
 }
 
 const download = (what) => downloads.download(current, what);
-
-/** @returns {import("./files.js").Options} */
-function options() {
-  return { ...lookOf(), classes, networkSize, opacity: stage.opacity };
-}
 
 function askForKey(problem) {
   find("key-form").hidden = false;

@@ -2,11 +2,10 @@
 
 import { boxAround, canvasOf, compose, frameOf } from "./compose.js";
 import { cutOut } from "./cutouts.js";
+import { maskPng, withNote, zipOf } from "./encoding.js";
 import { labellingFiles } from "./formats.js";
 import { layerOf, outlined, OUTLINE, outlineOpacity } from "./layers.js";
-import { maskPng, withNote } from "./png.js";
 import { classIds } from "./rle.js";
-import { zipOf } from "./zip.js";
 
 /**
  * @typedef {object} Source a photo as the worker gets it

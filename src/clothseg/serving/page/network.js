@@ -1,6 +1,6 @@
 /** The network of a static site, in a worker: onnxruntime-web loads the model, and a photo becomes class ids, scores and an index PNG. */
 
-import { maskPng } from "./png.js";
+import { maskPng } from "./encoding.js";
 import { segmentsOf } from "./rle.js";
 import { classMask, letterbox, networkInput, planesOf, scoresOf, sureness } from "./transforms.js";
 

@@ -173,24 +173,25 @@ export class Photos {
  * @param {(words: string) => void} refuse called with what to do where no file came
  */
 export function listenForPhotos(take, refuse) {
+  const receive = (files, words) => {
+    if (files?.length) take([...files]);
+    else if (words) refuse(words);
+  };
   for (const [selector, id] of [["[data-choose]", "chooser"], ["[data-photograph]", "camera"]]) {
     const input = document.getElementById(id);
     for (const button of document.querySelectorAll(selector)) button.addEventListener("click", () => input.click());
     input.addEventListener("change", () => {
-      const files = [...input.files];
+      receive(input.files);
       input.value = ""; // so that the same photo can be chosen again
-      if (files.length) take(files);
     });
   }
-  listenForDrops(take, refuse);
-  document.addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length) take(files);
-    else if (!event.target.closest?.("input")) refuse("There is no picture on the clipboard. Copy the picture itself, then paste again.");
+  listenForDrops((files) => receive(files, "That was no file. Drop a photo from a folder, or choose one."));
+  document.addEventListener("paste", ({ clipboardData, target }) => {
+    receive(clipboardData?.files, !target.closest?.("input") && "There is no picture on the clipboard. Copy the picture itself, then paste again.");
   });
 }
 
-function listenForDrops(take, refuse) {
+function listenForDrops(receive) {
   const curtain = document.getElementById("curtain");
   let depth = 0; // every element under the pointer sends dragenter and dragleave
   const changeDepth = (change) => {
@@ -206,8 +207,6 @@ function listenForDrops(take, refuse) {
   addEventListener("drop", (event) => {
     event.preventDefault();
     changeDepth(-depth);
-    const files = [...event.dataTransfer.files];
-    if (files.length) take(files);
-    else refuse("That was no file. Drop a photo from a folder, or choose one.");
+    receive(event.dataTransfer.files);
   });
 }
