@@ -40,48 +40,38 @@ class Job:
             self.reply.set_exception(problem)
 
 
+@dataclass(eq=False)
 class Pool:
-    """Keeps worker processes running and gives them the photos in the queue, first in, first out.
+    """Keeps worker processes running and gives them the photos in the queue, first in, first out."""
 
-    Args:
-        load_options: arguments of `prediction.predictor.load` for the workers, by name.
-        on_failure: called if the very first worker cannot start; the reason is in `failure`.
-        on_ready: called with the model's origin and its runtime once the first worker has loaded it.
-    """
+    load_options: Mapping[str, str | None]
+    """Arguments of `prediction.predictor.load` for the workers, by name."""
+    workers: int
+    limits: Limits
+    metrics: Metrics
+    on_failure: Callable[[], None]
+    """Called if the very first worker cannot start; the reason is in `failure`."""
+    on_ready: Callable[[str, str], None]
+    """Called with the model's origin and its runtime once the first worker has loaded it."""
+    ready: set[WorkerProcess] = field(default_factory=set, init=False)
+    """The workers that run and have loaded their model."""
+    model_info: Mapping[str, Any] | None = field(default=None, init=False)
+    """Description of the model by the worker started last; None before the first is ready."""
+    failure: ClothsegError | None = field(default=None, init=False)
+    """Why the first worker cannot start."""
 
-    def __init__(
-        self,
-        load_options: Mapping[str, str | None],
-        *,
-        workers: int,
-        limits: Limits,
-        metrics: Metrics,
-        on_failure: Callable[[], None],
-        on_ready: Callable[[str, str], None],
-    ) -> None:
-        self._load_options = load_options
-        self._num_workers = workers
-        self._limits = limits
-        self._metrics = metrics
-        self._on_failure = on_failure
-        self._on_ready = on_ready
+    def __post_init__(self) -> None:
         self._queue: deque[Job] = deque()
         self._has_jobs = asyncio.Event()
         self._supervisors: list[asyncio.Task[None]] = []
         self._mean_seconds = 1.0  # per photo; a guess until some were done
         self._last_start_failed = False
-        self.ready: set[WorkerProcess] = set()
-        """The workers that run and have loaded their model."""
-        metrics.queue_depth.set_function(lambda: len(self._queue))
-        metrics.workers_ready.set_function(lambda: len(self.ready))
-        self.model_info: Mapping[str, Any] | None = None
-        """Description of the model by the worker started last; None before the first is ready."""
-        self.failure: ClothsegError | None = None
-        """Why the first worker cannot start."""
+        self.metrics.queue_depth.set_function(lambda: len(self._queue))
+        self.metrics.workers_ready.set_function(lambda: len(self.ready))
 
     def start(self) -> None:
         """Start the workers in the background."""
-        self._supervisors = [asyncio.create_task(self._supervise()) for _ in range(self._num_workers)]
+        self._supervisors = [asyncio.create_task(self._supervise()) for _ in range(self.workers)]
 
     async def close(self) -> None:
         """End all workers, and reply with an error to the photos in the queue."""
@@ -99,7 +89,7 @@ class Pool:
         """
         if self.model_info is None or (self._last_start_failed and not self.ready):
             raise Problem("starting", "No worker is ready. Ask again soon", retry_after=_STARTING_RETRY)
-        if len(self._queue) >= self._limits.queue:
+        if len(self._queue) >= self.limits.queue:
             raise Problem(
                 "busy", f"{len(self._queue)} photos wait already. Ask again later", retry_after=self._wait_seconds()
             )
@@ -115,12 +105,12 @@ class Pool:
         self._queue.append(job)
         self._has_jobs.set()
         try:
-            async with asyncio.timeout(self._limits.deadline):
+            async with asyncio.timeout(self.limits.deadline):
                 return await job.reply, job
         except TimeoutError:
             raise Problem(
                 "busy",
-                f"The photo was not done within {self._limits.deadline:g} s. Ask again later",
+                f"The photo was not done within {self.limits.deadline:g} s. Ask again later",
                 retry_after=self._wait_seconds(),
             ) from None
         finally:
@@ -130,10 +120,10 @@ class Pool:
 
     def _wait_seconds(self) -> float:
         """Return about how long the queue takes to become empty, at most the deadline."""
-        return min(self._limits.deadline, (len(self._queue) + 1) * self._mean_seconds / self._num_workers)
+        return min(self.limits.deadline, (len(self._queue) + 1) * self._mean_seconds / self.workers)
 
     def _shutting_down(self) -> Problem:
-        return Problem("not-done", "The server is shutting down. Ask again", retry_after=self._limits.deadline)
+        return Problem("not-done", "The server is shutting down. Ask again", retry_after=self.limits.deadline)
 
     async def _supervise(self) -> None:
         """Keep one worker running until the pool is closed."""
@@ -151,7 +141,7 @@ class Pool:
     async def _run_worker(self, failures: int) -> int:
         """Start a worker and give it photos until it is lost; return the number of failed starts in a row."""
         try:
-            worker = await WorkerProcess.start(self._load_options, workers=self._num_workers)
+            worker = await WorkerProcess.start(self.load_options, workers=self.workers)
         except (ClothsegError, OSError) as error:
             self._handle_failed_start(error, failures + 1)
             return failures + 1
@@ -159,12 +149,12 @@ class Pool:
         try:
             is_first, self.model_info = self.model_info is None, worker.model_info
             if is_first:
-                self._on_ready(worker.model_info["origin"], worker.model_info["runtime"])
+                self.on_ready(worker.model_info["origin"], worker.model_info["runtime"])
             self.ready.add(worker)
             while True:
                 await self._run_job(worker)
         except WorkerLostError:
-            self._metrics.worker_restarts.inc()
+            self.metrics.worker_restarts.inc()
         finally:
             self.ready.discard(worker)
             await worker.end()
@@ -175,7 +165,7 @@ class Pool:
         is_final = not isinstance(error, WorkerLostError) or failures >= _MAX_FIRST_STARTS
         if self.model_info is None and isinstance(error, ClothsegError) and is_final:
             self.failure = error
-            self._on_failure()
+            self.on_failure()
 
     async def _run_job(self, worker: WorkerProcess) -> None:
         """Wait for a photo, give it to a worker, and return the reply.
@@ -186,8 +176,8 @@ class Pool:
         job = await self._next_job(worker)
         job.started = time.perf_counter()
         try:
-            with self._metrics.in_flight.track_inprogress():
-                reply = await worker.request(job.message, seconds=self._limits.deadline)
+            with self.metrics.in_flight.track_inprogress():
+                reply = await worker.request(job.message, seconds=self.limits.deadline)
         except NotStartedError:  # back to the front of the queue; its deadline does not change
             job.started = math.nan
             if not job.reply.done():
