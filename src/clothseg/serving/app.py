@@ -117,24 +117,15 @@ def _add_page(app: FastAPI) -> None:
 
     def add(path: str, name: str) -> None:
         async def html() -> Response:
-            return FileResponse(PAGE_FOLDER / name, headers={"Cache-Control": "no-cache"})
+            return FileResponse(PAGE_FOLDER / name)
 
         app.add_api_route(path, html, include_in_schema=False)
 
     add("/", "index.html")
-    app.mount("/page", _RevalidatedFiles(directory=PAGE_FOLDER))
+    app.mount("/page", StaticFiles(directory=PAGE_FOLDER))
     if importlib.util.find_spec("fastapi_offline"):
         add("/docs", "docs.html")
         app.mount("/swagger-ui", StaticFiles(packages=[("fastapi_offline", "static")]))
-
-
-class _RevalidatedFiles(StaticFiles):
-    """Files that a browser requests again each time, so that it does not mix old and new modules after an upgrade."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        response = super().file_response(*args, **options)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
 
 
 _ERRORS = (Problem, RequestValidationError, HTTPException, ClientDisconnect, Exception)

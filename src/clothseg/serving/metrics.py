@@ -1,4 +1,4 @@
-"""What the server counts for Prometheus, and the middleware that measures requests and sets security headers."""
+"""What the server counts for Prometheus, and the middleware that measures requests and sets headers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # Upper bounds in seconds: from a small photo on a fast core to a large one that has waited.
 _BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
-_SECURITY_HEADERS = {
+_HEADERS = {
+    "Cache-Control": "no-cache",  # a browser asks again each time, and mixes no old and new modules after an upgrade
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
@@ -63,7 +64,7 @@ class Metrics:
 
 
 class RequestMiddleware:
-    """Times and counts each request, answers HEAD as GET without a body, and adds the security headers."""
+    """Times and counts each request, answers HEAD as GET without a body, and adds headers that an answer lacks."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -82,7 +83,7 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 code = message["status"]
                 headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY_HEADERS.items():
+                for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             elif is_head:
                 message = {**message, "body": b""}
