@@ -143,7 +143,11 @@ class Pool:
         try:
             worker = await WorkerProcess.start(self.load_options, workers=self.workers)
         except (ClothsegError, OSError) as error:
-            self._handle_failed_start(error, failures + 1)
+            self._last_start_failed = True
+            is_final = not isinstance(error, WorkerLostError) or failures + 1 >= _MAX_FIRST_STARTS
+            if self.model_info is None and isinstance(error, ClothsegError) and is_final:
+                self.failure = error
+                self.on_failure()
             return failures + 1
         self._last_start_failed = False
         try:
@@ -159,13 +163,6 @@ class Pool:
             self.ready.discard(worker)
             await worker.end()
         return 0
-
-    def _handle_failed_start(self, error: ClothsegError | OSError, failures: int) -> None:
-        self._last_start_failed = True
-        is_final = not isinstance(error, WorkerLostError) or failures >= _MAX_FIRST_STARTS
-        if self.model_info is None and isinstance(error, ClothsegError) and is_final:
-            self.failure = error
-            self.on_failure()
 
     async def _run_job(self, worker: WorkerProcess) -> None:
         """Wait for a photo, give it to a worker, and return the reply.
