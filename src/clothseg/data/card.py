@@ -22,7 +22,7 @@ from clothseg.errors import DataError, command
 from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import read_mask
 from clothseg.progress import Advance, Steps, hide_step
-from clothseg.transforms import resize_image
+from clothseg.transforms import Letterbox, resize_image
 from clothseg.types import BoolArray
 
 EXAMPLES = 3
@@ -200,8 +200,8 @@ def _example(pair: tuple[Path, Path], photos: Path, split_name: str, class_id: i
     covered = mask == class_id
     view = overlay(image, np.where(covered, mask, 0).astype(np.uint8), classes, opacity=0.35)
     view = view[_surroundings(covered)]
-    scale = min(2.0, EXAMPLE_SIDE / max(view.shape))
-    view = resize_image(view, (max(1, round(view.shape[0] * scale)), max(1, round(view.shape[1] * scale))))
+    height, width = view.shape[:2]
+    view = resize_image(view, Letterbox.fit(height, width, min(EXAMPLE_SIDE, 2 * max(height, width))).scaled_size)
     stem = stem_of(pair[0].relative_to(photos).as_posix())
     return Example(split_name, stem, float(covered.mean()), encode_jpeg(view, 82), view.shape[1], view.shape[0])
 

@@ -21,7 +21,7 @@ from clothseg.labels import BACKGROUND_ID, ClassList
 from clothseg.pictures import write_whole
 from clothseg.progress import show_step
 from clothseg.settings import CropSize
-from clothseg.transforms import resize_image, resize_mask
+from clothseg.transforms import Letterbox, resize_image, resize_mask
 from clothseg.types import UInt8Array
 
 LARGEST_SIDE = 900
@@ -124,8 +124,8 @@ def draw_sample(image: UInt8Array, mask: UInt8Array, classes: ClassList) -> UInt
 
     The mask is (H, W) uint8, class ids.
     """
-    scale = min(1.0, LARGEST_SIDE / max(mask.shape))
-    size = max(1, round(mask.shape[0] * scale)), max(1, round(mask.shape[1] * scale))
+    height, width = mask.shape
+    size = Letterbox.fit(height, width, min(LARGEST_SIDE, max(height, width))).scaled_size
     named = [BACKGROUND_ID, *classes_in(mask)]
     shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
     image, mask = resize_image(image, size), resize_mask(mask, size)

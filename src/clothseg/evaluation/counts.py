@@ -118,7 +118,3 @@ class SplitCounts:
         shown = (union > 0).sum(axis=1)
         total = (hits / np.maximum(union, 1)).sum(axis=1)
         return np.where(shown > 0, total / np.maximum(shown, 1), 1.0)
-
-    def worst(self, count: int) -> list[int]:
-        """Return the indices of the photos with the lowest IoU, lowest first."""
-        return [int(index) for index in np.argsort(self.photo_iou, kind="stable")[:count]]

@@ -18,7 +18,7 @@ from clothseg.evaluation.predictions import Predictions
 from clothseg.labels import BACKGROUND_ID, ClassList, ClothingClass
 from clothseg.pictures import read_mask, read_picture
 from clothseg.progress import tracked
-from clothseg.transforms import resize_image, resize_mask
+from clothseg.transforms import Letterbox, resize_image, resize_mask
 from clothseg.types import Int64Array, UInt8Array
 
 WORST_PHOTOS = 12
@@ -187,9 +187,9 @@ class WorstPhoto:
 def worst_photos(counts: SplitCounts, predictions: Predictions, data: ScoredData) -> list[WorstPhoto]:
     """Predict the `WORST_PHOTOS` photos with the lowest IoU again, and draw them; lowest first."""
     by_name = {photo.name: photo for photo in data.photos}
-    worst = []
-    for index in counts.worst(WORST_PHOTOS):
-        photo, iou = by_name[counts.photos[index]], float(counts.photo_iou[index])
+    worst, photo_iou = [], counts.photo_iou
+    for index in np.argsort(photo_iou, kind="stable")[:WORST_PHOTOS].tolist():
+        photo, iou = by_name[counts.photos[index]], float(photo_iou[index])
         classes = _classes_in_photo(counts.counts[index].astype(np.int64), data.classes.classes)
         try:
             pictures, size = _draw(photo, predictions, data)
@@ -214,8 +214,8 @@ def _draw(photo: ScoredPhoto, predictions: Predictions, data: ScoredData) -> tup
     """Return the three JPEGs, and their (width, height)."""
     pixels = read_picture(photo.path).pixels
     masks = photo.truth(len(data.classes)), predictions.mask(photo.name, photo.path)
-    scale = min(1.0, PICTURE_SIDE / max(pixels.shape))
-    size = max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
+    height, width = pixels.shape[:2]
+    size = Letterbox.fit(height, width, min(PICTURE_SIDE, max(height, width))).scaled_size
     small = resize_image(pixels, size)
     views = (small, *(overlay(small, resize_mask(mask, size), data.classes, opacity=0.6) for mask in masks))
     return tuple(encode_jpeg(view, 80) for view in views), (size[1], size[0])

@@ -130,10 +130,9 @@ def _picture(module: LightningModule, example: _Example) -> UInt8Array:
     image = torch.from_numpy(example.image).permute(2, 0, 1).unsqueeze(0).to(module.device)
     with torch.inference_mode():
         prediction = module(image)[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-    height, width = example.box.scaled_size
     photo, truth, predicted = (plane[example.box.window] for plane in (example.image, example.mask, prediction))
-    scale = min(1.0, _SHOWN_SIZE / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
+    height, width = example.box.scaled_size
+    size = Letterbox.fit(height, width, min(_SHOWN_SIZE, max(height, width))).scaled_size
     classes: ClassList = module.classes  # type: ignore[assignment]  # Lightning types every attribute as a tensor
     return draw_prediction(resize_image(photo, size), resize_mask(truth, size), resize_mask(predicted, size), classes)
 
