@@ -106,6 +106,8 @@ def test_of_an_animation_the_first_frame_is_used_and_said():
         picture = read_picture(encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50))
         assert np.abs(picture.pixels.astype(int) - photo()).mean() < 8
         assert picture.notes == ("only the first of 2 frames is used",)
+    phone = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert read_picture(phone).notes == (), "the second view of a phone's photo is no frame that is missed"
 
 
 def test_pillow_images_and_arrays_are_photos_too():

@@ -1,8 +1,10 @@
 """Regions become a mask of exactly the class ids."""
 
 import io
+import json
 import sys
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ from hypothesis.extra import numpy as hypothesis_numpy
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from clothseg.data.painting import paint
+from clothseg.data.painting import paint, paint_group
+from clothseg.data.records import Instance, PhotoTask
+from clothseg.encoding import encode_jpeg
 from clothseg.rle import edges_from_counts, edges_from_text
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 24))
@@ -75,3 +79,17 @@ def test_without_isal_the_png_decodes_to_the_same(monkeypatch):
 
     assert with_isal != without_isal, "isal did not compress the first"
     assert (read_png(with_isal) == read_png(without_isal)).all()
+
+
+def test_a_mask_has_its_photos_name_and_equal_areas_in_the_order_of_the_file(tmp_path):
+    (tmp_path / "look.2.jpg").write_bytes(encode_jpeg(np.zeros((4, 6, 3), np.uint8)))
+    regions = (9, 8, [0, 0, 4, 0, 4, 2, 0, 2]), (3, 8, [2, 0, 6, 0, 6, 2, 2, 2]), (5, 24, [0, 0, 6, 0, 6, 4, 0, 4])
+    instances = tuple(
+        Instance(number, class_id, area, msgspec.Raw(json.dumps([polygon]).encode()))
+        for number, (class_id, area, polygon) in enumerate(regions)
+    )
+
+    paint_group(tmp_path, tmp_path, 13, [PhotoTask(1, "look.2.jpg", 4, 6, instances, num_skipped=0)])
+
+    upper, lower = [9, 9, 3, 3, 3, 3], [5] * 6
+    assert read_png((tmp_path / "look.2.png").read_bytes()).tolist() == [upper, upper, lower, lower]
