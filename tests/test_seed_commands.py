@@ -64,6 +64,7 @@ def run_here(recipe, monkeypatch, capfd):
 
 def done(ended):
     assert ended.returncode == 0, ended.stderr
+    assert "leaked" not in ended.stderr, "torch's compiler reports its own objects as a program ends"
     return ended
 
 
