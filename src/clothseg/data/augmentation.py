@@ -135,10 +135,7 @@ def augment(image: UInt8Array, mask: UInt8Array, augmentation: Augmentation) -> 
 
 
 def letterbox(image: UInt8Array, mask: UInt8Array, side: int) -> tuple[UInt8Array, UInt8Array]:
-    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, in a square of `side` pixels.
-
-    Validation has them so.
-    """
+    """Return a photo, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, in a square, `side` pixels, as in validation."""
     box = Letterbox.fit(mask.shape[0], mask.shape[1], side, square=True)
     return box.image(image), box.mask(mask)
 

@@ -41,15 +41,15 @@ def work_in_groups(
         MachineError: a process ended unexpectedly.
     """
     groups = [items[start : start + GROUP_SIZE] for start in range(0, len(items), GROUP_SIZE)]
+    results: Iterable[Result] = map(work, groups)
     with ExitStack() as stack:
-        results: Iterable[Result] = map(work, groups)
-        if num_workers > 1:
-            # Spawned, not forked: a fork copies locks that a thread of the caller may have.
-            context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
-            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-            results = pool.map(work, groups)
         try:
+            if num_workers > 1:
+                # Spawned, not forked: a fork copies locks that a thread of the caller may have.
+                context = multiprocessing.get_context("spawn")
+                pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker)
+                stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+                results = pool.map(work, groups)
             for number, result in enumerate(results, start=1):
                 yield result
                 progress(min(number * GROUP_SIZE, len(items)), len(items))

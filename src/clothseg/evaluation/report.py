@@ -18,7 +18,7 @@ ABSENT = "absent"
 
 
 def write_reports(folder: Path, name: str, record: bytes, **values: Any) -> list[Path]:
-    """Write `name`.json with the bytes `record`, and `name`.md and `name`.html from the templates called so.
+    """Write `name`.json with the bytes `record`, and `name`.md and `name`.html from the templates of these names.
 
     The folder is made if it is missing; each file is written atomically; their paths are returned.
 

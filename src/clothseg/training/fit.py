@@ -111,7 +111,7 @@ def fit(
             point.check(settings, num_ranks=trainer.world_size, num_photos=num_photos)
             if point.epoch >= settings.epochs and trainer.is_global_zero:
                 print(f"{resume} has done all {point.epoch} epochs. Pass more --epochs to continue", file=sys.stderr)
-        make_folders(settings)  # here, as a refused training must not
+        make_folders(settings)  # only now: a refused training makes none
         if trainer.is_global_zero:
             describe_run(log, settings, data.classes)
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
