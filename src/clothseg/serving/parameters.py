@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,8 +32,8 @@ def choose_output(parameter: Output | None, accept: str) -> Output:
     """
     if parameter is not None:
         return parameter
-    ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
-    qualities = {media_type: _quality(media_type, ranges) for media_type in _OUTPUT_BY_MEDIA_TYPE}
+    given = dict(map(_media_range, filter(str.strip, accept.split(","))))
+    qualities = {media_type: _quality(media_type, given) for media_type in _OUTPUT_BY_MEDIA_TYPE}
     best = max(qualities, key=lambda media_type: qualities[media_type])
     if qualities[best] <= 0:
         raise Problem(
@@ -53,18 +53,15 @@ def _media_range(part: str) -> tuple[str, float]:
     return media_type, value if 0 <= value <= 1 else 0.0
 
 
-def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
+def _quality(media_type: str, given: Mapping[str, float]) -> float:
     """Return the quality value of a media type, 0 to 1; the most specific range counts.
 
     Source: RFC 9110, section 12.5.1.
     """
-    if not ranges:
-        return 1.0
     for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
-        for name, quality in ranges:
-            if name == wanted:
-                return quality
-    return 0.0
+        if wanted in given:
+            return given[wanted]
+    return 0.0 if given else 1.0
 
 
 def choose_class(label: str | None, classes: ClassList) -> str:
