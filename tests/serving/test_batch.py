@@ -27,15 +27,16 @@ def form_of(photos, field="photo"):
 
 
 def test_results_of_several_photos_come_as_lines_in_order(client, offline, photos):
-    sent = {**photos, "broken.jpg": b"no photo"}
+    sent = {**photos, "broken.jpg": b"no photo", "empty.jpg": b""}
     for field in ("photo", "file"):
         answer = client.post("/v1/batch", files=form_of(sent, field))
         assert answer.headers["content-type"] == "application/x-ndjson"
-        *results, broken = [json.loads(line) for line in answer.text.splitlines()]
+        *results, broken, empty = [json.loads(line) for line in answer.text.splitlines()]
         expected = [{**offline.predict(content).to_coco(), "file": name} for name, content in photos.items()]
         assert results == json.loads(json.dumps(expected))
-        assert broken["file"] == "broken.jpg"
-        assert broken["problem"]["type"].endswith("unreadable-photo")
+        assert (broken["file"], empty["file"]) == ("broken.jpg", "empty.jpg")
+        assert {one["problem"]["type"] for one in (broken, empty)} == {"urn:clothseg:problem:unreadable-photo"}
+        assert "empty (0 bytes)" in empty["problem"]["detail"]
     outlines = client.post("/v1/batch?include=polygons", files=form_of(photos)).text.splitlines()
     assert all("polygons" in one for line in outlines for one in json.loads(line)["segments"])
 

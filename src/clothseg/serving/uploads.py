@@ -112,8 +112,6 @@ async def read_photos(
     for photo in photos:
         if len(photo.content) > limits.max_bytes:
             raise _too_many_bytes(limits.max_bytes)
-        if not photo.content:
-            raise Problem("unreadable-photo", "The photo is empty (0 bytes). Send a photo")
     return photos
 
 
