@@ -87,7 +87,6 @@ def test_smp_loads_its_own_format_with_equal_logits(small_checkpoint_path, tmp_p
     torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_a_network_that_smp_would_load_otherwise_is_refused(small_checkpoint_path):
     """A hook is not in the saved file."""
     description, network = load_checkpoint(small_checkpoint_path)
