@@ -47,7 +47,7 @@ def failing_test(source: Path, tests: Path, tier: str) -> str | None:
     environment = os.environ | {"PYTHONPATH": str(source)}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     lines = ended.stdout.splitlines()
-    failed = [line.split()[1] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    failed = [line.split()[1] for line in lines if line.startswith(("FAILED tests", "ERROR tests"))]
     return (failed or lines[-1:] or [ended.stderr])[0] if ended.returncode else None
 
 
