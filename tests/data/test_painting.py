@@ -81,15 +81,40 @@ def test_without_isal_the_png_decodes_to_the_same(monkeypatch):
     assert (read_png(with_isal) == read_png(without_isal)).all()
 
 
-def test_a_mask_has_its_photos_name_and_equal_areas_in_the_order_of_the_file(tmp_path):
-    (tmp_path / "look.2.jpg").write_bytes(encode_jpeg(np.zeros((4, 6, 3), np.uint8)))
-    regions = (9, 8, [0, 0, 4, 0, 4, 2, 0, 2]), (3, 8, [2, 0, 6, 0, 6, 2, 2, 2]), (5, 24, [0, 0, 6, 0, 6, 4, 0, 4])
+def painted_group(folder, regions, *, height=4, width=6, num_skipped=0):
+    """Paint one photo, look.2.jpg, from (class id, stated area, polygons) and return the counts."""
+    (folder / "look.2.jpg").write_bytes(encode_jpeg(np.zeros((height, width, 3), np.uint8)))
     instances = tuple(
-        Instance(number, class_id, area, msgspec.Raw(json.dumps([polygon]).encode()))
-        for number, (class_id, area, polygon) in enumerate(regions)
+        Instance(number, class_id, area, msgspec.Raw(json.dumps(polygons).encode()))
+        for number, (class_id, area, polygons) in enumerate(regions)
     )
+    task = PhotoTask(1, "look.2.jpg", height, width, instances, num_skipped)
+    return paint_group(folder, folder, 13, [task])
 
-    paint_group(tmp_path, tmp_path, 13, [PhotoTask(1, "look.2.jpg", 4, 6, instances, num_skipped=0)])
 
+def box(left, top, right, bottom):
+    return [left, top, right, top, right, bottom, left, bottom]
+
+
+def test_a_mask_has_its_photos_name_and_equal_areas_in_the_order_of_the_file(tmp_path):
+    painted_group(tmp_path, [(9, 8, [box(0, 0, 4, 2)]), (3, 8, [box(2, 0, 6, 2)]), (5, 24, [box(0, 0, 6, 4)])])
     upper, lower = [9, 9, 3, 3, 3, 3], [5] * 6
     assert read_png((tmp_path / "look.2.png").read_bytes()).tolist() == [upper, upper, lower, lower]
+
+
+def test_where_no_area_is_stated_parts_that_overlap_count_once(tmp_path):
+    twice = [box(0, 0, 4, 4), box(0, 0, 4, 4)]  # 16 pixels, not 32
+    painted_group(tmp_path, [(9, 20, [box(0, 0, 5, 4)]), (3, None, twice)])
+    assert read_png((tmp_path / "look.2.png").read_bytes()).tolist() == [[3, 3, 3, 3, 9, 0]] * 4
+
+
+def test_a_stated_area_is_wrong_only_if_it_is_off_by_100_pixels_and_ten_times(tmp_path):
+    for area, covered, is_wrong in ((1, 100, False), (800, 400, False), (39, 400, True), (4001, 400, True)):
+        counts = painted_group(tmp_path, [(9, area, [box(0, 0, covered // 10, 10)])], height=10, width=40)
+        assert ("area" in [one.reason for one in counts.problems]) == is_wrong, (area, covered)
+
+
+def test_a_photo_whose_annotations_are_all_skipped_gets_no_mask(tmp_path):
+    assert painted_group(tmp_path, [], num_skipped=1).problems[0].reason == "no annotation left"
+    assert not list(tmp_path.glob("*.png"))
+    assert painted_group(tmp_path, []).num_masks == 1, "a photo without annotations shows no clothes"

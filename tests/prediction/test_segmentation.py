@@ -40,6 +40,9 @@ def test_labels_name_the_garments_largest_first(segmentation):
     assert upperbody.area == 35 * 30
     assert upperbody.share == pytest.approx(35 * 30 / (90 * 60))
     assert upperbody.bbox == (5, 10, 30, 35)
+    mask = segmentation.mask.copy()
+    mask[10] = 0
+    assert [label.name for label in replace(segmentation, mask=mask).labels] == ["lowerbody", "upperbody"]
 
 
 def test_the_score_is_the_mean_softmax_over_the_class(segmentation):
@@ -232,6 +235,17 @@ def test_a_photo_wider_than_jpeg_allows_still_gets_an_overlay(tmp_path):
         assert image.size == (70_000, 2)
     with Image.open(overlay_path) as image:
         assert 60_000 < image.width < 65_536
+
+
+def test_an_overlay_shows_a_photo_of_more_than_3840_pixels_at_a_half_or_a_third(tmp_path):
+    for side, shown in ((3840, 3840), (3841, 1920), (7680, 3840), (7681, 2560)):
+        mask = np.zeros((side, 60), np.uint8)
+        photo = np.zeros((side, 60, 3), np.uint8)
+        tall = Segmentation(mask, photo, GROUPS, np.zeros((13, 64, 1), np.float32))
+        for full_overlay, height in ((False, shown), (True, side)):
+            _, overlay_path = tall.save(tmp_path, full_overlay=full_overlay)
+            with Image.open(overlay_path) as image:
+                assert image.height == height, side
 
 
 def test_cutouts_and_soft_masks_are_saved_for_each_garment_shown(segmentation, tmp_path):

@@ -56,6 +56,9 @@ def test_what_covers_the_whole_body_counts_for_every_region():
     mask[40:150, 40:80] = GROUPS.id_of("dress")
     for region in ("upper", "lower", "full"):
         assert (try_on(np.zeros((200, 120, 3), np.uint8), mask, GROUPS, region).mask[mask > 0] == 255).all()
+    mask[100:150, 40:80] = GROUPS.id_of("pants")
+    painted = try_on(np.zeros((200, 120, 3), np.uint8), mask, GROUPS, "lower").mask
+    assert not painted[mask == GROUPS.id_of("dress")].any(), "where there are trousers, a coat is not of the region"
 
 
 def test_parts_of_the_body_stay_where_the_model_knows_them():
@@ -71,9 +74,10 @@ def test_parts_of_the_body_stay_where_the_model_knows_them():
 
 def test_specks_are_no_garment():
     photo, mask = picture(GROUPS, "shirt")
-    mask[190:192, 100:102] = GROUPS.id_of("shirt")
+    mask[190:192, 100:102] = mask[150:160, 60:70] = GROUPS.id_of("shirt")
     painted, _ = try_on(photo, mask, GROUPS, "upper")
-    assert not painted[150:].any()
+    assert not painted[185:].any()
+    assert (painted[150:160, 60:70] == 255).all(), "a piece of 4% of the garment is one"
 
 
 def test_regions_that_cannot_be_given():
