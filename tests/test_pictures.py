@@ -270,9 +270,16 @@ def test_read_mask(tmp_path):
     path.write_bytes(encode_png(photo()))
     with pytest.raises(DataError, match="has mode RGB"):
         read_mask(path)
-    path.write_bytes(encode_png(mask)[:40])
-    with pytest.raises(DataError, match="Mask"):
-        read_mask(path)
+    for content, message in (
+        (encode_png(mask)[:40], "Mask is broken or cut off: "),
+        (JPEG, r"Not a mask that can be read: .*mask\.png\. Formats: PNG, BMP, GIF"),
+        (huge_png_header(60000, 60000), "Mask is too large: "),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_mask(path)
+    with pytest.raises(MissingInputError, match="Mask not found"):
+        read_mask(tmp_path / "none.png")
 
 
 def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path):

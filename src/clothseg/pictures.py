@@ -153,17 +153,17 @@ def _checked_pixels(pixels: npt.NDArray[Any]) -> UInt8Array:
     return np.ascontiguousarray(pixels)
 
 
-def _open(path: Path) -> io.BufferedReader:
-    check_input(path, "Photo", "Check the path", error=PictureError)
+def _open(path: Path, what: str = "Photo") -> io.BufferedReader:
+    check_input(path, what, "Check the path", error=PictureError)
     try:
         return path.open("rb")
     except OSError as error:
-        raise PictureError(f"Photo cannot be opened: {path} ({path_problem(error)}). Check its permissions") from error
+        raise PictureError(f"{what} cannot be opened: {path} ({path_problem(error)}). Check its permissions") from error
 
 
 @contextlib.contextmanager
-def _named_failures(name: str) -> Iterator[None]:
-    """Turn an error of a decoder on a broken file into one that names the file."""
+def _named_failures(name: str, what: str = "Photo", formats: tuple[str, ...] = (*_FORMATS, "HEIC")) -> Iterator[None]:
+    """Turn an error of a decoder on a broken file into one that names the file and what it is meant to be."""
     try:
         yield
     except ClothsegError:
@@ -171,12 +171,12 @@ def _named_failures(name: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Pillow's own message names its limit, which is twice ours.
         raise LargePictureError(
-            f"Photo is too large: {name} has more than {MAX_PIXELS:,} pixels. Make it smaller first"
+            f"{what} is too large: {name} has more than {MAX_PIXELS:,} pixels. Make it smaller first"
         ) from error
     except UnidentifiedImageError as error:
-        raise PictureError(f"Not a photo that can be read: {name}. Formats: {', '.join(_FORMATS)}, HEIC") from error
+        raise PictureError(f"Not a {what.lower()} that can be read: {name}. Formats: {', '.join(formats)}") from error
     except _DECODER_ERRORS as error:
-        raise PictureError(f"Photo is broken or cut off: {name} ({one_line(error)}). Save it again") from error
+        raise PictureError(f"{what} is broken or cut off: {name} ({one_line(error)}). Save it again") from error
 
 
 def _open_image(stream: Any, head: bytes, name: str, max_pixels: int) -> Image.Image:
@@ -288,22 +288,24 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> UInt8Array:
         DataError: it is no single-channel 8-bit image, or broken.
     """
     name = (name or "the bytes given") if isinstance(source, bytes) else str(source)
+    formats = ("PNG", "BMP", "GIF")
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream, _named_failures(name):
+        opened = io.BytesIO(source) if isinstance(source, bytes) else _open(source, "Mask")
+        with opened as stream, _named_failures(name, "Mask", formats):
             header = stream.read(_HEADER)
             is_png = header.startswith(b"\x89PNG")
             quickly = decode_index_png(header + stream.read(), max_pixels=MAX_PIXELS) if is_png else None
             if quickly is not None:
                 return quickly
             stream.seek(0)
-            with Image.open(stream, formats=("PNG", "BMP", "GIF")) as image:
+            with Image.open(stream, formats=formats) as image:
                 if image.mode not in ("L", "P", "1"):
                     raise DataError(f"Mask has mode {image.mode}: {name}. Allowed: one 8-bit channel of class ids")
                 factor = _factor_of_values(image.mode, header, name)
                 values = np.array(image, dtype=np.uint8) // np.uint8(factor)
                 return orient(values, _orientation(image))
     except PictureError as error:
-        raise DataError(f"Mask cannot be read: {one_line(error)}") from error
+        raise DataError(one_line(error)) from error
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clothseg.errors import DataError, MissingInputError
+from clothseg.errors import DataError, MissingInputError, MissingModelError, SettingError
 from clothseg.evaluation.compare import Compare
 from clothseg.evaluation.evaluate import Evaluate
 from clothseg.labels import GROUPS
@@ -56,6 +56,14 @@ def test_the_same_masks_do_not_differ(compare, tmp_path, capsys):
         assert (one["iou"]["change"], one["iou"]["low"], one["iou"]["high"]) == (0, 0, 0)
         assert one["iou"]["verdict"] == "unclear"
     assert "No class's IoU differs significantly." in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_refused_before_scoring(compare, write_masks, make_data, tmp_path, capsys):
+    with pytest.raises(SettingError, match="No class covers 'hood'"):
+        compare(leave_out=("hood",))
+    with pytest.raises(MissingModelError, match=r"none\.onnx"):
+        Compare(write_masks(GOOD, "good"), Path("none.onnx"), data_path=make_data(TRUTH), output=tmp_path / "out").run()
+    assert "Scoring" not in capsys.readouterr().err
 
 
 def test_intervals_are_paired(compare, tmp_path):

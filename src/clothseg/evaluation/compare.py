@@ -70,12 +70,20 @@ class Compare:
         data = None
         if not all(_is_evaluation(path) for path, _ in given):
             data = open_data(self.data_path, self.split, count=self.count)
+            for name in self.leave_out:
+                data.classes.id_of(name)
         make_folder(self.output)
-        records, num_failures = [], 0
-        for path, class_map in given:
-            record, failed = self._record(console, path, class_map, data)
-            records.append(record)
-            num_failures += failed
+        records: list[EvaluationRecord] = []
+        num_failures = 0
+        for path, one in [(path, self._open(console, path, class_map, data)) for path, class_map in given]:
+            if isinstance(one, EvaluationRecord):
+                records.append(one)
+                continue
+            assert data is not None
+            console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
+            counts, failures = score_photos(one, data, console)
+            num_failures += len(failures)
+            records.append(EvaluationRecord.of(one, data, counts))
         comparison = compare(*records, leave_out=self.leave_out)
         paths = write_comparison(comparison, self.output)
         Console(highlight=False, markup=False, width=120).print(_difference_table(comparison))
@@ -84,22 +92,18 @@ class Compare:
             print(path)
         return 1 if num_failures else 0
 
-    def _record(
+    def _open(
         self, console: Console, path: Path, class_map: Path | None, data: ScoredData | None
-    ) -> tuple[EvaluationRecord, int]:
-        """Return the record of a model, a folder or an evaluation, and how many photos could not be scored."""
+    ) -> EvaluationRecord | Predictions:
+        """Return an evaluation as it was written, or what predicts the masks to score."""
         if data is None or _is_evaluation(path):
-            return EvaluationRecord.read(path), 0
-        predictions: Predictions
+            return EvaluationRecord.read(path)
         if path.is_dir():
-            predictions = open_masks(path, data.classes, class_map)
-        else:
-            options = vars(self.model_options)
-            predictions = open_model(path, data.classes, class_map, augmentation=self.augmentation, **options)
-            console.print(f"Model: {predictions.predictor.origin}")
-        console.print(f"Scoring {path} on {data.manifest.name}, {data.split}, {len(data.photos):,} photos")
-        counts, failures = score_photos(predictions, data, console)
-        return EvaluationRecord.of(predictions, data, counts), len(failures)
+            return open_masks(path, data.classes, class_map)
+        options = vars(self.model_options)
+        opened = open_model(path, data.classes, class_map, augmentation=self.augmentation, **options)
+        console.print(f"Model: {opened.predictor.origin}")
+        return opened
 
 
 def _is_evaluation(path: Path) -> bool:
