@@ -80,6 +80,7 @@ WRONG_IMAGES = [
     ({"file_name": "none.jpg"}, "missing photo"),
     ({"file_name": "b"}, "missing photo"),
     ({"file_name": "c.jpg"}, "missing photo"),
+    ({"file_name": "elsewhere/b.jpg"}, "missing photo"),
     ({"file_name": "double.jpg"}, "shared stem"),
     ({"file_name": "a.png"}, "shared stem"),
     ({"file_name": "./a.jpg"}, "shared stem"),

@@ -121,3 +121,8 @@ def test_a_rare_class_does_not_raise_the_means_of_resamples_without_it():
     pairs[3][0][55:58, 40:44] = 0
     mean = summarise(counts_of(pairs)).means["without_background"]["recall"]
     assert (mean.value, mean.low, mean.high) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+
+
+def test_masks_of_other_sizes_are_not_one_truth():
+    wide, tall = (PhotoCounts.of("a.jpg", *[np.zeros(shape, np.uint8)] * 2, len(NAMES)) for shape in ((2, 8), (8, 2)))
+    assert wide.truth_checksum != tall.truth_checksum

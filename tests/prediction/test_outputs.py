@@ -88,7 +88,7 @@ def test_a_folder_without_photos_gives_empty_files(tmp_path):
 
 
 def test_a_table_of_garments_carries_names_colors_and_no_formula(tmp_path):
-    names = ("=1+2.jpg", "+a.jpg", "-b.jpg", "@c.jpg", 'a,"b"\nü/é.jpg', "plain.jpg", "no UTF-8 \udce9.jpg")
+    names = ("=1+2.jpg", "+a.jpg", "-b.jpg", "@c.jpg", 'a,"b"\nü/é.jpg', "plain.jpg", "no UTF-8 \udce9.jpg", "\td.jpg")
     mask = np.zeros((20, 30), np.uint8)
     mask[2:12, 3:9] = GROUPS.id_of("upperbody")
     mask[12:18, 3:23] = GROUPS.id_of("belt")
@@ -101,7 +101,7 @@ def test_a_table_of_garments_carries_names_colors_and_no_formula(tmp_path):
     assert content.startswith(codecs.BOM_UTF8)
     assert content.endswith(b"\r\n")
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-    shown = ["'=1+2.jpg", "'+a.jpg", "'-b.jpg", "'@c.jpg", *names[4:6], r"no UTF-8 \udce9.jpg"]
+    shown = ["'=1+2.jpg", "'+a.jpg", "'-b.jpg", "'@c.jpg", *names[4:6], r"no UTF-8 \udce9.jpg", "'\td.jpg"]
     assert [row["photo"] for row in rows[::2]] == shown
     assert ",".join(rows[0].values()) == (
         "'=1+2.jpg,tops and jackets,upperbody,,0.1000,0.0769,3,2,6,10,#182054,navy,,,,"
