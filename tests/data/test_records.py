@@ -249,6 +249,7 @@ def test_a_link_that_is_wrong_alone_costs_one_annotation(tmp_path):
         ((1, 2, 3), (2, 999)),
         (("x", "y"), ("x", 1)),
         (range(100), (50, 130)),
+        ((7, "07"), (7, "007")),  # fits two records
     ):
         for field, reason in (("image_id", "missing image"), ("category_id", "unknown category")):
             problems = linked(tmp_path, ids, links, field).problems

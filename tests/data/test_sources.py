@@ -176,7 +176,7 @@ def test_index_masks_that_cannot_be_used_are_skipped_with_reason(tmp_path):
     masks, photos = custom / "masks", custom / "photos"
     shapes = {number: read_mask(masks / f"{number}.png").shape for number in range(0, 20, 2)}
     (masks / "0.png").write_bytes(encode_png(np.full(shapes[0], 200, dtype=np.uint8)))
-    (masks / "2.png").write_bytes(encode_png(np.zeros((5, 5), dtype=np.uint8)))
+    (masks / "2.png").write_bytes(encode_png(np.zeros(shapes[2][::-1], dtype=np.uint8)))  # turned, no square
     (masks / "4.png").write_bytes(encode_png(np.zeros((*shapes[4], 3), dtype=np.uint8)))
     (masks / "6.png").write_bytes(b"no mask at all")
     (photos / "8.jpeg").write_bytes(b"no photo at all")

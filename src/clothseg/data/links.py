@@ -77,7 +77,7 @@ class Links:
         lowest = max(min(ids) - min(numbers), -2 * len(dangling))  # a larger offset would be a coincidence
         highest = min(max(ids) - max(numbers), 2 * len(dangling))
         for offset in range(lowest, highest + 1):
-            if all(number + offset in ids for number in numbers):
+            if offset and all(number + offset in ids for number in numbers):
                 advice = f"Add {offset} to" if offset > 0 else f"Subtract {-offset} from"
                 shown = ", ".join(map(str, sorted(dangling)[:5])) + (", …" if len(dangling) > 5 else "")
                 raise DataError(
