@@ -80,6 +80,8 @@ def test_in_int8_it_is_the_same_network_with_the_same_masks(model, model_in_int8
     photos = sorted((ROOT / "docs/pictures/photos").glob("0*.*"))
     masks = [(whole.predict(photo).mask, rounded.predict(photo).mask) for photo in photos]
     assert sum(int((one != other).sum()) for one, other in masks) < 0.01 * sum(one.size for one, _ in masks)
+    alone = clothseg.load("starter", precision="int8", one_photo=True)
+    np.testing.assert_array_equal(alone.predict(photos[0]).mask, masks[0][1])
 
 
 def test_it_says_what_it_learned_from_and_what_it_never_saw(model):

@@ -207,6 +207,8 @@ class OpenVINORuntime:
         }
         if (threads := num_threads()) is not None:
             options["INFERENCE_NUM_THREADS"] = threads
+        if self.description.precision == "int8" and _has_snippets():
+            options["SNIPPETS_MODE"] = "DISABLE"
         if self._stored and (content := self._stored.read(size)) is not None:
             with suppress(RuntimeError):  # another one of this version cannot read it
                 tensor = sys.modules["openvino"].Tensor(content, shared_memory=True)
@@ -219,6 +221,21 @@ class OpenVINORuntime:
         if self._stored:
             self._stored.write(size, network.export_model().getbuffer())
         return network, None
+
+
+@cache
+def _has_snippets() -> bool:
+    """Return whether this OpenVINO compiles chains of small layers together, and lets that be switched off.
+
+    A network in int8 without takes a third less to read from the cache, and runs 4% slower: a gain for one photo, and
+    all processes are to give the same bits. Source: OpenVINO's src/plugins/intel_cpu/src/internal_properties.hpp; it
+    is no documented property.
+    """
+    try:
+        one_core().set_property("CPU", {"SNIPPETS_MODE": "ENABLE"})  # as it is by default
+    except RuntimeError:
+        return False
+    return True
 
 
 @cache
