@@ -74,7 +74,7 @@ class Export:
     def _made(self, console: Console, source: Path) -> tuple[PortableModel, CheckPhotos]:
         """Return the model that is ready to be written, and the photos that it was compared on."""
         from clothseg.export.agreement import choose_photos, make_portable
-        from clothseg.export.int8 import choose_calibration, quantize
+        from clothseg.export.int8 import choose_calibration, quantize, quantizer
 
         if source.suffix.lower() == SUFFIX:
             file, network = ModelFile.read(source), None
@@ -88,6 +88,7 @@ class Export:
             description, network = load_checkpoint(source)
         if self.number_format == "int8":
             calibration, chosen = choose_calibration(self.photos, self.data_path, description.classes, count=self.count)
+            quantizer()  # where it is missing, that is said before a checkpoint is exported
             console.print(f"Calibrating int8 on {calibration.origin}")
         else:
             chosen = choose_photos(self.photos, self.data_path, description.classes, count=self.count)

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from clothseg.data.source import TRAIN
@@ -77,12 +78,20 @@ def quantize(file: ModelFile, calibration: CheckPhotos, photos: CheckPhotos) -> 
         return make_portable(graph, reference, photos, name="fp32", precision="int8", facts=facts)
 
 
+def quantizer() -> ModuleType:
+    """Return nncf.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # else nncf tells its authors over the network that it is used
+    with quietly():  # it also imports torch where that is installed
+        return require("nncf", "int8")
+
+
 def _quantized(file: ModelFile, calibration: CheckPhotos) -> bytes:
     """Return the graph with convolutions whose weights are int8 and whose inputs are rounded to uint8, as ONNX."""
-    os.environ.setdefault("NNCF_CI", "1")  # else nncf tells its authors over the network that it is used
-    onnx = require("onnx", "int8")
-    with quietly():  # it also imports torch where that is installed
-        nncf = require("nncf", "int8")
+    onnx, nncf = require("onnx", "int8"), quantizer()
     model = onnx.load_from_string(file.content)
     model.ClearField("metadata_props")
     inputs: list[dict[str, Any]] = []
