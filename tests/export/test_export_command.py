@@ -137,7 +137,7 @@ def test_without_names_the_best_checkpoint_is_exported_beside_itself(exported, t
 def test_what_cannot_be_exported_is_named(small_checkpoint_path, photo_folder, tmp_path):
     with pytest.raises(MissingModelError, match="clothseg export CKPT"):
         Export(checkpoints_path=tmp_path).run()
-    with pytest.raises(MissingModelError):
+    with pytest.raises(MissingModelError, match="or pass the path of another"):
         Export(tmp_path / "none.ckpt").run()
     with pytest.raises(SettingError, match="is an exported model already"):
         Export(tmp_path / "model.onnx").run()
@@ -155,7 +155,9 @@ def test_a_broken_photo_or_target_leaves_no_file(small_checkpoint_path, photo_fo
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MachineError, match="Cannot write"):
-        Export(small_checkpoint_path, tmp_path / "file" / "model.onnx", photos=(photo_folder,), count=1).run()
+        Export(tmp_path / "read_later.ckpt", tmp_path / "file").run()
+    with pytest.raises(MachineError, match="Cannot write"):
+        Export(tmp_path / "read_later.ckpt", tmp_path / "file" / "new", format="smp").run()
     assert (tmp_path / "file").read_text() == "in the way"
 
 

@@ -309,6 +309,8 @@ def test_bad_files_are_named(segformer, tmp_path, monkeypatch):
             Import(str(source), tmp_path / "model.onnx").run()
     with pytest.raises(SettingError, match=r"Allowed: a file that ends in \.onnx"):
         Import(str(folder), tmp_path / "model.pt").run()
+    with pytest.raises(MachineError, match="Cannot write"):
+        Import("nosuch", tmp_path / "a.jpg" / "model.onnx").run()
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"transformers is not installed\. Install it with: .*import"):
         Import(str(segformer), tmp_path / "model.onnx").run()

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from clothseg.errors import MissingModelError, SettingError, command, require
+from clothseg.errors import MissingModelError, SettingError, command, disk_errors, make_folder, require
 from clothseg.model.best import find_best
 from clothseg.pictures import write_whole
 from clothseg.prediction.predictor import STARTER
@@ -63,6 +63,7 @@ class Export:
         # stderr as it is now: sys.stderr is redirected while torch exports.
         console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
         source, target = self._paths()
+        check_output(target if self.format == "smp" else target.parent)
         if self.format == "smp":
             require("torch", "train")
             print(_write_smp(source, target))
@@ -136,6 +137,16 @@ def _write_smp(source: Path, target: Path) -> Path:
     for name, content in smp_files(*load_checkpoint(source)).items():
         write_whole(target / name, content, sync=True)
     return target
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder that cannot be written before any time is spent; one that is not there yet is not made.
+
+    Raises:
+        MachineError: it or what it would be made in is a file, or cannot be written.
+    """
+    with disk_errors(f"Cannot write to {folder}", "Pass another --output"):
+        make_folder(next(one for one in (folder, *folder.parents) if one.exists()))
 
 
 def announce(console: Console, what: str, photos: CheckPhotos) -> None:

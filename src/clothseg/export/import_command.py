@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from clothseg.errors import SettingError, require
-from clothseg.export.export_command import SUFFIX, announce, write_portable
+from clothseg.export.export_command import SUFFIX, announce, check_output, write_portable
 
 if TYPE_CHECKING:
     from clothseg.export.original import OriginalModel
@@ -55,6 +55,7 @@ class Import:
         console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
         if self.output.suffix.lower() != SUFFIX:
             raise SettingError(f"--output is {self.output}. Allowed: a file that ends in {SUFFIX}")
+        check_output(self.output.parent)
         require("torch", "train")
         from clothseg.export.agreement import choose_photos, make_portable
 

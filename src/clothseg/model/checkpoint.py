@@ -12,7 +12,7 @@ from clothseg.model.description import ModelDescription
 from clothseg.model.network import SegmentationNetwork, network_of
 from clothseg.model.tensor_files import read_tensor_file
 
-_HINT = f'Train one with "{command("train")}", or pass --ckpt PATH'
+_HINT = f'Train one with "{command("train")}", or pass the path of another'
 _PREFIX = "network."
 
 
