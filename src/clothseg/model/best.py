@@ -70,7 +70,7 @@ class BestCheckpoint:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ModelError(f"{path} does not name a checkpoint ({error}). Delete it, or pass the path of a checkpoint") from error
+            raise ModelError(f"{path} does not name a checkpoint ({error}). Delete it, or name a checkpoint") from error
 
 
 def find_best(checkpoints_path: Path) -> Path | None:

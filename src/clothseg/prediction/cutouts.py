@@ -198,22 +198,15 @@ def _hard(photo: UInt8Array, inside: BoolArray) -> UInt8Array:
 
 
 def _soft(photo: UInt8Array, inside: BoolArray, radius: float) -> UInt8Array:
-    """Return a cut-out whose alpha follows the photo within a band around the mask's border.
+    """Return a cut-out, (H, W, 4) uint8 RGBA, whose alpha follows the photo within `radius` of the mask's border.
 
     Alpha is a local linear function of the photo's colours that fits the mask best (a guided filter), made steeper. It
     is fitted at a size where the radius is `_SMALL_RADIUS` pixels at most; only pixels where it is neither 0 nor 1 are
-    computed at the photo's size. Their colours are those of the garment alone, as far as its surroundings tell.
+    computed at the photo's size. Their colours are those of the garment alone, as far as its surroundings tell. Where
+    alpha is 0, all four are.
 
     Source: He, Sun and Tang, "Guided Image Filtering", ECCV 2010; He and Sun, "Fast Guided Filter", 2015;
     Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021.
-
-    Args:
-        photo: (H, W, 3) uint8 RGB.
-        inside: (H, W), the mask.
-        radius: half the width of the band in pixels.
-
-    Returns:
-        (H, W, 4) uint8 RGBA; where alpha is 0, all four are.
     """
     shrink = max(1.0, radius / _SMALL_RADIUS)
     height, width = (max(1, round(side / shrink)) for side in inside.shape)
@@ -240,13 +233,9 @@ def _soft(photo: UInt8Array, inside: BoolArray, radius: float) -> UInt8Array:
 
 
 def _unmixed(pixels: Float32Array, slopes: Float32Array, garment: Float32Array, behind: Float32Array) -> UInt8Array:
-    """Return alpha and the garment's own colours, (n, 4) uint8 RGBA, of n pixels; see `_soft`.
+    """Return alpha and the garment's own colours, (n, 4) uint8 RGBA, of n pixels, (n, 3) float32 RGB, 0 to 1.
 
-    Args:
-        pixels: (n, 3) float32 RGB, 0 to 1.
-        slopes: (n, 4), what makes alpha of colours.
-        garment: (n, 3), mean colours of the garment around.
-        behind: (n, 3), mean colours of the rest around.
+    `slopes`, (n, 4), make alpha of colours; `garment` and `behind`, (n, 3), are the mean colours around; see `_soft`.
     """
     alpha = _alpha(slopes, pixels)[:, None]
     colors = garment + alpha * (pixels - alpha * garment - (1 - alpha) * behind)
@@ -272,15 +261,9 @@ def _means(values: Float32Array, radius: int) -> Float32Array:
 
 
 def _guided(image: Float32Array, target: Float32Array, radius: int) -> Float32Array:
-    """Return the linear functions of the colours that fit `target` best around each pixel.
+    """Return the linear functions of the colours, (h, w, 3), that fit `target`, (h, w), best in the squares around.
 
-    Args:
-        image: (h, w, 3) float32, 0 to 1.
-        target: (h, w) float32.
-        radius: of the squares in which a function is fitted.
-
-    Returns:
-        (h, w, 4) float32: a factor for each colour, and a constant.
+    They are (h, w, 4) float32: a factor for each colour, and a constant.
     """
     mean, target_mean = _means(image, radius), _means(target, radius)
     shared = _means(image * target[..., None], radius) - mean * target_mean[..., None]

@@ -59,10 +59,7 @@ class FolderRun:
                 yield outcome
 
     def write_collection(self) -> tuple[Path, ...]:
-        """Write the formats of all photos together; called once all outcomes have come.
-
-        Returns:
-            The files.
+        """Write the formats of all photos together, once all outcomes have come, and return the files.
 
         Raises:
             MachineError: the output cannot be written.

@@ -62,17 +62,11 @@ class Entry:
         return cls(photo.stem, photo.identity, sizes, result)
 
     def is_whole(self, photo: Photo, size_of: Callable[[str], int | None]) -> bool:
-        """Return whether the photo is unchanged and its files exist in the recorded sizes.
+        """Return whether the photo, as it is now, is unchanged and its files exist in the recorded sizes.
 
         Files get their names only when they are complete, so a file of the right size is not read.
-
-        Args:
-            photo: as it is now.
-            size_of: gives the bytes of a file in the output, or None where there is none.
         """
-        if tuple(self.photo) != photo.identity:
-            return False
-        return all(size_of(name) == size for name, size in self.files.items())
+        return self.photo == photo.identity and all(size_of(name) == size for name, size in self.files.items())
 
 
 class Journal:
@@ -145,10 +139,10 @@ class Journal:
         """Yield the results of those of `photos` that are done, in their order, holding one at a time."""
         offsets: dict[str, int] = {}
         with self._path.open("rb") as stream:
-            for offset, line in _lines(stream):
+            for line in stream:
                 entry = _entry(_parsed(line))
                 if entry is not None:
-                    offsets[entry.stem] = offset
+                    offsets[entry.stem] = stream.tell() - len(line)
             for photo in photos:
                 if photo.stem in offsets:
                     stream.seek(offsets[photo.stem])
@@ -162,13 +156,6 @@ class Journal:
             return (self._path.parent / name).stat().st_size
         except OSError:
             return None
-
-
-def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    for line in stream:
-        yield offset, line
-        offset += len(line)
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

@@ -32,16 +32,10 @@ def write_tasks(
 ) -> tuple[Path, ...]:
     """Write one task per photo with its garments as predictions, and the interface that has their names and colours.
 
+    `results` is what `Segmentation.to_coco` returned for each photo, `address` the prefix of a photo's path in the
+    tasks; the path is percent-encoded.
+
     Source: labelstud.io/guide/predictions and labelstud.io/tags/brushlabels.
-
-    Args:
-        folder: where to write.
-        classes: names and colours of the ids.
-        results: what `Segmentation.to_coco` returned for each photo.
-        address: prefix of a photo's path in the tasks; the path is percent-encoded.
-
-    Returns:
-        The two files.
     """
     tasks_path, interface_path = folder / TASKS_NAME, folder / INTERFACE_NAME
     with whole_file(tasks_path) as temporary, temporary.open("w", encoding="ascii") as stream:
@@ -98,13 +92,11 @@ def _interface(classes: ClassList) -> str:
 
 
 def pack(inside: BoolArray) -> list[int]:
-    """Return a mask as Label Studio stores brush strokes: the bytes of an RGBA picture, packed as runs of bits.
+    """Return a mask, (H, W) bool, as Label Studio stores brush strokes: an RGBA picture, packed as runs of bits.
 
-    A head of 32 bits for the number of values, 5 for the bits of a value less one, and four times 4 for the bits of a
-    length less one; then for each run a 1, which of the lengths, the length less one, and the value.
-
-    Args:
-        inside: (H, W) bool; inside, all four channels are 255.
+    Inside, all four channels are 255. A head of 32 bits for the number of values, 5 for the bits of a value less one,
+    and four times 4 for the bits of a length less one; then for each run a 1, which of the lengths, the length less
+    one, and the value.
     """
     values = inside.ravel()
     changes = np.flatnonzero(values[1:] != values[:-1]) + 1

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ IMAGES_NAME, RESULTS_NAME, POLYGONS_NAME = "coco_images.json", "coco_results.jso
 TABLE_NAME = "garments.csv"
 
 Results = Iterable[Mapping[str, Any]]
-"""What `Segmentation.to_coco` returned for each photo."""
+"""What `Segmentation.to_coco` returned for each photo; a category id in the files is a class id."""
 
 Format = Literal["coco", "coco-polygons", "label-studio", "csv"]
 """Files that other tools read, one set for all photos together; csv is a table of garments."""
@@ -116,12 +116,7 @@ class CutoutChoice:
     tight: bool
 
     def parts(self, classes: ClassList, shown: Sequence[int]) -> dict[str, str | None]:
-        """Return the class of each cut-out by its name in files; None for all clothes together.
-
-        Args:
-            classes: names of the ids.
-            shown: ids of the classes that the photo shows.
-        """
+        """Return the class of each cut-out by its name in files, None for all clothes, given the ids in the photo."""
         names = names_in_files(classes)
         is_worn = self.clothes and not set(shown).isdisjoint(classes.garment_ids)
         parts: dict[str, str | None] = {CLOTHES: None} if is_worn else {}
@@ -150,30 +145,18 @@ class CutoutChoice:
 def write_collection(
     folder: Path, classes: ClassList, results: Callable[[], Results], *, formats: Sequence[Format]
 ) -> tuple[Path, ...]:
-    """Write the results of all photos in each of `formats`.
-
-    Args:
-        folder: where to write.
-        classes: names and colours of the ids.
-        results: called once for each format, gives what `Segmentation.to_coco` returned for each photo.
-        formats: what to write.
-
-    Returns:
-        The files written; each is whole or not there.
+    """Write the results of all photos in each of `formats`, calling `results` once for each, and return the files.
 
     Raises:
         MachineError: the folder cannot be written, or the disk is full.
     """
-    return tuple(path for name in dict.fromkeys(formats) for path in _writer(name)(folder, classes, results()))
-
-
-def _writer(name: Format) -> Callable[[Path, ClassList, Results], tuple[Path, ...]]:
-    if name == "label-studio":
+    writers = {"coco": write_results, "coco-polygons": write_polygons, "csv": write_table}
+    if "label-studio" in formats:
         # It imports XML and HTTP, which take longer than a photo takes to segment.
         from clothseg.prediction.label_studio import write_tasks
 
-        return write_tasks
-    return {"coco": write_results, "coco-polygons": write_polygons, "csv": write_table}[name]
+        writers["label-studio"] = write_tasks
+    return tuple(path for name in dict.fromkeys(formats) for path in writers[name](folder, classes, results()))
 
 
 def write_results(folder: Path, classes: ClassList, results: Results) -> tuple[Path, ...]:
@@ -182,14 +165,6 @@ def write_results(folder: Path, classes: ClassList, results: Results) -> tuple[P
     `COCO("coco_images.json").loadRes("coco_results.json")` of pycocotools reads them. Photos are numbered from 1.
 
     Source: cocodataset.org, "Results Format", instance segmentation.
-
-    Args:
-        folder: where to write.
-        classes: names of the ids; a category id is a class id.
-        results: what `Segmentation.to_coco` returned for each photo.
-
-    Returns:
-        The two files.
     """
     images_path, results_path = folder / IMAGES_NAME, folder / RESULTS_NAME
     images = []
@@ -217,17 +192,25 @@ def write_polygons(folder: Path, classes: ClassList, results: Results) -> tuple[
     """Write the results as COCO instances with polygons: one annotation for each class that a photo shows.
 
     Every connected piece is a polygon, holes cut open with a slit. Outlines stray at most a pixel from the mask.
-
-    Args:
-        folder: where to write.
-        classes: names of the ids; a category id is a class id.
-        results: what `Segmentation.to_coco` returned for each photo.
-
-    Returns:
-        The file.
     """
     images: list[dict[str, Any]] = []
-    annotations = list(_annotations(results, images))
+    annotations: list[dict[str, Any]] = []
+    for image_id, result in enumerate(results, start=1):
+        images.append(_image(image_id, result))
+        for segment in result["segments"]:
+            outlines = outline(decode_region(segment["rle"]))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": segment["class_id"],
+                    "segmentation": [polygon.ravel().tolist() for polygon in outlines],
+                    "area": segment["area"],
+                    "bbox": segment["bbox"],
+                    "iscrowd": 0,
+                    "score": segment["score"],
+                }
+            )
     path = folder / POLYGONS_NAME
     with whole_file(path) as temporary:
         temporary.write_text(f"{json.dumps(_dataset(images, classes, annotations))}\n", encoding="ascii")
@@ -239,14 +222,6 @@ def write_table(folder: Path, classes: ClassList, results: Results) -> tuple[Pat
 
     UTF-8 with the mark that spreadsheets look for, lines as RFC 4180 wants them. What UTF-8 cannot encode in a name is
     escaped, as in the JSON. A text that a spreadsheet would take for a formula gets an apostrophe before it.
-
-    Args:
-        folder: where to write.
-        classes: names of the ids.
-        results: what `Segmentation.to_coco` returned for each photo, with colours.
-
-    Returns:
-        The file.
     """
     path = folder / TABLE_NAME
     with (
@@ -271,25 +246,6 @@ def write_table(folder: Path, classes: ClassList, results: Results) -> tuple[Pat
 def _no_formula(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula. Source: OWASP, "CSV Injection"."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _annotations(results: Results, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the annotations of all photos, and put the photos into `images`."""
-    annotation_id = 0
-    for image_id, result in enumerate(results, start=1):
-        images.append(_image(image_id, result))
-        for segment in result["segments"]:
-            annotation_id += 1
-            yield {
-                "id": annotation_id,
-                "image_id": image_id,
-                "category_id": segment["class_id"],
-                "segmentation": [polygon.ravel().tolist() for polygon in outline(decode_region(segment["rle"]))],
-                "area": segment["area"],
-                "bbox": segment["bbox"],
-                "iscrowd": 0,
-                "score": segment["score"],
-            }
 
 
 def _image(image_id: int, result: Mapping[str, Any]) -> dict[str, Any]:

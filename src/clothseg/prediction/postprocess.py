@@ -39,13 +39,7 @@ def merge(segmentation: Segmentation, names: Sequence[str], *, into: str) -> Seg
 
 
 def grow(segmentation: Segmentation, name: str, pixels: float, *, over: Sequence[str] | None = None) -> Segmentation:
-    """Widen a class by `pixels` on every side.
-
-    Args:
-        segmentation: what to start from.
-        name: the class that grows.
-        pixels: how far, measured from pixel centre to pixel centre.
-        over: the classes that it replaces; only the background if None.
+    """Widen a class on every side by `pixels`, from centre to centre, over the classes `over`; the background if None.
 
     Raises:
         SettingError: the model has no such class, or `pixels` is below 0.
@@ -81,12 +75,9 @@ def fill_holes(segmentation: Segmentation, name: str) -> Segmentation:
 
 
 def drop_specks(segmentation: Segmentation, min_area: int, *, names: Sequence[str] | None = None) -> Segmentation:
-    """Make background of pieces of a garment that are smaller than `min_area` pixels.
+    """Make background of pieces with fewer than `min_area` pixels, of the classes `names`, or of all if None.
 
-    Args:
-        segmentation: what to start from.
-        min_area: pieces with at least so many pixels stay; pixels that touch at a corner are one piece.
-        names: the classes to treat; all garments if None.
+    Pixels that touch at a corner are one piece.
 
     Raises:
         SettingError: the model has no such class, or `min_area` is below 0.
@@ -106,15 +97,9 @@ def drop_specks(segmentation: Segmentation, min_area: int, *, names: Sequence[st
 
 
 def feather(segmentation: Segmentation, name: str, radius: float) -> Float32Array:
-    """Return how much of a class there is on each pixel, with a soft edge: an alpha channel for compositing.
+    """Return how much of a class there is on each pixel, (H, W) float32, 0 to 1: an alpha channel for compositing.
 
-    Args:
-        segmentation: what to start from.
-        name: the class.
-        radius: over so many pixels on either side of the edge it falls from 1 to 0, in a straight line.
-
-    Returns:
-        (H, W) float32, 0 to 1; 0.5 on the edge.
+    It falls from 1 to 0 in a straight line over `radius` pixels on either side of the edge.
 
     Raises:
         SettingError: the model has no such class, or `radius` is below 0.

@@ -81,13 +81,7 @@ def segment_pixels(
     description: ModelDescription,
     augmentation: TestTimeAugmentation,
 ) -> tuple[UInt8Array, Float32Array]:
-    """Segment a decoded photo.
-
-    Args:
-        network: called for each forward pass.
-        pixels: (H, W, 3) uint8 RGB.
-        description: the model's: its image size and normalisation are used.
-        augmentation: how often and at which scales the network sees the photo.
+    """Segment a decoded photo, (H, W, 3) uint8 RGB.
 
     Returns:
         The mask, (H, W) uint8 class ids; and the logits, (C, h, w) float32, at the size at which the network sees the
@@ -123,16 +117,9 @@ def whole_logits(
 
 
 def _forward(network: Network, image: UInt8Array, box: Letterbox, *, flip: bool) -> Float32Array:
-    """Return the logits of the part of an input that a photo covers.
+    """Return the logits, (C, *box.scaled_size) float32, of the part of an input that a photo covers.
 
-    Args:
-        network: called once, or twice with `flip`.
-        image: (h, w, 3) uint8 RGB, h and w multiples of 32.
-        box: the position of the photo in it.
-        flip: take the mean with the mirror image's.
-
-    Returns:
-        (C, *box.scaled_size) float32.
+    The input is (h, w, 3) uint8 RGB, h and w multiples of 32. `flip` takes the mean with the mirror image's.
     """
     logits: Float32Array = box.crop(network(image[None])[0])
     if not flip:
@@ -177,15 +164,8 @@ def _with_tiles(
     """Segment a photo from its tiles and the whole together, band by band: memory does not grow with its height.
 
     A tile shows details but not what they belong to, so its logits are averaged with those of the whole photo. Where
-    tiles overlap, their weights rise and fall, so that no seam shows.
-
-    Args:
-        network: called for each tile, twice with `flip`.
-        pixels: (H, W, 3) uint8 RGB.
-        whole: (C, h, w) float32, logits of the whole photo.
-        description: the model's.
-        flip: take the mean with the mirror image's.
-        factor: how many times as finely as the whole the tiles show the photo.
+    tiles overlap, their weights rise and fall, so that no seam shows. `whole` is (C, h, w) float32, the logits of the
+    whole photo; the tiles show it `factor` times as finely.
 
     Returns:
         The mask, (H, W) uint8; and the logits, (C, h, w) float32: means of the fine ones.
