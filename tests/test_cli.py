@@ -83,6 +83,7 @@ def test_an_empty_path_of_any_command_is_refused(capsys, monkeypatch, tmp_path):
         *("predict a.jpg --output ''", "predict a.jpg --json --ckpt ''", "predict a.jpg --resume --output=", "site ''"),
         *("preview --output ''", "pack --output ''", "compare a b --output ''", "evaluate --output ''"),
         *("export --output ''", "import a --output ''", "train --data-path ''", "prepare --data-path ''"),
+        *("import ''", "prepare --source ''"),
     ):
         assert run_main(*shlex.split(line)) == 2, line
         assert capsys.readouterr().err == "clothseg: A path is empty (''). Pass one; . is the current folder\n"

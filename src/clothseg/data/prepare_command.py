@@ -68,7 +68,7 @@ class Prepare:
         limit: Paint only so many photos of training and of validation, always the same, for trying the way.
     """
 
-    source: str = OFFICIAL_SOURCE
+    source: Annotated[str | Path, tyro.conf.arg(metavar="ADDRESS_OR_PATH")] = OFFICIAL_SOURCE
     data_path: Path = Path("data")
     sample: bool = False
     num_workers: Annotated[int | None, tyro.conf.arg(name="workers")] = None
@@ -139,7 +139,7 @@ class Prepare:
         if self.sample:
             return Sample()
         self._check_val_share()
-        source = find_source(self.source, self.data_path / DATASET_FOLDER, val_share=self.val_share)
+        source = find_source(str(self.source), self.data_path / DATASET_FOLDER, val_share=self.val_share)
         if not isinstance(source, Mirror):
             self._refuse_inputs_in_the_output({"--source": Path(self.source)})
         return source

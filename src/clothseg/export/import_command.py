@@ -24,7 +24,7 @@ class Import:
     Afterwards it works without torch, as one of your own training: --ckpt model.onnx, serve --model model.onnx.
     """
 
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    source: Annotated[str | Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """Folder of transformers' or segmentation-models-pytorch's save_pretrained, hf://OWNER/NAME[@REVISION], or an ONNX
     file with a YAML description beside it."""
     output: Path = Path("model.onnx")
@@ -77,13 +77,14 @@ class Import:
         from clothseg.export.original import SourceDescription
 
         given = SourceDescription.read(self.description) if self.description else None
-        if self.source.lower().endswith(SUFFIX):
+        source = str(self.source)
+        if source.lower().endswith(SUFFIX):
             from clothseg.export.foreign_onnx import open_onnx
 
-            return open_onnx(Path(self.source), given).with_origin("", self.licence)
+            return open_onnx(Path(source), given).with_origin("", self.licence)
         from clothseg.export.foreign_checkpoint import fetch_folder, open_folder
 
-        folder, origin = fetch_folder(self.source) if self.source.startswith("hf://") else (Path(self.source), "")
+        folder, origin = fetch_folder(source) if source.startswith("hf://") else (Path(source), "")
         return open_folder(folder, given).with_origin(origin, self.licence)
 
 

@@ -192,7 +192,7 @@ def _segment(console: Printer, run: Run, options: Predict, *, num_photos: int, i
     before = f", {num_before} done before" if num_before else ""
     photos_in_words = "1 photo" if num_new == 1 else f"{num_new} photos"
     rate = f"{seconds:.1f} s ({num_new / seconds:.1f} per second)"
-    console.print(f"{photos_in_words} in {rate}{before}, in {options.output or '.'}")
+    console.print(f"{photos_in_words} in {rate}{before}, in {options.output}")
     return num_new + num_before
 
 
