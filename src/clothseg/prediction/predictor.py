@@ -326,12 +326,12 @@ def open_runtime(
         return OpenVINORuntime.open(model_path, many_photos=many_photos, one_photo=one_photo, **options)
     if chosen == "onnxruntime":
         return OnnxRuntime.open(model_path, **options)
-    require("torch", "train")
-    from clothseg.prediction.runtimes.torch import TorchRuntime
-
     if precision == "int8":
         hint = command("export", model_path, "--precision", "int8", "--photos", "DIR")
         raise SettingError(f"A checkpoint does not compute in int8. Export it with: {hint}")
+    require("torch", "train")
+    from clothseg.prediction.runtimes.torch import TorchRuntime
+
     return TorchRuntime.open(model_path, device=device, bf16=precision == "bf16", classes=classes)
 
 

@@ -114,3 +114,5 @@ def test_without_torch_the_install_line_is_named(checkpoint_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match="uv sync --extra train"):
         open_runtime(checkpoint_path)
+    with pytest.raises(SettingError, match=r"does not compute in int8\. Export it with: .*--precision int8"):
+        open_runtime(checkpoint_path, precision="int8")
