@@ -177,6 +177,16 @@ def test_without_the_extra_the_install_command_is_named(model_path, monkeypatch,
     assert "uv sync --extra serve" in capsys.readouterr().err
 
 
+def test_a_worker_that_gets_ready_while_a_signal_ends_the_server_is_no_fault(monkeypatch, capsys):
+    def run(listener, load_options, *, on_ready, **others):
+        listener.close()  # as uvicorn does before it ends the workers
+        on_ready("a model", "a runtime")
+
+    monkeypatch.setattr("clothseg.serving.server.run", run)
+    assert Serve(port=0).run() == 0
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
 def test_a_wrong_flag_is_refused():
     for options, words in (
         ({"host": "no.such.invalid"}, r"no\.such\.invalid"),

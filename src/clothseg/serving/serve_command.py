@@ -63,10 +63,11 @@ class Serve:
         }
         keys = Keys.collect(self.api_key, os.environ)
         listener = listen(self.host, self.port)
+        address = address_of(listener)  # a signal while the model loads closes the socket
 
         def ready(origin: str, runtime: str) -> None:
             print(f"Model: {origin} ({runtime}). Ready", file=sys.stderr)
-            print(address_of(listener), flush=True)
+            print(address, flush=True)
 
         run(
             listener,
