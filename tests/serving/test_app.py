@@ -105,6 +105,12 @@ def test_head_is_answered_as_get_without_a_body(client):
         assert head.headers["content-type"] == get.headers["content-type"]
 
 
+def test_the_openapi_describes_the_errors_of_an_operation(client):
+    responses = client.get("/openapi.json").json()["paths"]["/v1/segment"]["post"]["responses"]
+    assert responses["404"]["description"] == "The photo does not show this class"
+    assert responses["413"]["description"] == "The photo has too many bytes. The photo has too many pixels"
+
+
 def test_unknown_paths_and_wrong_methods_are_problems(client):
     assert_problem(client.get("/v2/segment"), 404, "not-found")
     wrong = client.put("/v1/segment")

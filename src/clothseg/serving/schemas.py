@@ -171,9 +171,10 @@ def content(media_type: str) -> Responses:
 
 def problems(*codes: int) -> Responses:
     """Return the description of an operation's errors, for its OpenAPI."""
+    titles = [one for kind, one in KINDS.items() if kind != "not-found"]  # which is of addresses without an operation
     return {
         code: {
-            "description": ". ".join(title for status, title in KINDS.values() if status == code),
+            "description": ". ".join(title for status, title in titles if status == code),
             "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
             **({"headers": _RETRY} if code == 503 else {}),
         }
