@@ -95,15 +95,10 @@ class CheckPhotos:
 def choose_photos(
     photos: Sequence[Path], data_path: Path, classes: ClassList, *, count: int, split: OfficialSplit = VAL
 ) -> CheckPhotos:
-    """Choose the photos to check a model on.
+    """Choose up to `count` photos to check a model on, spread evenly over those found.
 
-    Args:
-        photos: photos or folders; they come first.
-        data_path: where no photo is given, those of the dataset prepared here are taken, with their masks if it has the
-            classes of the model. Where there is none either, photos are drawn.
-        classes: the model's.
-        count: as many are taken, spread evenly over those found.
-        split: which photos of the dataset.
+    Where no photo or folder is given, those of the dataset prepared in `data_path` are taken, with their masks if it
+    has the classes of the model. Where there is none either, photos are drawn.
 
     Raises:
         InputError: a photo or folder is not there, or the dataset is damaged.
@@ -205,14 +200,9 @@ class _Totals:
 def compare(
     runtimes: Mapping[str, Runtime], photos: Iterable[tuple[UInt8Array, UInt8Array | None]]
 ) -> dict[str, Agreement]:
-    """Run all runtimes on the same photos, and return how they agree with the first of them.
+    """Run all runtimes on the same photos, and return how they agree with the first of them, such as torch.
 
-    Args:
-        runtimes: by the name under which their agreement is returned; the first is the reference, such as torch.
-        photos: (H, W, 3) uint8 RGB and the true mask, (H, W) uint8, or None, of each.
-
-    Returns:
-        The agreement of each, that of the reference with itself included, for its mIoU and time.
+    `photos` are as those of `CheckPhotos`. That of the reference with itself is included, for its mIoU and time.
     """
     reference = next(iter(runtimes))
     description = runtimes[reference].description
@@ -306,13 +296,8 @@ def make_portable(
 ) -> PortableModel:
     """Compare an exported network with the one that it was made from on `photos`, in every installed runtime.
 
-    Args:
-        graph: what `portable.to_onnx` or `int8` returned.
-        reference: the network that it was made from.
-        photos: to compare on.
-        name: of the reference.
-        precision: fp32, which must agree up to rounding, or int8, which must keep the masks.
-        facts: what the model file stores beside the results; the versions of what exported it if None.
+    In fp32 they must agree up to rounding, in int8 the masks must be kept. The model file stores `facts`, the versions
+    of what exported it if None, beside the results.
 
     Raises:
         ModelError: the exported network disagrees with the reference.
@@ -331,8 +316,16 @@ def make_portable(
         agreements = compare({name: reference, **others}, photos)
     for one in exact:
         refuse_disagreement(agreements[one], precision, has_truth=photos.has_truth)
-    content = add_metadata(graph, description, {**facts, **_results(agreements, photos)})
-    return PortableModel(ModelFile.from_bytes(content), agreements)
+    rounded = agreements.get("openvino bf16") if photos.is_real else None
+    results = {
+        "photos": photos.origin,
+        "real_photos": photos.is_real,
+        "truth": photos.has_truth,
+        "agreement": {one: agreements[one].to_dict() for one in others},
+        "bf16_miou_change": None if rounded is None else rounded.miou_change,
+        "bf16_share_differing": None if rounded is None else rounded.share_differing,
+    }
+    return PortableModel(ModelFile.from_bytes(add_metadata(graph, description, {**facts, **results})), agreements)
 
 
 def _runtimes(model_path: Path) -> dict[str, Runtime]:
@@ -342,19 +335,6 @@ def _runtimes(model_path: Path) -> dict[str, Runtime]:
     if importlib.util.find_spec("onnxruntime") is not None:
         runtimes["onnxruntime"] = OnnxRuntime.open(model_path)
     return runtimes
-
-
-def _results(agreements: Mapping[str, Agreement], photos: CheckPhotos) -> dict[str, Any]:
-    """Return the results that the model file stores."""
-    rounded = agreements.get("openvino bf16") if photos.is_real else None
-    return {
-        "photos": photos.origin,
-        "real_photos": photos.is_real,
-        "truth": photos.has_truth,
-        "agreement": {name: one.to_dict() for name, one in list(agreements.items())[1:]},
-        "bf16_miou_change": None if rounded is None else rounded.miou_change,
-        "bf16_share_differing": None if rounded is None else rounded.share_differing,
-    }
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -66,7 +66,12 @@ class Export:
         check_output(target if self.format == "smp" else target.parent)
         if self.format == "smp":
             require("torch", "train")
-            print(_write_smp(source, target))
+            from clothseg.export.portable import smp_files
+            from clothseg.model.checkpoint import load_checkpoint
+
+            for name, content in smp_files(*load_checkpoint(source)).items():
+                write_whole(target / name, content, sync=True)
+            print(target)
             return 0
         model, photos = self._made(console, source)
         write_portable(console, model, target, has_truth=photos.has_truth, as_json=self.json)
@@ -130,15 +135,6 @@ class Export:
         return source, target
 
 
-def _write_smp(source: Path, target: Path) -> Path:
-    from clothseg.export.portable import smp_files
-    from clothseg.model.checkpoint import load_checkpoint
-
-    for name, content in smp_files(*load_checkpoint(source)).items():
-        write_whole(target / name, content, sync=True)
-    return target
-
-
 def check_output(folder: Path) -> None:
     """Refuse a folder that cannot be written before any time is spent; one that is not there yet is not made.
 
@@ -165,7 +161,13 @@ def write_portable(console: Console, model: PortableModel, target: Path, *, has_
     write_whole(target, model.file.content, sync=True)
     console.print(agreement_table(model, has_truth=has_truth))
     console.print(_verdict(model))
-    print(json.dumps(_figures(model, target), indent=1) if as_json else target)
+    figures = {
+        "file": str(target),
+        "check": dict(model.file.check),
+        "bf16_by_default": model.file.allows_bf16,
+        "runtimes": {name: asdict(one) for name, one in model.agreements.items()},
+    }
+    print(json.dumps(figures, indent=1) if as_json else target)
 
 
 def agreement_table(model: PortableModel, *, has_truth: bool) -> Table:
@@ -189,21 +191,11 @@ def _verdict(model: PortableModel) -> str:
         times = model.agreements["fp32"].milliseconds / model.agreements["openvino"].milliseconds
         advice = "" if times >= 1.3 else ". That is little: use the fp32 model here"
         return f"int8 keeps the masks, and is {times:.2f} times as fast as fp32 with OpenVINO on this machine{advice}"
-    change = model.file.check["bf16_miou_change"]
-    if change is None:
-        return "The exported model agrees with the original. It runs in fp32; bf16 was not measured on real photos"
     limits = f"less than {LARGEST_BF16_CHANGE:g} and less than {LARGEST_BF16_SHARE:.0%} of the pixels"
-    if model.file.allows_bf16:
-        return f"The exported model agrees with the original. bf16 changes mIoU by {limits}: used where the CPU has it"
-    return (
-        f"The exported model agrees with the original. bf16 does not change mIoU by {limits}: used only when asked for"
-    )
-
-
-def _figures(model: PortableModel, target: Path) -> dict[str, Any]:
-    return {
-        "file": str(target),
-        "check": dict(model.file.check),
-        "bf16_by_default": model.file.allows_bf16,
-        "runtimes": {name: asdict(one) for name, one in model.agreements.items()},
-    }
+    if model.file.check["bf16_miou_change"] is None:
+        consequence = "It runs in fp32; bf16 was not measured on real photos"
+    elif model.file.allows_bf16:
+        consequence = f"bf16 changes mIoU by {limits}: used where the CPU has it"
+    else:
+        consequence = f"bf16 does not change mIoU by {limits}: used only when asked for"
+    return f"The exported model agrees with the original. {consequence}"

@@ -49,10 +49,7 @@ _HUB_HINT = (
 
 
 def fetch_folder(address: str) -> tuple[Path, str]:
-    """Download the files of a model from the hub into its cache.
-
-    Args:
-        address: hf://OWNER/NAME, or hf://OWNER/NAME@REVISION.
+    """Download the files of a model from the hub, hf://OWNER/NAME or hf://OWNER/NAME@REVISION, into its cache.
 
     Returns:
         The folder, and the address with the commit that was taken.
@@ -82,9 +79,7 @@ def fetch_folder(address: str) -> tuple[Path, str]:
 def open_folder(folder: Path, given: SourceDescription | None) -> OriginalModel:
     """Open a folder that `save_pretrained` of transformers or segmentation-models-pytorch wrote.
 
-    Args:
-        folder: with config.json and the weights.
-        given: a description by the user; replaces what preprocessor_config.json and config.json say.
+    A description by the user, `given`, replaces what preprocessor_config.json and config.json say.
 
     Raises:
         ModelError: files are missing or damaged, contain code, or are of a model that is not for semantic segmentation.

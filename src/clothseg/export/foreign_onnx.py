@@ -26,11 +26,7 @@ _SMALLEST = 1e-12
 
 
 def open_onnx(path: Path, given: SourceDescription | None) -> OriginalModel:
-    """Open an ONNX file of another program.
-
-    Args:
-        path: of the file.
-        given: its description; without one, the YAML file of the same name beside it.
+    """Open an ONNX file of another program; without a description, `given`, the YAML file beside it is read.
 
     Raises:
         ModelError: the file is damaged, ours already, or its input or output do not fit the description.

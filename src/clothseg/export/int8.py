@@ -26,14 +26,10 @@ _IN_FP32 = 2
 def choose_calibration(
     photos: Sequence[Path], data_path: Path, classes: ClassList, *, count: int
 ) -> tuple[CheckPhotos, CheckPhotos]:
-    """Choose the photos that int8 is calibrated on, and others to check it on.
+    """Choose the photos that int8 is calibrated on, and others to check it on, up to `count` of each.
 
-    Args:
-        photos: photos or folders: every other one calibrates. Where there is none, the dataset's training photos do,
-            and its validation photos check.
-        data_path: where the dataset is prepared.
-        classes: the model's.
-        count: of each, at most.
+    Every other one of `photos` calibrates. Where there is none, the training photos of the dataset prepared in
+    `data_path` do, and its validation photos check.
 
     Raises:
         InputError: a photo or folder is not there, or the dataset is damaged.

@@ -63,11 +63,8 @@ def to_onnx(network: nn.Module, size: tuple[int, int] | None = None, *, outputs:
 
     Its input `image` is (B, h, w, 3) uint8 RGB, h and w multiples of 32: what a decoder of photos gives, so that
     nothing is converted or copied before the graph, which normalises. Its output `logits` is (B, C, h, w) float32.
-
-    Args:
-        network: takes (B, 3, h, w) uint8 RGB, in evaluation mode.
-        size: (h, w) of a network whose input has one size only.
-        outputs: names of what it returns; see `ModelDescription.categories`.
+    The network takes (B, 3, h, w) uint8 RGB; `size` is (h, w) where its input has one size only. See
+    `ModelDescription.categories` for other outputs.
 
     Raises:
         ModelError: the network has a part that ONNX cannot express.

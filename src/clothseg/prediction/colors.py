@@ -14,14 +14,10 @@ _MIN_SHARE = 0.08  # of a garment that a colour must fill, unless it is the main
 _SAME = 18  # distance in CIELAB below which two colours are one
 
 
-def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | float]]:
-    """Return the main colours of some pixels, the most frequent first.
+def main_colors(pixels: UInt8Array) -> list[dict[str, str | float]]:
+    """Return up to three main colours of some pixels, (N, 3) uint8 RGB, the most frequent first.
 
     Pixels are counted in boxes of 32 values a channel; boxes of nearly the same colour count as one.
-
-    Args:
-        pixels: (N, 3) uint8 RGB.
-        count: how many colours at most.
 
     Returns:
         For each: "hex" (#rrggbb), "name" (see `color_name`), and "share" of the pixels, 0 to 1; colours of small shares
@@ -45,7 +41,7 @@ def main_colors(pixels: UInt8Array, count: int = 3) -> list[dict[str, str | floa
             groups.append((lab, [int(box)]))
     groups.sort(key=lambda group: -counts[group[1]].sum())
     found: list[dict[str, str | float]] = []
-    for _, members in groups[:count]:
+    for _, members in groups[:3]:
         share = float(counts[members].sum() / len(pixels))
         if share >= _MIN_SHARE or not found:
             red, green, blue = np.floor(sums[members].sum(axis=0) / counts[members].sum() + 0.5).astype(int).tolist()

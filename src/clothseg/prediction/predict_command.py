@@ -35,12 +35,7 @@ class Engine(Protocol):
     """Where the photos are segmented: in this process, or on a cluster."""
 
     def find(self, given: Sequence[str], listed: Sequence[str]) -> Search:
-        """Return the photos that the command line means, and what is wrong with the inputs that mean none.
-
-        Args:
-            given: the words of the command line.
-            listed: the names in a list on standard input.
-        """
+        """Return the photos that the command line and a list on standard input mean, and what is wrong with inputs."""
 
     def open(self, console: Printer, photos: Sequence[Photo]) -> AbstractContextManager[Run]:
         """Check the output, load the model and print on `console` which it is."""
@@ -105,7 +100,7 @@ class LocalEngine:
     options: Predict
 
     def find(self, given: Sequence[str], listed: Sequence[str]) -> Search:
-        """Return the photos that the command line means, and what is wrong with the inputs that mean none."""
+        """Return what `find_photos` finds; addresses are refused."""
         for one in (*given, *listed, self.options.output):
             if is_address(one):
                 raise SettingError(

@@ -179,9 +179,7 @@ class Predictor:
     def in_pipeline(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield `work(item)` of each item in order, some of them at a time, so that neither cores nor network wait.
 
-        Args:
-            work: calls `predict`, and does what is to be done with the result, such as saving it.
-            items: taken as they are needed.
+        `work` calls `predict` and does what is to be done with the result. Items are taken as they are needed.
         """
         source = iter(items)
         first = list(islice(source, 2))
@@ -345,10 +343,7 @@ def unseen(description: ModelDescription) -> str:
 def chosen_model(model: str | Path | None, checkpoints_path: Path, *, prefers_int8: bool = False) -> tuple[Path, str]:
     """Return the path of the model that `load` takes, and a text that says which it is and why.
 
-    Args:
-        model: see `load`.
-        checkpoints_path: folder that None searches.
-        prefers_int8: whether to take the packaged model in int8.
+    With `prefers_int8` the packaged model is the file in int8.
 
     Raises:
         MissingModelError: there is none.

@@ -19,15 +19,9 @@ UNSURE = (
 
 
 def soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Float32Array:
-    """Return the probability of a class on each pixel; the softmax is taken at the logits' resolution, then resized.
+    """Return the probability of a class on each pixel, 0 to 1, in another `size` than that of the logits, (C, h, w).
 
-    Args:
-        logits: (C, h, w) float32.
-        class_id: the class.
-        size: (height, width) of the result.
-
-    Returns:
-        (height, width) float32, 0 to 1.
+    The softmax is taken at the logits' resolution, then resized.
     """
     highest = logits.max(axis=0)
     total = np.zeros_like(highest)
@@ -39,12 +33,8 @@ def soft_mask(logits: Float32Array, class_id: int, size: tuple[int, int]) -> Flo
 def scores(logits: Float32Array, mask: UInt8Array, regions: Sequence[Region]) -> list[float]:
     """Return the mean probability of each region's class on the region, at the logits' resolution.
 
-    Only the part of the logits that contains the regions is used, and nothing is enlarged.
-
-    Args:
-        logits: (C, h, w) float32.
-        mask: (H, W) uint8, class ids; the logits are of the same photo in another size.
-        regions: of the mask.
+    The logits, (C, h, w), are of the same photo as the mask, (H, W), in another size. Only the part of them that
+    contains the regions is used, and nothing is enlarged.
     """
     if not regions:
         return []

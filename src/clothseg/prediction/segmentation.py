@@ -167,7 +167,8 @@ class Segmentation:
         Returns:
             (H, W, 3) uint8 RGB; with a legend wider, and at least 64 pixels high.
         """
-        return self._with_legend(drawing.overlay(self.photo, self.mask, self.classes, opacity=opacity), legend)
+        picture = drawing.overlay(self.photo, self.mask, self.classes, opacity=opacity)
+        return self._with_legend(picture) if legend else picture
 
     def cutout(
         self,
@@ -247,10 +248,6 @@ class Segmentation:
     def polygons(self, name: str, *, tolerance: float = 1.0) -> list[Corners]:
         """Return the outlines of a class as polygons, one for each connected piece; see `polygons.outline`.
 
-        Args:
-            name: the class.
-            tolerance: an outline with fewer corners may stray this many pixels from the mask's; 0 keeps it exact.
-
         Returns:
             (N, 2) int32 each: x and y of corners, on the edges of pixels. `polygon.ravel().tolist()` is COCO's form.
 
@@ -283,13 +280,9 @@ class Segmentation:
     def to_coco(self, *, colors: bool = False) -> dict[str, Any]:
         """Return the results as plain values for JSON, version 1, for `pycocotools.mask.decode` to read.
 
-        Where there are notes on the photo, they are below the key notes.
-
         There is one segment per class that the photo shows, lowest id first. The background has none: it is what the
-        others leave, so the segments describe the whole mask.
-
-        Args:
-            colors: give each segment the main colours of its garment, too; see `colors.main_colors`.
+        others leave, so the segments describe the whole mask. With `colors` each has the main colours of its garment,
+        too; see `colors.main_colors`. Where there are notes on the photo, they are below the key notes.
         """
         score_by_id = {label.class_id: label.score for label in self.labels}
         height, width = self.size
@@ -388,11 +381,9 @@ class Segmentation:
         height, width = (max(1, int(side * scale)) for side in self.size)
         whole = np.s_[: int(height / scale), : int(width / scale)]  # one odd row would take OpenCV 5 times as long
         small, mask = resize_image(self.photo[whole], (height, width)), resize_mask(self.mask[whole], (height, width))
-        return self._with_legend(drawing.overlay(small, mask, self.classes), legend=True)
+        return self._with_legend(drawing.overlay(small, mask, self.classes))
 
-    def _with_legend(self, picture: UInt8Array, legend: bool) -> UInt8Array:
-        if not legend:
-            return picture
+    def _with_legend(self, picture: UInt8Array) -> UInt8Array:
         shares = {region.class_id: region.area / self.mask.size for region in self.regions}
         by_area = sorted(shares, key=lambda class_id: -shares[class_id])
         return drawing.with_legend(picture, self.classes, by_area, shares=shares)

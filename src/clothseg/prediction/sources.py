@@ -94,13 +94,10 @@ class Candidate:
 
 
 def find_photos(inputs: Sequence[str | Path], *, output: Path | None, listed: Iterable[str] = ()) -> Search:
-    """Find the photos that `inputs` mean, and name their outputs.
+    """Find the photos that `inputs` and a list mean, and name their outputs.
 
-    Args:
-        inputs: as given on the command line.
-        output: where the outputs will be; None where that is no folder of this machine.
-        listed: more photos or folders, as a list names them. Their outputs keep the relative paths that stand in it, so
-            that a photo's outputs do not depend on what else is listed.
+    `output` is where these will be; None where that is no folder of this machine. Outputs of `listed` photos and
+    folders keep the relative paths that stand in the list, so that they do not depend on what else is listed.
 
     An input is a photo, a folder (searched for endings of photos; linked folders are followed, hidden files and folders
     skipped), or a pattern such as `photos/**/*.jpg`. A photo meant twice is taken once. Masks, overlays and cut-outs
@@ -240,7 +237,9 @@ def _named(candidates: Sequence[Candidate], output: Path | None) -> tuple[Photo,
 
     @functools.cache
     def stems_of_others(folder: Path) -> set[str]:
-        stems = {path: source_stem(path.name) for path in _paths_in(folder)}
+        stems = {}
+        with contextlib.suppress(OSError):  # it does not exist yet
+            stems = {path: source_stem(path.name) for path in folder.iterdir()}
         return {folded(stem) for path, stem in stems.items() if stem is not None and not _is_output(path)}
 
     def overwrites(stem: str) -> bool:
@@ -250,13 +249,6 @@ def _named(candidates: Sequence[Candidate], output: Path | None) -> tuple[Photo,
         return folded(str(_resolved(target))) in sources or folded(target.name) in stems_of_others(target.parent)
 
     return named_photos(candidates, overwrites)
-
-
-def _paths_in(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:  # it does not exist yet
-        return []
 
 
 def natural(path: PurePath) -> list[tuple[list[str | int], str]]:
@@ -273,37 +265,27 @@ def _resolved(path: Path) -> Path:
 
 
 def named_photos(candidates: Sequence[Candidate], is_forbidden: Callable[[str], bool]) -> tuple[Photo, ...]:
-    """Return the photos with the start of their outputs' names; see `unique_stems`."""
-    stems = unique_stems([(one.relative, one.base_name) for one in candidates], is_forbidden)
-    return tuple(
-        Photo(one.source, one.relative.as_posix(), stem, one.identity)
-        for one, stem in zip(candidates, stems, strict=True)
-    )
+    """Return the photos with the start of their outputs' names, as `find_photos` describes it.
 
+    `is_forbidden` says of which stems the outputs would overwrite a photo.
 
-def unique_stems(photos: Sequence[tuple[PurePath, str]], is_forbidden: Callable[[str], bool]) -> list[str]:
-    """Return the start of the outputs' names of each photo; no two are equal, even if case is ignored.
-
-    A photo's is its path without its ending; with it, where photos would share one; then with the folder's name
-    before it; then with a number.
-
-    Args:
-        photos: of each, its path inside the folder it was found in, and that folder's name.
-        is_forbidden: says of which stems the outputs would overwrite a photo.
-
-    >>> unique_stems([(PurePath("a.jpg"), "in"), (PurePath("a.png"), "in"), (PurePath("b.png"), "in")], lambda _: False)
+    >>> candidates = [Candidate.on_disk(Path(name), Path()) for name in ("a.jpg", "a.png", "b.png")]
+    >>> [photo.stem for photo in named_photos(candidates, lambda stem: False)]
     ['a.jpg', 'a.png', 'b']
     """
-    details = [0] * len(photos)
+    details = [0] * len(candidates)
     for _ in range(2):  # twice: a longer name may be the shorter one of another photo
-        stems = [_stem(*photo, detail) for photo, detail in zip(photos, details, strict=True)]
+        stems = [_stem(one, detail) for one, detail in zip(candidates, details, strict=True)]
         shared = Counter(map(folded, stems))
         details = [
             detail + 1 if shared[folded(stem)] > 1 or is_forbidden(stem) else detail
             for stem, detail in zip(stems, details, strict=True)
         ]
-    stems = [_stem(*photo, detail) for photo, detail in zip(photos, details, strict=True)]
-    return _numbered(stems, is_forbidden)
+    stems = _numbered(map(_stem, candidates, details), is_forbidden)
+    return tuple(
+        Photo(one.source, one.relative.as_posix(), stem, one.identity)
+        for one, stem in zip(candidates, stems, strict=True)
+    )
 
 
 def source_stem(name: str) -> str | None:
@@ -321,11 +303,11 @@ def folded(path: str) -> str:
     return unicodedata.normalize("NFC", path).casefold()
 
 
-def _stem(relative: PurePath, base_name: str, detail: int) -> str:
+def _stem(candidate: Candidate, detail: int) -> str:
     """Return the name of a photo's outputs: 0 without its ending, 1 with it, 2 with the folder's name, too."""
-    path = relative.with_name(relative.stem) if detail == 0 else relative
+    path = candidate.relative.with_name(candidate.relative.stem) if detail == 0 else candidate.relative
     shortened = path.with_name(_shortened(path.name))
-    return (PurePath(base_name) / shortened if detail == 2 else shortened).as_posix()
+    return (PurePath(candidate.base_name) / shortened if detail == 2 else shortened).as_posix()
 
 
 def _numbered(stems: Iterable[str], is_forbidden: Callable[[str], bool]) -> list[str]:

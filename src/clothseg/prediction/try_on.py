@@ -38,13 +38,8 @@ def try_on(photo: UInt8Array, mask: UInt8Array, classes: ClassList, region: str,
     nothing above the garment's top, where the head is. So do faces, hair and hands, if the model has classes for them;
     to others they are background, and a mask may touch them where they touch the garment.
 
-    Args:
-        photo: (H, W, 3) uint8 RGB.
-        mask: (H, W) uint8, class ids.
-        classes: names of the ids.
-        region: upper takes tops and what covers the whole body, lower trousers and skirts (or what covers the whole
-            body, where there are none), full all of them.
-        pixel: length in the photo of a pixel of the network; see `cutouts.cut_out`.
+    The region upper takes tops and what covers the whole body, lower trousers and skirts (or what covers the whole
+    body, where there are none), full all of them. `photo` and `pixel` are those of `cutouts.cut_out`.
 
     Raises:
         SettingError: there is no such region.

@@ -125,13 +125,9 @@ class ModelFile:
 
 
 def add_metadata(graph: bytes, description: ModelDescription, check: Mapping[str, Any]) -> bytes:
-    """Return the content of a model file.
+    """Return the content of a model file: a serialised ONNX ModelProto, its description, and how it was checked.
 
-    Args:
-        graph: a serialised ONNX ModelProto that has no metadata of clothseg yet.
-        description: the model's description.
-        check: how the export was checked, in plain values; `bf16_miou_change` and
-            `bf16_share_differing` only if that was on real photos.
+    `check` has plain values, and those of bfloat16 only if that was on real photos; see `ModelFile.allows_bf16`.
     """
     is_ours = description.input_size is None and description.interpolation == AREA
     values = {"format": 1 if is_ours else FORMAT, "description": description.to_dict(), "check": dict(check)}
@@ -144,10 +140,10 @@ def _sha256_entry(digest: str) -> bytes:
 
 
 def _check_sha256(content: bytes) -> tuple[bool, str]:
-    """Return whether the file ends in its SHA-256; raise an error where that is of other content.
+    """Return whether the file ends in its SHA-256, and that of the whole file, for which its bytes are read once only.
 
-    Returns:
-        Whether there is that entry, and the SHA-256 of the whole file, for which its bytes are read only once.
+    Raises:
+        ModelError: it is that of other content.
     """
     length = len(_sha256_entry(64 * "0"))
     entry = content[-length:]

@@ -97,17 +97,7 @@ class OpenVINORuntime:
         one_photo: bool = False,
         classes: str | None = None,
     ) -> OpenVINORuntime:
-        """Load an exported model.
-
-        Args:
-            model_path: a file that `clothseg export` wrote.
-            device: auto or cpu.
-            precision: fp32, bf16, or auto, which takes bf16 where the CPU multiplies it and the export's own check on
-                real photos showed that it changes next to nothing; int8 is auto for a model that was exported so.
-            many_photos: compute several photos at a time, with the same results to the last bit.
-            one_photo: take the compiled network from the user's cache, and leave it there; the model file has to stay
-                until a photo is done.
-            classes: groups or categories; the model's own if None.
+        """Load an exported model; see `predictor.load`. With `one_photo` the file has to stay until a photo is done.
 
         Raises:
             ModelError: the file is damaged or foreign.
@@ -186,15 +176,12 @@ class OpenVINORuntime:
             if size not in self._compiled:
                 if len(self._compiled) == _MAX_SIZES:  # its memory is free before the next takes some
                     del self._compiled[min(self._compiled, key=self._seen.__getitem__)]
-                self._compiled[size] = self._compile(size)
+                network, content = self._network(size)
+                requests: SimpleQueue[Any] = SimpleQueue()
+                for _ in range(self.streams):
+                    requests.put(network.create_infer_request())
+                self._compiled[size] = _Compiled(requests, network, content)
             return self._compiled[size]
-
-    def _compile(self, size: _Size) -> _Compiled:
-        network, content = self._network(size)
-        requests: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(self.streams):
-            requests.put(network.create_infer_request())
-        return _Compiled(requests, network, content)
 
     def _network(self, size: _Size) -> tuple[Any, Any]:
         """Return the `openvino.CompiledModel` of a size and the file that it is from; make and store it if needed."""
