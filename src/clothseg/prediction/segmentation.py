@@ -248,6 +248,8 @@ class Segmentation:
     def polygons(self, name: str, *, tolerance: float = 1.0) -> list[Corners]:
         """Return the outlines of a class as polygons, one for each connected piece; see `polygons.outline`.
 
+        To have fewer corners, an outline may stray `tolerance` pixels from the mask's; 0 keeps it exact.
+
         Returns:
             (N, 2) int32 each: x and y of corners, on the edges of pixels. `polygon.ravel().tolist()` is COCO's form.
 
