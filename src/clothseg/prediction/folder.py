@@ -53,9 +53,11 @@ class FolderRun:
         with journal:
             for outcome in self.predictor.in_pipeline(segment_unless_done, self.photos):
                 if outcome.segmentation is not None:
+                    paths = map(Path, outcome.files)
+                    sizes = {path.relative_to(self.output).as_posix(): path.stat().st_size for path in paths}
                     colors = self.outputs.need_colors
                     result = outcome.segmentation.to_coco(colors=colors) if self.outputs.need_results else None
-                    journal.add(Entry.of(outcome.photo, self.output, map(Path, outcome.files), result))
+                    journal.add(Entry(outcome.photo.stem, outcome.photo.identity, sizes, result))
                 yield outcome
 
     def write_collection(self) -> tuple[Path, ...]:

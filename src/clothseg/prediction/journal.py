@@ -55,12 +55,6 @@ class Entry:
     result: Mapping[str, Any] | None = None
     """What `Segmentation.to_coco` returned, where the run was asked for results."""
 
-    @classmethod
-    def of(cls, photo: Photo, output: Path, files: Iterable[Path], result: Mapping[str, Any] | None) -> Entry:
-        """Describe a photo whose files have just been written."""
-        sizes = {path.relative_to(output).as_posix(): path.stat().st_size for path in files}
-        return cls(photo.stem, photo.identity, sizes, result)
-
     def is_whole(self, photo: Photo, size_of: Callable[[str], int | None]) -> bool:
         """Return whether the photo, as it is now, is unchanged and its files exist in the recorded sizes.
 
@@ -130,23 +124,20 @@ class Journal:
         with stream:
             if _parsed(stream.readline()) != self._head:
                 return
-            for line in stream:
-                entry = _entry(_parsed(line))
-                if entry is not None:
-                    yield entry
+            yield from filter(None, map(_entry, stream))
 
     def results(self, photos: Iterable[Photo]) -> Iterator[Mapping[str, Any]]:
         """Yield the results of those of `photos` that are done, in their order, holding one at a time."""
         offsets: dict[str, int] = {}
         with self._path.open("rb") as stream:
             for line in stream:
-                entry = _entry(_parsed(line))
+                entry = _entry(line)
                 if entry is not None:
                     offsets[entry.stem] = stream.tell() - len(line)
             for photo in photos:
                 if photo.stem in offsets:
                     stream.seek(offsets[photo.stem])
-                    entry = _entry(_parsed(stream.readline()))
+                    entry = _entry(stream.readline())
                     if entry is not None and entry.result is not None:
                         yield entry.result
 
@@ -171,8 +162,9 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def _entry(values: Any) -> Entry | None:
-    """Return the entry of a parsed line; None for the first line, and for anything else that is none."""
+def _entry(line: bytes) -> Entry | None:
+    """Return the entry of a line; None for the first line, and for anything else that is none."""
+    values = _parsed(line)
     if not isinstance(values, dict) or values.keys() != {"stem", "photo", "files", "result"}:
         return None
     return Entry(values["stem"], tuple(values["photo"]), values["files"], values["result"])

@@ -105,41 +105,25 @@ def names_in_files(classes: ClassList) -> list[str]:
     return [f"{name}-{number}" if times[name.casefold()] > 1 else name for number, name in enumerate(names)]
 
 
-@dataclass(frozen=True)
-class CutoutChoice:
-    """Which cut-outs of a photo are wanted."""
+def cutout_parts(words: str, classes: ClassList, shown: Sequence[int]) -> dict[str, str | None]:
+    """Return the class of each cut-out by its name in files, None for all clothes together; see `Outputs.cutouts`.
 
-    class_ids: frozenset[int]
-    """Classes to cut out one by one."""
-    clothes: bool
-    """Cut out everything worn together."""
-    tight: bool
+    Only classes in `shown`, the ids that the photo shows, and the background by its name are cut out.
 
-    def parts(self, classes: ClassList, shown: Sequence[int]) -> dict[str, str | None]:
-        """Return the class of each cut-out by its name in files, None for all clothes, given the ids in the photo."""
-        names = names_in_files(classes)
-        is_worn = self.clothes and not set(shown).isdisjoint(classes.garment_ids)
-        parts: dict[str, str | None] = {CLOTHES: None} if is_worn else {}
-        return parts | {names[one]: classes.names[one] for one in (BACKGROUND_ID, *shown) if one in self.class_ids}
-
-    @classmethod
-    def of(cls, words: str, classes: ClassList) -> CutoutChoice:
-        """Read what the option says; see `Outputs.cutouts`.
-
-        Raises:
-            SettingError: no class covers a name.
-
-        >>> CutoutChoice.of("tight,jeans", GROUPS).class_ids
-        frozenset({10})
-        """
-        given = words_of(words)
-        names = [word for word in given if word not in _SHAPES or word in classes.names]
-        clothes = CLOTHES in given and CLOTHES not in names
-        if names or clothes or not {"frame", "tight"} & set(given):
-            class_ids = frozenset(map(classes.id_of, names))
-        else:
-            class_ids = frozenset(range(1, classes.num_classes))
-        return cls(class_ids, clothes, "tight" in given)
+    Raises:
+        SettingError: no class covers a name.
+    """
+    given = words_of(words)
+    named = [word for word in given if word not in _SHAPES or word in classes.names]
+    clothes = CLOTHES in given and CLOTHES not in named
+    if named or clothes or not {"frame", "tight"} & set(given):
+        class_ids = set(map(classes.id_of, named))
+    else:
+        class_ids = set(range(1, classes.num_classes))
+    names = names_in_files(classes)
+    is_worn = clothes and not set(shown).isdisjoint(classes.garment_ids)
+    parts: dict[str, str | None] = {CLOTHES: None} if is_worn else {}
+    return parts | {names[one]: classes.names[one] for one in (BACKGROUND_ID, *shown) if one in class_ids}
 
 
 def write_collection(

@@ -19,7 +19,7 @@ from clothseg.labels import CLOTHES, ClassList
 from clothseg.pictures import write_whole
 from clothseg.prediction.colors import main_colors
 from clothseg.prediction.cutouts import PLAIN, SUFFIXES, CutoutStyle, Edges, cut_out
-from clothseg.prediction.outputs import CutoutChoice, Outputs, names_in_files, words_of
+from clothseg.prediction.outputs import Outputs, cutout_parts, names_in_files, words_of
 from clothseg.prediction.polygons import Corners, outline
 from clothseg.prediction.probabilities import scores, soft_mask
 from clothseg.prediction.try_on import TryOn, try_on
@@ -225,9 +225,9 @@ class Segmentation:
         Raises:
             SettingError: a name that no class covers.
         """
-        choice = CutoutChoice.of(words, self.classes)
-        for name_in_file, name in choice.parts(self.classes, [region.class_id for region in self.regions]).items():
-            content = style.encode(self.cut_out(self.inside(name), style, tight=choice.tight))
+        parts = cutout_parts(words, self.classes, [region.class_id for region in self.regions])
+        for name_in_file, name in parts.items():
+            content = style.encode(self.cut_out(self.inside(name), style, tight="tight" in words_of(words)))
             yield CUTOUT_ENDING.format(name=name_in_file, suffix=SUFFIXES[style.cutout_format]), content
 
     def try_on(self, region: str) -> TryOn:

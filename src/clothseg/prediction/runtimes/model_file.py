@@ -64,9 +64,7 @@ class ModelFile:
     def read(cls, path: Path, *, checks_weights: bool = True) -> ModelFile:
         """Read a model file and verify every byte of it.
 
-        Args:
-            path: the file.
-            checks_weights: whether to look for NaN and infinity, which takes as long as the SHA-256.
+        `checks_weights` looks for NaN and infinity, which takes as long as the SHA-256.
 
         Raises:
             MissingModelError: there is no such file.
