@@ -142,7 +142,7 @@ def check_output(folder: Path) -> None:
         MachineError: it or what it would be made in is a file, or cannot be written.
     """
     with disk_errors(f"Cannot write to {folder}", "Pass another --output"):
-        make_folder(next(one for one in (folder, *folder.parents) if one.exists()))
+        make_folder(next((one for one in (folder, *folder.parents) if one.exists()), folder))
 
 
 def announce(console: Console, what: str, photos: CheckPhotos) -> None:

@@ -35,7 +35,7 @@ class Engine(Protocol):
     """Where the photos are segmented: in this process, or on a cluster."""
 
     def find(self, given: Sequence[str], listed: Sequence[str]) -> Search:
-        """Return the photos that the command line and a list on standard input mean, and what is wrong with inputs."""
+        """Return the photos that the command line and a list on standard input mean, and the inputs that mean none."""
 
     def open(self, console: Printer, photos: Sequence[Photo]) -> AbstractContextManager[Run]:
         """Check the output, load the model and print on `console` which it is."""
