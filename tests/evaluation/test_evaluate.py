@@ -159,6 +159,7 @@ def test_wrong_arguments_are_named(make_data, write_masks, output, tmp_path, mon
         ({"split": "tune"}, SettingError, "has no split 'tune'. It has: val"),
         ({"count": 0}, SettingError, "--count is 0"),
         ({"checkpoint_path": Path("model.onnx")}, SettingError, "Both a model, model.onnx, and --predictions"),
+        ({"checkpoint_path": Path("empty")}, SettingError, "clothseg evaluate MODEL empty"),
         ({"data_path": Path("nowhere")}, MissingInputError, "Data folder not found: nowhere"),
         ({"data_path": Path("empty")}, MissingInputError, "Prepared dataset not found"),
         ({"predictions": Path("nowhere")}, MissingInputError, "Folder of masks not found: nowhere"),

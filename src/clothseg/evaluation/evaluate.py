@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from clothseg.errors import SettingError, make_folder
+from clothseg.errors import SettingError, command, make_folder
 from clothseg.evaluation.bootstrap import MIN_PHOTOS, RESAMPLES, SEED
 from clothseg.evaluation.metrics import SCORES, TITLES, row_shares, shown_classes, summarise
 from clothseg.evaluation.predictions import Predictions, open_masks, open_model
@@ -22,6 +22,8 @@ from clothseg.evaluation.scoring import ScoredData, open_data, score_photos, wor
 from clothseg.prediction.test_time_augmentation import TestTimeAugmentation
 from clothseg.settings import ModelOptions
 
+_DATA = "data"
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -30,7 +32,7 @@ class Evaluate:
     checkpoint_path: Annotated[str | Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = None
     """Model file, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the newest best checkpoint of
     your own training, else the packaged starter model."""
-    data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path("data")
+    data_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = Path(_DATA)
     """Folder of the prepared dataset."""
     split: str = "val"
     """Part of the dataset to score on."""
@@ -81,6 +83,11 @@ class Evaluate:
         """Return the model file and the data folder; a folder in place of the model is the data."""
         model = self.checkpoint_path
         if model is not None and os.path.isdir(model):  # noqa: PTH112 - a Path raises where a name is too long
+            if self.data_path not in (Path(_DATA), Path(model)):
+                raise SettingError(
+                    f"{model} is a folder, so {self.data_path} after it would be ignored. The model comes first, then "
+                    f"the folder of the data: {command('evaluate', 'MODEL', model)}"
+                )
             return None, Path(model)
         if self.predictions is not None and model is not None:
             raise SettingError(
