@@ -165,7 +165,7 @@ def test_the_newest_best_checkpoint_is_the_default_unless_it_learned_from_the_dr
         (best, f"{own} (torch on cpu)", ""),
         (replace(best, scores=good), f"{own} (torch on cpu)", ""),
         (replace(best, scores=bad), own, "Warning: its mean IoU on the 2 classes that the starter model also knows"),
-        (replace(best, is_sample=True), f"Model: the packaged starter model; {name} learned from drawn pictures", name),
+        (replace(best, is_sample=True), f"Model: the packaged starter model ({name} learned from drawn pictures", name),
     ):
         known.write(Path("checkpoints"))
         code, _, err = predict("a.png", ckpt=None)

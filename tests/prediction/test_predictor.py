@@ -179,7 +179,7 @@ def test_the_starter_model_is_the_default_without_checkpoints(tmp_path, figure):
 
 def test_a_missing_model_error_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr("clothseg.starter.MODEL_NAMES", dict.fromkeys(("fp32", "int8"), "taken-out.onnx"))
-    with pytest.raises(MissingModelError, match=r"No model: .*Train one with: uv run train.py, or pass --ckpt PATH"):
+    with pytest.raises(MissingModelError, match=r"No model: .*Train one with: uv run train.py, or name a model file"):
         load(checkpoints_path=tmp_path)
     with pytest.raises(MissingModelError, match=r"Model not found: .*none\.ckpt"):
         load(tmp_path / "none.ckpt")

@@ -361,14 +361,14 @@ def chosen_model(model: str | Path | None, checkpoints_path: Path, *, prefers_in
     for path, best in best_of_trainings(checkpoints_path) if model is None else ():
         if not best.is_sample:
             return path, f"{path}, the newest best of your own training{_compared(best)}"
-        drawn = drawn or f"{path} learned from drawn pictures: pass --ckpt {path} to use it"
+        drawn = drawn or f"{path} learned from drawn pictures, and is used only where it is named"
     starter = starter_model("int8" if prefers_int8 else "fp32")
     if starter is None:
         raise MissingModelError(
             f"No model: {drawn or f'{checkpoints_path} contains no checkpoint of your own training'}, and this "
-            f"installation lacks the starter model. Train one with: {command('train')}, or pass --ckpt PATH"
+            f"installation lacks the starter model. Train one with: {command('train')}, or name a model file"
         )
-    return starter, f"the packaged starter model{'; ' if drawn else ', as there is none of your own training'}{drawn}"
+    return starter, f"the packaged starter model{f' ({drawn})' if drawn else ', as there is none of your own training'}"
 
 
 def _compared(best: BestCheckpoint) -> str:
@@ -385,6 +385,6 @@ def _compared(best: BestCheckpoint) -> str:
         return ""
     return (
         f". Warning: its mean IoU on the {len(both)} classes that the starter model also knows is {own:.2f} on your "
-        f"validation photos, and that of the starter model is {starters:.2f} on its own: pass --ckpt {STARTER} to "
-        "use the starter model"
+        f"validation photos, and that of the starter model is {starters:.2f} on its own. "
+        f"Name {STARTER} as the model to use that"
     )
