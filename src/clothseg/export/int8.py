@@ -44,10 +44,12 @@ def choose_calibration(
     else:
         calibration = choose_photos((), data_path, classes, count=count, split=TRAIN)
         checked = choose_photos((), data_path, classes, count=count)
-    if not calibration.is_real or not checked.is_real or min(len(calibration), len(checked)) < FEWEST_PHOTOS:
+    are_real = calibration.is_real and checked.is_real
+    if not are_real or min(len(calibration), len(checked)) < FEWEST_PHOTOS:
         raise SettingError(
-            f"int8 must be calibrated on {FEWEST_PHOTOS} photos or more and checked on as many others. Found: "
-            f"{calibration.origin}, and {checked.origin}. Pass photos such as the model will see: "
+            f"int8 must be calibrated on {FEWEST_PHOTOS} photos or more and checked on as many others"
+            f"{'' if are_real else '; drawn pictures do not count'}. Found: {calibration.origin}, and "
+            f"{checked.origin}. Pass {2 * FEWEST_PHOTOS} photos or more such as the model will see: "
             "--photos DIR --count 32"
         )
     return calibration, checked
