@@ -109,10 +109,11 @@ class Site:
         make_folder(output, "Pass another folder")
         for name, content in files.items():
             write_whole(output / name, content)
-        sizes = {name: f"{one['bytes'] / 1e6:.1f} MB" for name, one in located.items()}
-        runtime_sizes = " or ".join(sizes[binary + _PACKED] for _, binary in _RUNTIMES.values())
+        size = {name: one["bytes"] / 1e6 for name, one in located.items()}
+        runtimes = (size[script] + size[binary + _PACKED] for script, binary in _RUNTIMES.values())
         print(
-            f"A visitor loads the model ({sizes['model.onnx']}) and onnxruntime-web ({runtime_sizes}) once. "
+            f"A visitor loads the model ({size['model.onnx']:.1f} MB) and onnxruntime-web "
+            f"({' or '.join(f'{one:.1f} MB' for one in runtimes)}) once. "
             f"To try it: python -m http.server --directory {shlex.quote(str(output))}",
             file=sys.stderr,
         )
