@@ -90,6 +90,15 @@ def test_an_empty_path_of_any_command_is_refused(capsys, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_model_has_both_flags(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("a.jpg").touch()
+    for line in ("predict a.jpg", "serve --port 0", "site public"):
+        for flag in ("--ckpt", "--model"):
+            assert run_main(*line.split(), flag, "no.onnx") == 4
+            assert "Model not found: no.onnx" in capsys.readouterr().err
+
+
 def test_an_unknown_flag_is_a_usage_error(capsys):
     assert leave("a.jpg", "--output-dir", "x") == 2
     assert "--output-dir" in capsys.readouterr().err

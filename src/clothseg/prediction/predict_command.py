@@ -47,9 +47,11 @@ class Predict:
 
     photos: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTO_OR_DIR...")]
     """Photos, folders or quoted patterns such as "photos/**/*.jpg"; - reads their names from standard input."""
-    checkpoint_path: Annotated[str | Path | None, tyro.conf.arg(name="ckpt", metavar="MODEL")] = None
+    checkpoint_path: Annotated[
+        str | Path | None, tyro.conf.arg(name="ckpt", aliases=("--model",), metavar="MODEL")  # as serve has it
+    ] = None
     """Model file, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the newest best checkpoint of
-    your own training."""
+    your own training, or else the packaged starter model."""
     output: Annotated[str | Path, tyro.conf.arg(metavar="DIR")] = "output"
     """Folder to write to; folders of photos keep their structure in it."""
     outputs: Annotated[Outputs, tyro.conf.arg(name="output")] = field(default_factory=Outputs)

@@ -19,7 +19,9 @@ from clothseg.settings import ModelOptions
 class Serve:
     """Serve segmentation over HTTP, with a page to try it; after Ctrl+C, accepted requests are still answered."""
 
-    checkpoint_path: Annotated[str | Path | None, tyro.conf.arg(name="model", metavar="MODEL")] = None
+    checkpoint_path: Annotated[
+        str | Path | None, tyro.conf.arg(name="model", aliases=("--ckpt",), metavar="MODEL")  # as predict has it
+    ] = None
     """Model file, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the newest best checkpoint of
     your own training, or else the packaged starter model."""
     host: str = "127.0.0.1"

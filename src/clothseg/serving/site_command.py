@@ -64,7 +64,9 @@ class Site:
 
     output: Annotated[str | Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """Folder to write to; files of the same names are replaced, all others stay."""
-    checkpoint_path: Annotated[str | Path | None, tyro.conf.arg(name="model", metavar="MODEL")] = None
+    checkpoint_path: Annotated[
+        str | Path | None, tyro.conf.arg(name="model", aliases=("--ckpt",), metavar="MODEL")  # as predict has it
+    ] = None
     """Model file ending in .onnx, or its address (hf://OWNER/NAME/FILE.onnx or https://…); without one, the packaged
     starter model."""
     classes: Literal["groups", "categories"] | None = None
