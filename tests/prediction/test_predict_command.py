@@ -55,6 +55,14 @@ def test_the_seeds_example(predict, photo_file, checkpoint_path):
     assert results["model"]["name"] == "tiny.ckpt"
 
 
+def test_photos_without_a_garment_are_named(predict):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (60, 90), "white").save(name)
+    code, _, err = predict("a.png", "b.png", ckpt="starter")
+    assert (code, err[1:-1]) == (0, ["a.png: found no garment", "b.png: found no garment"])
+    assert predict("a.png", ckpt="starter")[2][1] == "Found no garment"
+
+
 def test_photos_and_folders_in_one_call(predict, photo_file):
     photo_file("one.png")
     photo_file("album/two.png")

@@ -182,6 +182,8 @@ def _segment(console: Printer, run: Run, options: Predict, *, num_photos: int, i
             print(shown(path))
         if is_alone and outcome.segmentation is not None:
             console.print(_sentence(outcome.segmentation))
+        elif outcome.segmentation is not None and not outcome.segmentation.labels:
+            console.print(f"{shown(outcome.photo.file)}: found no garment")
     if num_new + num_before:
         for path in run.write_collection():
             print(shown(path))
