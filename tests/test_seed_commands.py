@@ -86,7 +86,7 @@ def check_the_commands_of_the_seed(recipe, run, *, num_train=160, num_val=40):
 
     shutil.copy(next((data / "test").glob("*.jpg")), recipe / "test_image.jpg")
     ended = done(run("infer.py", "test_image.jpg"))
-    assert "Model: the packaged starter model; checkpoints/clothseg-" in ended.stderr, "not what drawn pictures taught"
+    assert "Model: the packaged starter model (checkpoints/clothseg-" in ended.stderr, "not what drawn pictures taught"
     assert (recipe / "output" / "test_image_mask.png").is_file()
     assert (recipe / "output" / "test_image_overlay.jpg").is_file()
 
