@@ -156,6 +156,7 @@ def test_the_graphics_card_gives_the_same_masks_and_may_be_lost(visit, small_sit
     with serving(small_site) as (address, asked):
         visitor = visit(f"{address}/", opened=False, allow="Aborted()")
         visitor.tab.goto(f"{address}/?engine=webgpu")
+        visitor.wait_for("#loading", "The model is loaded")  # until then the page loads itself again, for threads
         check(visitor, photos[0], next(expected))
         visitor.wait_for("#file-facts", "on the graphics card")
         files = [path for path in asked if path.startswith("/onnxruntime/")]
@@ -189,9 +190,43 @@ def test_a_graphics_card_that_errs_is_not_used(visit, small_site, model_path):
     with serving(small_site) as (address, _):
         visitor = visit(f"{address}/", opened=False)
         visitor.tab.goto(f"{address}/?engine=webgpu")
+        visitor.wait_for("#loading", "The model is loaded")
         check(visitor, photo, clothseg.load(model_path).predict(photo))
         visitor.wait_for("#file-facts", "on the processor")
     right.rename(script)
+
+
+HELD = """
+const { register } = ServiceWorkerContainer.prototype;
+const held = new Promise((resolve) => (window.release = resolve));
+ServiceWorkerContainer.prototype.register = async function (...words) {
+    await held;
+    return register.apply(this, words);
+};"""
+
+
+@pytest.mark.parametrize("way", ["dialog", "drop"])
+def test_a_photo_chosen_before_the_page_would_load_itself_again_is_kept(way, visit, small_site):
+    photo = PAGE_FOLDER / "gallery/garden.jpg"
+    with serving(small_site) as (address, _):
+        visitor = visit(f"{address}/", opened=False)
+        visitor.tab.add_init_script(HELD)
+        visitor.open()
+        if way == "dialog":
+            with visitor.tab.expect_file_chooser() as dialog:
+                visitor.see("#drop [data-choose]").click()
+            visitor.tab.evaluate("release()")
+            visitor.wait_for("#loading", "The model is loaded")
+            dialog.value.set_files(photo)
+        else:
+            visitor.tab.set_input_files("#chooser", photo)  # to the page as a drop: without a click
+            visitor.tab.evaluate("release()")
+        visitor.see("#garments li >> nth=0")
+        visitor.wait_for("#file-facts", "on the processor")
+        assert not visitor.tab.evaluate("crossOriginIsolated")
+        visitor.open().tab.evaluate("release()")
+        visitor.wait_for("#loading", "The model is loaded")
+        assert visitor.tab.evaluate("crossOriginIsolated")  # so the next time there are threads
 
 
 def test_where_the_network_cannot_run_the_page_says_why(visit, site, chromium):

@@ -15,7 +15,8 @@ import { Stage } from "./stage.js";
 import { inWorker } from "./tasks.js";
 
 const find = (id) => document.getElementById(id);
-const engine = document.documentElement.dataset.engine === "browser" ? new BrowserEngine(showLoading, () => photos.all.length > 0) : new HttpEngine();
+const isInUse = () => photos.all.length > 0 || navigator.userActivation.hasBeenActive; // the dialog for files may be open
+const engine = document.documentElement.dataset.engine === "browser" ? new BrowserEngine(showLoading, isInUse) : new HttpEngine();
 /** The photo on the stage. @type {import("./photos.js").Photo | null} */
 let current = null;
 /** Its pixels, while they are decoded. @type {Promise<ImageBitmap | null>} */

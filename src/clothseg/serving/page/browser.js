@@ -21,7 +21,7 @@ export class BrowserEngine extends HttpEngine {
 
   /**
    * @param {(part: number) => void} onLoad called with the part of model and runtime that is there, 0 to 1
-   * @param {() => boolean} isInUse whether a photo was chosen, which loading the page again would lose
+   * @param {() => boolean} isInUse whether a photo was or may be being chosen, which loading the page again would lose
    */
   constructor(onLoad, isInUse) {
     super();
@@ -114,13 +114,14 @@ async function hasGraphicsCard() {
 
 const unreadable = ({ name }) => new Problem("unreadable-photo", "The photo cannot be read", `This browser cannot read ${name}. Choose a JPEG, PNG or WebP.`);
 
-/** Make the site work offline and with threads: once it is in place, the page is loaded again, unless a photo is chosen already. Without it, all else works. */
+/** Make the site work offline and with threads: once it is in place, the page is loaded again, unless it is in use already. Without it, all else works. */
 async function startServiceWorker(isInUse) {
   try {
     await navigator.serviceWorker.register("service-worker.js");
     await navigator.serviceWorker.ready;
     if (crossOriginIsolated || isInUse() || sessionStorage.getItem("reloaded")) return;
     sessionStorage.setItem("reloaded", "yes");
+    document.body.inert = true; // a photo that is chosen from now on would be lost
     location.reload();
     await new Promise(() => {});
   } catch (error) {
