@@ -106,7 +106,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def pictures(model: Path, folder: Path) -> Iterator[tuple[str, bytes, str]]:
     """Yield the name, JPEG and description of a picture of each photo in a folder, beside what the model finds."""
-    predictor = clothseg.load(model)
+    predictor = clothseg.load(model, precision="fp32")  # the same pictures on each CPU
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
     if not paths:
         raise SystemExit(f"Error: no photos in {folder}. Pass a folder with .jpg, .png or .webp files")

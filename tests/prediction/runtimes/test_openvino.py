@@ -59,6 +59,7 @@ def compute():
         runtime.logits(np.zeros((1, 256, 256, 3), dtype=np.uint8))
 
 runtime = OpenVINORuntime.open(Path(sys.argv[1]), precision="fp32")
+compute()  # OpenVINO finds out about the cores by binding a thread to each, for a moment
 allowed, seen = os.sched_getaffinity(0), set()
 computing = Thread(target=compute)
 computing.start()
