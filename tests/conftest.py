@@ -14,7 +14,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
-HANG_SECONDS = 3600
+HANG_SECONDS = 900
 """After this a process is called hung: many times what the slowest machine needs, so that load breaks no test."""
 
 LONGEST = (
