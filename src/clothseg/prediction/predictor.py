@@ -253,8 +253,8 @@ def load(
             formats, and auto takes int8 on x86 CPUs without bf16.
         many_photos: let OpenVINO compute several photos at a time, each on its share of the cores: more photos a
             second, but each takes longer. Results are the same.
-        one_photo: for a process that segments one photo and ends: OpenVINO takes the compiled network from the user's
-            cache, half a second faster, and stores it there.
+        one_photo: for a process that segments one photo and ends: an exported model's file is not read where OpenVINO
+            has its compiled network in the user's cache, and has to stay until the photo is done.
         classes: groups or categories, where the model file has both or the model's classes fall into them; its own if
             None.
         augmentation: how often and at which scales the network sees a photo; once, as a whole, if None.

@@ -37,7 +37,7 @@ def test_a_compiled_network_is_stored_and_gives_the_same_bits(portable_path, sto
     assert len(stored()) == 2
 
 
-def test_all_but_the_command_for_one_photo_keep_the_graph(portable_path, stored, tmp_path):
+def test_all_but_the_command_for_one_photo_keep_the_graph(portable_path, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(portable_path.read_bytes())
     open_for_one_photo(path).logits(BATCH)
@@ -46,7 +46,18 @@ def test_all_but_the_command_for_one_photo_keep_the_graph(portable_path, stored,
     for runtime in runtimes:
         for height in (32, 64):
             assert runtime.logits(photo_of(height, 96)[None]).shape[2:] == (height, 96)
-    assert len(stored()) == 1
+
+
+def test_a_folder_of_photos_takes_and_stores_the_networks_of_its_first_sizes(portable_path, stored):
+    sizes = [(32, 32), (64, 96), (96, 64)]
+    first = OpenVINORuntime.open(portable_path, many_photos=True)
+    expected = [first.logits(photo_of(*size)[None]) for size in sizes]
+    assert [path.name for path in stored()] == ["32x32.blob", "64x96.blob"]
+    later = OpenVINORuntime.open(portable_path, many_photos=True)
+    for size, logits in zip(sizes, expected, strict=True):
+        np.testing.assert_array_equal(later.logits(photo_of(*size)[None]), logits)
+    assert [size for size in sizes if later._compiled[size].content is not None] == sizes[:2]
+    assert len(stored()) == 3  # the next of this run
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b"", lambda _: b"12345"])

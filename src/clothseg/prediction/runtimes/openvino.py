@@ -31,6 +31,8 @@ _CONVERTER = "openvino.tools.ovc"
 _FAST_BF16 = {"amx_bf16", "avx512_bf16"}
 _MAX_SIZES = 6
 """Sizes whose compiled networks are kept: each takes about 80 MB for a small encoder, 0.2 s to make."""
+_MOST_STORED = 2
+"""Compiled networks that one process stores: a camera's upright and lying photos. Many sizes would fill the cache."""
 _MAX_STREAMS = 8
 
 _Size = tuple[int, int]
@@ -56,7 +58,8 @@ class OpenVINORuntime:
 
     Args:
         description: the description in the model file.
-        read: returns an `openvino.Model` with one output, whose batch, height and width are open; called once at most.
+        read: returns an `openvino.Model` with one output, whose batch, height and width are open; called once at most,
+            and before this returns unless `reads_late` and there are compiled networks.
         precision: fp32 or bf16.
         sha256: of the model file.
         streams: photos computed at a time, each on its share of the cores. One stream is fastest for one photo; one on
@@ -73,6 +76,7 @@ class OpenVINORuntime:
         sha256: str = "",
         streams: int = 1,
         stored: CompiledNetworks | None = None,
+        reads_late: bool = False,
     ) -> None:
         self.description = description
         self.precision = precision
@@ -83,7 +87,8 @@ class OpenVINORuntime:
         self._compiled: dict[_Size, _Compiled] = {}
         self._seen: Counter[_Size] = Counter()
         self._lock = Lock()
-        if stored is None or stored.is_empty():
+        self._num_stored = 0
+        if not reads_late or stored is None or stored.is_empty():
             self._model()  # an error is found now; where there are compiled networks, there was none
 
     @classmethod
@@ -97,7 +102,7 @@ class OpenVINORuntime:
         one_photo: bool = False,
         classes: str | None = None,
     ) -> OpenVINORuntime:
-        """Load an exported model; see `predictor.load`. With `one_photo` the file has to stay until a photo is done.
+        """Load an exported model; see `predictor.load`.
 
         Raises:
             ModelError: the file is damaged or foreign.
@@ -132,15 +137,13 @@ class OpenVINORuntime:
                 raise ModelError(f"OpenVINO does not read {model_path}: {one_line(error)[:200]}") from error
             return model
 
-        if not one_photo:  # of many sizes: they would fill the cache, and their networks are compiled once for all
-            streams = min(num_threads() or num_cores(), _MAX_STREAMS) if many_photos else 1
-            return cls(description, read, precision, sha256=sha256, streams=streams)
+        streams = min(num_threads() or num_cores(), _MAX_STREAMS) if many_photos else 1
         cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-        decisive = (openvino.__version__, *cpu, sha256, description.output, precision, num_threads())
+        decisive = (openvino.__version__, *cpu, sha256, description.output, precision, num_threads(), streams)
         stored = None
         with suppress(MachineError):
             stored = CompiledNetworks.of(*decisive)
-        return cls(description, read, precision, sha256=sha256, stored=stored)
+        return cls(description, read, precision, sha256=sha256, streams=streams, stored=stored, reads_late=one_photo)
 
     @property
     def name(self) -> str:
@@ -205,7 +208,8 @@ class OpenVINORuntime:
         model = self._model().clone()
         model.reshape([1, *size, 3])
         network = one_core().compile_model(model, "CPU", options)
-        if self._stored:
+        if self._stored and self._num_stored < _MOST_STORED:
+            self._num_stored += 1
             self._stored.write(size, network.export_model().getbuffer())
         return network, None
 
