@@ -15,7 +15,9 @@ import { Stage } from "./stage.js";
 import { inWorker } from "./tasks.js";
 
 const find = (id) => document.getElementById(id);
-const isInUse = () => photos.all.length > 0 || navigator.userActivation.hasBeenActive; // the dialog for files may be open
+let wasClicked = false; // the dialog for files may be open
+addEventListener("click", () => (wasClicked = true));
+const isInUse = () => wasClicked || photos.all.length > 0;
 const engine = document.documentElement.dataset.engine === "browser" ? new BrowserEngine(showLoading, isInUse) : new HttpEngine();
 /** The photo on the stage. @type {import("./photos.js").Photo | null} */
 let current = null;
