@@ -21,6 +21,7 @@ from clothseg.data.sources import CocoAnnotations
 from clothseg.data.verify import verify
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.labels import CATEGORIES, GROUPS
+from tests.conftest import unpacked
 from tests.data.reference_masks import annotation_to_mask
 from tests.data.small_mirror import annotation_path, prepared, write_mirror
 
@@ -66,7 +67,9 @@ def kaggle(tmp_path):
 
 
 def masks_of(folder: Path, *splits):
-    return {path.name: path.read_bytes() for split in splits for path in (folder / f"{split}_masks").iterdir()}
+    return {
+        path.name: unpacked(path.read_bytes()) for split in splits for path in (folder / f"{split}_masks").iterdir()
+    }
 
 
 def zipped(archive: Path, *paths: Path):

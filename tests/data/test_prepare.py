@@ -1,7 +1,6 @@
 """A mirror becomes a prepared dataset: right, whole, repeatable, and the same after a kill."""
 
 import errno
-import hashlib
 import json
 import os
 import random
@@ -25,6 +24,7 @@ from clothseg.data.sources import FASHIONPEDIA, LICENCE, Mirror, Sample
 from clothseg.errors import DataError, MachineError, MissingExtraError, MissingInputError, SettingError
 from clothseg.labels import CATEGORIES, GROUPS
 from clothseg.settings import OFFICIAL_SOURCE
+from tests.conftest import unpacked
 from tests.data.broken_server import Answer, BrokenServer
 from tests.data.reference_masks import assert_equals_reference
 from tests.data.small_mirror import annotation_path, prepared, write_annotations, write_mirror
@@ -34,9 +34,9 @@ REAL_MIRROR = PROJECT.parent / "shared" / "fashionpedia-mirror"
 
 
 def content_of(folder):
-    """Return the bytes of every file below a folder by name."""
+    """Return what every file below a folder contains, by name; of a PNG its pixels."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): unpacked(path.read_bytes())
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -293,7 +293,7 @@ if __name__ == "__main__":
 
 @pytest.mark.processes
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
-def test_killed_at_any_point_the_next_run_ends_with_the_same_bytes(tmp_path):
+def test_killed_at_any_point_the_next_run_ends_with_the_same_files(tmp_path):
     write_mirror(tmp_path / "mirror", num_train=60, num_val=10)
     script = tmp_path / "run.py"
     script.write_text(RUN)

@@ -18,6 +18,7 @@ from clothseg.data.verify import verify
 from clothseg.encoding import encode_png
 from clothseg.errors import DataError, MachineError, MissingInputError, SettingError
 from clothseg.pictures import read_mask
+from tests.conftest import unpacked
 from tests.data.reference_masks import reference_masks
 from tests.data.small_mirror import area_of, draw_photo
 
@@ -332,7 +333,7 @@ def test_links_and_names_that_other_programs_write_are_understood(custom, tmp_pa
         code, folder = prepare(custom, tmp_path, annotations=rewritten(custom, change), val_share=0.5)
         assert code == 0, change
         masks[change.__name__] = {
-            mask.stem.removesuffix("é"): mask.read_bytes()
+            mask.stem.removesuffix("é"): unpacked(mask.read_bytes())
             for split in Manifest.read(folder).splits.values()
             for _, mask in pairs(folder, split)
         }

@@ -51,7 +51,7 @@ def prepare(
     """Prepare a dataset in `folder`, or find that it is prepared already.
 
     The manifest is removed first and written last, so that a folder with a manifest is complete. Masks are painted into
-    a hidden folder that gets its final name when it is complete. After a kill, the next run ends with the same bytes as
+    a hidden folder that gets its final name when it is complete. After a kill, the next run ends with the same masks as
     a run without interruption. Data of another source in the folder is removed, never mixed in.
 
     The folder is `DATA_PATH / DATASET_FOLDER`. `limit` is the most photos of a split that get a mask. `announce` is
