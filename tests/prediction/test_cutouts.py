@@ -11,7 +11,7 @@ from PIL import Image
 import clothseg.prediction.cutouts
 from clothseg.encoding import HEAD_LENGTH, is_marked, marked
 from clothseg.errors import ClothsegError, InputError
-from clothseg.prediction.cutouts import CutoutStyle, cut_out
+from clothseg.prediction.cutouts import CutoutStyle, cut_out, without_specks
 
 RED, BLUE = (200, 30, 40), (20, 60, 220)
 
@@ -62,6 +62,9 @@ def test_any_size_and_mask(height, width, seed, pixel, tight):
     deep = cv2.erode(inside.view(np.uint8), around) > 0
     np.testing.assert_array_equal(soft[deep], hard[deep])
     cropped = cut_out(photo, inside, pixel=pixel, tight=True)
+    pieces = cv2.dilate(without_specks(inside).view(np.uint8), around)
+    left, top, across, down = cv2.boundingRect(pieces)
+    soft = soft[top : top + down, left : left + across]
     if soft[..., 3].any():
         rows, columns = np.nonzero(soft[..., 3])
         box = soft[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -71,6 +74,23 @@ def test_any_size_and_mask(height, width, seed, pixel, tight):
     blurred = cut_out(photo, inside, CutoutStyle(background="blur", canvas="31x17"), pixel=pixel)
     assert blurred.shape == (17, 31, 4)
     assert (blurred[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("edges", ["soft", "hard"])
+def test_specks_are_in_the_photos_frame_but_do_not_move_a_cropped_garment(edges):
+    clean = disk(80, 20) >= 0.5
+    photo, with_speck = photo_of(disk(80, 20)), clean.copy()
+    with_speck[75:78, 2:5] = True  # 0.7% of the disk
+    piece = clean.copy()
+    piece[72:77, 2:7] = True  # 2%
+    for style in (CutoutStyle(edges=edges), CutoutStyle(edges=edges, canvas="60x50")):
+        whole = cut_out(photo, clean, style, tight=True)
+        np.testing.assert_array_equal(cut_out(photo, with_speck, style, tight=True), whole)
+        assert cut_out(photo, piece, style, tight=True)[..., 3].astype(bool).sum() != whole[..., 3].astype(bool).sum()
+    assert cut_out(photo, with_speck, CutoutStyle(edges="hard"))[76, 3, 3] == 255
+    dust = np.zeros((80, 80), bool)
+    dust[::4, ::4] = True  # 400 pixels, none of which is a hundredth of all
+    assert cut_out(photo, dust, CutoutStyle(edges="hard"), tight=True).shape == (77, 77, 4)
 
 
 def test_backgrounds(tmp_path):

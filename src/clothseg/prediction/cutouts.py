@@ -149,7 +149,7 @@ def cut_out(
         photo: (H, W, 3) uint8 RGB.
         inside: (H, W), true where the part is.
         style: edges, background and canvas.
-        tight: crop to the part; a canvas always does.
+        tight: crop to the part without its specks; a canvas always does.
         pixel: length in the photo of a pixel of the network, the accuracy of the border.
 
     Returns:
@@ -159,15 +159,17 @@ def cut_out(
     cutout = np.zeros((*inside.shape, 4), dtype=np.uint8)
     frame = _frame(inside, 0 if style.edges == "hard" else round(4 * _RADIUS * pixel) + 4)
     if style.edges == "hard":
-        cutout[frame] = _hard(photo[frame], inside[frame])
+        cutout[frame], reach = _hard(photo[frame], inside[frame]), 0
     else:
-        cutout[frame] = _soft(photo[frame], inside[frame], max(2.0, _RADIUS * pixel))
+        radius = max(2.0, _RADIUS * pixel)
+        cutout[frame], reach = _soft(photo[frame], inside[frame], radius), round(2 * radius) + 3
     behind = _blurred(photo, cutout[..., 3]) if style.background == "blur" else None
     if tight or style.canvas:
-        box = _frame(cutout[..., 3] > 0, 0)
-        cutout = cutout[box]
+        near = _frame(without_specks(inside), reach)
+        box = _frame(cutout[near][..., 3] > 0, 0)
+        cutout = cutout[near][box]
         if behind is not None and not style.canvas:
-            behind = behind[box]
+            behind = behind[near][box]
     if style.canvas:
         cutout = _on_canvas(cutout, style)
     if style.background == "transparent":
@@ -190,6 +192,17 @@ def _frame(inside: BoolArray, border: int) -> tuple[slice, slice]:
         slice(max(0, top - border), min(rows, top + height + border)),
         slice(max(0, left - border), min(columns, left + width + border)),
     )
+
+
+def without_specks(inside: BoolArray) -> BoolArray:
+    """Return the pieces of a part that have at least a hundredth of its area, or the whole part where none has.
+
+    Pixels that touch at a corner are one piece.
+    """
+    _, pieces, figures, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
+    is_piece = figures[:, cv2.CC_STAT_AREA] >= inside.sum() / 100
+    is_piece[0] = False  # piece 0 is the rest of the photo
+    return np.asarray(is_piece[pieces]) if is_piece.any() else inside
 
 
 def _hard(photo: UInt8Array, inside: BoolArray) -> UInt8Array:

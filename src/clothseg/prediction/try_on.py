@@ -10,8 +10,8 @@ import numpy as np
 from clothseg.errors import InputError, SettingError
 from clothseg.garment_names import FASHIONPEDIA_CATEGORIES
 from clothseg.labels import BACKGROUND_ID, ClassList
-from clothseg.prediction.cutouts import CutoutStyle, cut_out
-from clothseg.types import BoolArray, UInt8Array
+from clothseg.prediction.cutouts import CutoutStyle, cut_out, without_specks
+from clothseg.types import UInt8Array
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "upper": ("upperbody", "wholebody", "neck"),
@@ -49,7 +49,7 @@ def try_on(photo: UInt8Array, mask: UInt8Array, classes: ClassList, region: str,
     inside = np.isin(mask, _ids(classes, _GROUPS[region]))
     if region == "lower" and not np.isin(mask, _ids(classes, ("lowerbody",))).any():
         inside |= np.isin(mask, _ids(classes, ("wholebody",)))
-    inside = _without_specks(inside)
+    inside = without_specks(inside)
     if not inside.any():
         raise InputError(f"The photo shows no garment of the region {region}. Take another region or photo")
     _, top, width, height = cv2.boundingRect(inside.view(np.uint8))
@@ -61,14 +61,6 @@ def try_on(photo: UInt8Array, mask: UInt8Array, classes: ClassList, region: str,
     grown[:top] = False
     garment = cut_out(photo, inside, _GARMENT, pixel=pixel)[..., :3]
     return TryOn(np.where(grown, np.uint8(255), np.uint8(0)), np.ascontiguousarray(garment))
-
-
-def _without_specks(inside: BoolArray) -> BoolArray:
-    """Return the pieces that have at least a hundredth of the whole area."""
-    _, pieces, figures, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
-    is_piece = figures[:, cv2.CC_STAT_AREA] >= inside.sum() / 100
-    is_piece[0] = False  # piece 0 is the rest of the photo
-    return np.asarray(is_piece[pieces])
 
 
 def check_region(region: str) -> None:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from clothseg.garment_names import COLOR_NAMES
 from clothseg.prediction.colors import color_name, main_colors
+from clothseg.prediction.cutouts import CutoutStyle, cut_out, without_specks
 from clothseg.rle import encode_regions
 from tests.serving.page.conftest import middle_of, playwright, upload
 
@@ -251,22 +253,66 @@ def test_samples_with_their_credits_and_the_focus_on_their_results(visitor):
     assert "NASA, public domain" in visitor.see("#credit").inner_text()
 
 
+def segments_of(mask):
+    """The segments of the results for a mask."""
+    return [
+        {"class_id": one.class_id, "label": "upperbody", "rle": one.rle, "area": one.area, "bbox": one.bbox, "score": 0.75}
+        for one in encode_regions(mask)
+    ]
+
+
+def choose_with_mask(visitor, mask):
+    """Choose the photo where the server finds what `mask`, (120, 80) uint8, shows."""
+
+    def answer(route):
+        fetched = route.fetch()
+        route.fulfill(response=fetched, json=fetched.json() | {"segments": segments_of(mask)})
+
+    visitor.tab.route("**/v1/segment*", answer)
+    visitor.open()
+    visitor.choose(PHOTO)
+
+
+def test_specks_do_not_move_a_cropped_garment(visit, expected):
+    visitor = visit(opened=False)
+    mask = np.zeros((120, 80), np.uint8)
+    mask[30:70, 20:50] = 2
+    mask[110:113, 70:73] = mask[40:42, 54:56] = 2  # the second is within the frame of a square
+    choose_with_mask(visitor, mask)
+    visitor.tab.get_by_role("tab", name="Cut-out").click()
+    for edges in ("hard", "soft"):
+        visitor.tab.get_by_label("Edges").select_option(edges)
+        for canvas in ("crop", "1000x1000", "photo"):
+            visitor.tab.get_by_label("Canvas").select_option(canvas)
+            visitor.tab.get_by_label("Margin").select_option("5" if "x" in canvas else "0")
+            _, found = clothes(visitor)
+            style = CutoutStyle(edges=edges, canvas=canvas if "x" in canvas else "")
+            wanted = cut_out(expected.photo, mask > 0, style, tight=canvas != "photo", pixel=120 / 64)
+            assert found.shape == wanted.shape
+            assert np.abs(found.astype(int) - wanted).mean() < 2, (edges, canvas)
+            around = cv2.dilate(wanted[..., 3], np.ones((5, 5), np.uint8))
+            assert found[..., 3][around == 0].max(initial=0) < 64, (edges, canvas)
+            if (edges, canvas) == ("hard", "1000x1000"):
+                alpha = preview(visitor, (100, 100, 4))[..., 3]
+                assert alpha[50, 50] > 200
+                assert alpha[29:31, 94:96].max() < 64, "the speck is not on the screen, either"
+    random = np.random.default_rng(0)
+    masks = [cv2.resize(random.integers(0, 4, (9, 9)).astype(np.uint8) ** 2 // 3, (40, 60)) for _ in range(20)]
+    masks += [(random.random((50, 30)) < share).astype(np.uint8) for share in (0.01, 0.1, 0.3, 0.5, 0.9)]
+    script = """async (photos) => {
+        const { boxOfPieces } = await import("./page/compose.js");
+        return photos.map(boxOfPieces).map(({ x, y, width, height }) => [x, y, width, height]);
+    }"""
+    boxes = visitor.tab.evaluate(script, [segments_of(one) for one in masks])
+    assert boxes == [list(cv2.boundingRect(without_specks(one > 0).view(np.uint8))) for one in masks]
+
+
 def test_the_tip_covers_no_part_of_its_garment(visit):
     visitor = visit(opened=False)
     left, top, right, bottom = 20, 40, 60, 80  # of 80 x 120 pixels
     mask = np.zeros((120, 80), np.uint8)
     mask[top:bottom, left:right] = 2
-    (region,) = encode_regions(mask)
-
-    def one_garment(route):
-        answer = route.fetch()
-        results = answer.json()
-        changed = {"class_id": 2, "label": "upperbody", "rle": region.rle, "area": region.area, "bbox": region.bbox}
-        route.fulfill(response=answer, json=results | {"segments": [changed | {"score": 0.75}]})
-
-    visitor.tab.route("**/v1/segment*", one_garment)
-    visitor.open()
-    visitor.choose(PHOTO)
+    choose_with_mask(visitor, mask)
     stage = visitor.see("#stage").bounding_box()
     scale = stage["width"] / 80
     for place in ((0.3, 0.4), (0.7, 0.6), (0.5, 0.5)):

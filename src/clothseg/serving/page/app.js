@@ -3,8 +3,9 @@
 import { BrowserEngine } from "./browser.js";
 import { HttpEngine } from "./engine.js";
 import { garmentColours, hexOf } from "./colours.js";
-import { boxAround, canvasOf, frameOf } from "./compose.js";
+import { boxOfPieces, canvasOf, frameOf, grown } from "./compose.js";
 import { Correction } from "./correct.js";
+import { reachOf } from "./cutouts.js";
 import { Downloads } from "./downloads.js";
 import { resampleIds } from "./layers.js";
 import { listenForLooks, lookOf, showSnippets } from "./look.js";
@@ -158,9 +159,11 @@ function showTab(name) {
   stage.compare(name === "compare");
   const { segments, width, height } = current.results;
   const shown = segments.filter((one) => !current.hidden.has(one.class_id));
-  stage.look = { ...lookOf(), pixel: Math.max(width, height) / networkSize, tints: current.tints };
-  const isFramed = name === "cutout" && shown.length;
-  stage.setFrame(isFramed ? frameOf(boxAround(shown), lookOf(), current.results).frame : { x: 0, y: 0, width, height });
+  const look = { ...lookOf(), pixel: Math.max(width, height) / networkSize, tints: current.tints };
+  const whole = { x: 0, y: 0, width, height };
+  const box = name === "cutout" && look.canvas !== "photo" && shown.length ? boxOfPieces(shown) : null;
+  stage.look = { ...look, within: box ? grown(box, reachOf(look)) : whole };
+  stage.setFrame(box ? frameOf(box, look, whole).frame : whole);
   if (name === "correct") current.edit ??= new EditableMask(stage.mask, width, height);
   correction.start(name === "correct" ? current.edit : null);
   stage.redraw();

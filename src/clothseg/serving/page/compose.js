@@ -1,5 +1,7 @@
 /** Clothes on a background: what remains of a photo, recoloured, on a canvas of the chosen size; for the screen and files alike. */
 
+import { piecesOf } from "./rle.js";
+
 /**
  * @typedef {{x: number, y: number, width: number, height: number}} Box in pixels of the photo
  * @typedef {{kind: "none" | "photo" | "blur"} | {kind: "color", color: string} | {kind: "picture", picture: ImageBitmap}} Background
@@ -22,6 +24,17 @@ export function boxAround(segments) {
   return { x, y, width: right - x, height: bottom - y };
 }
 
+/** @param {object[]} segments @returns {Box} around them but for their specks, pieces with less than a hundredth of the area; see prediction/cutouts.py */
+export function boxOfPieces(segments) {
+  const pieces = piecesOf(segments);
+  const area = pieces.reduce((sum, one) => sum + one.area, 0);
+  const large = pieces.filter((one) => one.area >= area / 100);
+  return boxAround(large.length ? large : pieces);
+}
+
+/** @param {Box} box @param {number} edge @returns {Box} wider by `edge` on each side */
+export const grown = ({ x, y, width, height }, edge) => ({ x: x - edge, y: y - edge, width: width + 2 * edge, height: height + 2 * edge });
+
 /**
  * Choose what a cut-out shows.
  * @param {Box} box around the clothes
@@ -32,8 +45,7 @@ export function boxAround(segments) {
 export function frameOf(box, { canvas, margin }, photo) {
   if (canvas === "photo") return { frame: { x: 0, y: 0, width: photo.width, height: photo.height }, width: photo.width, height: photo.height };
   if (canvas === "crop") {
-    const edge = Math.round(margin * Math.max(box.width, box.height));
-    const frame = { x: box.x - edge, y: box.y - edge, width: box.width + 2 * edge, height: box.height + 2 * edge };
+    const frame = grown(box, Math.round(margin * Math.max(box.width, box.height)));
     return { frame, width: frame.width, height: frame.height };
   }
   const [width, height] = canvas.split("x").map(Number);
@@ -67,13 +79,14 @@ export function recolour(context, ids, tints) {
  * @param {object} parts
  * @param {OffscreenCanvas} parts.cutout
  * @param {Box} parts.cutoutBox what the cut-out shows of the photo
+ * @param {Box} parts.within the part of it that is drawn
  * @param {Box} parts.shown what the canvas shows
  * @param {Box} parts.frame what the background fills
  * @param {Background} parts.background
  * @param {CanvasImageSource} parts.photo the whole photo, in any size
  * @param {{width: number, height: number}} parts.size the photo's own
  */
-export function compose(context, { cutout, cutoutBox, shown, frame, background, photo, size }) {
+export function compose(context, { cutout, cutoutBox, within, shown, frame, background, photo, size }) {
   const { width, height } = context.canvas;
   const [across, down] = [width / shown.width, height / shown.height];
   const placeOf = (box) => [(box.x - shown.x) * across, (box.y - shown.y) * down, box.width * across, box.height * down];
@@ -89,7 +102,12 @@ export function compose(context, { cutout, cutoutBox, shown, frame, background, 
     cover(context, soft, placeOf(frame));
     context.drawImage(soft, ...placeOf(whole));
   } else if (background.kind === "photo") context.drawImage(photo, ...placeOf(whole));
+  context.save();
+  context.beginPath();
+  context.rect(...placeOf(within));
+  context.clip();
   context.drawImage(cutout, ...placeOf(cutoutBox));
+  context.restore();
 }
 
 /** Draw a picture so that it fills a place, its middle in the middle. */

@@ -6,7 +6,7 @@
  * Source: He, Sun and Tang, "Guided Image Filtering", ECCV 2010; Forte, "Approximate Fast Foreground Colour Estimation", 2021.
  */
 
-import { canvasOf, recolour } from "./compose.js";
+import { canvasOf, grown, recolour } from "./compose.js";
 
 /** Half the width of the band around a border, in pixels of the network; photos with a wider band are reduced to SMALL_RADIUS. */
 const RADIUS = 3;
@@ -23,7 +23,7 @@ const TINY = 1e-6;
  * @param {Set<number>} wanted class ids
  * @param {import("./compose.js").Box} whole box around them
  * @param {{edges: "soft" | "hard", pixel: number, tints: Map<number, import("./compose.js").Tint>}} options pixel is the length in the photo of a pixel of the network
- * @returns {{clothes: OffscreenCanvas, shown: import("./compose.js").Box, box: import("./compose.js").Box}} the cut-out, what it shows of the photo, and the part of that where something is
+ * @returns {{clothes: OffscreenCanvas, shown: import("./compose.js").Box, box: import("./compose.js").Box}} the cut-out, what it shows of the photo, and the part of that where something near `whole` is
  */
 export function cutOut(photo, ids, wanted, whole, { edges, pixel, tints }) {
   const isSoft = edges === "soft" && wanted.size > 0;
@@ -37,10 +37,14 @@ export function cutOut(photo, ids, wanted, whole, { edges, pixel, tints }) {
   context.putImageData(stencil, 0, 0);
   const draw = () => context.drawImage(photo, -shown.x, -shown.y);
   context.globalCompositeOperation = "source-in";
-  const { x, y, ...size } = isSoft ? soften(context, draw, pixel) : (draw(), { ...shown, x: 0, y: 0 });
+  const near = grown({ ...whole, x: whole.x - shown.x, y: whole.y - shown.y }, reachOf({ edges, pixel }));
+  const { x, y, ...size } = isSoft ? soften(context, draw, pixel, near) : (draw(), { ...shown, x: 0, y: 0 });
   if (tints.size) recolour(context, isSoft ? spread(part, shown.width, wanted) : part, tints);
   return { clothes, shown, box: { x: shown.x + x, y: shown.y + y, ...size } };
 }
+
+/** @returns {number} how far a cut-out may reach beyond the mask, in pixels of the photo */
+export const reachOf = ({ edges, pixel }) => (edges === "soft" ? Math.round(2 * Math.max(2, RADIUS * pixel)) + 3 : 0);
 
 /** @param {Uint8Array} ids of a picture @param {number} width of it @param {import("./compose.js").Box} box @returns {Uint8Array} the ids in the box */
 export function partOf(ids, width, box) {
@@ -72,9 +76,10 @@ function softFrame({ x, y, width, height }, pixel, photo) {
  * @param {OffscreenCanvasRenderingContext2D} context of the stencil
  * @param {(context: OffscreenCanvasRenderingContext2D) => void} draw draws the photo
  * @param {number} pixel see `softFrame`
- * @returns {import("./compose.js").Box} the part of the canvas where something is
+ * @param {import("./compose.js").Box} near a part of the canvas
+ * @returns {import("./compose.js").Box} the part of it where something is
  */
-function soften(context, draw, pixel) {
+function soften(context, draw, pixel, near) {
   const { canvas } = context;
   const radius = Math.max(2, RADIUS * pixel);
   const shrink = Math.max(1, radius / SMALL_RADIUS);
@@ -84,7 +89,7 @@ function soften(context, draw, pixel) {
   draw(context);
   const small = estimate(planesOf(canvas, width, height, [0, 1, 2]), covered, width, height, Math.round(radius / shrink));
   const image = context.getImageData(0, 0, canvas.width, canvas.height);
-  const box = unmix(image, small, width, height);
+  const box = unmix(image, small, width, height, near);
   context.putImageData(image, 0, 0);
   return box;
 }
@@ -174,9 +179,9 @@ function boxMean(plane, weights, width, height, radius) {
 
 /**
  * Give the pixels of a photo their alpha, and mixed ones the garment's own colours.
- * @returns {import("./compose.js").Box} of what is not transparent
+ * @returns {import("./compose.js").Box} of what is not transparent and within `near`
  */
-function unmix({ data, width, height }, { alpha, isMixed, planes }, smallWidth, smallHeight) {
+function unmix({ data, width, height }, { alpha, isMixed, planes }, smallWidth, smallHeight, near) {
   const pixels = new Uint32Array(data.buffer);
   const values = planes.map(() => 0);
   const within = (place, length) => Math.min(length - 1, Math.max(0, place));
@@ -208,6 +213,7 @@ function unmix({ data, width, height }, { alpha, isMixed, planes }, smallWidth, 
         pixels[at] = 0;
         continue;
       }
+      if (x < near.x || y < near.y || x >= near.x + near.width || y >= near.y + near.height) continue;
       if (x < left) left = x;
       if (x >= right) right = x + 1;
       if (y < top) top = y;

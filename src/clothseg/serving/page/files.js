@@ -1,6 +1,6 @@
 /** The files of a download: cut-outs, overlay, mask, results and files for labelling tools, each at the photo's own size. */
 
-import { boxAround, canvasOf, compose, frameOf } from "./compose.js";
+import { boxAround, boxOfPieces, canvasOf, compose, frameOf } from "./compose.js";
 import { cutOut } from "./cutouts.js";
 import { maskPng, withNote, zipOf } from "./encoding.js";
 import { labellingFiles } from "./formats.js";
@@ -117,14 +117,15 @@ async function pixelsOf({ file, results }) {
 async function cutout(photo, { background, canvas, margin, format, edges, networkSize }, segments) {
   const { bitmap, ids } = await pixelsOf(photo);
   const size = { width: bitmap.width, height: bitmap.height };
-  const whole = segments.length ? boxAround(segments) : { x: 0, y: 0, ...size };
+  const all = { x: 0, y: 0, ...size };
+  const whole = segments.length ? (canvas === "photo" ? boxAround : boxOfPieces)(segments) : all;
   const pixel = Math.max(size.width, size.height) / networkSize;
   const { clothes, shown, box } = cutOut(bitmap, ids, new Set(segments.map((one) => one.class_id)), whole, { edges, pixel, tints: photo.tints });
   const { frame, width, height } = frameOf(box, { canvas, margin }, size);
   const [result, context] = canvasOf(width, height);
   // A JPEG has no transparency.
   const behind = format === "jpeg" && background.kind === "none" ? { kind: "color", color: "#ffffff" } : background;
-  compose(context, { cutout: clothes, cutoutBox: shown, shown: frame, frame, background: behind, photo: bitmap, size });
+  compose(context, { cutout: clothes, cutoutBox: shown, within: canvas === "photo" ? all : box, shown: frame, frame, background: behind, photo: bitmap, size });
   return result.convertToBlob({ type: `image/${format}`, quality: QUALITY });
 }
 

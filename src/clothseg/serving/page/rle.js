@@ -46,31 +46,64 @@ function encodeCounts(runs) {
   return codes.join("");
 }
 
+/** @yields {{x: number, top: number, bottom: number}} the runs of a segment in each column, from left to right; `bottom` is not part of it */
+function* columnRuns({ rle: { size, counts } }) {
+  const [height] = size;
+  let place = 0;
+  for (const [number, length] of decodeCounts(counts).entries()) {
+    const end = place + length;
+    if (number % 2 === 0) place = end;
+    while (place < end) {
+      const top = place % height;
+      const bottom = Math.min(height, top + end - place);
+      yield { x: Math.floor(place / height), top, bottom };
+      place += bottom - top;
+    }
+  }
+}
+
 /**
  * @param {{width: number, height: number, segments: object[]}} results version 1
  * @returns {Uint8Array} class ids at the photo's size, row after row
  */
 export function classIds({ width, height, segments }) {
   const ids = new Uint8Array(width * height);
-  for (const { class_id: id, rle } of segments) {
-    let place = 0;
-    decodeCounts(rle.counts).forEach((length, number) => {
-      const end = place + length;
-      if (number % 2) {
-        let at = (place % height) * width + Math.floor(place / height);
-        for (let y = place % height; place < end; place++) {
-          ids[at] = id;
-          if (++y < height) at += width;
-          else {
-            at -= width * (height - 1) - 1;
-            y = 0;
-          }
-        }
-      }
-      place = end;
-    });
+  for (const segment of segments) {
+    for (const { x, top, bottom } of columnRuns(segment)) {
+      for (let at = top * width + x; at < bottom * width; at += width) ids[at] = segment.class_id;
+    }
   }
   return ids;
+}
+
+/**
+ * @param {object[]} segments of one photo
+ * @returns {{area: number, bbox: number[]}[]} the pieces of what they cover together; pixels that touch at a corner are one piece
+ */
+export function piecesOf(segments) {
+  const runs = segments.flatMap((one) => [...columnRuns(one)]).sort((one, other) => one.x - other.x || one.top - other.top);
+  for (const run of runs) run.piece = run; // of each piece one run stands for it
+  const pieceOf = (run) => {
+    while (run.piece !== run) run = run.piece = run.piece.piece;
+    return run;
+  };
+  runs.forEach((run, number) => {
+    const above = runs[number - 1];
+    if (above?.x === run.x && above.bottom === run.top) pieceOf(above).piece = pieceOf(run);
+  });
+  let first = 0; // in the column before, the first run that reaches down to the present one
+  for (const run of runs) {
+    const isBefore = ({ x, bottom }) => x < run.x - 1 || (x === run.x - 1 && bottom < run.top);
+    while (isBefore(runs[first])) first++;
+    for (let near = first; runs[near].x === run.x - 1 && runs[near].top <= run.bottom; near++) pieceOf(runs[near]).piece = pieceOf(run);
+  }
+  const found = new Map();
+  for (const run of runs) {
+    const { area, left, top, bottom } = found.get(pieceOf(run)) ?? { area: 0, left: run.x, top: run.top, bottom: run.bottom };
+    const grown = { area: area + run.bottom - run.top, left, right: run.x + 1, top: Math.min(top, run.top), bottom: Math.max(bottom, run.bottom) };
+    found.set(pieceOf(run), grown);
+  }
+  return [...found.values()].map(({ area, left, right, top, bottom }) => ({ area, bbox: [left, top, right - left, bottom - top] }));
 }
 
 /**

@@ -37,7 +37,7 @@ export class Stage {
   /** Whether a wipe parts photo and layer. */
   comparing = false;
   /** How clothes are cut out, and the background; see `cutOut` and `compose`. */
-  look = { edges: "soft", pixel: 1, tints: new Map(), background: { kind: "none" } };
+  look = { edges: "soft", pixel: 1, tints: new Map(), background: { kind: "none" }, within: { x: 0, y: 0, width: 1, height: 1 } };
   /** Class ids at the photo's own size; null before they are known. @type {Uint8Array | null} */
   mask = null;
   /** Pixels of the mask that are selected, as [start, end] of runs. @type {number[][]} */
@@ -253,7 +253,7 @@ export class Stage {
     this.root.classList.toggle("cutting", !this.cutout.hidden && !this.comparing);
     if (this.cutout.hidden) return;
     const photo = this.view.zoom > 1 ? this.#bitmap : this.small;
-    compose(this.cutout.getContext("2d"), { ...this.#clothes, shown: this.view.part, frame: this.view.frame, background: this.look.background, photo, size: this.size });
+    compose(this.cutout.getContext("2d"), { ...this.#clothes, within: this.look.within, shown: this.view.part, frame: this.view.frame, background: this.look.background, photo, size: this.size });
   }
 
   /** Compare photo and layer. @param {boolean} comparing */
