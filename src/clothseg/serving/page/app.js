@@ -314,7 +314,7 @@ function askForKey(problem) {
 }
 
 /** Load the description of the model; photos are sent when the classes and their colours are known. */
-async function loadModel() {
+async function loadModel(isAgain = false) {
   try {
     const card = await engine.model();
     ({ classes, image_size: networkSize, color_names: colourNames } = card);
@@ -325,11 +325,11 @@ async function loadModel() {
     showWords("never", unknown.length && `This model never finds ${unknown.map((one) => one.display_name).join(", ")}: its training data did not show any.`);
     find("about-name").textContent = `Model: ${card.name.replace(/\.(onnx|ckpt)$/, "")}`;
     find("about-dot").classList.add("alive");
-    showNotice();
+    if (isAgain) showNotice(); // only what the tries before have shown
     photos.unlock();
   } catch (error) {
     showProblem(error);
-    if (!error.needsKey) setTimeout(loadModel, 1000 * Math.max(2, error.retryAfter ?? 0));
+    if (!error.needsKey) setTimeout(loadModel, 1000 * Math.max(2, error.retryAfter ?? 0), true);
   }
 }
 
