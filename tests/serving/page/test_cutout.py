@@ -68,6 +68,7 @@ def test_zoom_and_pan_with_wheel_pinch_drag_and_keys(visit, expected):
     whole = visitor.ink(place)
     visitor.point(place)
     tab.mouse.wheel(0, 200)  # nothing to zoom out of: the page may scroll
+    tab.evaluate("() => new Promise((end) => [addEventListener('scrollend', end), setTimeout(end, 1000)])")
     assert shown.inner_text() == "100%"
     visitor.point(place)
     for _ in range(3):
@@ -256,7 +257,14 @@ def test_samples_with_their_credits_and_the_focus_on_their_results(visitor):
 def segments_of(mask):
     """The segments of the results for a mask."""
     return [
-        {"class_id": one.class_id, "label": "upperbody", "rle": one.rle, "area": one.area, "bbox": one.bbox, "score": 0.75}
+        {
+            "class_id": one.class_id,
+            "label": "upperbody",
+            "rle": one.rle,
+            "area": one.area,
+            "bbox": one.bbox,
+            "score": 0.75,
+        }
         for one in encode_regions(mask)
     ]
 
