@@ -58,8 +58,7 @@ class OpenVINORuntime:
 
     Args:
         description: the description in the model file.
-        read: returns an `openvino.Model` with one output, whose batch, height and width are open; called once at most,
-            and before this returns unless `reads_late` and there are compiled networks.
+        read: returns an `openvino.Model` with one output, whose batch, height and width are open; called once at most.
         precision: fp32 or bf16.
         sha256: of the model file.
         streams: photos computed at a time, each on its share of the cores. One stream is fastest for one photo; one on
@@ -76,7 +75,6 @@ class OpenVINORuntime:
         sha256: str = "",
         streams: int = 1,
         stored: CompiledNetworks | None = None,
-        reads_late: bool = False,
     ) -> None:
         self.description = description
         self.precision = precision
@@ -88,7 +86,7 @@ class OpenVINORuntime:
         self._seen: Counter[_Size] = Counter()
         self._lock = Lock()
         self._num_stored = 0
-        if not reads_late or stored is None or stored.is_empty():
+        if stored is None or stored.is_empty():
             self._model()  # an error is found now; where there are compiled networks, there was none
 
     @classmethod
@@ -143,7 +141,10 @@ class OpenVINORuntime:
         stored = None
         with suppress(MachineError):
             stored = CompiledNetworks.of(*decisive)
-        return cls(description, read, precision, sha256=sha256, streams=streams, stored=stored, reads_late=one_photo)
+        runtime = cls(description, read, precision, sha256=sha256, streams=streams, stored=stored)
+        if not one_photo:
+            runtime._model()  # the file may go or change before another size needs it
+        return runtime
 
     @property
     def name(self) -> str:
