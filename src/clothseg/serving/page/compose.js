@@ -26,10 +26,9 @@ export function boxAround(segments) {
 
 /** @param {object[]} segments @returns {Box} around them but for their specks, pieces with less than a hundredth of the area; see prediction/cutouts.py */
 export function boxOfPieces(segments) {
-  const pieces = piecesOf(segments);
-  const area = pieces.reduce((sum, one) => sum + one.area, 0);
-  const large = pieces.filter((one) => one.area >= area / 100);
-  return boxAround(large.length ? large : pieces);
+  const area = segments.reduce((sum, one) => sum + one.area, 0);
+  const large = piecesOf(segments).filter((one) => one.area >= area / 100);
+  return boxAround(large.length ? large : segments);
 }
 
 /** @param {Box} box @param {number} edge @returns {Box} wider by `edge` on each side */

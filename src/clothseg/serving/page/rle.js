@@ -87,15 +87,14 @@ export function piecesOf(segments) {
     while (run.piece !== run) run = run.piece = run.piece.piece;
     return run;
   };
-  runs.forEach((run, number) => {
-    const above = runs[number - 1];
-    if (above?.x === run.x && above.bottom === run.top) pieceOf(above).piece = pieceOf(run);
-  });
   let first = 0; // in the column before, the first run that reaches down to the present one
-  for (const run of runs) {
+  for (const [number, run] of runs.entries()) {
+    const join = (other) => (pieceOf(other).piece = pieceOf(run));
+    const above = runs[number - 1];
+    if (above?.x === run.x && above.bottom === run.top) join(above);
     const isBefore = ({ x, bottom }) => x < run.x - 1 || (x === run.x - 1 && bottom < run.top);
     while (isBefore(runs[first])) first++;
-    for (let near = first; runs[near].x === run.x - 1 && runs[near].top <= run.bottom; near++) pieceOf(runs[near]).piece = pieceOf(run);
+    for (let near = first; runs[near].x === run.x - 1 && runs[near].top <= run.bottom; near++) join(runs[near]);
   }
   const found = new Map();
   for (const run of runs) {
